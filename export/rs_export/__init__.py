@@ -1,0 +1,1 @@
+"""Export: recipes, TFLite, ONNX, verification per class, kits."""

@@ -1,0 +1,1 @@
+"""Read kits and classify photos offline: the runtime of rs-toolkit."""

@@ -1,0 +1,82 @@
+"""Everything the runtime raises on purpose.
+
+::
+
+    RuntimeKitError            base; exit code 2
+    ├── PhotoError             one photo cannot be used; exit code 1, the run goes on
+    │   ├── UnreadablePhotoError
+    │   └── PhotoTooLargeError
+    ├── KitError               the kit cannot be used
+    │   ├── KitNotFoundError
+    │   ├── KitFormatError     not a kit, or a malformed one
+    │   ├── KitVersionError    a kit of another schema major
+    │   └── KitIntegrityError  a hash or a size does not match
+    └── EngineError            the inference engine is missing or refused the model
+        └── EngineMissingError
+
+Each message is one line: what, where, got, wanted, and the fix.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EngineError",
+    "EngineMissingError",
+    "KitError",
+    "KitFormatError",
+    "KitIntegrityError",
+    "KitNotFoundError",
+    "KitVersionError",
+    "PhotoError",
+    "PhotoTooLargeError",
+    "RuntimeKitError",
+    "UnreadablePhotoError",
+]
+
+
+class RuntimeKitError(Exception):
+    """Base of every error that the runtime raises on purpose."""
+
+    exit_code = 2
+
+
+class PhotoError(RuntimeKitError):
+    """One photo cannot be used; the others still can."""
+
+    exit_code = 1
+
+
+class UnreadablePhotoError(PhotoError):
+    """The file is missing, is no image, or is damaged beyond decoding."""
+
+
+class PhotoTooLargeError(PhotoError):
+    """The photo exceeds the limits on bytes or pixels (decompression bomb)."""
+
+
+class KitError(RuntimeKitError):
+    """The kit cannot be used."""
+
+
+class KitNotFoundError(KitError):
+    """No kit at the given place, or none to be found."""
+
+
+class KitFormatError(KitError):
+    """The file is not a kit, or is a malformed one."""
+
+
+class KitVersionError(KitError):
+    """The kit's schema major is not one this runtime reads."""
+
+
+class KitIntegrityError(KitError):
+    """A member's hash or size differs from the manifest's."""
+
+
+class EngineError(RuntimeKitError):
+    """The inference engine refused the model or failed to run it."""
+
+
+class EngineMissingError(EngineError):
+    """No installed engine can run any variant of the kit."""

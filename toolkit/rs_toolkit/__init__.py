@@ -1,0 +1,1 @@
+"""Data, taxonomy, metrics, configuration and the command line of rs-toolkit."""

@@ -1,0 +1,57 @@
+"""Everything the toolkit, training and export raise on purpose.
+
+::
+
+    ToolkitError               base; exit code 2
+    ├── ConfigError            a setting is unknown, malformed or out of range
+    ├── DataError              the data set as a whole cannot be used
+    │   └── MetadataError      a row or column of a metadata file is wrong
+    ├── WeightsError           pretrained weights cannot be had or do not fit
+    ├── RunError               a run folder is missing, incomplete or of other settings
+    └── ExportError            a conversion failed or its result was refused
+
+Each message is one line: what, where, got, wanted, and the fix.  The command line prints it
+and exits with ``exit_code``; a traceback is a bug.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "ExportError",
+    "MetadataError",
+    "RunError",
+    "ToolkitError",
+    "WeightsError",
+]
+
+
+class ToolkitError(Exception):
+    """Base of every error that the toolkit raises on purpose."""
+
+    exit_code = 2
+
+
+class ConfigError(ToolkitError):
+    """A setting is unknown, malformed or out of range."""
+
+
+class DataError(ToolkitError):
+    """The data set as a whole cannot be used."""
+
+
+class MetadataError(DataError):
+    """A row or a column of a metadata file is wrong."""
+
+
+class WeightsError(ToolkitError):
+    """Pretrained weights cannot be had, or do not fit the backbone."""
+
+
+class RunError(ToolkitError):
+    """A run folder is missing, incomplete, or was made with other settings."""
+
+
+class ExportError(ToolkitError):
+    """A conversion failed, or its result was refused."""

@@ -1,0 +1,1 @@
+"""Training: backbones, sampling, hybrid transfer learning, calibration."""
