@@ -1,1 +1,63 @@
 """Read kits and classify photos offline: the runtime of rs-toolkit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rs_runtime.classify import Classifier, Prediction, Score
+    from rs_runtime.engine import Engine, load_engine
+    from rs_runtime.errors import (
+        EngineError,
+        EngineMissingError,
+        KitError,
+        PhotoError,
+        RuntimeKitError,
+    )
+    from rs_runtime.kit import Kit, find_kit, open_kit, write_kit
+    from rs_runtime.manifest import ClassInfo, Manifest, Member, Variant
+    from rs_runtime.photo import PhotoInfo
+    from rs_runtime.preprocess import Preprocessing
+
+__all__ = [
+    "ClassInfo",
+    "Classifier",
+    "Engine",
+    "EngineError",
+    "EngineMissingError",
+    "Kit",
+    "KitError",
+    "Manifest",
+    "Member",
+    "PhotoError",
+    "PhotoInfo",
+    "Prediction",
+    "Preprocessing",
+    "RuntimeKitError",
+    "Score",
+    "Variant",
+    "find_kit",
+    "load_engine",
+    "open_kit",
+    "write_kit",
+]
+
+# One module per first use: `rs-classify --help` should not pay for NumPy and Pillow.
+_MODULES = {
+    "classify": ("Classifier", "Prediction", "Score"),
+    "engine": ("Engine", "load_engine"),
+    "errors": ("EngineError", "EngineMissingError", "KitError", "PhotoError", "RuntimeKitError"),
+    "kit": ("Kit", "find_kit", "open_kit", "write_kit"),
+    "manifest": ("ClassInfo", "Manifest", "Member", "Variant"),
+    "photo": ("PhotoInfo",),
+    "preprocess": ("Preprocessing",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"rs_runtime.{module}"), name)
+    raise AttributeError(f"module 'rs_runtime' has no attribute {name!r}")

@@ -1,0 +1,8 @@
+"""``python -m rs_runtime`` is ``rs-classify``."""
+
+from __future__ import annotations
+
+from rs_runtime.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,167 @@
+"""``rs-classify``: classify photos with a kit, offline."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from rs_runtime.errors import PhotoError, RuntimeKitError
+
+if TYPE_CHECKING:
+    from rs_runtime.classify import Prediction
+
+__all__ = ["main"]
+
+_GOOD, _SOME_FAILED, _UNUSABLE = 0, 1, 2
+_BROKEN_PIPE, _INTERRUPTED = 141, 130  # 128 + the signal's number, as shells have it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``rs-classify`` and return its exit code.
+
+    0: every photo was classified.  1: some photos could not be used.  2: wrong usage, no photos,
+    or the kit or the engine cannot be used.  130: interrupted.  141: the output was closed.
+    """
+    try:
+        parser = _parser()
+        options = parser.parse_args(argv)
+        if not options.photos and not options.version:
+            parser.error("no photos given")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    # Pillow warns about odd metadata; the output is for photos that cannot be used.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            code = _run(options)
+            sys.stdout.flush()
+            return code
+        except RuntimeKitError as error:
+            _complain(str(error))
+            return error.exit_code
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        except BrokenPipeError:
+            # Python flushes stdout once more at exit; let that go nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _BROKEN_PIPE
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"rs-classify {version('rs-toolkit')}")
+        return _GOOD
+    from rs_runtime.classify import Classifier
+    from rs_runtime.kit import find_kit, open_kit
+
+    with open_kit(find_kit(options.kit)) as kit:
+        classifier = Classifier(kit, options.engine, options.variant, options.threads)
+    show = _show_json if options.json else _show_table
+    code = _GOOD
+    for path, problem in _photos(options.photos):
+        if problem:
+            code = max(code, _fail(path, problem, options.json, _UNUSABLE))
+            continue
+        try:
+            prediction = classifier.classify(path, options.top)
+        except PhotoError as error:
+            code = max(code, _fail(path, str(error), options.json, error.exit_code))
+        else:
+            show(prediction)
+    return code
+
+
+def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
+    """Yield each photo, folders walked in sorted order, or a folder and what is wrong with it."""
+    from rs_runtime.photo import PHOTO_SUFFIXES
+
+    for path in inputs:
+        if not os.path.isdir(path):
+            yield path, None
+            continue
+        problems: list[OSError] = []
+        empty = True
+        for folder, folders, files in os.walk(path, onerror=problems.append):
+            folders.sort()
+            for name in sorted(files):
+                # Cameras and macOS leave hidden companions such as ._IMG_0001.JPG.
+                if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES and name[0] != ".":
+                    empty = False
+                    yield Path(folder, name), None
+        for error in problems:
+            place = error.filename or str(path)
+            yield Path(place), f"folder {str(place)!r} cannot be read: {error.strerror}"
+        if empty and not problems:
+            kinds = " ".join(sorted(PHOTO_SUFFIXES))
+            yield path, f"folder {str(path)!r} holds no photos; wanted files ending in {kinds}"
+
+
+def _show_json(prediction: Prediction) -> None:
+    print(json.dumps(prediction.to_dict()), flush=True)
+
+
+def _show_table(prediction: Prediction) -> None:
+    rows = [(score.common_name or score.name, score) for score in prediction.top]
+    width = max(len(title) for title, _ in rows)
+    lines = [_printable(prediction.path)]
+    for title, score in rows:
+        name = "" if title == score.name else score.name
+        lines.append(f"  {score.probability:7.1%}  {title:<{width}}  {name}".rstrip())
+    print("\n".join(lines), flush=True)
+
+
+def _fail(path: Path, problem: str, as_json: bool, code: int) -> int:
+    if as_json:
+        print(json.dumps({"path": str(path), "error": problem}), flush=True)
+    _complain(problem)
+    return code
+
+
+def _complain(problem: str) -> None:
+    print(f"rs-classify: {_printable(problem)}", file=sys.stderr, flush=True)
+
+
+def _printable(text: str) -> str:
+    """Escape what a terminal would obey, or its encoding lacks."""
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return safe.encode(encoding, "backslashreplace").decode(encoding)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(_UNUSABLE, f"{self.prog}: {_printable(message)}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rs-classify",
+        description="Classify wildlife photos with a kit, offline.",
+        epilog="Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage or kit.",
+    )
+    parser.add_argument("photos", nargs="*", type=Path, metavar="PHOTO|FOLDER")
+    parser.add_argument(
+        "--kit", type=Path, help="the .rskit file (default: $RS_KIT, or the newest one here)"
+    )
+    parser.add_argument("--engine", choices=("auto", "litert", "onnxruntime"), default="auto")
+    parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
+    parser.add_argument("--top", type=_positive, default=5, metavar="K", help="classes to show")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdecimal() and len(text) < 5 else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer from 1 to 9999, got {text!r}")
+    return value

@@ -1,0 +1,187 @@
+"""Photo bytes to an upright RGB image, whatever the camera or the program that wrote them."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
+
+__all__ = ["MAX_PHOTO_BYTES", "MAX_PHOTO_PIXELS", "PHOTO_SUFFIXES", "PhotoInfo", "decode"]
+
+MAX_PHOTO_BYTES = 200_000_000
+MAX_PHOTO_PIXELS = 200_000_000
+
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
+)
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+)
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_open_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class PhotoInfo:
+    """What a photo is before preprocessing.
+
+    Attributes
+    ----------
+    width, height
+        Pixels, as the photo is looked at (after the EXIF orientation).
+    mode
+        Pillow's name of the stored colour mode, such as ``RGB`` or ``CMYK``.
+    """
+
+    width: int
+    height: int
+    mode: str
+
+
+def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
+    """Decode a photo (of an animation or a document, the first frame) to upright RGB.
+
+    Parameters
+    ----------
+    source
+        A file, or a file's bytes.
+    side
+        Pixels that either side needs at least; libjpeg may skip detail beyond that.
+
+    Raises
+    ------
+    UnreadablePhotoError
+        Missing, empty, no image of the known formats, or damaged.
+    PhotoTooLargeError
+        Above 200 MB or 200 megapixels.
+    """
+    where = "photo in memory" if isinstance(source, bytes) else f"photo {str(source)!r}"
+    data = source if isinstance(source, bytes) else _read(source, where)
+    if not data:
+        raise UnreadablePhotoError(f"{where} is empty (0 bytes); copy it again from the camera")
+    if len(data) > MAX_PHOTO_BYTES:
+        raise PhotoTooLargeError(f"{where} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
+    # Pillow documents no closed set of exceptions for malformed files.
+    try:
+        return _decode(data, side, where)
+    except (PhotoTooLargeError, UnreadablePhotoError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise PhotoTooLargeError(f"{where} is too large: {_reason(error)}; shrink it") from error
+    except Exception as error:
+        raise UnreadablePhotoError(
+            f"{where} cannot be decoded: {_reason(error)}; copy it again from the camera"
+        ) from error
+
+
+def _read(path: Path, where: str) -> bytes:
+    # os.path tells devices and impossible names apart without raising.
+    if not os.path.isfile(path):
+        problem = "is not a regular file" if os.path.exists(path) else "does not exist"
+        raise UnreadablePhotoError(f"{where} {problem}; check the path")
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_PHOTO_BYTES + 1)
+    except OSError as error:
+        raise UnreadablePhotoError(
+            f"{where} cannot be read: {error.strerror}; check its permissions and the disk"
+        ) from error
+
+
+def _decode(data: bytes, side: int, where: str) -> tuple[Image.Image, PhotoInfo]:
+    image = _open(data, where)
+    width, height = image.size
+    if width * height > MAX_PHOTO_PIXELS:
+        raise PhotoTooLargeError(
+            f"{where} has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
+        )
+    mode = image.mode
+    # JPEG only: decodes at 1/2, 1/4 or 1/8 size where that leaves both sides long enough.
+    image.draft(None, (side, side))
+    image.load()
+    orientation = _orientation(image)
+    rgb = _to_rgb(image)
+    if orientation in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+        if orientation >= 5:
+            width, height = height, width
+    return rgb, PhotoInfo(width, height, mode)
+
+
+def _open(data: bytes, where: str) -> Image.Image:
+    kind = next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        kind = "WEBP"
+    if kind is None:
+        raise UnreadablePhotoError(
+            f"{where} is no JPEG, PNG, TIFF, BMP, WebP or GIF image; convert it, or leave it out"
+        )
+    # Pillow does not look for plugins beyond its basic ones when the formats are named.
+    if kind == "TIFF":
+        from PIL import TiffImagePlugin  # noqa: F401
+    elif kind == "WEBP":
+        from PIL import WebPImagePlugin  # noqa: F401
+    # Our limit replaces Pillow's, which warns at 89 megapixels; only the header is read here.
+    with _open_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data), formats=[kind])
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _orientation(image: Image.Image) -> int:
+    # Damaged EXIF data is no reason to refuse a photo whose pixels are sound.
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        floats = np.nan_to_num(np.asarray(image), posinf=0.0, neginf=0.0)
+        unit = 255.0 if floats.max(initial=0.0) <= 1.0 else 1.0
+        levels = np.clip(floats * unit, 0, 255).round().astype(np.uint8)
+        return Image.fromarray(levels).convert("RGB")
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        white = Image.new("RGBA", layers.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layers).convert("RGB")
+    return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,153 @@
+"""Photo file to model input: the one definition that training, export and the field share."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from rs_runtime.photo import PhotoInfo, decode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["PIXELS_VERSION", "PhotoInfo", "Preprocessing"]
+
+PIXELS_VERSION = 1
+"""Raised whenever :meth:`Preprocessing.load` gives other pixels than before."""
+
+_RESIZES = ("squash", "crop", "pad")
+_MAX_SIZE = 2048
+_PAD_COLOUR = (127, 127, 127)
+_REDUCING_GAP = 2.0
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes model input.
+
+    Attributes
+    ----------
+    size
+        Side of the square input, in pixels, 1 to 2048.
+    resize
+        ``squash`` (ignore the aspect ratio), ``crop`` (largest centred square) or ``pad``
+        (fit inside, grey borders).
+    scale, offset
+        ``input = pixel * scale + offset`` with pixels 0 to 255.  The default maps to [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        A value is outside these ranges.
+    """
+
+    size: int = 299
+    resize: str = "squash"
+    scale: float = 1 / 127.5
+    offset: float = -1.0
+
+    def __post_init__(self) -> None:
+        if type(self.size) is not int or not 1 <= self.size <= _MAX_SIZE:
+            raise ValueError(f"size must be an integer from 1 to {_MAX_SIZE}, got {self.size!r}")
+        if self.resize not in _RESIZES:
+            raise ValueError(f"resize must be one of {', '.join(_RESIZES)}, got {self.resize!r}")
+        for name in ("scale", "offset"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Preprocessing:
+        """Build from :meth:`to_dict`'s result; unknown keys are ignored.
+
+        Raises
+        ------
+        ValueError
+            ``values`` is no mapping, lacks a field or holds one out of range.
+        """
+        if not isinstance(values, dict):
+            raise ValueError(f"preprocessing must be an object, got {type(values).__name__}")
+        names = ("size", "resize", "scale", "offset")
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ValueError(f"preprocessing lacks {', '.join(missing)}")
+        return cls(**{name: values[name] for name in names})
+
+    def fingerprint(self) -> str:
+        """Return 12 hexadecimal digits that change whenever the pixels could.
+
+        ``scale`` and ``offset`` act after the pixels and do not count.
+        """
+        text = f"{PIXELS_VERSION}:{self.size}:{self.resize}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def load(self, source: Path | bytes) -> NDArray[np.uint8]:
+        """Return only the pixels of :meth:`load_with_info`."""
+        return self.load_with_info(source)[0]
+
+    def load_with_info(self, source: Path | bytes) -> tuple[NDArray[np.uint8], PhotoInfo]:
+        """Decode one photo, upright, in RGB, at the model's size.
+
+        Parameters
+        ----------
+        source
+            A file, or a file's bytes, in JPEG, PNG, TIFF, BMP, WebP or GIF (first frame).
+
+        Returns
+        -------
+        pixels
+            uint8, shape (size, size, 3), RGB.  Alpha is composited on white; 16-bit values are
+            divided by 256; a float image is taken as 0 to 1 if it nowhere exceeds 1, else as
+            0 to 255.  Resized by Pillow's antialiased bilinear filter.
+        info
+            The photo's own size and colour mode.
+
+        Raises
+        ------
+        UnreadablePhotoError
+            Missing, empty, no image of these formats, or damaged.
+        PhotoTooLargeError
+            Above 200 MB or 200 megapixels.
+        """
+        image, info = decode(source, math.ceil(self.size * _REDUCING_GAP))
+        return np.array(self._resize(image), dtype=np.uint8), info
+
+    def model_input(self, pixels: Any) -> Any:
+        """Return ``pixels * scale + offset`` in float32.
+
+        Parameters
+        ----------
+        pixels
+            A NumPy array of any number type, or a float32 TensorFlow tensor, 0 to 255.
+        """
+        if isinstance(pixels, np.ndarray):
+            return pixels.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+        return pixels * self.scale + self.offset
+
+    def _resize(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        box = (0.0, 0.0, float(width), float(height))
+        target = (self.size, self.size)
+        if self.resize == "crop":
+            side = min(width, height)
+            left, top = (width - side) / 2, (height - side) / 2
+            box = (left, top, left + side, top + side)
+        elif self.resize == "pad":
+            shrink = self.size / max(width, height)
+            target = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        resized = image.resize(target, Image.Resampling.BILINEAR, box, _REDUCING_GAP)
+        if self.resize != "pad":
+            return resized
+        canvas = Image.new("RGB", (self.size, self.size), _PAD_COLOUR)
+        canvas.paste(resized, ((self.size - target[0]) // 2, (self.size - target[1]) // 2))
+        return canvas

@@ -1,0 +1,152 @@
+"""Tiny kits and models for the runtime's tests: three colours, told apart by their mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rs_runtime.kit import write_kit
+from rs_runtime.manifest import ClassInfo, Manifest, Variant
+from rs_runtime.preprocess import Preprocessing
+
+SIDE = 32
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    """A manifest of one LiteRT and one ONNX variant, without members."""
+    return Manifest(
+        name="colours",
+        created_by="tests",
+        rank="family",
+        classes=tuple(
+            ClassInfo(i, name, f"{name} things" if i else None, {"kingdom": "animalia"})
+            for i, name in enumerate(COLOURS)
+        ),
+        preprocessing=Preprocessing(size=SIDE),
+        variants=(
+            Variant("tflite_fp32", "litert", "models/a.tflite", 1.5, {"mb": 0.1}),
+            Variant("onnx_fp32", "onnxruntime", "models/b.onnx", 1.0, {}),
+        ),
+        default_variants={"litert": "tflite_fp32", "onnxruntime": "onnx_fp32"},
+        calibration={"temperature": 1.5},
+        data_fingerprint="0" * 64,
+        environment={"python": "3.11"},
+    )
+
+
+@pytest.fixture
+def contents() -> dict[str, bytes]:
+    """Members that fit ``manifest``; the models are no models."""
+    return {
+        "models/a.tflite": bytes(range(100)),
+        "models/b.onnx": b"onnx" * 20,
+        "MODEL_CARD.md": b"# Colours\n",
+    }
+
+
+@pytest.fixture
+def kit_path(tmp_path: Path, manifest: Manifest, contents: dict[str, bytes]) -> Path:
+    """A well-formed kit on disk."""
+    path = tmp_path / "colours.rskit"
+    write_kit(path, manifest, contents)
+    return path
+
+
+@pytest.fixture(scope="session")
+def onnx_models() -> dict[str, bytes]:
+    """ONNX models by kind: ``float``, ``qdq`` (float ends) and ``uint8`` (integer input)."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper, numpy_helper
+
+    def build(kind: str) -> bytes:
+        scale, zero = np.float32(2 / 255), np.uint8(128)
+        constants = {"w": np.eye(3, dtype=np.float32) * 8, "scale": scale, "zero": zero}
+        steps = {
+            "float": [helper.make_node("Identity", ["x"], ["real"])],
+            "qdq": [
+                helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+                helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["real"]),
+            ],
+            "uint8": [helper.make_node("DequantizeLinear", ["x", "scale", "zero"], ["real"])],
+        }[kind]
+        stored = TensorProto.UINT8 if kind == "uint8" else TensorProto.FLOAT
+        graph = helper.make_graph(
+            [
+                *steps,
+                helper.make_node("ReduceMean", ["real"], ["mean"], axes=[1, 2], keepdims=0),
+                helper.make_node("MatMul", ["mean", "w"], ["y"]),
+            ],
+            "colours",
+            [helper.make_tensor_value_info("x", stored, ["n", SIDE, SIDE, 3])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+            [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
+        )
+        opset = [helper.make_opsetid("", 17)]
+        model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+        if kind == "uint8":
+            notes = {"rs.input_scale": repr(float(scale)), "rs.input_zero_point": str(int(zero))}
+            helper.set_model_props(model, notes)
+        return model.SerializeToString()
+
+    return {kind: build(kind) for kind in ("float", "qdq", "uint8")}
+
+
+@pytest.fixture(scope="session")
+def tflite_models() -> dict[str, bytes]:
+    """TFLite models by kind: ``float``, ``int8`` (integer ends) and ``fixed`` (batch of one)."""
+    pytest.importorskip("ai_edge_litert")
+    tf = pytest.importorskip("tensorflow")
+    generator = np.random.default_rng(0)
+
+    def converter(batch: int | None):
+        spec = tf.TensorSpec((batch, SIDE, SIDE, 3), tf.float32)
+        weights = tf.constant(np.eye(3, dtype=np.float32) * 8)
+        function = tf.function(
+            lambda x: tf.reduce_mean(x, (1, 2)) @ weights, input_signature=[spec]
+        )
+        return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
+
+    quantized = converter(None)
+    quantized.optimizations = [tf.lite.Optimize.DEFAULT]
+    quantized.representative_dataset = lambda: (
+        [np.broadcast_to(generator.uniform(-1, 1, 3), (1, SIDE, SIDE, 3)).astype(np.float32)]
+        for _ in range(50)
+    )
+    quantized.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    quantized.inference_input_type = quantized.inference_output_type = tf.int8
+    return {
+        "float": converter(None).convert(),
+        "fixed": converter(1).convert(),
+        "int8": quantized.convert(),
+    }
+
+
+@pytest.fixture
+def onnx_kit(tmp_path: Path, manifest: Manifest, onnx_models: dict[str, bytes]) -> Path:
+    """A working kit for ONNX Runtime only."""
+    from dataclasses import replace
+
+    path = tmp_path / "onnx.rskit"
+    only = replace(
+        manifest, variants=manifest.variants[1:], default_variants={"onnxruntime": "onnx_fp32"}
+    )
+    write_kit(path, only, {"models/b.onnx": onnx_models["float"]})
+    return path
+
+
+@pytest.fixture
+def colour_photos(tmp_path: Path) -> Path:
+    """A folder of one JPEG per colour, one in a subfolder, and a file that is no photo."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    places = (folder / "a.jpg", folder / "b.JPG", folder / "sub" / "c.jpg")
+    for place, colour in zip(places, COLOURS, strict=True):
+        Image.new("RGB", (120, 90), colour).save(place, "JPEG")
+    (folder / "notes.txt").write_text("not a photo")
+    return folder

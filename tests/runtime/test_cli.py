@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rs_runtime.cli import main
+
+
+@pytest.fixture
+def classify(onnx_kit, monkeypatch, capfd):
+    """Run the command on the colour kit; return exit code, stdout lines and stderr lines."""
+    monkeypatch.setenv("RS_KIT", str(onnx_kit))
+
+    def run(*arguments: object) -> tuple[int, list[str], list[str]]:
+        code = main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return code, captured.out.splitlines(), captured.err.splitlines()
+
+    return run
+
+
+def test_table(classify, colour_photos) -> None:
+    code, out, err = classify(colour_photos, "--top", 2)
+    assert (code, err) == (0, [])
+    assert len(out) == 9
+    assert out[0].endswith("a.jpg") and out[3].endswith("b.JPG") and out[6].endswith("c.jpg")
+    assert [out[i].split("%")[1].split()[0] for i in (1, 4, 7)] == ["red", "green", "blue"]
+    assert out[4].split()[1:] == ["green", "things", "green"]
+
+
+def test_json_lines(classify, colour_photos) -> None:
+    bad = colour_photos / "notes.txt"
+    code, out, err = classify(colour_photos, bad, "--json")
+    lines = [json.loads(line) for line in out]
+    assert code == 1 and len(err) == 1 and len(lines) == 4
+    assert [line["top"][0]["name"] for line in lines[:3]] == ["red", "green", "blue"]
+    assert all(0 <= score["probability"] <= 1 for line in lines[:3] for score in line["top"])
+    assert lines[3]["path"] == str(bad) and "no JPEG" in lines[3]["error"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "absent.jpg", "two\nlines.jpg", "esc\x1b[2J.jpg"])
+def test_bad_photos_cost_one_line_each(classify, colour_photos, name) -> None:
+    code, out, err = classify(colour_photos / name, colour_photos / "a.jpg")
+    assert code == 1 and len(err) == 1 and len(out) == 4
+    assert err[0].startswith("rs-classify: ") and err[0].isprintable()
+
+
+def test_empty_folder(classify, tmp_path, colour_photos) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "._a.jpg").write_bytes(b"a Mac was here")
+    code, out, err = classify(tmp_path / "empty", colour_photos)
+    assert code == 2 and len(out) > 3
+    assert len(err) == 1 and "holds no photos" in err[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--top", "0"], ["--top", "x"], ["--threads", "-1"], ["--engine", "torch"], ["--odd"]],
+)
+def test_wrong_usage(classify, colour_photos, arguments) -> None:
+    photos = [colour_photos] if arguments else []
+    code, out, err = classify(*photos, *arguments)
+    assert (code, out, len(err)) == (2, [], 1)
+
+
+def test_unusable_kits(classify, onnx_kit, colour_photos) -> None:
+    good = onnx_kit.read_bytes()
+    flipped = bytearray(good)
+    flipped[good.index(b"MatMul")] ^= 1
+    wrong = {"cut short": good[:-5], "SHA-256": bytes(flipped), "no kit": b"hello"}
+    for problem, data in wrong.items():
+        onnx_kit.write_bytes(data)
+        code, out, err = classify(colour_photos)
+        assert (code, out, len(err)) == (2, [], 1) and problem in err[0]
+    onnx_kit.unlink()
+    code, out, err = classify(colour_photos)
+    assert (code, out, len(err)) == (2, [], 1) and "does not exist" in err[0]
+
+
+def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> None:
+    from zipfile import ZipFile
+    from zlib import crc32
+
+    from rs_runtime.archive import layout
+
+    with ZipFile(onnx_kit) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["manifest.json"] = members["manifest.json"].replace(b'"1.0"', b'"2.0"')
+    placed, tail = layout(
+        {name: len(data) for name, data in members.items()},
+        {name: crc32(data) for name, data in members.items()},
+    )
+    onnx_kit.write_bytes(b"".join(head + members[entry.name] for entry, head in placed) + tail)
+    code, out, err = classify(colour_photos)
+    assert (code, out, len(err)) == (2, [], 1) and "schema 2.0" in err[0]
+
+
+def test_unknown_variant(classify, colour_photos) -> None:
+    code, _, err = classify(colour_photos, "--variant", "x")
+    assert code == 2 and len(err) == 1 and "onnx_fp32" in err[0]
+
+
+def test_version(classify) -> None:
+    code, out, err = classify("--version")
+    assert (code, err) == (0, []) and out[0].startswith("rs-classify ")
+
+
+def test_interrupt(classify, colour_photos, monkeypatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rs_runtime.classify.Classifier.classify", interrupt)
+    assert classify(colour_photos) == (130, [], [])
+
+
+def test_closed_output_is_quiet(onnx_kit, colour_photos) -> None:
+    command = [sys.executable, "-m", "rs_runtime", "--kit", str(onnx_kit)]
+    process = subprocess.Popen(
+        [*command, *[str(colour_photos)] * 5],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 141
+    process.stderr.close()

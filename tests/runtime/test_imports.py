@@ -1,0 +1,78 @@
+"""What the field runtime loads, and that it never touches the network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rs_runtime.kit import write_kit
+
+FORBIDDEN = {
+    *("tensorflow", "torch", "keras", "tf_keras", "onnx", "typer", "rich", "scipy", "matplotlib"),
+    *("sklearn", "pyarrow", "rs_toolkit", "rs_train", "rs_export"),
+}
+
+NO_NETWORK = """
+import socket
+def refuse(*args, **kwargs):
+    raise AssertionError("the runtime opened a socket")
+socket.socket = socket.create_connection = socket.getaddrinfo = refuse
+"""
+RUN = """
+import json, sys
+from rs_runtime.cli import main
+code = main(sys.argv[1:])
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})), file=sys.stderr)
+raise SystemExit(code)
+"""
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(params=["litert", "onnxruntime"])
+def kit(request, tmp_path, manifest, onnx_kit):
+    """A kit per engine."""
+    if request.param == "onnxruntime":
+        return onnx_kit
+    models = request.getfixturevalue("tflite_models")
+    path = tmp_path / "litert.rskit"
+    write_kit(path, manifest, {"models/a.tflite": models["float"], "models/b.onnx": b"unused"})
+    return path
+
+
+def test_classifying_loads_nothing_heavy(kit, colour_photos) -> None:
+    done = run(RUN, "--kit", kit, "--json", colour_photos)
+    assert done.returncode == 0, done.stderr
+    # Only our own line: the engines keep quiet.
+    loaded = set(json.loads(done.stderr))
+    assert not loaded & FORBIDDEN
+    assert {"numpy", "PIL"} <= loaded
+    assert len({"ai_edge_litert", "onnxruntime"} & loaded) == 1
+
+
+def test_classifying_needs_no_network(kit, colour_photos) -> None:
+    done = run(NO_NETWORK + RUN, "--kit", kit, "--json", colour_photos)
+    assert done.returncode == 0, done.stderr
+    names = [json.loads(line)["top"][0]["name"] for line in done.stdout.splitlines()]
+    assert names == ["red", "green", "blue"]
+
+
+def test_help_loads_neither_numpy_nor_an_engine() -> None:
+    done = run(RUN, "--help")
+    assert done.returncode == 0
+    assert not {"numpy", "PIL", "ai_edge_litert", "onnxruntime"} & set(json.loads(done.stderr))
+
+
+def test_public_names_exist() -> None:
+    import rs_runtime
+
+    assert all(getattr(rs_runtime, name) is not None for name in rs_runtime.__all__)
+    assert set(rs_runtime.__all__) == {n for names in rs_runtime._MODULES.values() for n in names}
+    with pytest.raises(AttributeError):
+        _ = rs_runtime.nothing
