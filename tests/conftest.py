@@ -1,0 +1,55 @@
+"""Fixtures that several packages' tests share; all data is made here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests out of the user's cache, and TensorFlow quiet."""
+    os.environ["RS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photos and weights; tests that need it skip without it."""
+    folder = Path(os.environ.get("RS_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"{folder} is absent (real photos are not part of the repository)")
+    return folder
+
+
+def draw_shape(kind: int, generator: np.random.Generator, side: int = 48) -> Image.Image:
+    """Draw class 0 (red disc), 1 (green square) or 2 (blue triangle) on noise."""
+    image = Image.fromarray(generator.integers(60, 160, (side, side, 3), dtype=np.uint8))
+    pen = ImageDraw.Draw(image)
+    x, y = generator.integers(4, 16, 2)
+    box = (int(x), int(y), int(x) + 24, int(y) + 24)
+    if kind == 0:
+        pen.ellipse(box, fill=(220, 40, 40))
+    elif kind == 1:
+        pen.rectangle(box, fill=(40, 200, 60))
+    else:
+        pen.polygon([(box[0], box[3]), (box[2], box[3]), (box[0] + 12, box[1])], fill=(40, 60, 220))
+    return image
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder-per-class data set of 60 photos in three easy classes, 30, 20 and 10."""
+    root = tmp_path_factory.mktemp("shapes")
+    generator = np.random.default_rng(0)
+    for kind, (name, count) in enumerate((("discidae", 30), ("quadridae", 20), ("trigonidae", 10))):
+        (root / name).mkdir()
+        for number in range(count):
+            draw_shape(kind, generator).save(root / name / f"{number:02d}.png")
+    return root

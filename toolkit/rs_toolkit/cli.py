@@ -1,0 +1,210 @@
+"""The ``rs-toolkit`` command line: sample, train, export.
+
+Every deliberate error becomes one line on standard error and an exit code: 0 all good, 1 a
+result was refused, 2 usage, data or settings, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from rs_runtime.errors import RuntimeKitError
+from rs_toolkit.errors import ToolkitError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Turn a folder of labelled wildlife photos into a small, proven, offline classifier.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SAMPLE_DIR = Path("rs-sample")
+RUNS_DIR = Path("runs")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"rs-toolkit {installed('rs-toolkit')}")
+        raise typer.Exit
+
+
+@app.command()
+def sample(
+    directory: Annotated[Path, typer.Argument(help="Folder to make.")] = SAMPLE_DIR,
+    photos: Annotated[int, typer.Option(min=100, max=20_000, help="Number of photos.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+) -> None:
+    """Draw the synthetic sample data set, with real-world faults planted and recorded."""
+    _draw_sample(directory, photos, seed)
+    print(directory)
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of photos or a CSV file. Left out: the synthetic sample."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/NAME]")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Continue the interrupted run in this folder.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file; flags override it.")] = None,
+    weights: Annotated[str | None, typer.Option(help="imagenet, none, or a .h5 file.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="xception, xception-w50 or xception-w25.")
+    ] = None,
+    rank: Annotated[str | None, typer.Option(help="Taxon rank to train: family, species…")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Pixels per side.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs of fine-tuning.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Photos a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak rate of stage 2.")] = None,
+    balance: Annotated[
+        float | None, typer.Option(help="Oversampling: 0 none, 0.5 square root, 1 full.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
+    ] = None,
+) -> None:
+    """Train an oversampled Xception by hybrid transfer learning."""
+    from rs_toolkit.config import load_config, read_toml, sample_preset
+    from rs_toolkit.errors import ConfigError
+
+    names = "weights backbone rank imgsz epochs batch_size learning_rate balance seed precision"
+    given = locals()
+    flags = {name: given[name] for name in names.split() if given[name] is not None}
+    if resume is not None:
+        if flags or config or data or out:
+            raise ConfigError("--resume takes every setting from the run; leave the others out")
+        _resume(resume)
+        return
+    preset: dict[str, Any] = {}
+    if data is None:
+        preset = sample_preset()
+    settings = load_config(preset, read_toml(config) if config else {}, flags)
+    if data is None:
+        _draw_sample(SAMPLE_DIR, 1000, 0)
+        data = SAMPLE_DIR
+    run = out or _free_run(data)
+    _train(data, settings, run, resume=False)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
+    int8: Annotated[bool, typer.Option("--int8", help="Add the int8 variants.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/export]")] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="Only this variant; may be repeated.")
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0, max=100, help="Points of macro-F1 a variant may lose.")
+    ] = 1.0,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for timings.")] = 2,
+) -> None:
+    """Convert a run to TFLite and ONNX, measure every variant per class, and write a kit."""
+    _quiet()
+    from rs_export import export_run
+
+    with _progress() as progress:
+        result = export_run(
+            run,
+            int8=int8,
+            recipes=recipe,
+            out=out,
+            threads=threads,
+            max_drop=max_drop,
+            progress=progress.note,
+        )
+    print(result.kit)
+
+
+def _draw_sample(directory: Path, photos: int, seed: int) -> None:
+    from rs_toolkit.sample import generate_sample
+
+    with _progress() as progress:
+        generate_sample(
+            directory,
+            seed=seed,
+            photos=photos,
+            progress=lambda done, total: progress.update("draw the sample", done, total),
+        )
+
+
+def _resume(run: Path) -> None:
+    from rs_train.prepare import saved_config
+
+    settings, data = saved_config(run)
+    _train(data, settings, run, resume=True)
+
+
+def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
+    _quiet()
+    from rs_toolkit.files import read_json
+    from rs_train.train import train as train_run
+
+    with _progress() as progress:
+        try:
+            train_run(data, settings, run, resume=resume, progress=progress)
+        except KeyboardInterrupt:
+            if (run / "config.json").exists():
+                progress.note(f"interrupted; continue with: rs-toolkit train --resume {run}")
+            raise
+    test = read_json(run / "metrics.json")["test"]
+    print(
+        f"test ({test['n']} photos): accuracy {test['accuracy']:.3f}, top-5 {test['top5']:.3f}, "
+        f"macro-F1 {test['macro_f1']:.3f}, worst-decile F1 {test['worst_decile_f1']:.3f}"
+    )
+    print(run)
+
+
+def _free_run(data: Path) -> Path:
+    """Return runs/NAME, with a number where that is taken."""
+    name = data.resolve().stem if data.suffix == ".csv" else data.resolve().name
+    run, number = RUNS_DIR / name, 2
+    while run.exists():
+        run, number = RUNS_DIR / f"{name}-{number}", number + 1
+    return run
+
+
+def _progress() -> Any:
+    from rs_toolkit.progress import ConsoleProgress
+
+    return ConsoleProgress()
+
+
+def _quiet() -> None:
+    """Keep TensorFlow's start-up chatter off the terminal; errors still show."""
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"rs-toolkit: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Run the command line; errors become one line and an exit code."""
+    try:
+        app()
+    except (ToolkitError, RuntimeKitError) as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; check the path, rights and free space", 2)
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed; pip install 'rs-toolkit[toolkit]'", 2)

@@ -1,0 +1,137 @@
+"""Training settings: one frozen dataclass, read from TOML, overridden by flags."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.errors import ConfigError
+
+__all__ = ["TrainConfig", "load_config", "read_toml", "sample_preset"]
+
+_MAX_CONFIG_BYTES = 1_000_000
+
+
+def _number(default: float, low: float, high: float, text: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "text": text})
+
+
+def _choice(default: str, choices: tuple[str, ...], text: str) -> Any:
+    return field(default=default, metadata={"choices": choices, "text": text})
+
+
+def _text(default: str, text: str) -> Any:
+    return field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run, apart from the photos.
+
+    Two runs with equal settings, data and versions on one machine give the same model.
+    """
+
+    backbone: str = _text("xception", "name in the backbone registry")
+    weights: str = _text("imagenet", "imagenet, none, or a weights file (.h5)")
+    rank: str = _text("family", "taxon rank to train, or a metadata column such as common_name")
+    imgsz: int = _number(224, 32, 1024, "pixels per side that the model sees")
+    resize: str = _choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
+    val: float = _number(0.15, 0.01, 0.5, "fraction of photos for validation")
+    test: float = _number(0.2, 0.01, 0.5, "fraction of photos for the test")
+    stratify_by: str = _text("", "rank whose proportions the splits keep; empty = the trained rank")
+    balance: float = _number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 full balance")
+    epochs: int = _number(20, 0, 10_000, "most epochs of fine-tuning (stage 2)")
+    patience: int = _number(6, 1, 10_000, "epochs without a better validation macro-F1 before stop")
+    batch_size: int = _number(32, 1, 4096, "photos a step")
+    learning_rate: float = _number(1e-4, 1e-8, 1.0, "peak rate of stage 2; cosine to a hundredth")
+    weight_decay: float = _number(1e-4, 0.0, 1.0, "decoupled weight decay (AdamW)")
+    label_smoothing: float = _number(0.1, 0.0, 0.9, "label smoothing of the cross-entropy")
+    dropout: float = _number(0.3, 0.0, 0.95, "dropout before the last layer")
+    augment: float = _number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes")
+    fine_tune_from: str = _text("block9", "first block trained in stage 2; 'all' for every block")
+    precision: str = _choice(
+        "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "arithmetic of stage 2"
+    )
+    seed: int = _number(0, 0, 2**31 - 1, "seed of splits, order, augmentation and weights")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            _check(item.name, getattr(self, item.name), item.type, item.metadata)
+        if self.val + self.test >= 0.9:
+            raise ConfigError(
+                f"val + test: got {self.val} + {self.test}; at least a tenth of the photos "
+                "must be left for training; lower one of them"
+            )
+
+    @property
+    def stratum(self) -> str:
+        """Rank whose proportions the splits keep."""
+        return self.stratify_by or self.rank
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change with any setting."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> None:
+    wanted = {"int": int, "float": (int, float), "str": str}[str(kind)]
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise ConfigError(f"{name}: got {value!r}, wanted {kind} ({rules['text']})")
+    if "choices" in rules and value not in rules["choices"]:
+        raise ConfigError(f"{name}: got {value!r}, wanted one of {', '.join(rules['choices'])}")
+    if "low" in rules and not rules["low"] <= value <= rules["high"]:
+        raise ConfigError(
+            f"{name}: got {value}, wanted {rules['low']} to {rules['high']} ({rules['text']})"
+        )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a settings file.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, too large, or not TOML.
+    """
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes; is it a config?")
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+
+
+def sample_preset() -> dict[str, Any]:
+    """Return the settings that suit the synthetic sample: small, from scratch, minutes on a CPU."""
+    return read_toml(Path(__file__).parent / "presets" / "sample.toml")
+
+
+def load_config(*layers: Mapping[str, Any]) -> TrainConfig:
+    """Merge layers of settings, later ones winning; ``None`` values do not count.
+
+    Raises
+    ------
+    ConfigError
+        A key is unknown, or a value is of the wrong type or out of range.
+    """
+    known = [item.name for item in fields(TrainConfig)]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if key not in known:
+                raise ConfigError(f"unknown setting {key!r}; wanted one of: {', '.join(known)}")
+            if value is not None:
+                merged[key] = value
+    return TrainConfig(**merged)

@@ -1,0 +1,72 @@
+"""Progress of long work: shown with rich on a terminal, silent in tests."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+__all__ = ["ConsoleProgress", "Progress"]
+
+
+class Progress:
+    """Silent progress, and the interface of every other kind."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def note(self, text: str) -> None:
+        """Say one line that stays on the screen."""
+
+    def update(self, title: str, done: int, total: int, text: str = "") -> None:
+        """Show that ``done`` of ``total`` steps of ``title`` are finished."""
+
+
+class ConsoleProgress(Progress):
+    """Progress bars on standard error; plain lines where that is no terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> ConsoleProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def update(self, title: str, done: int, total: int, text: str = "") -> None:
+        if title not in self._tasks:
+            self._tasks[title] = self._bars.add_task(title, total=total, text=text)
+        self._bars.update(self._tasks[title], completed=done, total=total, text=text)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(title))

@@ -1,0 +1,153 @@
+"""Planted faults: odd formats, damaged files, near-duplicates, pictures of no organism."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from rs_toolkit.sample.background import HABITATS, background
+from rs_toolkit.sample.draw import camera, photo_size
+from rs_toolkit.sample.shapes import Floats
+
+__all__ = ["encode", "jpeg", "near_duplicate", "non_organism", "truncated"]
+
+Rng = np.random.Generator
+_ORIENTATION = 0x0112
+# Stored pixels are turned so that applying the EXIF orientation shows the photo upright.
+_TURNS = {
+    3: Image.Transpose.ROTATE_180,
+    6: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.ROTATE_270,
+}
+_PAPER, _INK = (246, 246, 242), (50, 50, 56)
+
+
+def jpeg(image: Image.Image, quality: int = 85, exif: Image.Exif | None = None) -> bytes:
+    """Encode as JPEG."""
+    buffer = io.BytesIO()
+    if exif is None:
+        image.save(buffer, "JPEG", quality=quality)
+    else:
+        image.save(buffer, "JPEG", quality=quality, exif=exif)
+    return buffer.getvalue()
+
+
+def _other(image: Image.Image, file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format)
+    return buffer.getvalue()
+
+
+def encode(rng: Rng, image: Image.Image, fault: str) -> bytes:
+    """Encode an RGB picture in the format of ``fault``; a plain JPEG for any other name."""
+    if fault == "grayscale":
+        return jpeg(image.convert("L"))
+    if fault in ("palette_png", "palette_gif"):
+        few = image.quantize(int(rng.choice([32, 64, 128])))
+        return _other(few, "PNG" if fault == "palette_png" else "GIF")
+    if fault == "rgba":
+        return _other(_faded(rng, image), "PNG")
+    if fault == "cmyk":
+        return jpeg(image.convert("CMYK"))
+    if fault == "sixteen_bit":
+        gray = np.asarray(image.convert("L"), dtype=np.uint16)
+        return _other(Image.fromarray(gray * 257), "PNG")
+    if fault == "exif_rotated":
+        exif = Image.Exif()
+        exif[_ORIENTATION] = int(rng.choice(list(_TURNS)))
+        return jpeg(image.transpose(_TURNS[exif[_ORIENTATION]]), exif=exif)
+    if fault == "truncated":
+        return truncated(rng, jpeg(image))
+    return b"" if fault == "zero_byte" else jpeg(image, int(rng.integers(80, 91)))
+
+
+def truncated(rng: Rng, data: bytes) -> bytes:
+    """Keep the first 45 to 75 % of a file, as an interrupted copy does."""
+    return data[: int(len(data) * rng.uniform(0.45, 0.75))]
+
+
+def _faded(rng: Rng, image: Image.Image) -> Image.Image:
+    """Make the corners of a picture transparent."""
+    x = np.linspace(-1, 1, image.width)
+    y = np.linspace(-1, 1, image.height)[:, None]
+    power = float(rng.choice([4, 6, 10]))
+    alpha = np.clip((1.15 - np.abs(x) ** power - np.abs(y) ** power) * 6, 0, 1)
+    faded = image.convert("RGBA")
+    faded.putalpha(Image.fromarray((alpha * 255).astype(np.uint8)))
+    return faded
+
+
+def near_duplicate(rng: Rng, data: bytes, how: str) -> bytes:
+    """Return a changed copy of a photo file: smaller, recompressed, cropped or relit."""
+    with Image.open(io.BytesIO(data)) as opened:
+        image = opened.convert("RGB")
+    if how == "recompressed":
+        return jpeg(image, int(rng.integers(35, 60)))
+    if how == "resized":
+        share = rng.uniform(0.6, 0.85)
+        size = (round(image.width * share), round(image.height * share))
+        return jpeg(image.resize(size, Image.Resampling.BICUBIC))
+    if how == "cropped":
+        left, top, right, bottom = rng.uniform(0.02, 0.08, 4)
+        box = (left * image.width, top * image.height)
+        end = ((1 - right) * image.width, (1 - bottom) * image.height)
+        return jpeg(image.crop((round(box[0]), round(box[1]), round(end[0]), round(end[1]))))
+    light = float(rng.choice([0.72, 0.8, 1.2, 1.3]))
+    return jpeg(image.point([min(255, round(v * light)) for v in range(256)] * 3))
+
+
+def non_organism(rng: Rng, kind: str) -> Image.Image:
+    """Draw a picture that shows no organism."""
+    size = photo_size(rng)
+    if kind == "landscape":
+        return camera(rng, background(rng, HABITATS[int(rng.integers(len(HABITATS)))], size))
+    image = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(image)
+    {"document": _document, "chart": _chart, "screenshot": _screenshot}[kind](rng, draw, size)
+    grain = rng.standard_normal((size[1], size[0], 3)) * 1.5
+    noisy: Floats = np.asarray(image, dtype=np.float64) + grain
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
+def _text(rng: Rng, draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -> None:
+    """Draw lines of word-like bars."""
+    left, top, right, bottom = box
+    for y in range(top, bottom - 3, 7):
+        x, end = left, right - int(rng.integers(0, max(2, (right - left) // 3)))
+        while x < end:
+            word = int(rng.integers(4, 18))
+            draw.rectangle((x, y, min(x + word, end), y + 2), fill=_INK)
+            x += word + 4
+
+
+def _document(rng: Rng, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
+    width, height = size
+    draw.rectangle((14, 12, 14 + width // 2, 18), fill=_INK)
+    _text(rng, draw, (14, 28, width - 12, height - 10))
+
+
+def _chart(rng: Rng, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
+    width, height = size
+    draw.line([(18, 10), (18, height - 16), (width - 8, height - 16)], fill=_INK, width=2)
+    count = int(rng.integers(4, 9))
+    step = (width - 32) / count
+    for k in range(count):
+        top = int(rng.uniform(0.12, 0.8) * height)
+        left = round(22 + k * step)
+        colour = tuple(int(v) for v in rng.integers(50, 210, 3))
+        draw.rectangle((left, top, round(left + step * 0.7), height - 17), fill=colour)
+
+
+def _screenshot(rng: Rng, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
+    width, height = size
+    tint = tuple(int(v) for v in rng.integers(40, 170, 3))
+    draw.rectangle((0, 0, width, 14), fill=tint)
+    for k, dot in enumerate(((232, 92, 84), (236, 188, 72), (104, 190, 96))):
+        draw.ellipse((4 + 9 * k, 4, 10 + 9 * k, 10), fill=dot)
+    side = width // 4
+    draw.rectangle((0, 15, side, height), fill=(222, 224, 230))
+    _text(rng, draw, (5, 22, side - 4, height // 2))
+    draw.rectangle((side + 8, 24, width - 10, 24 + height // 4), fill=tint)
+    _text(rng, draw, (side + 8, 34 + height // 4, width - 10, height - 8))

@@ -1,0 +1,196 @@
+"""Writing the sample: plan, draw, plant faults, record the truth, put in place whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.sample.draw import draw_photo
+from rs_toolkit.sample.faults import encode, near_duplicate, non_organism
+from rs_toolkit.sample.plan import DAMAGES, FORMATS, Slot, plan
+from rs_toolkit.sample.species import FAMILIES, Species
+
+__all__ = ["VERSION", "generate_sample"]
+
+# Raise it when the same seed would give other bytes.
+VERSION = "1"
+LEAST_PHOTOS, MOST_PHOTOS = 100, 20_000
+RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+_FAMILY = {family.name: family for family in FAMILIES}
+
+_README = """This data set is SYNTHETIC: a program drew every picture (rs_toolkit.sample).
+
+Its species do not exist; only the names of families and of the ranks above them are real.
+Good numbers on it show that the software works.  They prove nothing about real animals,
+real photos, or how a classifier would do in the field.
+
+metadata.csv  path and label of every photo; about 3 % of the labels are wrong on purpose
+photos/       the pictures; some are damaged, duplicated or show no organism, on purpose
+truth.json    every planted fault, so that cleaning can be measured
+
+Made with seed {seed}, {photos} photos, version {version} of the generator.
+"""
+
+
+def generate_sample(
+    directory: Path,
+    *,
+    seed: int = 0,
+    photos: int = 1000,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a synthetic, long-tailed, deliberately faulty photo collection.
+
+    Same arguments, NumPy and Pillow: same bytes.  The folder appears whole or not at all.
+
+    Parameters
+    ----------
+    directory
+        Where to write: new, empty, or a finished sample of the same arguments, which is kept.
+    seed
+        Not negative.
+    photos
+        Number of rows and files, 100 to 20,000, planted duplicates and faults included.
+    progress
+        Called with (done, total) after each photo.
+
+    Returns
+    -------
+    Path
+        ``directory/metadata.csv``, which lists one row per file under ``photos/``.
+
+    Raises
+    ------
+    ConfigError, DataError
+        ``seed`` or ``photos`` is out of range; ``directory`` holds something else.
+    """
+    _check(seed, photos)
+    directory = Path(directory)
+    header = {"seed": seed, "version": VERSION, "photos": photos}
+    if not _is_finished(directory, header):
+        _refuse_occupied(directory)
+        _generate(directory.resolve(), header, progress)
+    return directory / "metadata.csv"
+
+
+def _check(seed: int, photos: int) -> None:
+    if seed < 0:
+        raise ConfigError(f"sample: seed is {seed}, wanted 0 or more; choose another --seed")
+    if not LEAST_PHOTOS <= photos <= MOST_PHOTOS:
+        wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
+        raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
+
+
+def _generate(
+    target: Path, header: dict[str, Any], progress: Callable[[int, int], None] | None
+) -> None:
+    """Write the sample beside ``target`` and move it there when it is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".tmp-{target.name}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as scratch:
+        root = Path(scratch) / "sample"
+        root.mkdir()
+        _write(root, header, plan(header["seed"], header["photos"]), progress)
+        if target.is_dir():
+            # Windows renames onto no folder at all, not even an empty one.
+            target.rmdir()
+        root.rename(target)
+
+
+def _is_finished(directory: Path, header: dict[str, Any]) -> bool:
+    """Tell whether ``directory`` is a complete sample of these very arguments."""
+    try:
+        truth = json.loads((directory / "truth.json").read_text("utf-8"))
+        with (directory / "metadata.csv").open(encoding="utf-8", newline="") as file:
+            paths = [row["file_path"] for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError):
+        return False
+    same = isinstance(truth, dict) and all(truth.get(k) == v for k, v in header.items())
+    complete = len(paths) == header["photos"] and (directory / "README.txt").is_file()
+    return same and complete and all((directory / path).is_file() for path in paths)
+
+
+def _refuse_occupied(directory: Path) -> None:
+    fix = "choose another folder or remove this one"
+    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+        raise DataError(f"sample: {directory} is not a folder; {fix}")
+    if directory.is_dir() and any(directory.iterdir()):
+        raise DataError(
+            f"sample: {directory} is not empty and not this very sample (same seed, number of "
+            f"photos and version, all files present); {fix}"
+        )
+
+
+def _write(
+    root: Path,
+    header: dict[str, Any],
+    slots: list[Slot],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Draw every slot under ``root``, originals before their copies, then the tables."""
+    ordered = sorted(slots, key=lambda s: (s.original >= 0, s.index))
+    for done, slot in enumerate(ordered, 1):
+        data = _photo(root, header["seed"], slot, slots)
+        file = root / slot.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        if progress is not None:
+            progress(done, len(slots))
+    _write_metadata(root / "metadata.csv", slots)
+    truth = {**header, "faults": _truth(slots)}
+    (root / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", "utf-8", newline="\n")
+    (root / "README.txt").write_text(_README.format(**header), "utf-8", newline="\n")
+
+
+def _photo(root: Path, seed: int, slot: Slot, slots: list[Slot]) -> bytes:
+    """Return the file of one slot; its own generator keeps it independent of the others."""
+    rng = np.random.default_rng([seed, len(slots), slot.index])
+    if slot.original >= 0:
+        original = (root / slots[slot.original].path).read_bytes()
+        if slot.fault == "exact_duplicates":
+            return original
+        return near_duplicate(rng, original, slot.detail)
+    if slot.fault == "non_organism":
+        return encode(rng, non_organism(rng, slot.detail), "")
+    shown = slot.shown or slot.species
+    return encode(rng, draw_photo(rng, _FAMILY[shown.family], shown), slot.fault)
+
+
+def _taxon(species: Species) -> dict[str, str]:
+    return dict(zip(RANKS, species.ranks, strict=True))
+
+
+def _write_metadata(path: Path, slots: list[Slot]) -> None:
+    """Write one row per file, sorted by path, with the given (sometimes wrong) label."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file_path", *RANKS, "common_name"])
+        for slot in sorted(slots, key=lambda s: s.path):
+            writer.writerow([slot.path, *slot.species.ranks, slot.species.common_name])
+
+
+def _truth(slots: list[Slot]) -> dict[str, list[Any]]:
+    """Return every planted fault by kind, each list sorted by path."""
+    truth: dict[str, list[Any]] = {fault: [] for fault in (*FORMATS, *DAMAGES)}
+    for slot in sorted(slots, key=lambda s: s.path):
+        if not slot.fault:
+            continue
+        entry: Any = slot.path
+        if slot.original >= 0:
+            entry = {"original": slots[slot.original].path, "copy": slot.path}
+            if slot.detail:
+                entry["how"] = slot.detail
+        elif slot.shown is not None:
+            true = _taxon(slot.shown)
+            entry = {"path": slot.path, "given": _taxon(slot.species), "true": true}
+        elif slot.fault == "non_organism":
+            entry = {"path": slot.path, "kind": slot.detail}
+        truth[slot.fault].append(entry)
+    return truth

@@ -1,0 +1,154 @@
+"""Who gets how many photos, and which photos are faulty, before anything is drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rs_toolkit.sample.species import FAMILIES, SPECIES, Species
+
+__all__ = ["DAMAGES", "FORMATS", "NEAR_WAYS", "NON_ORGANISMS", "Slot", "plan"]
+
+Rng = np.random.Generator
+
+# Shares of all photos.  Formats are harmless once decoded well; damages lose or mislead.
+FORMATS = {
+    "grayscale": 0.02,
+    "palette_png": 0.008,
+    "palette_gif": 0.005,
+    "rgba": 0.008,
+    "cmyk": 0.006,
+    "sixteen_bit": 0.006,
+    "exif_rotated": 0.012,
+}
+DAMAGES = {
+    "truncated": 0.006,
+    "zero_byte": 0.003,
+    "wrong_labels": 0.03,
+    "non_organism": 0.025,
+    "exact_duplicates": 0.02,
+    "near_duplicates": 0.03,
+}
+NON_ORGANISMS = ("document", "chart", "screenshot", "landscape")
+NEAR_WAYS = ("resized", "recompressed", "cropped", "brightness")
+_AT_LEAST = {
+    "non_organism": len(NON_ORGANISMS),
+    "near_duplicates": len(NEAR_WAYS),
+    "wrong_labels": 3,
+    "truncated": 2,
+    "exact_duplicates": 2,
+    "grayscale": 2,
+}
+_SUFFIXES = {"palette_png": "png", "palette_gif": "gif", "rgba": "png", "sixteen_bit": "png"}
+# Each family has this share of the photos of the next more common one.
+_FAMILY_DECAY, _SPECIES_DECAY = 0.8, 0.55
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One photo to be made: its number, its label, its fault, and what the fault needs.
+
+    ``detail`` is the way of a near-duplicate or the kind of a non-organism picture; ``shown`` is
+    what a wrongly labelled photo shows; ``original`` is the slot number that a duplicate copies.
+    """
+
+    index: int
+    path: str
+    species: Species
+    fault: str = ""
+    detail: str = ""
+    shown: Species | None = None
+    original: int = -1
+
+
+def shares(total: int, count: int, decay: float, least: int) -> list[int]:
+    """Split ``total`` into ``count`` falling parts: ``least`` each, the rest geometric."""
+    weights = decay ** np.arange(count)
+    exact = (total - least * count) * weights / weights.sum()
+    parts = np.floor(exact).astype(int)
+    short = total - least * count - int(parts.sum())
+    # Rounding up the most common first keeps the parts falling.
+    parts[:short] += 1
+    return [least + int(part) for part in parts]
+
+
+def _labels(photos: int) -> list[Species]:
+    """Return the label of every photo: long-tailed over families, then over their species."""
+    least = min(6, photos // (2 * len(FAMILIES)) + 1)
+    labels: list[Species] = []
+    sizes = shares(photos, len(FAMILIES), _FAMILY_DECAY, least)
+    for family, size in zip(FAMILIES, sizes, strict=True):
+        for kind, n in zip(
+            family.species, shares(size, len(family.species), _SPECIES_DECAY, 1), strict=True
+        ):
+            labels += [kind] * n
+    return labels
+
+
+def _quota(fault: str, share: float, photos: int) -> int:
+    return max(_AT_LEAST.get(fault, 1), round(share * photos))
+
+
+def _faults(rng: Rng, labels: list[Species]) -> dict[int, tuple[str, str]]:
+    """Return (fault, detail) by photo number; every photo has at most one fault.
+
+    Damages spare the rare families, whose few photos a split and a test need.  The first photo
+    of each species is faultless, so that no species is lost and every duplicate has an original.
+    """
+    first = {label.slug: i for i, label in reversed(list(enumerate(labels)))}
+    sizes = Counter(label.family for label in labels)
+    common = {family for family, n in sizes.items() if n >= 2 * min(sizes.values())}
+    faults: dict[int, tuple[str, str]] = {}
+    for group in (DAMAGES, FORMATS):
+        free = [
+            i
+            for i, label in enumerate(labels)
+            if i not in faults
+            and first[label.slug] != i
+            and (group is FORMATS or label.family in common)
+        ]
+        order = iter(rng.permutation(free).tolist())
+        for fault, share in group.items():
+            for k in range(_quota(fault, share, len(labels))):
+                faults[next(order)] = (fault, _detail(fault, k))
+    return faults
+
+
+def _detail(fault: str, k: int) -> str:
+    """Return the k-th way or kind of a fault that has several."""
+    several = {"non_organism": NON_ORGANISMS, "near_duplicates": NEAR_WAYS}.get(fault)
+    return several[k % len(several)] if several else ""
+
+
+def _completed(rng: Rng, slot: Slot, slots: list[Slot]) -> Slot:
+    """Give a duplicate its original and a wrong label what the photo really shows."""
+    if slot.fault == "wrong_labels":
+        others = [s for s in SPECIES if s.family != slot.species.family]
+        return replace(slot, shown=others[int(rng.integers(len(others)))])
+    if slot.fault in ("exact_duplicates", "near_duplicates"):
+        healthy = [s for s in slots if not s.fault and s.species == slot.species]
+        return replace(slot, original=healthy[int(rng.integers(len(healthy)))].index)
+    return slot
+
+
+def plan(seed: int, photos: int) -> list[Slot]:
+    """Return one slot per photo, in the order of drawing, the same for the same arguments."""
+    rng = np.random.default_rng([seed, photos])
+    labels = _labels(photos)
+    faults = _faults(rng, labels)
+    slots = []
+    for index, label in enumerate(labels):
+        fault, detail = faults.get(index, ("", ""))
+        slots.append(Slot(index, "", label, fault, detail))
+    slots = [_completed(rng, slot, slots) for slot in slots]
+    numbers: Counter[str] = Counter()
+    named = []
+    for slot in slots:
+        numbers[slot.species.slug] += 1
+        name = f"{slot.species.slug}_{numbers[slot.species.slug]:03d}"
+        suffix = _SUFFIXES.get(slot.fault, "jpg")
+        path = f"photos/{slot.species.family.lower()}/{name}.{suffix}"
+        named.append(replace(slot, path=path))
+    return named

@@ -1,0 +1,177 @@
+"""Train, validation and test: stratified, in whole groups, the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rs_toolkit.errors import ConfigError, DataError
+
+__all__ = ["SIDES", "split"]
+
+SIDES = ("train", "val", "test")
+
+
+def split(
+    labels: Sequence[str],
+    *,
+    strata: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    val: float = 0.15,
+    test: float = 0.2,
+    seed: int = 0,
+) -> list[str]:
+    """Assign every photo to ``train``, ``val`` or ``test``.
+
+    Groups are taken label by label and stratum by stratum, and each goes to the side that is
+    owed most: its fraction of the photos so far, less what it has got.  What a side is still
+    owed is carried on to the next stratum and label, so that strata too small for the fractions
+    meet them together (cumulative rounding).  The order of labels, of strata and of groups of
+    equal size is given by hashes of their names and the seed.
+
+    - A group is never divided.
+    - A label in three groups or more is on all three sides (so small labels exceed ``val`` and
+      ``test``), in two groups in train and test, in one group in train.  Where a group holds
+      several labels this may be impossible; then it is tried, and repaired where no other label
+      loses a side by it.
+    - The same names, fractions and seed give the same sides, in whatever order the photos come
+      (without ``groups``, each photo's position is its group's name, hence order matters).
+
+    Parameters
+    ----------
+    labels
+        Class of each photo, n strings.
+    strata
+        What the sides are to hold in equal proportions within each label, such as the species
+        of a family; n strings.  Default: the labels.
+    groups
+        Photos that must stay together, n strings.  Default: every photo alone.
+    val, test
+        Fractions of the photos, 0 or more, below 1 together.
+    seed
+        Another seed, another split.
+
+    Returns
+    -------
+    list of str
+        n sides.
+
+    Raises
+    ------
+    ConfigError
+        The fractions are out of range.
+    DataError
+        The sequences have different lengths.
+    """
+    if not (val >= 0 and test >= 0 and val + test < 1):
+        raise ConfigError(f"val, test: got {val}, {test}; wanted 0 or more each, below 1 together")
+    strata = labels if strata is None else strata
+    groups = [str(n) for n in range(len(labels))] if groups is None else groups
+    if not len(labels) == len(strata) == len(groups):
+        raise DataError(
+            f"split: got {len(labels)} labels, {len(strata)} strata, {len(groups)} groups; "
+            "wanted one of each per photo"
+        )
+    units = _units(labels, strata, groups)
+    _assign(units, {"train": 1 - val - test, "val": val, "test": test}, seed)
+    return [units[name].side for name in groups]
+
+
+@dataclass
+class _Unit:
+    """A group of photos; ``label`` and ``stratum`` are those of most of them."""
+
+    name: str
+    members: Counter[tuple[str, str]] = field(default_factory=Counter)
+    label: str = ""
+    stratum: str = ""
+    side: str = ""
+
+    @property
+    def size(self) -> int:
+        return self.members.total()
+
+    @property
+    def labels(self) -> list[str]:
+        return sorted({label for label, _ in self.members})
+
+
+def _units(labels: Sequence[str], strata: Sequence[str], groups: Sequence[str]) -> dict[str, _Unit]:
+    units: dict[str, _Unit] = {}
+    for label, stratum, name in zip(labels, strata, groups, strict=True):
+        units.setdefault(name, _Unit(name)).members[label, stratum] += 1
+    for unit in units.values():
+        shares = unit.members
+        unit.label, unit.stratum = min(shares, key=lambda share: (-shares[share], share))
+    return units
+
+
+def _assign(units: dict[str, _Unit], fractions: dict[str, float], seed: int) -> None:
+    waiting: dict[str, int] = Counter(label for unit in units.values() for label in unit.labels)
+    wanted = {label: _quotas(fractions, number) for label, number in waiting.items()}
+    covered: dict[str, set[str]] = defaultdict(set)
+    owed = dict.fromkeys(SIDES, 0.0)
+    label = None
+    for unit in sorted(units.values(), key=lambda unit: _turn(unit, seed)):
+        if unit.label != label:
+            label = unit.label
+            # One huge group must not drain the other labels: only roundings are carried on.
+            owed = {side: min(1.0, max(-1.0, due)) for side, due in owed.items()}
+        for side, quota in wanted[unit.label].items():
+            owed[side] += quota * unit.size
+        allowed = set(wanted[unit.label])
+        for other in (unit.label, *unit.labels):
+            missing = set(wanted[other]) - covered[other]
+            if waiting[other] <= len(missing):
+                allowed = allowed & missing or allowed
+        unit.side = max((side for side in SIDES if side in allowed), key=owed.__getitem__)
+        owed[unit.side] -= unit.size
+        for other in unit.labels:
+            waiting[other] -= 1
+            covered[other].add(unit.side)
+    _repair(units, wanted)
+
+
+def _repair(units: dict[str, _Unit], wanted: dict[str, dict[str, float]]) -> None:
+    """Move groups, small ones first, to sides that lack their label, if no label loses a side."""
+    counts = Counter((label, unit.side) for unit in units.values() for label in unit.labels)
+    for unit in sorted(units.values(), key=lambda unit: (unit.size, unit.name)):
+        held = [label for label in unit.labels if unit.side in wanted[label]]
+        gains = Counter(
+            side for label in unit.labels for side in wanted[label] if not counts[label, side]
+        )
+        if gains and all(counts[label, unit.side] > 1 for label in held):
+            counts.subtract((label, unit.side) for label in unit.labels)
+            unit.side = max(SIDES, key=gains.__getitem__)
+            counts.update((label, unit.side) for label in unit.labels)
+
+
+def _turn(unit: _Unit, seed: int) -> tuple[object, ...]:
+    """Sort key: labels together, their strata together, large groups first."""
+    return (
+        _draw(seed, unit.label),
+        unit.label,
+        _draw(seed, unit.label, unit.stratum),
+        unit.stratum,
+        -unit.size,
+        _draw(seed, unit.name),
+        unit.name,
+    )
+
+
+def _draw(*parts: object) -> bytes:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+
+
+def _quotas(fractions: dict[str, float], groups: int) -> dict[str, float]:
+    """Return the fraction of each side that a label in so many groups is to be on."""
+    if groups < 2:
+        return {"train": 1.0}
+    if groups == 2:
+        return {"train": 0.5, "test": 0.5} if fractions["test"] else {"train": 1.0}
+    least = {side: max(part, 1 / groups) for side, part in fractions.items() if part}
+    least["train"] = max(1 - least.get("val", 0.0) - least.get("test", 0.0), 1 / groups)
+    total = sum(least.values())
+    return {side: part / total for side, part in least.items()}
