@@ -1,0 +1,204 @@
+"""Backbones by name: Keras' Xception and its width-reduced siblings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rs_toolkit.errors import ConfigError, WeightsError
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["BACKBONES", "Backbone", "build_backbone", "load_backbone_weights", "register"]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A feature extractor that the toolkit can train.
+
+    Attributes
+    ----------
+    name
+        What ``--backbone`` takes.
+    build
+        From the input side in pixels to a Keras model: (N, S, S, 3) in [-1, 1] to a feature map
+        (N, H, W, C).
+    blocks
+        Layer-name prefixes from input to output: where fine-tuning may start.
+    imagenet
+        Whether Keras publishes ImageNet weights for it.
+    """
+
+    name: str
+    build: Callable[[int], keras.Model]
+    blocks: tuple[str, ...]
+    imagenet: bool
+
+
+BACKBONES: dict[str, Backbone] = {}
+_XCEPTION_BLOCKS = tuple(f"block{number}" for number in range(1, 15))
+
+
+def register(backbone: Backbone) -> None:
+    """Make a backbone known to ``--backbone``.
+
+    Raises
+    ------
+    ValueError
+        The name is taken.
+    """
+    if backbone.name in BACKBONES:
+        raise ValueError(f"backbone {backbone.name!r} is registered already; choose another name")
+    BACKBONES[backbone.name] = backbone
+
+
+def build_backbone(name: str, imgsz: int) -> keras.Model:
+    """Build a registered backbone with random weights.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown, or the input is too small for it.
+    """
+    if name not in BACKBONES:
+        raise ConfigError(f"backbone: got {name!r}, wanted one of {', '.join(sorted(BACKBONES))}")
+    try:
+        return BACKBONES[name].build(imgsz)
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"backbone {name} at imgsz {imgsz}: {first}; raise imgsz") from None
+
+
+def load_backbone_weights(model: keras.Model, name: str, weights: str) -> None:
+    """Load ``imagenet``, ``none`` (nothing) or a weights file into a backbone.
+
+    Only HDF5 (``.h5``) is read: it holds arrays and no code.
+
+    Raises
+    ------
+    WeightsError
+        ImageNet weights cannot be downloaded, or the file is missing, damaged, or of another
+        architecture.
+    """
+    if weights == "none":
+        return
+    path = _imagenet_file(name) if weights == "imagenet" else Path(weights)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; check --weights")
+    if path.suffix != ".h5":
+        raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted an HDF5 file (.h5)")
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: does not fit backbone {name} or is damaged: {first}") from None
+
+
+def _imagenet_file(name: str) -> Path:
+    import keras
+
+    advice = "give a local file: --weights FILE.h5, or train from scratch: --weights none"
+    if not BACKBONES[name].imagenet:
+        raise WeightsError(f"weights imagenet: none are published for backbone {name}; {advice}")
+    try:
+        full = keras.applications.Xception(weights="imagenet", include_top=False)
+    except Exception as error:
+        # Keras raises whatever urllib, ssl or h5py raised; offline is the usual cause.
+        first = str(error).splitlines()[0]
+        raise WeightsError(f"weights imagenet: cannot be downloaded ({first}); {advice}") from None
+    path = Path(keras.config.keras_home()) / "models" / "xception_notop_converted.weights.h5"
+    full.save_weights(path)
+    return path
+
+
+def _xception(imgsz: int) -> keras.Model:
+    import keras
+
+    return keras.applications.Xception(
+        weights=None, include_top=False, input_shape=(imgsz, imgsz, 3)
+    )
+
+
+def _scaled_xception(width: float) -> Callable[[int], keras.Model]:
+    """Return a builder of Xception (Chollet 2017) with every channel count times ``width``.
+
+    Layer names are those of ``keras.applications.Xception``; its unnamed shortcuts are called
+    ``blockN_shortcut``.  Counts are rounded to multiples of 8, which integer kernels like.
+    """
+
+    def channels(count: int) -> int:
+        return max(8, round(count * width / 8) * 8)
+
+    def build(imgsz: int) -> keras.Model:
+        from keras import Input, Model
+
+        inputs = Input((imgsz, imgsz, 3))
+        x = _stem(inputs, channels)
+        for number, count in ((2, 128), (3, 256), (4, 728)):
+            x = _down_block(x, number, (channels(count),) * 2, first_relu=number > 2)
+        for number in range(5, 13):
+            x = _middle_block(x, number, channels(728))
+        x = _down_block(x, 13, (channels(728), channels(1024)), first_relu=True)
+        x = _separable(x, "block14_sepconv1", channels(1536), relu_before=False)
+        x = _activation(x, "block14_sepconv1_act")
+        x = _separable(x, "block14_sepconv2", channels(2048), relu_before=False)
+        x = _activation(x, "block14_sepconv2_act")
+        return Model(inputs, x, name=f"xception_w{round(width * 100)}")
+
+    return build
+
+
+def _activation(x: Any, name: str) -> Any:
+    from keras import layers
+
+    return layers.Activation("relu", name=name)(x)
+
+
+def _stem(x: Any, channels: Callable[[int], int]) -> Any:
+    from keras import layers
+
+    for name, count, strides in (("block1_conv1", 32, 2), ("block1_conv2", 64, 1)):
+        x = layers.Conv2D(channels(count), 3, strides=strides, use_bias=False, name=name)(x)
+        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+        x = _activation(x, f"{name}_act")
+    return x
+
+
+def _separable(x: Any, name: str, count: int, *, relu_before: bool = True) -> Any:
+    from keras import layers
+
+    if relu_before:
+        x = _activation(x, f"{name}_act")
+    x = layers.SeparableConv2D(count, 3, padding="same", use_bias=False, name=name)(x)
+    return layers.BatchNormalization(name=f"{name}_bn")(x)
+
+
+def _down_block(x: Any, number: int, counts: tuple[int, int], *, first_relu: bool) -> Any:
+    from keras import layers
+
+    name = f"block{number}"
+    shortcut = layers.Conv2D(
+        counts[1], 1, strides=2, padding="same", use_bias=False, name=f"{name}_shortcut"
+    )(x)
+    shortcut = layers.BatchNormalization(name=f"{name}_shortcut_bn")(shortcut)
+    x = _separable(x, f"{name}_sepconv1", counts[0], relu_before=first_relu)
+    x = _separable(x, f"{name}_sepconv2", counts[1])
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name=f"{name}_pool")(x)
+    return layers.Add(name=f"{name}_add")([x, shortcut])
+
+
+def _middle_block(x: Any, number: int, count: int) -> Any:
+    from keras import layers
+
+    shortcut = x
+    for part in (1, 2, 3):
+        x = _separable(x, f"block{number}_sepconv{part}", count)
+    return layers.Add(name=f"block{number}_add")([x, shortcut])
+
+
+register(Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=True))
+register(Backbone("xception-w50", _scaled_xception(0.5), _XCEPTION_BLOCKS, imagenet=False))
+register(Backbone("xception-w25", _scaled_xception(0.25), _XCEPTION_BLOCKS, imagenet=False))

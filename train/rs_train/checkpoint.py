@@ -1,0 +1,112 @@
+"""What an interrupted run continues from: weights, optimizer, epoch, history."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rs_toolkit.errors import RunError
+from rs_toolkit.files import atomic_write, read_json, write_json
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["Checkpoints", "FitState"]
+
+
+@dataclass
+class FitState:
+    """Where stage 2 stands.
+
+    Attributes
+    ----------
+    epoch
+        Finished epochs.
+    history
+        One row a finished epoch; row 0 is the state before the first.
+    best_epoch, best_macro_f1
+        The epoch of best validation macro-F1, whose weights the run keeps.
+    finished
+        Whether fitting ended by itself.
+    stage_1
+        What stage 1 measured; None where it was skipped.
+    """
+
+    epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_macro_f1: float = -1.0
+    finished: bool = False
+    stage_1: dict[str, float] | None = None
+
+
+class Checkpoints:
+    """The ``checkpoints/`` folder of a run.
+
+    A state names the weights files that belong to it, and is renamed into place after they are
+    on disk: a kill at any instant leaves the last complete epoch.
+
+    Parameters
+    ----------
+    folder
+        The ``checkpoints`` folder.
+    fingerprint
+        Of settings and data; a state of another fingerprint is refused.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint
+
+    def save(self, state: FitState, model: keras.Model) -> None:
+        """Write the model, its optimizer and the state; drop what is no longer needed."""
+        with atomic_write(self._weights(state.epoch)) as temporary:
+            model.save_weights(temporary)
+        self.save_state(state)
+        keep = {self._weights(state.epoch), self._weights(state.best_epoch)}
+        for file in self.folder.glob("epoch-*.weights.h5"):
+            if file not in keep:
+                file.unlink()
+
+    def save_state(self, state: FitState) -> None:
+        """Write the state alone, where no weight changed since the last save."""
+        write_json(
+            self.folder / "state.json", {"fingerprint": self.fingerprint, "state": asdict(state)}
+        )
+
+    def load(self) -> FitState | None:
+        """Return the saved state, or None where no epoch was finished.
+
+        Raises
+        ------
+        RunError
+            The state is damaged, or was made with other settings or data.
+        """
+        path = self.folder / "state.json"
+        if not path.exists():
+            return None
+        try:
+            saved = read_json(path)
+            state = FitState(**saved["state"])
+        except (ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise RunError(f"{path}: damaged ({error}); delete the run and train again") from None
+        if saved["fingerprint"] != self.fingerprint:
+            raise RunError(
+                f"{path}: the settings or the photos changed since the run began; "
+                "train into a new folder, or restore them"
+            )
+        return state
+
+    def restore(self, model: keras.Model, epoch: int) -> None:
+        """Load the weights (and the optimizer, if the model has one) of a saved epoch."""
+        path = self._weights(epoch)
+        try:
+            model.load_weights(path)
+        except (OSError, ValueError, KeyError) as error:
+            first = str(error).splitlines()[0]
+            raise RunError(f"{path}: damaged ({first}); delete the run and train again") from None
+
+    def _weights(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:04d}.weights.h5"

@@ -1,0 +1,175 @@
+"""From a data set to the fixed inputs of a run: index, classes, splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.config import TrainConfig
+from rs_toolkit.errors import ConfigError, DataError, RunError
+from rs_toolkit.files import read_json, write_json
+from rs_toolkit.index import build_index, fingerprint, read_index, write_index
+from rs_toolkit.photos import Photo, PhotoCache
+from rs_toolkit.progress import Progress
+from rs_toolkit.readers import read_dataset
+from rs_toolkit.splits import split
+from rs_toolkit.taxonomy import RANKS
+
+__all__ = ["class_table", "make_splits", "prepare", "saved_config"]
+
+
+def prepare(
+    data: Path, config: TrainConfig, run: Path, cache: PhotoCache, progress: Progress
+) -> tuple[tuple[Photo, ...], list[dict[str, Any]], Path, str]:
+    """Index, label and split a data set, and write that down in the run folder.
+
+    A run folder that holds an index already is read instead, so that a resumed run has the
+    photos and splits that it began with.
+
+    Returns
+    -------
+    photos, classes, root, fingerprint
+        All photos with their splits, the class table, the folder their paths start from, and
+        the fingerprint of the data.
+
+    Raises
+    ------
+    DataError
+        Nothing to train on: no readable photo, or fewer than two classes.
+    """
+    index, settings = run / "index.parquet", run / "config.json"
+    if index.is_file() and settings.is_file():
+        saved = read_json(settings)
+        classes = read_json(run / "classes.json")["classes"]
+        root = Path(saved["data_root"])
+        return tuple(read_index(index)), classes, root, str(saved["data_fingerprint"])
+    dataset = read_dataset(data)
+    photos = build_index(
+        dataset, cache, lambda done, total: progress.update("index photos", done, total)
+    )
+    for photo in photos:
+        if photo.error:
+            progress.note(f"left out: {photo.path}: {photo.error}")
+    photos = make_splits(photos, config)
+    classes = class_table(photos, config.rank)
+    mark = fingerprint(photos)
+    write_index(index, photos)
+    write_json(
+        run / "classes.json",
+        {
+            "rank": config.rank,
+            "preprocessing": cache.preprocessing.to_dict(),
+            "classes": classes,
+        },
+    )
+    counts = Counter(photo.split or "left out" for photo in photos)
+    write_json(
+        settings,
+        {
+            "settings": config.to_dict(),
+            "data": str(data),
+            "data_root": str(dataset.root.resolve()),
+            "data_fingerprint": mark,
+            "counts": dict(sorted(counts.items())),
+        },
+    )
+    return photos, classes, dataset.root.resolve(), mark
+
+
+def saved_config(run: Path) -> tuple[TrainConfig, Path]:
+    """Return the settings and the data path that a run began with.
+
+    Raises
+    ------
+    RunError
+        The folder is no run, or its settings are damaged.
+    """
+    try:
+        saved = read_json(run / "config.json")
+        return TrainConfig(**saved["settings"]), Path(saved["data"])
+    except OSError:
+        raise RunError(
+            f"{run}: no run to resume (config.json missing); start without --resume"
+        ) from None
+    except (ValueError, KeyError, TypeError, ConfigError) as error:
+        raise RunError(
+            f"{run / 'config.json'}: damaged ({error}); train into a new folder"
+        ) from None
+
+
+def make_splits(photos: tuple[Photo, ...], config: TrainConfig) -> tuple[Photo, ...]:
+    """Assign train, val and test to every readable photo that has a label at the trained rank.
+
+    Raises
+    ------
+    DataError
+        No readable photo, no label at the rank, fewer than two classes, or an empty split.
+    """
+    readable = [photo for photo in photos if photo.error is None]
+    if not readable:
+        raise DataError(
+            f"none of the {len(photos)} photos can be read; check the paths in the data"
+        )
+    labelled = [photo for photo in readable if photo.label(config.rank)]
+    labels = [str(photo.label(config.rank)) for photo in labelled]
+    found = sorted(set(labels))
+    if len(found) < 2:
+        ranks = [rank for rank in (*RANKS, "common_name") if any(p.label(rank) for p in readable)]
+        got = f"only {found[0]!r}" if found else "no label"
+        raise DataError(
+            f"rank {config.rank}: got {got} in {len(readable)} photos, wanted two classes or "
+            f"more; add photos of another class, or choose --rank among: {', '.join(ranks)}"
+        )
+    strata = [
+        f"{label}\0{photo.label(config.stratum)}"
+        for label, photo in zip(labels, labelled, strict=True)
+    ]
+    groups = [photo.group or f"\0{photo.path}" for photo in labelled]
+    sides = split(
+        labels, strata=strata, groups=groups, val=config.val, test=config.test, seed=config.seed
+    )
+    for side in ("train", "val", "test"):
+        if side not in sides:
+            raise DataError(
+                f"{len(labels)} photos of {len(found)} classes leave the {side} split empty; "
+                "give at least three photos in some class"
+            )
+    by_path = {photo.path: side for photo, side in zip(labelled, sides, strict=True)}
+    return tuple(
+        replace(photo, split=by_path.get(photo.path) if photo.error is None else None)
+        for photo in photos
+    )
+
+
+def class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:
+    """Return one row a class, in alphabetical order: id, name, common name, taxon down to rank."""
+    members: dict[str, list[Photo]] = {}
+    for photo in photos:
+        if photo.split:
+            members.setdefault(str(photo.label(rank)), []).append(photo)
+    depth = RANKS.index(rank) + 1 if rank in RANKS else len(RANKS)
+    rows = []
+    for number, name in enumerate(sorted(members)):
+        taxa = Counter(
+            tuple(photo.taxon.at(level) for level in RANKS[:depth]) for photo in members[name]
+        )
+        taxon = dict(zip(RANKS, taxa.most_common(1)[0][0], strict=False))
+        rows.append(
+            {
+                "id": number,
+                "name": name,
+                "common_name": _common_name(members[name]),
+                "taxon": {level: value for level, value in taxon.items() if value},
+            }
+        )
+    return rows
+
+
+def _common_name(photos: list[Photo]) -> str | None:
+    """Return the class's common name, or up to three of its members' where it has many."""
+    names = [
+        name for name, _ in Counter(p.common_name for p in photos if p.common_name).most_common()
+    ]
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "") or None
