@@ -1,0 +1,111 @@
+"""The kit and its model card: only what the run and the measurements say, so that the same run
+gives the same bytes.  Latency, which never repeats, stays in report.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rs_export.recipes import RECIPES
+from rs_export.report import Report, cell, markdown_table
+from rs_runtime.kit import write_kit
+from rs_runtime.manifest import ClassInfo, Manifest, Variant
+from rs_toolkit.environment import versions
+from rs_toolkit.files import atomic_write
+
+__all__ = ["ship"]
+
+_CARD = "MODEL_CARD.md"
+
+
+def ship(report: Report, folder: Path) -> Path:
+    """Write the model card and, last, the kit; return the kit's path."""
+    card = _card(report).encode()
+    with atomic_write(folder / _CARD) as temporary:
+        temporary.write_bytes(card)
+    models = [RECIPES[name].member for name in report.shipped.values()]
+    members = {member: (folder / member).read_bytes() for member in models}
+    kit = folder / f"{report.name}.rskit"
+    write_kit(kit, _manifest(report), {**members, _CARD: card})
+    return kit
+
+
+def _manifest(report: Report) -> Manifest:
+    run, found = report.run, versions()
+    return Manifest(
+        name=report.name,
+        created_by=f"rs-toolkit {found.get('rs-toolkit', 'unknown')}",
+        rank=run.rank,
+        classes=tuple(
+            ClassInfo(
+                id=item["id"],
+                name=item["name"],
+                common_name=item.get("common_name"),
+                taxon={rank: name for rank, name in item["taxon"].items() if name},
+            )
+            for item in run.classes
+        ),
+        preprocessing=run.preprocessing,
+        variants=tuple(_variant(report, name) for name in report.shipped.values()),
+        default_variants=report.shipped,
+        calibration={"temperature": run.temperature},
+        data_fingerprint=run.data_fingerprint,
+        environment=found,
+    )
+
+
+def _variant(report: Report, name: str) -> Variant:
+    recipe = RECIPES[name]
+    row = report.measured[name].row
+    return Variant(
+        name=name,
+        engine=recipe.engine,
+        member=recipe.member,
+        temperature=report.temperatures[name],
+        measured={key: value for key, value in row.items() if key != "ms"},
+    )
+
+
+def _card(report: Report) -> str:
+    counts, run = report.counts, report.run
+    shipped = list(report.shipped.values())
+    names = ["float", *shipped]
+    overall = [
+        [
+            name,
+            f"{row['mb']:.2f}",
+            *(f"{row[key]:.3f}" for key in ("accuracy", "top5", "macro_f1", "worst_decile_f1")),
+            f"{row['agreement']:.1%}",
+        ]
+        for name, row in ((name, report.measured[name].row) for name in names)
+    ]
+    columns = [report.measured[name].per_class for name in names]
+    classes = [
+        [cell(items[0]["name"]), str(items[0]["support"]), *(f"{item['f1']:.3f}" for item in items)]
+        for items in zip(*columns, strict=True)
+    ]
+    untested = sum(1 for item in columns[0] if not item["support"])
+    head = ["variant", "MB", "accuracy", "top-5", "macro-F1", "worst-decile F1", "as float"]
+    return f"""# {cell(report.name)}
+
+Names the {cell(run.rank)} of the organism in a photo, among {len(run.classes)} classes.
+Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers below are from
+{counts["test"]} test photos that were used for nothing else than accepting or refusing variants.
+Input: RGB, {run.preprocessing.size} x {run.preprocessing.size} pixels, {run.preprocessing.resize}.
+
+## Test results
+
+`float` is the Keras model that the shipped variants were converted from.
+
+{markdown_table(head, overall)}
+
+## F1 by class
+
+{markdown_table(["class", "test photos", *names], classes)}
+
+## Not measured
+
+- {untested} of the classes have no test photos; nothing is known about them.
+- Photos from other places, seasons and cameras than the data set's.
+- Photos that show none of these classes: the model always names one.
+- Speed and accuracy on other processors; `report.json` has the latency on the exporting machine.
+"""

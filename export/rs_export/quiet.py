@@ -1,0 +1,60 @@
+"""Converters talk too much; what matters reaches the user as one ExportError."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+from rs_toolkit.errors import ExportError
+
+__all__ = ["converting"]
+
+
+@contextlib.contextmanager
+def converting(name: str) -> Iterator[None]:
+    """Silence a conversion; turn its failure into an ExportError of one line.
+
+    What was silenced goes to the log ``rs_export`` at debug level.
+
+    Raises
+    ------
+    ExportError
+        The block raised anything but ExportError, KeyboardInterrupt or SystemExit.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        with _silence():
+            yield
+    except (ExportError, MemoryError):
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = (lines[0] if lines else type(error).__name__)[:300]
+        raise ExportError(f"{name}: the conversion failed ({reason}); leave it out") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Hold back Python logging, warnings, prints, and what C++ writes to stderr."""
+    level = logging.root.manager.disable
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        logging.disable(logging.WARNING)
+        try:
+            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logging.disable(level)
+            os.dup2(saved, 2)
+            os.close(saved)
+            held.seek(0)
+            logging.getLogger("rs_export").debug(held.read().decode("utf-8", "replace"))

@@ -1,0 +1,149 @@
+"""The report of an export: JSON for programs, Markdown and a picture for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rs_export.recipes import RECIPES
+from rs_export.verify import Measured, classes_that_fell
+from rs_toolkit.environment import machine, versions
+from rs_toolkit.files import atomic_write, write_json
+from rs_toolkit.run import Run
+
+__all__ = ["Report", "cell", "markdown_table", "write_reports"]
+
+_LISTED = 5
+_COLUMNS = ("mb", "accuracy", "top5", "macro_f1", "worst_decile_f1", "agreement", "ms")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything an export found out.
+
+    ``measured`` has ``float`` first; ``shipped`` maps engine to variant; ``temperatures`` and
+    ``refused`` are by variant.
+    """
+
+    run: Run
+    measured: Mapping[str, Measured]
+    refused: Mapping[str, str]
+    shipped: dict[str, str]
+    temperatures: Mapping[str, float]
+    settings: Mapping[str, float]
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """Name of the run, hence of the kit."""
+        return self.run.path.resolve().name
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Photos by split, and classes."""
+        sides = {side: len(self.run.split(side)[0]) for side in ("train", "val", "test")}
+        return {**sides, "classes": len(self.run.classes)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of report.json."""
+        return {
+            "run": self.name,
+            "data_fingerprint": self.run.data_fingerprint,
+            "table": {name: item.row for name, item in self.measured.items()},
+            "shipped": self.shipped,
+            "temperatures": dict(self.temperatures),
+            "refused": {
+                name: {
+                    "reason": reason,
+                    "classes": classes_that_fell(self.measured[name])[:_LISTED],
+                }
+                for name, reason in self.refused.items()
+            },
+            "per_class": {name: item.per_class for name, item in self.measured.items()},
+            "recipes": [RECIPES[name].to_dict() for name in self.measured if name in RECIPES],
+            "settings": dict(self.settings),
+            "counts": self.counts,
+            "machine": machine(),
+            "versions": versions(),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def write_reports(report: Report, folder: Path) -> tuple[Path, Path, Path]:
+    """Write report.json, report.md and accuracy_vs_size.png into ``folder``; return their paths."""
+    data, text, picture = (
+        folder / name for name in ("report.json", "report.md", "accuracy_vs_size.png")
+    )
+    write_json(data, report.to_dict())
+    with atomic_write(picture) as temporary:
+        _draw(report, temporary)
+    with atomic_write(text) as temporary:
+        temporary.write_text(_markdown(report, picture.name), "utf-8")
+    return data, text, picture
+
+
+def cell(text: str) -> str:
+    """Return text that cannot break a Markdown table."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, numbers to the right."""
+    marks = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
+
+
+def _markdown(report: Report, picture: str) -> str:
+    shipped = set(report.shipped.values())
+    rows = []
+    for name, item in report.measured.items():
+        values = [f"{item.row[key]:.4g}" for key in _COLUMNS]
+        state = "shipped" if name in shipped else "refused" if name in report.refused else ""
+        rows.append([name, *values, state])
+    parts = [
+        f"# Export of {cell(report.name)}",
+        f"{report.counts['test']} test photos, {report.counts['classes']} classes, "
+        f"{report.settings['threads']} threads, {machine()['cpu']}. "
+        "mb: 10^6 bytes; agreement: share of photos with the float model's first class; "
+        "ms: median of one photo, the model alone.",
+        markdown_table(["variant", *_COLUMNS, ""], rows),
+        f"![accuracy against size]({picture})",
+    ]
+    parts += [f"**{name} refused**: {cell(reason)}" for name, reason in report.refused.items()]
+    for name in report.measured:
+        fallen = classes_that_fell(report.measured[name])[:_LISTED]
+        if fallen:
+            listed = "; ".join(
+                f"{cell(item['name'])} {item['f1']:.3f} ({100 * item['change']:+.1f} points, "
+                f"{item['support']} photos)"
+                for item in fallen
+            )
+            parts.append(f"{name}, classes that lost most F1: {listed}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _draw(report: Report, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    shipped = set(report.shipped.values())
+    for name, item in report.measured.items():
+        size, score = item.row["mb"], item.row["macro_f1"]
+        colour = "C2" if name in shipped else "C3" if name in report.refused else "C7"
+        axes.plot(size, score, "o", color=colour)
+        axes.annotate(name, (size, score), (5, 5), textcoords="offset points", fontsize=8)
+    axes.set(
+        xscale="log",
+        xlabel="size (MB)",
+        ylabel="macro-F1 on test photos",
+        title="green: in the kit; red: refused; grey: neither",
+    )
+    axes.margins(x=0.2, y=0.15)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, format="png", dpi=120)

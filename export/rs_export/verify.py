@@ -1,0 +1,113 @@
+"""What a converted model is worth, measured in the engine that will run it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_runtime.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Model = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
+
+__all__ = ["Measured", "classes_that_fell", "measure", "median_ms", "predict", "refusal"]
+
+_BATCH = 16
+_WARM_UP, _TIMED = 5, 25
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Test results of one variant.
+
+    Attributes
+    ----------
+    row
+        mb (10**6 bytes), accuracy, top5, macro_f1, worst_decile_f1, agreement (share of photos
+        with the float model's first class), ms (median milliseconds of one photo).
+    per_class
+        For each class: name, support, f1, and change of f1 against the float model.
+    """
+
+    row: dict[str, float]
+    per_class: tuple[dict[str, Any], ...]
+
+
+def predict(
+    model: Model,
+    pixels: NDArray[np.uint8],
+    preprocessing: Preprocessing,
+) -> NDArray[np.float32]:
+    """Return logits of shape (n, classes) for uint8 photos of shape (n, S, S, 3), in batches."""
+    parts = [
+        np.asarray(model(preprocessing.model_input(pixels[start : start + _BATCH])))
+        for start in range(0, len(pixels), _BATCH)
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def median_ms(model: Model, photo: NDArray[np.float32]) -> float:
+    """Return the median milliseconds of one photo (S, S, 3): the model alone, after warm-up."""
+    seconds = []
+    for _ in range(_WARM_UP + _TIMED):
+        start = time.perf_counter()
+        model(photo[None])
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[_WARM_UP:])) * 1000
+
+
+def measure(
+    logits: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    size: int,
+    ms: float,
+) -> Measured:
+    """Evaluate logits (n, classes) of a variant of ``size`` bytes against the float model's."""
+    from rs_toolkit.metrics import evaluate
+
+    result, before = evaluate(logits, labels, names), evaluate(reference, labels, names)
+    row: dict[str, float] = {"mb": size / 1e6}
+    for key in ("accuracy", "top5", "macro_f1", "worst_decile_f1"):
+        row[key] = float(result[key])
+    row["agreement"] = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
+    row["ms"] = ms
+    per_class = tuple(
+        {
+            "name": new["name"],
+            "support": int(new["support"]),
+            "f1": float(new["f1"]),
+            "change": float(new["f1"]) - float(old["f1"]),
+        }
+        for new, old in zip(result["per_class"], before["per_class"], strict=True)
+    )
+    return Measured(row, per_class)
+
+
+def classes_that_fell(variant: Measured) -> list[dict[str, Any]]:
+    """Return the classes with test photos whose F1 is below the float model's, worst first."""
+    fallen = [item for item in variant.per_class if item["support"] and item["change"] < 0]
+    return sorted(fallen, key=lambda item: (item["change"], item["name"]))
+
+
+def refusal(variant: Measured, reference: Measured, max_drop: float) -> str | None:
+    """Return why a variant must not ship, or None.
+
+    Refused: a test macro-F1 more than ``max_drop`` points (hundredths) below the float model's.
+    """
+    drop = 100 * (reference.row["macro_f1"] - variant.row["macro_f1"])
+    if drop <= max_drop + 1e-9:
+        return None
+    worst = ", ".join(
+        f"{item['name']} ({100 * item['change']:+.1f})"
+        for item in classes_that_fell(variant)[:_NAMED]
+    )
+    return f"macro-F1 fell by {drop:.2f} points, allowed {max_drop:g}; most: {worst}"

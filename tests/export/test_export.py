@@ -1,0 +1,292 @@
+"""A tiny model through every recipe: converted, measured, gated, shipped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rs_export import export_run
+from rs_export.recipes import RECIPES
+from rs_runtime.engine import load_engine
+from rs_runtime.kit import open_kit
+from rs_runtime.preprocess import Preprocessing
+from rs_toolkit.errors import ExportError
+
+COLOURS = {
+    "bluidae": (40, 60, 220),
+    "greenidae": (40, 200, 60),
+    "greyidae": (128, 128, 128),
+    "redidae": (220, 40, 40),
+    "yellowidae": (220, 210, 40),
+}
+SIDE = 32
+PER_CLASS = {"train": 24, "val": 8, "test": 8}
+
+
+def draw(colour: tuple[int, int, int], generator: np.random.Generator) -> np.ndarray:
+    """A disc of one colour on noise."""
+    image = generator.integers(90, 166, (SIDE, SIDE, 3)).astype(float)
+    x, y = generator.integers(10, 22, 2)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    disc = (columns - x) ** 2 + (rows - y) ** 2 < 90
+    image[disc] = np.asarray(colour) + generator.normal(0, 15, (int(disc.sum()), 3))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class ToyRun:
+    """What export uses of rs_toolkit.run.Run; photos are numbers into arrays made here."""
+
+    path: Path
+    sides: dict[str, tuple[np.ndarray, np.ndarray]]
+    rank: str = "family"
+    preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(size=SIDE))
+    temperature: float = 1.5
+    data_fingerprint: str = "0" * 64
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        return [
+            {"id": i, "name": name, "common_name": None, "taxon": {"family": name, "order": None}}
+            for i, name in enumerate(COLOURS)
+        ]
+
+    def split(self, name: str) -> tuple[list[Any], np.ndarray]:
+        labels = self.sides[name][1]
+        return [(name, i) for i in range(len(labels))], labels
+
+    def pixels(self, photos: list[Any]) -> np.ndarray:
+        return np.stack([self.sides[side][0][i] for side, i in photos])
+
+    def load_model(self) -> Any:
+        import keras
+
+        return keras.models.load_model(self.path / "model.keras", compile=False, safe_mode=True)
+
+
+def make_sides() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    sides = {}
+    for side, count in PER_CLASS.items():
+        labels = np.repeat(np.arange(len(COLOURS)), count)
+        photos = np.stack([draw(tuple(COLOURS.values())[label], generator) for label in labels])
+        sides[side] = (photos, labels.astype(np.int64))
+    return sides
+
+
+def train(run: ToyRun) -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((SIDE, SIDE, 3)),
+            layers.Conv2D(8, 3, strides=2, use_bias=False),
+            layers.BatchNormalization(momentum=0.8),
+            layers.ReLU(),
+            layers.SeparableConv2D(16, 3, strides=2, use_bias=False),
+            layers.BatchNormalization(momentum=0.8),
+            layers.ReLU(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(len(COLOURS), name="logits"),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(2e-2), loss)
+    photos, labels = run.sides["train"]
+    model.fit(run.preprocessing.model_input(photos), labels, 24, epochs=15, verbose=0)
+    model.save(run.path / "model.keras")
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> ToyRun:
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    folder.mkdir()
+    run = ToyRun(folder, make_sides())
+    train(run)
+    return run
+
+
+@pytest.fixture(autouse=True)
+def opened(toy, monkeypatch) -> None:
+    monkeypatch.setattr("rs_export.export.Run.open", lambda path: toy)
+
+
+@pytest.fixture(scope="module")
+def exported(toy, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rs_export.export.Run.open", lambda path: toy)
+        return export_run(toy.path, int8=True, out=tmp_path_factory.mktemp("out"))
+
+
+def damage(monkeypatch, name: str, label: int) -> None:
+    """Make one variant blind to one class: its column of the head is zero, its bias is low."""
+    from rs_export.convert import Converter
+
+    convert = Converter.convert
+
+    def damaged(self: Converter, recipe):
+        if recipe.name != name:
+            return convert(self, recipe)
+        head = self._model.get_layer("logits")
+        sound = head.get_weights()
+        kernel, bias = (array.copy() for array in sound)
+        kernel[:, label], bias[label] = 0, -100
+        head.set_weights([kernel, bias])
+        # A converter of its own, lest the sound variants share the damaged graph.
+        with Converter(self._model, self._representative) as other:
+            data = convert(other, recipe)
+        head.set_weights(sound)
+        return data
+
+    monkeypatch.setattr(Converter, "convert", damaged)
+
+
+def test_every_variant_is_as_good_as_float(exported) -> None:
+    assert set(exported.table) == {"float", *RECIPES}
+    assert not exported.refused
+    for name, row in exported.table.items():
+        assert row["macro_f1"] > 0.9, name
+        assert row["agreement"] >= 0.95, name
+        assert row["ms"] > 0
+    assert exported.table["tflite_fp32"]["agreement"] == 1
+    assert exported.table["onnx_fp32"]["agreement"] == 1
+
+
+def test_fp32_variants_compute_the_keras_logits(exported, toy) -> None:
+    inputs = toy.preprocessing.model_input(toy.sides["test"][0][:7])
+    wanted = np.asarray(toy.load_model()(inputs))
+    for name in ("tflite_fp32", "onnx_fp32"):
+        recipe = RECIPES[name]
+        engine = load_engine(recipe.engine, exported.kit.parent / recipe.member)
+        np.testing.assert_allclose(engine.logits(inputs), wanted, atol=1e-4)
+
+
+def test_int8_variants_hold_8_bit_weights_and_activations(exported) -> None:
+    import onnx
+    from ai_edge_litert.interpreter import Interpreter
+
+    folder = exported.kit.parent
+    interpreter = Interpreter(str(folder / RECIPES["tflite_int8"].member))
+    kinds = [np.dtype(item["dtype"]) for item in interpreter.get_tensor_details()]
+    # The graph's two ends alone are float32.
+    assert kinds.count(np.dtype(np.float32)) == 2
+    graph = onnx.load(folder / RECIPES["onnx_u8s8"].member).graph
+    weights = [item for item in graph.initializer if len(item.dims) >= 2]
+    assert weights
+    assert {item.data_type for item in weights} == {onnx.TensorProto.INT8}
+    floats = {item.name: item for item in graph.initializer}
+    scales = [
+        floats[node.input[1]]
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in {item.name for item in weights}
+    ]
+    assert all(scale.dims and scale.dims[0] > 1 for scale in scales)
+
+
+def test_report_and_kit_tell_the_same(exported) -> None:
+    folder = exported.kit.parent
+    report = json.loads((folder / "report.json").read_text())
+    assert report["table"] == exported.table
+    assert report["counts"] == {"train": 120, "val": 40, "test": 40, "classes": 5}
+    assert {"machine", "versions", "seconds", "per_class"} <= set(report)
+    assert [item["name"] for item in report["per_class"]["tflite_int8"]] == list(COLOURS)
+    assert (folder / "accuracy_vs_size.png").read_bytes()[:4] == b"\x89PNG"
+    assert "| tflite_int8 |" in (folder / "report.md").read_text()
+    with open_kit(exported.kit) as kit:
+        manifest = kit.manifest
+        assert dict(manifest.default_variants) == exported.shipped
+        for variant in manifest.variants:
+            data = kit.read(variant.member)
+            assert data == (folder / variant.member).read_bytes()
+            assert variant.measured["mb"] == len(data) / 1e6
+            assert "ms" not in variant.measured
+            assert variant.temperature == pytest.approx(report["temperatures"][variant.name])
+        card = kit.read("MODEL_CARD.md").decode()
+    assert all(name in card for name in COLOURS)
+    assert manifest.classes[0].taxon == {"family": "bluidae"}
+
+
+def test_same_run_gives_the_same_kit(exported, toy, tmp_path) -> None:
+    again = export_run(toy.path, int8=True, out=tmp_path)
+    assert again.kit.read_bytes() == exported.kit.read_bytes()
+
+
+def test_gate_refuses_a_variant_that_lost_a_class(toy, tmp_path, monkeypatch) -> None:
+    damage(monkeypatch, "tflite_int8", 3)
+    lines: list[str] = []
+    names = ["tflite_fp32", "tflite_int8"]
+    result = export_run(toy.path, recipes=names, out=tmp_path, progress=lines.append)
+    assert result.shipped == {"litert": "tflite_fp32"}
+    assert "redidae" in result.refused["tflite_int8"]
+    assert [line for line in lines if line.startswith("tflite_int8 refused: macro-F1 fell")]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["refused"]["tflite_int8"]["classes"][0]["name"] == "redidae"
+    assert "refused" in (tmp_path / "report.md").read_text()
+    with open_kit(result.kit) as kit:
+        assert set(kit.members) == {"models/tflite_fp32.tflite", "MODEL_CARD.md"}
+
+
+def test_refused_variant_falls_back_to_float32(toy, tmp_path, monkeypatch) -> None:
+    damage(monkeypatch, "onnx_u8s8", 0)
+    result = export_run(toy.path, recipes=["onnx_u8s8"], out=tmp_path)
+    assert result.shipped == {"onnxruntime": "onnx_fp32"}
+
+
+def test_no_kit_when_even_float32_is_refused(toy, tmp_path, monkeypatch) -> None:
+    damage(monkeypatch, "tflite_fp32", 2)
+    with pytest.raises(ExportError, match=r"even float32 was refused.*greyidae"):
+        export_run(toy.path, recipes=["tflite_fp32"], out=tmp_path)
+    assert not list(tmp_path.rglob("*.rskit"))
+    assert "tflite_fp32" in json.loads((tmp_path / "report.json").read_text())["refused"]
+
+
+def test_interrupted_export_leaves_no_kit(toy, tmp_path) -> None:
+    def stop(line: str) -> None:
+        if line == "convert tflite_fp16":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_run(toy.path, out=tmp_path, progress=stop)
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == ["tflite_fp32.tflite"]
+
+
+def test_failed_conversion_is_one_line(toy, tmp_path, monkeypatch, capfd) -> None:
+    def fail(*_: object) -> bytes:
+        raise ValueError("operator X is unknown\nat 0x1234\n")
+
+    monkeypatch.setattr("rs_export.convert.to_tflite", fail)
+    with pytest.raises(ExportError) as caught:
+        export_run(toy.path, recipes=["tflite_fp32"], out=tmp_path)
+    assert "tflite_fp32: the conversion failed (operator X is unknown)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_conversion_is_silent(toy, tmp_path, capfd) -> None:
+    from rs_export.convert import Converter
+
+    with Converter(toy.load_model(), lambda: np.zeros((2, SIDE, SIDE, 3), np.float32)) as made:
+        for recipe in RECIPES.values():
+            made.convert(recipe)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"threads": 0}, {"calibration_photos": 0}, {"max_drop": -1.0}]
+)
+def test_settings_out_of_range(toy, settings) -> None:
+    with pytest.raises(ExportError, match="wanted at least"):
+        export_run(toy.path, **settings)
+
+
+def test_unknown_recipe_lists_those_there_are(toy) -> None:
+    with pytest.raises(ExportError, match=r"'tflite_int3'.*tflite_fp32.*onnx_u8s8"):
+        export_run(toy.path, recipes=["tflite_int3"])

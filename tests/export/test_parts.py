@@ -1,0 +1,101 @@
+"""Recipes, the calibration set, temperature scaling and the gate, without converters."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from rs_export.calibration_set import class_balanced
+from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
+from rs_export.report import markdown_table
+from rs_export.verify import Measured, refusal
+from rs_toolkit.calibration import fit_temperature, negative_log_likelihood
+from rs_toolkit.errors import DataError, ExportError
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_recipe_survives_json(recipe) -> None:
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": "int4"}, {"engine": "torch"}, {"extra": 1}, {"activations": 8}]
+)
+def test_bad_recipe_is_refused(change) -> None:
+    with pytest.raises(ExportError):
+        Recipe.from_dict({**RECIPES["onnx_u8s8"].to_dict(), **change})
+
+
+def test_defaults() -> None:
+    assert [recipe.name for recipe in default_recipes(True)] == list(RECIPES)
+    names = [recipe.name for recipe in default_recipes(False)]
+    assert names == ["tflite_fp32", "tflite_fp16", "onnx_fp32"]
+
+
+def test_find_recipes_drops_repeats_and_wants_some() -> None:
+    assert find_recipes(["onnx_fp32", "onnx_fp32"]) == (RECIPES["onnx_fp32"],)
+    with pytest.raises(ExportError, match="got none"):
+        find_recipes([])
+
+
+def test_calibration_set_is_balanced() -> None:
+    labels = np.repeat([0, 1, 2], [100, 10, 2])
+    chosen = class_balanced(labels, 18, seed=3)
+    assert len(set(chosen.tolist())) == 18
+    assert np.bincount(labels[chosen]).tolist() == [8, 8, 2]
+    assert chosen.tolist() == class_balanced(labels, 18, seed=3).tolist()
+    assert chosen.tolist() != class_balanced(labels, 18, seed=4).tolist()
+    assert sorted(class_balanced(labels, 1000)) == list(range(112))
+
+
+def test_temperature_undoes_a_scale() -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (4000, 6))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (chances.cumsum(axis=1) < generator.random((4000, 1))).sum(axis=1)
+    for scale in (0.4, 1.0, 3.0):
+        assert fit_temperature(logits * scale, labels) == pytest.approx(scale, rel=0.06)
+
+
+def test_temperature_is_a_minimum_and_bounded() -> None:
+    generator = np.random.default_rng(1)
+    logits = generator.normal(0, 3, (200, 4))
+    labels = (logits + generator.normal(0, 3, (200, 4))).argmax(axis=1)
+    best = fit_temperature(logits, labels)
+    lowest = negative_log_likelihood(logits, labels, best)
+    for other in (0.05, best * 0.9, best * 1.1, 20.0):
+        assert lowest <= negative_log_likelihood(logits, labels, other)
+    perfect = np.eye(3) * 5
+    assert fit_temperature(perfect, [0, 1, 2]) == pytest.approx(0.05)
+    assert fit_temperature(perfect, [1, 2, 0]) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [(np.zeros((0, 3)), []), (np.zeros((2, 3)), [0]), (np.full((1, 3), np.nan), [0])],
+)
+def test_temperature_refuses_what_cannot_be_fitted(logits, labels) -> None:
+    with pytest.raises(DataError, match="temperature"):
+        fit_temperature(logits, labels)
+
+
+def measured(macro_f1: float, changes: dict[str, float]) -> Measured:
+    per_class = tuple(
+        {"name": name, "support": 9, "f1": 0.5, "change": change}
+        for name, change in changes.items()
+    )
+    return Measured({"macro_f1": macro_f1}, per_class)
+
+
+def test_gate_allows_exactly_the_limit_and_names_the_worst_first() -> None:
+    reference = measured(0.80, {})
+    assert refusal(measured(0.79, {"a": -0.01}), reference, 1.0) is None
+    assert refusal(measured(0.90, {}), reference, 0.0) is None
+    reason = refusal(measured(0.78, {"a": -0.1, "b": 0.2, "c": -0.4}), reference, 1.0)
+    assert reason == "macro-F1 fell by 2.00 points, allowed 1; most: c (-40.0), a (-10.0)"
+
+
+def test_markdown_table() -> None:
+    assert markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
