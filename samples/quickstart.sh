@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Set up rs-toolkit in .venv and run the main job once: sample, train, export --int8, classify.
+# RS_PYTHON picks another interpreter (3.11 or 3.12); RS_VENV another environment folder.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${RS_VENV:-.venv}
+
+step() { printf '\n==> %s\n' "$*"; "$@"; }
+
+[ -x "$venv/bin/pip" ] || step "${RS_PYTHON:-python3}" -m venv "$venv"
+step "$venv/bin/pip" install --quiet --disable-pip-version-check \
+    --constraint requirements.lock --editable '.[toolkit,dev]'
+export PATH="$PWD/$venv/bin:$PATH"
+
+run=runs/quickstart
+if [ -f "$run/metrics.json" ]; then
+    echo "==> $run is trained already (delete it to train again)"
+elif [ -f "$run/config.json" ]; then
+    step rs-toolkit train --resume "$run"
+else
+    step rs-toolkit train --out "$run"
+fi
+step rs-toolkit export "$run" --int8
+photo=$(python - <<'PY'
+from rs_toolkit.run import Run
+from pathlib import Path
+run = Run.open(Path("runs/quickstart"))
+print(run.data_root / run.split("test")[0][0].path)
+PY
+)
+step rs-classify "$photo" --kit "$run/export/quickstart.rskit"
