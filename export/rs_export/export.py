@@ -15,10 +15,9 @@ from rs_export.convert import Converter
 from rs_export.kit_writer import ship
 from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
 from rs_export.report import Report, write_reports
-from rs_export.verify import Measured, measure, median_ms, predict, refusal
-from rs_runtime.engine import Engine, load_engine
+from rs_export.verify import Measured, Model, measure, median_ms, predict, refusal
+from rs_runtime.engine import load_engine
 from rs_runtime.errors import EngineError
-from rs_runtime.manifest import RANKS
 from rs_toolkit.calibration import fit_temperature
 from rs_toolkit.errors import ExportError
 from rs_toolkit.files import atomic_write
@@ -27,9 +26,12 @@ from rs_toolkit.run import Run
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rs_toolkit.photos import Photo
+
 __all__ = ["ExportResult", "export_run"]
 
 _SAME_SIZE = 1.1
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def export_run(
     RunError
         The run folder is missing, unfinished or damaged.
     ExportError
-        A setting is out of range, a conversion failed, or an engine's float32 variant was
+        A setting is out of range, or an engine's float32 variant could not be made or was
         refused; then there is no new kit.
     """
     if threads < 1 or calibration_photos < 1 or not max_drop >= 0:
@@ -152,39 +154,35 @@ class _Export:
         max_drop: float,
         say: Callable[[str], None],
     ) -> None:
-        if run.rank not in RANKS:
-            raise ExportError(
-                f"{run.path}: trained on {run.rank!r}, but kits hold taxa of one rank; "
-                f"train with rank = one of {', '.join(RANKS)}"
-            )
-        photos, self._labels = run.split("test")
-        if not photos:
+        self._photos, self._labels = run.split("test")
+        if not self._photos:
             raise ExportError(f"{run.path}: no test photos to verify with; train with test > 0")
         self._run, self._folder, self._threads = run, folder, threads
         self._max_drop, self.say = max_drop, say
-        self._pixels = run.pixels(photos)
-        self._one = run.preprocessing.model_input(self._pixels[0])
+        self._one = run.preprocessing.model_input(run.pixels(self._photos[:1])[0])
         self._names = [item["name"] for item in run.classes]
         self.model = run.load_model()
-        say(f"measure the float model on {len(photos)} test photos")
-        self._float = predict(self.model.predict_on_batch, self._pixels, run.preprocessing)
+        say(f"measure the float model on {len(self._photos)} test photos")
+        self._float = self._predict(self.model.predict_on_batch, self._photos)
         ms = median_ms(self.model.predict_on_batch, self._one)
         size = (run.path / "model.keras").stat().st_size
         self.measured: dict[str, Measured] = {"float": self._measure(self._float, size, ms)}
         self.refused: dict[str, str] = {}
 
     def add(self, recipe: Recipe, converter: Converter) -> None:
-        """Convert, save and measure one variant; refuse it if it lost too much."""
+        """Convert, save and measure one variant; refuse it if it is broken or lost too much."""
         self.say(f"convert {recipe.name}")
-        data = converter.convert(recipe)
-        with atomic_write(self._folder / recipe.member) as temporary:
-            temporary.write_bytes(data)
-        engine = self._engine(recipe, data)
         try:
-            logits = predict(engine.logits, self._pixels, self._run.preprocessing)
+            data = converter.convert(recipe)
+            with atomic_write(self._folder / recipe.member) as temporary:
+                temporary.write_bytes(data)
+            engine = load_engine(recipe.engine, data, self._threads)
+            logits = self._predict(engine.logits, self._photos)
             ms = median_ms(engine.logits, self._one)
-        except EngineError as error:
-            raise ExportError(f"{recipe.name}: the converted model is broken: {error}") from error
+        except (EngineError, ExportError) as error:
+            # The other variants are still worth having.
+            self._refuse(recipe.name, str(error))
+            return
         result = self.measured[recipe.name] = self._measure(logits, len(data), ms)
         reason = refusal(result, self.measured["float"], self._max_drop)
         row = result.row
@@ -193,13 +191,12 @@ class _Export:
             f"agrees with float on {row['agreement']:.1%}"
         )
         if reason:
-            self.refused[recipe.name] = reason
-            self.say(f"{recipe.name} refused: {reason}")
+            self._refuse(recipe.name, reason)
 
     def choose(self, engine: str, converter: Converter) -> str | None:
         """Return the variant to ship for an engine, or None if even float32 was refused."""
         fallback = _fallback(engine)
-        if not self._passing(engine) and fallback not in self.measured:
+        if not self._passing(engine) and fallback not in {*self.measured, *self.refused}:
             self.add(RECIPES[fallback], converter)
         passing = self._passing(engine)
         if not passing:
@@ -214,19 +211,22 @@ class _Export:
         photos, labels = self._run.split("val")
         if not photos:
             return dict.fromkeys(names, self._run.temperature)
-        pixels = self._run.pixels(photos)
         found = {}
         for name in names:
-            engine = self._engine(RECIPES[name], self._folder / RECIPES[name].member)
-            logits = predict(engine.logits, pixels, self._run.preprocessing)
-            found[name] = fit_temperature(logits, labels)
+            recipe = RECIPES[name]
+            engine = load_engine(recipe.engine, self._folder / recipe.member, self._threads)
+            found[name] = fit_temperature(self._predict(engine.logits, photos), labels)
         return found
 
-    def _engine(self, recipe: Recipe, model: bytes | Path) -> Engine:
-        try:
-            return load_engine(recipe.engine, model, self._threads)
-        except EngineError as error:
-            raise ExportError(f"{recipe.name}: {error}") from error
+    def _refuse(self, name: str, reason: str) -> None:
+        self.refused[name] = reason
+        self.say(f"{name} refused: {reason}")
+
+    def _predict(self, model: Model, photos: Sequence[Photo]) -> NDArray[np.float32]:
+        """Return logits; pixels are read by parts, because test sets can exceed memory."""
+        parts = (photos[start : start + _CHUNK] for start in range(0, len(photos), _CHUNK))
+        ready = self._run.preprocessing
+        return np.concatenate([predict(model, self._run.pixels(part), ready) for part in parts])
 
     def _measure(self, logits: NDArray[np.float32], size: int, ms: float) -> Measured:
         return measure(logits, self._float, self._labels, self._names, size, ms)

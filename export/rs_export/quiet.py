@@ -6,11 +6,10 @@ import contextlib
 import io
 import logging
 import os
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 
+from rs_runtime.stderr import held_stderr
 from rs_toolkit.errors import ExportError
 
 __all__ = ["converting"]
@@ -43,18 +42,19 @@ def converting(name: str) -> Iterator[None]:
 def _silence() -> Iterator[None]:
     """Hold back Python logging, warnings, prints, and what C++ writes to stderr."""
     level = logging.root.manager.disable
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        logging.disable(logging.WARNING)
-        try:
-            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-                warnings.simplefilter("ignore")
-                yield
-        finally:
-            logging.disable(level)
-            os.dup2(saved, 2)
-            os.close(saved)
-            held.seek(0)
-            logging.getLogger("rs_export").debug(held.read().decode("utf-8", "replace"))
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            held_stderr(_keep),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _keep(line: bytes) -> bool:
+    logging.getLogger("rs_export").debug(line.decode("utf-8", "replace").rstrip())
+    return False

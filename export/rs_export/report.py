@@ -58,7 +58,11 @@ class Report:
             "refused": {
                 name: {
                     "reason": reason,
-                    "classes": classes_that_fell(self.measured[name])[:_LISTED],
+                    "classes": (
+                        classes_that_fell(self.measured[name])[:_LISTED]
+                        if name in self.measured
+                        else []
+                    ),
                 }
                 for name, reason in self.refused.items()
             },
@@ -108,7 +112,7 @@ def _markdown(report: Report, picture: str) -> str:
         f"{report.counts['test']} test photos, {report.counts['classes']} classes, "
         f"{report.settings['threads']} threads, {machine()['cpu']}. "
         "mb: 10^6 bytes; agreement: share of photos with the float model's first class; "
-        "ms: median of one photo, the model alone.",
+        "ms: median of one photo, the model alone (float: Keras, on all cores).",
         markdown_table(["variant", *_COLUMNS, ""], rows),
         f"![accuracy against size]({picture})",
     ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Model = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 
-__all__ = ["Measured", "classes_that_fell", "measure", "median_ms", "predict", "refusal"]
+__all__ = ["Measured", "Model", "classes_that_fell", "measure", "median_ms", "predict", "refusal"]
 
 _BATCH = 16
 _WARM_UP, _TIMED = 5, 25

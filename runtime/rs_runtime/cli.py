@@ -51,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Python flushes stdout once more at exit; let that go nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return _BROKEN_PIPE
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _complain(f"the output cannot be written: {error.strerror}; is the disk full?")
+            return _UNUSABLE
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -114,7 +118,8 @@ def _show_table(prediction: Prediction) -> None:
     lines = [_printable(prediction.path)]
     for title, score in rows:
         name = "" if title == score.name else score.name
-        lines.append(f"  {score.probability:7.1%}  {title:<{width}}  {name}".rstrip())
+        line = f"  {score.probability:7.1%}  {title:<{width}}  {name}"
+        lines.append(_printable(line.rstrip()))
     print("\n".join(lines), flush=True)
 
 

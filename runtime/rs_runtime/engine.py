@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ import numpy as np
 
 from rs_runtime.errors import EngineError, EngineMissingError
 from rs_runtime.ports import Port, litert_port, onnx_port
+from rs_runtime.stderr import held_stderr
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +99,7 @@ class _LiteRt(Engine):
         from ai_edge_litert.interpreter import Interpreter
 
         # XNNPACK announces itself on the C level's stderr.
-        with _without_info_lines():
+        with held_stderr(_is_news):
             self._interpreter = Interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         source = _only(self._interpreter.get_input_details(), "input")
@@ -231,22 +230,8 @@ def _refuse_both_packages() -> None:
         )
 
 
-@contextlib.contextmanager
-def _without_info_lines() -> Iterator[None]:
-    """Hold back what C code writes to stderr, then pass on all of it but INFO lines."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            held.seek(0)
-            lines = (line for line in held if not line.startswith((b"INFO:", b"I0000")))
-            for line in lines:
-                os.write(2, line)
+def _is_news(line: bytes) -> bool:
+    return not line.startswith((b"INFO:", b"I0000"))
 
 
 def _reason(error: Exception) -> str:

@@ -120,7 +120,7 @@ class Manifest:
         manifest = cls(
             name=root.get("name").text(),
             created_by=root.get("created_by").text(),
-            rank=root.get("rank").choice(RANKS),
+            rank=root.get("rank").choice((*RANKS, "common_name")),
             classes=tuple(_class_info(item) for item in root.get("classes").items(MAX_CLASSES)),
             preprocessing=_preprocessing(root.get("preprocessing")),
             variants=tuple(_variant(item) for item in root.get("variants").items(MAX_VARIANTS)),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+
 from rs_toolkit.cli import app, main
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
@@ -49,7 +50,9 @@ def test_every_training_flag_is_a_setting_or_documented(run) -> None:
     code, out, _ = run("train", "--help")
     assert code == 0
     flags = {flag.replace("-", "_") for flag in re.findall(r"--([a-z0-9-]+)", out)}
-    assert flags - {"out", "resume", "config", "help"} <= {item.name for item in fields(TrainConfig)}
+    assert flags - {"out", "resume", "config", "help"} <= {
+        item.name for item in fields(TrainConfig)
+    }
 
 
 def test_version(run) -> None:

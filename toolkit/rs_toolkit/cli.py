@@ -1,7 +1,7 @@
 """The ``rs-toolkit`` command line: sample, train, export.
 
-Every deliberate error becomes one line on standard error and an exit code: 0 all good, 1 a
-result was refused, 2 usage, data or settings, 130 interrupted.
+Every deliberate error becomes one line on standard error and an exit code: 0 all good, 2 usage,
+data, settings, or nothing fit to ship, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -85,6 +85,9 @@ def train(
     names = "weights backbone rank imgsz epochs batch_size learning_rate balance seed precision"
     given = locals()
     flags = {name: given[name] for name in names.split() if given[name] is not None}
+    if weights not in (None, "none", "imagenet"):
+        # A resumed run may start in another folder.
+        flags["weights"] = str(Path(str(weights)).expanduser().resolve())
     if resume is not None:
         if flags or config or data or out:
             raise ConfigError("--resume takes every setting from the run; leave the others out")
@@ -115,9 +118,10 @@ def export(
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for timings.")] = 2,
 ) -> None:
     """Convert a run to TFLite and ONNX, measure every variant per class, and write a kit."""
-    _quiet()
     from rs_export import export_run
+    from rs_toolkit.environment import quiet_tensorflow
 
+    quiet_tensorflow()
     with _progress() as progress:
         result = export_run(
             run,
@@ -151,10 +155,11 @@ def _resume(run: Path) -> None:
 
 
 def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
-    _quiet()
-    from rs_toolkit.files import read_json
+    from rs_toolkit.environment import quiet_tensorflow
+    from rs_toolkit.run import read_metrics
     from rs_train.train import train as train_run
 
+    quiet_tensorflow()
     with _progress() as progress:
         try:
             train_run(data, settings, run, resume=resume, progress=progress)
@@ -162,7 +167,7 @@ def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
             if (run / "config.json").exists():
                 progress.note(f"interrupted; continue with: rs-toolkit train --resume {run}")
             raise
-    test = read_json(run / "metrics.json")["test"]
+    test = read_metrics(run)["test"]
     print(
         f"test ({test['n']} photos): accuracy {test['accuracy']:.3f}, top-5 {test['top5']:.3f}, "
         f"macro-F1 {test['macro_f1']:.3f}, worst-decile F1 {test['worst_decile_f1']:.3f}"
@@ -183,13 +188,6 @@ def _progress() -> Any:
     from rs_toolkit.progress import ConsoleProgress
 
     return ConsoleProgress()
-
-
-def _quiet() -> None:
-    """Keep TensorFlow's start-up chatter off the terminal; errors still show."""
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def _fail(message: str, code: int) -> NoReturn:

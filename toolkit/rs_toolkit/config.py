@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.errors import ConfigError
+from rs_toolkit.taxonomy import RANKS
 
 __all__ = ["TrainConfig", "load_config", "read_toml", "sample_preset"]
 
@@ -38,12 +39,14 @@ class TrainConfig:
 
     backbone: str = _text("xception", "name in the backbone registry")
     weights: str = _text("imagenet", "imagenet, none, or a weights file (.h5)")
-    rank: str = _text("family", "taxon rank to train, or a metadata column such as common_name")
+    rank: str = _choice("family", (*RANKS, "common_name"), "taxon rank to train, or common_name")
     imgsz: int = _number(224, 32, 1024, "pixels per side that the model sees")
     resize: str = _choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
     val: float = _number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = _number(0.2, 0.01, 0.5, "fraction of photos for the test")
-    stratify_by: str = _text("", "rank whose proportions the splits keep; empty = the trained rank")
+    stratify_by: str = _choice(
+        "", ("", *RANKS, "common_name"), "whose proportions the splits keep; empty: the rank's"
+    )
     balance: float = _number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 full balance")
     epochs: int = _number(20, 0, 10_000, "most epochs of fine-tuning (stage 2)")
     patience: int = _number(6, 1, 10_000, "epochs without a better validation macro-F1 before stop")
@@ -53,7 +56,9 @@ class TrainConfig:
     label_smoothing: float = _number(0.1, 0.0, 0.9, "label smoothing of the cross-entropy")
     dropout: float = _number(0.3, 0.0, 0.95, "dropout before the last layer")
     augment: float = _number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes")
-    fine_tune_from: str = _text("block9", "first block trained in stage 2; 'all' for every block")
+    fine_tune_from: str = _text(
+        "auto", "first block trained in stage 2; all; auto: block9, or all from random weights"
+    )
     precision: str = _choice(
         "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "arithmetic of stage 2"
     )
@@ -73,6 +78,13 @@ class TrainConfig:
         """Rank whose proportions the splits keep."""
         return self.stratify_by or self.rank
 
+    @property
+    def first_block(self) -> str:
+        """First block that stage 2 trains; random weights below it would never become useful."""
+        if self.fine_tune_from != "auto":
+            return self.fine_tune_from
+        return "all" if self.weights == "none" else "block9"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         return asdict(self)
@@ -83,12 +95,16 @@ class TrainConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _listed(choices: tuple[str, ...]) -> str:
+    return ", ".join(choice or "(empty)" for choice in choices)
+
+
 def _check(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> None:
-    wanted = {"int": int, "float": (int, float), "str": str}[str(kind)]
+    wanted: Any = {"int": int, "float": (int, float), "str": str}[str(kind)]
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise ConfigError(f"{name}: got {value!r}, wanted {kind} ({rules['text']})")
     if "choices" in rules and value not in rules["choices"]:
-        raise ConfigError(f"{name}: got {value!r}, wanted one of {', '.join(rules['choices'])}")
+        raise ConfigError(f"{name}: got {value!r}, wanted one of {_listed(rules['choices'])}")
     if "low" in rules and not rules["low"] <= value <= rules["high"]:
         raise ConfigError(
             f"{name}: got {value}, wanted {rules['low']} to {rules['high']} ({rules['text']})"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["machine", "versions"]
+from rs_runtime.stderr import held_stderr
 
+__all__ = ["machine", "quiet_tensorflow", "versions"]
+
+_CHATTER = re.compile(rb"WARNING: All log messages before|[IWE]\d{4} ")
 _PACKAGES = (
     "rs-toolkit",
     "numpy",
@@ -24,11 +28,27 @@ _PACKAGES = (
 )
 
 
+def quiet_tensorflow() -> None:
+    """Import TensorFlow without the lines it writes at start-up (no GPU here, and the like).
+
+    Raises
+    ------
+    ModuleNotFoundError
+        TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with held_stderr(lambda line: not _CHATTER.match(line)):
+        import tensorflow
+
+        # Looks for devices now, while its complaints are held back.
+        tensorflow.config.list_physical_devices()
+
+
 def machine() -> dict[str, str | int]:
     """Return processor, core count, memory (GiB) and system of this machine."""
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+        "cores": _cores(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -44,6 +64,13 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _cores() -> int:
+    # macOS has no affinity.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cpu_name() -> str:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_write", "read_json", "sha256_bytes", "sha256_file", "write_json"]
+__all__ = [
+    "atomic_write",
+    "read_json",
+    "require_space",
+    "sha256_bytes",
+    "sha256_file",
+    "write_json",
+]
+
+# Reading the umask means setting it, for the whole process: once, before there are threads.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
 
 
 @contextmanager
@@ -37,12 +50,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         # mkstemp makes private files; results are as readable as the user's others.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Fail before a writer starts that cannot be trusted to fail well, such as HDF5.
+
+    Raises
+    ------
+    OSError
+        The disk of ``folder`` (made if absent) has less than ``size`` bytes free.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, f"less than {size / 1e6:.0f} MB free", str(folder))
 
 
 def write_json(path: Path, value: Any) -> None:

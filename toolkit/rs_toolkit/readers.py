@@ -13,7 +13,7 @@ from typing import Any
 from rs_runtime.photo import PHOTO_SUFFIXES
 from rs_toolkit.errors import ConfigError, DataError, MetadataError
 from rs_toolkit.photos import Dataset, Photo
-from rs_toolkit.taxonomy import RANKS, Taxon
+from rs_toolkit.taxonomy import RANKS, Taxon, printable
 
 __all__ = ["MAX_METADATA_BYTES", "read_dataset"]
 
@@ -153,7 +153,7 @@ def _photo(row: list[str], columns: _Columns, tree_rank: str, line: int) -> Phot
     return Photo(
         path=path or given,
         taxon=Taxon.from_dict(names),
-        common_name=" ".join(columns.cell(row, "common_name").split()) or None,
+        common_name=printable(columns.cell(row, "common_name")) or None,
         group=columns.cell(row, "group") or None,
         error=error and f"line {line}: {error}",
     )

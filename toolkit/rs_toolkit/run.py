@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-__all__ = ["Run"]
+__all__ = ["Run", "read_metrics"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,9 @@ class Run:
         try:
             saved = read_json(path / "config.json")
             classes = read_json(path / "classes.json")
+            for number, item in enumerate(classes["classes"]):
+                if item["id"] != number or not {"name", "common_name", "taxon"} <= set(item):
+                    raise ValueError(f"class {number} of classes.json is incomplete")
             return cls(
                 path=path,
                 config=saved["settings"],
@@ -105,7 +108,42 @@ class Run:
         return pixels
 
     def load_model(self) -> keras.Model:
-        """Load the float32 Keras model; its file is treated as untrusted (safe mode)."""
+        """Load the float32 Keras model; its file is treated as untrusted (safe mode).
+
+        Raises
+        ------
+        RunError
+            The file is damaged, or the model is not of the run's size and classes.
+        """
         import keras
 
-        return keras.models.load_model(self.path / "model.keras", compile=False, safe_mode=True)
+        path, side = self.path / "model.keras", self.preprocessing.size
+        try:
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+            shapes = tuple(model.input_shape), tuple(model.output_shape)
+        except Exception as error:
+            # Keras raises whatever zipfile, h5py and its deserializer raised.
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise RunError(f"{path}: damaged ({reason}); train again") from None
+        wanted = ((None, side, side, 3), (None, len(self.classes)))
+        if shapes != wanted:
+            raise RunError(f"{path}: got shapes {shapes}, wanted {wanted}; train again")
+        return model
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """Return the content of a finished run's metrics.json.
+
+    Raises
+    ------
+    RunError
+        It is missing or damaged.
+    """
+    path = run / "metrics.json"
+    try:
+        metrics: dict[str, Any] = read_json(path)
+        for key in ("n", "accuracy", "top5", "macro_f1", "worst_decile_f1"):
+            float(metrics["test"][key])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: damaged or missing ({error}); train again") from None
+    return metrics

@@ -9,7 +9,7 @@ from typing import Any
 
 from rs_toolkit.errors import ConfigError
 
-__all__ = ["RANKS", "Taxon", "normalize_name"]
+__all__ = ["RANKS", "Taxon", "normalize_name", "printable"]
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
@@ -17,12 +17,18 @@ RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
 
 
+def printable(text: str) -> str:
+    """Return a text with single spaces and without characters that cannot be seen."""
+    return "".join(char for char in " ".join(text.split()) if char.isprintable())
+
+
 def normalize_name(name: str | None) -> str | None:
     """Return a name in lower case and Unicode NFC with single spaces; None for an empty cell.
 
+    Characters that cannot be seen (zero-width spaces, soft hyphens) are left out.
     Empty cells are blanks and, in any case, ``na``, ``n/a``, ``nan``, ``none`` and ``null``.
     """
-    text = unicodedata.normalize("NFC", " ".join((name or "").split())).lower()
+    text = unicodedata.normalize("NFC", printable(name or "")).lower()
     return None if text in _MISSING else text
 
 

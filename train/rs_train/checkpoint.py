@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_toolkit.errors import RunError
-from rs_toolkit.files import atomic_write, read_json, write_json
+from rs_toolkit.files import atomic_write, read_json, require_space, write_json
 
 if TYPE_CHECKING:
     import keras
@@ -32,6 +32,8 @@ class FitState:
         Whether fitting ended by itself.
     stage_1
         What stage 1 measured; None where it was skipped.
+    seconds
+        Wall time of the whole run so far, of all its sessions.
     """
 
     epoch: int = 0
@@ -40,6 +42,7 @@ class FitState:
     best_macro_f1: float = -1.0
     finished: bool = False
     stage_1: dict[str, float] | None = None
+    seconds: float = 0.0
 
 
 class Checkpoints:
@@ -61,7 +64,17 @@ class Checkpoints:
         self.fingerprint = fingerprint
 
     def save(self, state: FitState, model: keras.Model) -> None:
-        """Write the model, its optimizer and the state; drop what is no longer needed."""
+        """Write the model, its optimizer and the state; drop what is no longer needed.
+
+        Raises
+        ------
+        OSError
+            The disk is full; the last saved state still holds.
+        """
+        for leftover in self.folder.glob(".tmp-*"):
+            leftover.unlink()
+        # The optimizer keeps two numbers a weight; HDF5 crashes the process on a full disk.
+        require_space(self.folder, 4 * 3 * model.count_params() + 2**20)
         with atomic_write(self._weights(state.epoch)) as temporary:
             model.save_weights(temporary)
         self.save_state(state)
@@ -89,10 +102,10 @@ class Checkpoints:
             return None
         try:
             saved = read_json(path)
-            state = FitState(**saved["state"])
+            state, mark = FitState(**saved["state"]), str(saved["fingerprint"])
         except (ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise RunError(f"{path}: damaged ({error}); delete the run and train again") from None
-        if saved["fingerprint"] != self.fingerprint:
+        if mark != self.fingerprint:
             raise RunError(
                 f"{path}: the settings or the photos changed since the run began; "
                 "train into a new folder, or restore them"

@@ -69,7 +69,8 @@ def predict_logits(
 ) -> NDArray[np.float32]:
     """Return float32 logits (n, classes) of the photos of a portion, unaugmented."""
     batches = evaluation_batches(portion.pixels, len(portion.labels), preprocessing, batch_size)
-    return np.asarray(model.predict(batches, verbose=0), np.float32)
+    with portion.pixels.unburied():
+        return np.asarray(model.predict(batches, verbose=0), np.float32)
 
 
 def fit(
@@ -81,15 +82,19 @@ def fit(
     checkpoints: Checkpoints,
     progress: Progress,
     stage_1: dict[str, float] | None = None,
+    started: float | None = None,
 ) -> FitState:
     """Fine-tune a compiled model until it stops improving, and leave it at its best epoch.
 
     Continues from ``checkpoints`` where a state exists.  Every epoch is a function of the saved
     state, the seed and the epoch number, so a run that was killed and resumed takes the same
-    steps as one that was not.
+    steps as one that was not.  ``started`` is the ``time.perf_counter()`` at which this session
+    of the run began; default now.
     """
     model.optimizer.build(model.trainable_variables)
+    session = time.perf_counter() if started is None else started
     state = checkpoints.load()
+    earlier = state.seconds if state else 0.0
     if state is None:
         state = FitState(stage_1=stage_1)
         _record(state, model, val, preprocessing, config, {"loss": None, "seconds": 0.0})
@@ -111,6 +116,7 @@ def fit(
         state.epoch += 1
         seconds = round(time.perf_counter() - started, 2)
         _record(state, model, val, preprocessing, config, {"loss": loss, "seconds": seconds})
+        state.seconds = round(earlier + time.perf_counter() - session, 2)
         checkpoints.save(state, model)
         row = state.history[-1]
         progress.note(
@@ -154,7 +160,8 @@ def _one_epoch(
         generator = getattr(layer, "seed_generator", None)
         if generator is not None:
             generator.state.assign(np.array([config.seed + number, epoch], "uint32"))
-    history = model.fit(batches, epochs=1, verbose=0, callbacks=[Report()])
+    with train.pixels.unburied():
+        history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[Report()])
     return float(history.history["loss"][0])
 
 

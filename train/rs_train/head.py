@@ -83,15 +83,18 @@ def frozen_features(
     folder = (
         cache_dir / "features" / f"{model_fingerprint(extractor)}-{preprocessing.fingerprint()}"
     )
+    # Every batch has the same shape, lest a photo's features depend on what else is missing.
     files = [folder / photo.sha256[:2] / f"{photo.sha256}.npy" for photo in photos]
     channels = int(extractor.output_shape[-1])
     features = np.empty((len(photos), _VIEWS, channels), np.float32)
     missing = [row for row, file in enumerate(files) if not _read(file, features[row])]
     for start in range(0, len(missing), batch_size):
         rows = missing[start : start + batch_size]
-        images = preprocessing.model_input(np.stack([pixels(photos[row]) for row in rows]))
+        images = np.zeros((batch_size, *extractor.input_shape[1:]), np.float32)
+        loaded = np.stack([pixels(photos[row]) for row in rows])
+        images[: len(rows)] = preprocessing.model_input(loaded)
         views = [extractor.predict_on_batch(x) for x in (images, images[:, :, ::-1])]
-        features[rows] = np.stack(views, 1)
+        features[rows] = np.stack(views, 1)[: len(rows)]
         for row in rows:
             with atomic_write(files[row]) as temporary, temporary.open("wb") as file:
                 np.save(file, features[row])
@@ -101,9 +104,12 @@ def frozen_features(
 
 def _read(file: Path, into: NDArray[np.float32]) -> bool:
     try:
-        into[:] = np.load(file, allow_pickle=False)
+        saved = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return False
+    if saved.shape != into.shape:
+        return False
+    into[:] = saved
     return True
 
 

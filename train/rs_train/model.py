@@ -52,7 +52,7 @@ def freeze_below(model: keras.Model, name: str, block: str) -> None:
     """Make only ``block`` and what follows trainable, with batch-norm statistics frozen.
 
     ``all`` trains every layer, batch normalization too: the setting for random weights, whose
-    statistics are not worth keeping.
+    statistics are not worth keeping (see :attr:`rs_toolkit.config.TrainConfig.first_block`).
 
     Raises
     ------
@@ -67,7 +67,7 @@ def freeze_below(model: keras.Model, name: str, block: str) -> None:
     blocks = BACKBONES[name].blocks
     if block not in blocks:
         raise ConfigError(
-            f"fine_tune_from: got {block!r}, wanted 'all' or one of {', '.join(blocks)}"
+            f"fine_tune_from: got {block!r}, wanted auto, all or one of {', '.join(blocks)}"
         )
     upper = False
     for layer in model.layers:

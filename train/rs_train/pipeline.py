@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,39 @@ if TYPE_CHECKING:
 
 __all__ = ["PixelSource", "augment", "evaluation_batches", "training_epoch"]
 
-PixelSource = Callable[["NDArray[np.int64]"], "NDArray[np.uint8]"]
-"""From photo numbers, shape (n,), to uint8 RGB pixels, shape (n, S, S, 3)."""
+
+class PixelSource:
+    """From photo numbers, shape (n,), to uint8 RGB pixels, shape (n, S, S, 3).
+
+    TensorFlow buries what a Python function raises under an error of its own; this keeps it, so
+    that a photo that vanished is reported as just that.
+
+    Parameters
+    ----------
+    load
+        Does the work.
+    """
+
+    def __init__(self, load: Callable[[NDArray[np.int64]], NDArray[np.uint8]]) -> None:
+        self._load = load
+        self._failure: Exception | None = None
+
+    def __call__(self, photos: NDArray[np.int64]) -> NDArray[np.uint8]:
+        try:
+            return self._load(photos)
+        except Exception as error:
+            self._failure = error
+            raise
+
+    @contextmanager
+    def unburied(self) -> Iterator[None]:
+        """Raise what loading raised, instead of what TensorFlow made of it."""
+        try:
+            yield
+        except Exception:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
 
 
 def training_epoch(
@@ -40,12 +72,11 @@ def training_epoch(
     import tensorflow as tf
 
     order = epoch_order(labels, balance, seed, epoch)
+    draw = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0] >> 1)  # fits int32
 
     def finish(batch: Any, photos: Any, targets: Any) -> tuple[Any, Any]:
         images = _gather(pixels, photos, preprocessing.size)
-        images = augment(
-            images, strength, tf.stack([seed + 1_000_003 * epoch, tf.cast(batch, tf.int32)])
-        )
+        images = augment(images, strength, tf.stack([draw, tf.cast(batch, tf.int32)]))
         return preprocessing.model_input(images), targets
 
     dataset = tf.data.Dataset.from_tensor_slices((order, labels[order]))

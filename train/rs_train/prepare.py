@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rs_runtime.manifest import MAX_TEXT
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.errors import ConfigError, DataError, RunError
-from rs_toolkit.files import read_json, write_json
+from rs_toolkit.files import read_json, sha256_file, write_json
 from rs_toolkit.index import build_index, fingerprint, read_index, write_index
-from rs_toolkit.photos import Photo, PhotoCache
+from rs_toolkit.photos import Photo, PhotoCache, unlabelled
 from rs_toolkit.progress import Progress
 from rs_toolkit.readers import read_dataset
-from rs_toolkit.splits import split
+from rs_toolkit.splits import SIDES, split
 from rs_toolkit.taxonomy import RANKS
 
 __all__ = ["class_table", "make_splits", "prepare", "saved_config"]
@@ -41,10 +42,7 @@ def prepare(
     """
     index, settings = run / "index.parquet", run / "config.json"
     if index.is_file() and settings.is_file():
-        saved = read_json(settings)
-        classes = read_json(run / "classes.json")["classes"]
-        root = Path(saved["data_root"])
-        return tuple(read_index(index)), classes, root, str(saved["data_fingerprint"])
+        return _prepared(run, config)
     dataset = read_dataset(data)
     photos = build_index(
         dataset, cache, lambda done, total: progress.update("index photos", done, total)
@@ -52,8 +50,14 @@ def prepare(
     for photo in photos:
         if photo.error:
             progress.note(f"left out: {photo.path}: {photo.error}")
+    if nameless := unlabelled(photos, config.rank):
+        progress.note(
+            f"left out: {len(nameless)} photos without a {config.rank}, such as {nameless[0].path}"
+        )
     photos = make_splits(photos, config)
     classes = class_table(photos, config.rank)
+    for side, missing in _absent(photos, classes, config.rank).items():
+        progress.note(f"{len(missing)} classes have no {side} photo: {', '.join(missing[:5])} …")
     mark = fingerprint(photos)
     write_index(index, photos)
     write_json(
@@ -73,9 +77,45 @@ def prepare(
             "data_root": str(dataset.root.resolve()),
             "data_fingerprint": mark,
             "counts": dict(sorted(counts.items())),
+            "weights_sha256": _weights_sha256(config.weights),
         },
     )
     return photos, classes, dataset.root.resolve(), mark
+
+
+def _prepared(
+    run: Path, config: TrainConfig
+) -> tuple[tuple[Photo, ...], list[dict[str, Any]], Path, str]:
+    """Read what an earlier session prepared."""
+    try:
+        saved = read_json(run / "config.json")
+        classes = read_json(run / "classes.json")["classes"]
+        root, mark, settings = saved["data_root"], saved["data_fingerprint"], saved["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run}: a file of the run is damaged ({error}); train again") from None
+    if other := [name for name, value in config.to_dict().items() if settings.get(name) != value]:
+        raise RunError(
+            f"{run}: began with other settings ({', '.join(other)}); train into a new folder"
+        )
+    return read_index(run / "index.parquet"), classes, Path(root), str(mark)
+
+
+def _weights_sha256(weights: str) -> str | None:
+    path = Path(weights)
+    return sha256_file(path) if weights not in ("none", "imagenet") and path.is_file() else None
+
+
+def _absent(
+    photos: tuple[Photo, ...], classes: list[dict[str, Any]], rank: str
+) -> dict[str, list[str]]:
+    """Return the classes that a split has no photo of, by split, where there are any."""
+    absent = {}
+    for side in SIDES:
+        present = {photo.label(rank) for photo in photos if photo.split == side}
+        missing = [item["name"] for item in classes if item["name"] not in present]
+        if missing:
+            absent[side] = missing
+    return absent
 
 
 def saved_config(run: Path) -> tuple[TrainConfig, Path]:
@@ -130,7 +170,7 @@ def make_splits(photos: tuple[Photo, ...], config: TrainConfig) -> tuple[Photo, 
     sides = split(
         labels, strata=strata, groups=groups, val=config.val, test=config.test, seed=config.seed
     )
-    for side in ("train", "val", "test"):
+    for side in SIDES:
         if side not in sides:
             raise DataError(
                 f"{len(labels)} photos of {len(found)} classes leave the {side} split empty; "
@@ -144,7 +184,13 @@ def make_splits(photos: tuple[Photo, ...], config: TrainConfig) -> tuple[Photo, 
 
 
 def class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:
-    """Return one row a class, in alphabetical order: id, name, common name, taxon down to rank."""
+    """Return one row a class, in alphabetical order: id, name, common name, taxon down to rank.
+
+    Raises
+    ------
+    DataError
+        A name is longer than a kit can hold.
+    """
     members: dict[str, list[Photo]] = {}
     for photo in photos:
         if photo.split:
@@ -152,6 +198,10 @@ def class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:
     depth = RANKS.index(rank) + 1 if rank in RANKS else len(RANKS)
     rows = []
     for number, name in enumerate(sorted(members)):
+        if len(name) > MAX_TEXT:
+            raise DataError(
+                f"class name {name[:40]!r}… has {len(name)} characters, wanted at most {MAX_TEXT}"
+            )
         taxa = Counter(
             tuple(photo.taxon.at(level) for level in RANKS[:depth]) for photo in members[name]
         )
@@ -172,4 +222,5 @@ def _common_name(photos: list[Photo]) -> str | None:
     names = [
         name for name, _ in Counter(p.common_name for p in photos if p.common_name).most_common()
     ]
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "") or None
+    text = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return text[:MAX_TEXT] or None

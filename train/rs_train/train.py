@@ -18,7 +18,7 @@ from rs_toolkit.calibration import fit_temperature
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.errors import RunError
-from rs_toolkit.files import atomic_write, write_json
+from rs_toolkit.files import atomic_write, require_space, write_json
 from rs_toolkit.metrics import confusion_matrix, evaluate
 from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.progress import Progress
@@ -27,6 +27,7 @@ from rs_train.checkpoint import Checkpoints, FitState
 from rs_train.fit import Portion, compile_model, fit, predict_logits
 from rs_train.head import fit_head, frozen_features
 from rs_train.model import build_classifier, feature_extractor, freeze_below, set_head
+from rs_train.pipeline import PixelSource
 from rs_train.plots import plot_confusion
 from rs_train.prepare import prepare
 from rs_train.sampling import photo_weights
@@ -72,7 +73,8 @@ def train(
         The data, the weights or the settings cannot be used; see each subclass.
     """
     progress = progress or Progress()
-    if (run / "config.json").exists() and not resume:
+    begun = any((run / name).exists() for name in ("config.json", "metrics.json"))
+    if begun and not resume:
         raise RunError(f"{run}: holds a run already; use --resume {run}, or choose another --out")
     if (run / "metrics.json").exists():
         progress.note(f"{run} is finished already")
@@ -81,18 +83,22 @@ def train(
     _make_deterministic(config)
     preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
     cache = PhotoCache(default_cache_dir(), preprocessing)
+    # A checkpoint replaces all pretrained weights; their file may be gone by now.
+    weights = "none" if (run / "checkpoints" / "state.json").exists() else config.weights
     # Before any long work: a wrong backbone, block or weights file should fail in seconds.
-    model = _pretrained(config, 2)
-    freeze_below(model, config.backbone, config.fine_tune_from)
+    model = _pretrained(config, weights, 2)
+    freeze_below(model, config.backbone, config.first_block)
     photos, classes, root, mark = prepare(data, config, run, cache, progress)
     portions = {side: _portion(photos, side, classes, config, cache, root) for side in _SIDES}
-    model = _pretrained(config, len(classes))
+    model = _pretrained(config, weights, len(classes))
     checkpoints = Checkpoints(run / "checkpoints", f"{config.fingerprint()}-{mark[:16]}")
     stage_1 = None
-    if config.weights != "none":
-        stage_1 = _fit_top(model, photos, portions, config, cache, root, checkpoints, progress)
-    state = _fine_tune(model, portions, config, preprocessing, checkpoints, progress, stage_1)
-    _finish(run, model, portions, classes, config, preprocessing, state, started)
+    if weights != "none":
+        stage_1 = _fit_top(model, photos, portions, config, cache, root, progress)
+    state = _fine_tune(
+        model, portions, config, preprocessing, checkpoints, progress, stage_1, started
+    )
+    _finish(run, model, portions, classes, config, preprocessing, state)
     progress.note(f"run written to {run}")
     return run
 
@@ -108,14 +114,14 @@ def _make_deterministic(config: TrainConfig) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _pretrained(config: TrainConfig, classes: int) -> keras.Model:
-    """Build the float32 classifier with pretrained weights in its backbone."""
+def _pretrained(config: TrainConfig, weights: str, classes: int) -> keras.Model:
+    """Build the float32 classifier with these weights in its backbone."""
     import keras
 
     keras.utils.set_random_seed(config.seed)
     model = build_classifier(config.backbone, config.imgsz, classes, config.dropout)
     backbone = keras.Model(model.input, model.get_layer("avg_pool").input)
-    load_backbone_weights(backbone, config.backbone, config.weights)
+    load_backbone_weights(backbone, config.backbone, weights)
     return model
 
 
@@ -134,7 +140,7 @@ def _portion(
     def pixels(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         return np.stack([cache.pixels(members[row], root) for row in rows])
 
-    return Portion(pixels, labels)
+    return Portion(PixelSource(pixels), labels)
 
 
 def _fit_top(
@@ -144,12 +150,9 @@ def _fit_top(
     config: TrainConfig,
     cache: PhotoCache,
     root: Path,
-    checkpoints: Checkpoints,
     progress: Progress,
-) -> dict[str, float] | None:
-    """Stage 1; skipped where stage 2 has begun, because its checkpoint replaces the top."""
-    if checkpoints.load() is not None:
-        return None
+) -> dict[str, float]:
+    """Stage 1."""
     extractor = feature_extractor(model)
 
     def features(side: str) -> NDArray[np.float32]:
@@ -186,6 +189,7 @@ def _fine_tune(
     checkpoints: Checkpoints,
     progress: Progress,
     stage_1: dict[str, float] | None,
+    started: float,
 ) -> FitState:
     """Stage 2 in the asked precision; the best weights end up in the float32 ``model``."""
     import keras
@@ -198,10 +202,10 @@ def _fine_tune(
     finally:
         keras.mixed_precision.set_global_policy(before)
     tuned.set_weights(model.get_weights())
-    freeze_below(tuned, config.backbone, config.fine_tune_from)
+    freeze_below(tuned, config.backbone, config.first_block)
     compile_model(tuned, config, portions["train"].labels)
     train, val = portions["train"], portions["val"]
-    state = fit(tuned, train, val, preprocessing, config, checkpoints, progress, stage_1)
+    state = fit(tuned, train, val, preprocessing, config, checkpoints, progress, stage_1, started)
     _copy_weights(tuned, model)
     return state
 
@@ -220,7 +224,6 @@ def _finish(
     config: TrainConfig,
     preprocessing: Preprocessing,
     state: FitState,
-    started: float,
 ) -> None:
     """Measure the float32 model on validation and test, and write the run's results."""
     logits = {
@@ -233,6 +236,7 @@ def _finish(
         side: evaluate(values, portions[side].labels, names, temperature)
         for side, values in logits.items()
     }
+    require_space(run, 2 * 4 * model.count_params() + 2**20)
     with atomic_write(run / "model.keras") as temporary:
         model.save(temporary)
     write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": "val"})
@@ -242,10 +246,7 @@ def _finish(
     )
     table = confusion_matrix(portions["test"].labels, logits["test"].argmax(1), len(names))
     plot_confusion(run / "confusion.png", table, names)
-    seconds = round(time.perf_counter() - started, 1)
-    write_json(
-        run / "environment.json",
-        {"machine": machine(), "versions": versions(), "seed": config.seed, "seconds": seconds},
-    )
+    environment = {"machine": machine(), "versions": versions(), "seed": config.seed}
+    write_json(run / "environment.json", {**environment, "seconds": round(state.seconds, 1)})
     # Last: its presence says that the run is finished.
     write_json(run / "metrics.json", metrics)
