@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Set up rs-toolkit in .venv and run the main job once: sample, train, export --int8, classify.
-# RS_PYTHON picks another interpreter (3.11 or 3.12); RS_VENV another environment folder.
+# RS_PYTHON picks another interpreter (3.11 or 3.12); RS_VENV another environment folder (a whole path).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${RS_VENV:-.venv}
+venv=${RS_VENV:-$PWD/.venv}
 
 step() { printf '\n==> %s\n' "$*"; "$@"; }
 
 [ -x "$venv/bin/pip" ] || step "${RS_PYTHON:-python3}" -m venv "$venv"
 step "$venv/bin/pip" install --quiet --disable-pip-version-check \
     --constraint requirements.lock --editable '.[toolkit,dev]'
-export PATH="$PWD/$venv/bin:$PATH"
+export PATH="$venv/bin:$PATH"
 
 run=runs/quickstart
 if [ -f "$run/metrics.json" ]; then
