@@ -3,29 +3,59 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="session", autouse=True)
-def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the tests out of the user's cache, and TensorFlow quiet."""
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests out of the user's cache, TensorFlow quiet, and output plain."""
     os.environ["RS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # With these, rich takes a pipe for a terminal, of a width of theirs.
+    for name in ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TTY_COMPATIBLE"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
+def repository(pytestconfig: pytest.Config) -> Path:
+    """The repository's root."""
+    return pytestconfig.rootpath
+
+
+@pytest.fixture(scope="session")
+def shared(repository: Path) -> Path:
     """The folder of real photos and weights; tests that need it skip without it."""
-    folder = Path(os.environ.get("RS_SHARED", REPOSITORY.parent / "shared"))
+    folder = Path(os.environ.get("RS_SHARED", repository.parent / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"{folder} is absent (real photos are not part of the repository)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def one_line() -> Callable[..., str]:
+    """A function that fails unless an error is one printable line, and returns that line."""
+
+    def check(text: str, program: str | None = None, *, notes: bool = False) -> str:
+        """Check a program's standard error, or without ``program`` an exception's message.
+
+        ``notes`` allows lines of progress before the error's line.
+        """
+        assert "Traceback" not in text
+        if program is not None:
+            assert text.endswith("\n"), repr(text)
+            text = text[:-1]
+        *before, line = text.split("\n")
+        start = "" if program is None else f"{program}: "
+        assert line.startswith(start) and line[len(start) :].strip() and line.isprintable(), text
+        assert not before or (notes and not any(note.startswith(start) for note in before)), text
+        return line
+
+    return check
 
 
 def draw_shape(kind: int, generator: np.random.Generator, side: int = 48) -> Image.Image:

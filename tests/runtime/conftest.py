@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,13 +131,22 @@ def tflite_models() -> dict[str, bytes]:
 @pytest.fixture
 def onnx_kit(tmp_path: Path, manifest: Manifest, onnx_models: dict[str, bytes]) -> Path:
     """A working kit for ONNX Runtime only."""
-    from dataclasses import replace
-
     path = tmp_path / "onnx.rskit"
     only = replace(
         manifest, variants=manifest.variants[1:], default_variants={"onnxruntime": "onnx_fp32"}
     )
     write_kit(path, only, {"models/b.onnx": onnx_models["float"]})
+    return path
+
+
+@pytest.fixture
+def litert_kit(tmp_path: Path, manifest: Manifest, tflite_models: dict[str, bytes]) -> Path:
+    """A working kit for LiteRT only."""
+    path = tmp_path / "litert.rskit"
+    only = replace(
+        manifest, variants=manifest.variants[:1], default_variants={"litert": "tflite_fp32"}
+    )
+    write_kit(path, only, {"models/a.tflite": tflite_models["float"]})
     return path
 
 

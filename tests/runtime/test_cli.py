@@ -1,23 +1,28 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from rs_runtime.cli import main
+from rs_runtime.kit import write_kit
 
 
 @pytest.fixture
-def classify(onnx_kit, monkeypatch, capfd):
-    """Run the command on the colour kit; return exit code, stdout lines and stderr lines."""
+def classify(onnx_kit, monkeypatch, capfd, one_line):
+    """Run the command on the colour kit; return exit code, stdout lines and complaints."""
     monkeypatch.setenv("RS_KIT", str(onnx_kit))
 
     def run(*arguments: object) -> tuple[int, list[str], list[str]]:
         code = main([str(argument) for argument in arguments])
         captured = capfd.readouterr()
-        return code, captured.out.splitlines(), captured.err.splitlines()
+        complaints = captured.err.splitlines(keepends=True)
+        return code, captured.out.splitlines(), [one_line(x, "rs-classify") for x in complaints]
 
     return run
 
@@ -45,7 +50,6 @@ def test_json_lines(classify, colour_photos) -> None:
 def test_bad_photos_cost_one_line_each(classify, colour_photos, name) -> None:
     code, out, err = classify(colour_photos / name, colour_photos / "a.jpg")
     assert code == 1 and len(err) == 1 and len(out) == 4
-    assert err[0].startswith("rs-classify: ") and err[0].isprintable()
 
 
 def test_empty_folder(classify, tmp_path, colour_photos) -> None:
@@ -128,3 +132,58 @@ def test_closed_output_is_quiet(onnx_kit, colour_photos) -> None:
     assert process.stderr.read() == b""
     assert process.wait(60) == 141
     process.stderr.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("options", [[], ["--json"], ["--version"]])
+def test_full_disk_is_one_line(onnx_kit, colour_photos, one_line, options) -> None:
+    command = [sys.executable, "-m", "rs_runtime", "--kit", str(onnx_kit), *options]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*command, str(colour_photos)], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert "cannot be written" in one_line(done.stderr, "rs-classify")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_names_that_the_terminal_lacks(
+    tmp_path, manifest, onnx_models, colour_photos, one_line, options
+) -> None:
+    names = [replace(item, common_name="robin, tit, …") for item in manifest.classes]
+    only = replace(
+        manifest, classes=tuple(names), variants=manifest.variants[1:], default_variants={}
+    )
+    kit = tmp_path / "names.rskit"
+    write_kit(kit, only, {"models/b.onnx": onnx_models["float"]})
+    photo = (colour_photos / "a.jpg").rename(colour_photos / "Käfer … 1.jpg")
+    done = subprocess.run(
+        [sys.executable, "-m", "rs_runtime", "--kit", kit, photo, tmp_path / "… 2.jpg", *options],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+    assert done.returncode == 1
+    assert r"\u2026 2.jpg" in one_line(done.stderr.decode("latin-1"), "rs-classify")
+    out = done.stdout.decode("latin-1").splitlines()
+    if options:
+        first = json.loads(out[0])
+        assert first["path"] == str(photo) and first["top"][0]["common_name"] == "robin, tit, …"
+    else:
+        assert out[0].endswith(r"Käfer \u2026 1.jpg") and r"robin, tit, \u2026" in out[1]
+
+
+def test_shared_edge_cases_are_classified_or_reported(classify, shared) -> None:
+    folder = shared / "data" / "edge_cases"
+    notes = folder / "README.md"
+    photos = sorted(path for path in folder.iterdir() if path != notes)
+    assert len(photos) >= 10
+    code, out, err = classify(folder, notes, "--json")
+    answers = {Path(line["path"]): line for line in map(json.loads, out)}
+    assert list(answers) == [*photos, notes] and len(out) == len(answers)
+    failed = [path for path, answer in answers.items() if "error" in answer]
+    assert (code, len(err)) == (1, len(failed))
+    assert all(path.name in line for path, line in zip(failed, err, strict=True))
+    assert notes in failed and all("truncated" in path.name for path in failed if path != notes)
+    good = [path for path in photos if path not in failed]
+    code, out, err = classify(*good, "--json")
+    assert (code, len(out), err) == (0, len(good), [])

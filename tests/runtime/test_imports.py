@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-from rs_runtime.kit import write_kit
-
 FORBIDDEN = {
     *("tensorflow", "torch", "keras", "tf_keras", "onnx", "typer", "rich", "scipy", "matplotlib"),
     *("sklearn", "pyarrow", "rs_toolkit", "rs_train", "rs_export"),
@@ -35,15 +33,10 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-@pytest.fixture(params=["litert", "onnxruntime"])
-def kit(request, tmp_path, manifest, onnx_kit):
+@pytest.fixture(params=["litert_kit", "onnx_kit"])
+def kit(request):
     """A kit per engine."""
-    if request.param == "onnxruntime":
-        return onnx_kit
-    models = request.getfixturevalue("tflite_models")
-    path = tmp_path / "litert.rskit"
-    write_kit(path, manifest, {"models/a.tflite": models["float"], "models/b.onnx": b"unused"})
-    return path
+    return request.getfixturevalue(request.param)
 
 
 def test_classifying_loads_nothing_heavy(kit, colour_photos) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from rs_toolkit.config import TrainConfig, load_config, read_toml, sample_preset
@@ -19,6 +21,12 @@ def test_settings_round_trip_and_fingerprint() -> None:
 
 def test_the_sample_preset_is_valid() -> None:
     assert load_config(sample_preset()).weights == "none"
+
+
+def test_the_settings_file_of_the_samples_shows_every_setting(repository) -> None:
+    shown = read_toml(repository / "samples" / "birds.toml")
+    # The weights' place differs from machine to machine: they are given as a flag.
+    assert {*shown, "weights"} == {item.name for item in fields(TrainConfig)}
 
 
 @pytest.mark.parametrize(

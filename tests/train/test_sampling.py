@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rs_train.sampling import class_targets, epoch_order, photo_weights
@@ -18,6 +18,7 @@ def test_targets_interpolate_between_none_square_root_and_full(balance, expected
     assert class_targets(np.array([100, 25, 4, 0]), balance).tolist() == expected
 
 
+@settings(deadline=None)
 @given(LABELS, st.floats(0, 1), st.integers(0, 9))
 def test_an_epoch_meets_every_target_evenly(labels, balance, epoch) -> None:
     order = epoch_order(labels, balance, 0, epoch)

@@ -1,0 +1,121 @@
+"""The documents name what exists, and leave no command, option or exit code out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+import rs_runtime.cli
+from rs_runtime.errors import PhotoError, RuntimeKitError
+from rs_toolkit.cli import app
+from rs_toolkit.errors import ToolkitError
+
+FOLDERS = ("toolkit", "train", "export", "runtime", "tests", "samples", "benchmarks", "docs")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/*.md")
+CODES = {
+    "rs-toolkit": {0, ToolkitError.exit_code, RuntimeKitError.exit_code, 130},
+    "rs-classify": {0, PhotoError.exit_code, RuntimeKitError.exit_code, 130, 141},
+}
+
+
+def options() -> list[tuple[str, str]]:
+    """Return each command's name with each of its long options."""
+    root = typer.main.get_command(app)
+    commands = {"rs-toolkit": root} | {
+        f"rs-toolkit {name}": command
+        for name, command in root.commands.items()  # type: ignore[attr-defined]
+    }
+    found = [
+        (name, flag)
+        for name, command in commands.items()
+        for item in command.params
+        for flag in (*item.opts, *item.secondary_opts)
+    ]
+    found += [
+        ("rs-classify", flag)
+        for action in rs_runtime.cli._parser()._actions
+        for flag in action.option_strings
+    ]
+    return [(name, flag) for name, flag in found if flag.startswith("--")]
+
+
+@pytest.fixture(scope="module")
+def readme(repository) -> str:
+    return (repository / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("command", "flag"), options())
+def test_every_option_is_in_the_readme(readme, command, flag) -> None:
+    assert f"`{command}" in readme
+    assert re.search(rf"`{flag}[` =]", readme)
+
+
+def test_options_were_found() -> None:
+    commands = {command for command, _ in options()}
+    assert commands >= {"rs-toolkit sample", "rs-toolkit train", "rs-toolkit export", "rs-classify"}
+
+
+@pytest.mark.parametrize(
+    "command", ["rs-toolkit sample", "rs-toolkit train", "rs-toolkit export", "rs-classify"]
+)
+def test_exit_codes_are_in_the_readmes_table(readme, command) -> None:
+    rows = [line for line in readme.splitlines() if line.startswith(f"| `{command} ")]
+    said = {int(code) for row in rows for code in re.findall(r"\b\d+\b", row.split("|")[-2])}
+    assert said == CODES[command.split()[0]]
+
+
+def test_the_readme_is_finished(readme) -> None:
+    assert "_PLACEHOLDER" not in readme
+
+
+def paths(text: str) -> set[str]:
+    """Return the words of code spans and blocks that are paths in the repository."""
+    blocks = re.findall(r"^```.*?^```", text, re.M | re.S)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    words = {word.rstrip(".,;:)") for part in (*blocks, *spans) for word in part.split()}
+    return {
+        word
+        for word in words
+        if word.partition("/")[0] in FOLDERS
+        and "/" in word
+        # Globs, and names that a command makes.
+        and not re.search(r"[*?<>{}…]|\b(?!README\b)[A-Z]{2,}\b", word)
+    }
+
+
+def missing(repository: Path, found: set[str]) -> list[str]:
+    """Return paths that neither exist nor are made by a program and ignored by git."""
+    made = {line.strip("/") for line in (repository / ".gitignore").read_text("utf-8").split()}
+    return sorted(p for p in found if p.strip("/") not in made and not (repository / p).exists())
+
+
+def test_paths_in_documents_exist(repository) -> None:
+    documents = [file for pattern in DOCUMENTS for file in sorted(repository.glob(pattern))]
+    assert len(documents) >= 5
+    found = {file: paths(file.read_text("utf-8")) for file in documents}
+    assert sum(map(len, found.values())) > 10
+    assert not {file.name: gone for file in documents if (gone := missing(repository, found[file]))}
+
+
+def test_links_in_documents_lead_somewhere(repository) -> None:
+    for pattern in DOCUMENTS:
+        for file in sorted(repository.glob(pattern)):
+            for target in re.findall(r"\]\(([^)#\s]+)", file.read_text("utf-8")):
+                if not target.startswith(("http:", "https:", "mailto:")):
+                    assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see `docs/a.md`, `runtime/` and `runs/x`", {"docs/a.md", "runtime/"}),
+        ("`bash samples/x.sh --odd`", {"samples/x.sh"}),
+        ("`benchmarks/*.json` `docs/NAME.md` `docs/README.md` `train 3/4`", {"docs/README.md"}),
+        ("`export/NAME.rskit`\n```bash\nbash samples/y.sh\n```", {"samples/y.sh"}),
+    ],
+)
+def test_paths_are_found(text, expected) -> None:
+    assert paths(text) == expected
