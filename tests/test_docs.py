@@ -23,11 +23,11 @@ CODES = {
 
 def options() -> list[tuple[str, str]]:
     """Return each command's name with each of its long options."""
-    root = typer.main.get_command(app)
-    commands = {"rs-toolkit": root} | {
-        f"rs-toolkit {name}": command
-        for name, command in root.commands.items()  # type: ignore[attr-defined]
-    }
+    commands = {"rs-toolkit": typer.main.get_command(app)}
+    for name, command in list(commands["rs-toolkit"].commands.items()):  # type: ignore[attr-defined]
+        commands[f"rs-toolkit {name}"] = command
+        for below, subcommand in getattr(command, "commands", {}).items():
+            commands[f"rs-toolkit {name} {below}"] = subcommand
     found = [
         (name, flag)
         for name, command in commands.items()
@@ -51,6 +51,12 @@ def readme(repository) -> str:
 def test_every_option_is_in_the_readme(readme, command, flag) -> None:
     assert f"`{command}" in readme
     assert re.search(rf"`{flag}[` =]", readme)
+
+
+def test_kit_commands_are_in_the_readme(readme) -> None:
+    group = typer.main.get_command(app).commands["kit"]  # type: ignore[attr-defined]
+    row = next(line for line in readme.splitlines() if line.startswith("| `rs-toolkit kit "))
+    assert all(name in row for name in group.commands)
 
 
 def test_options_were_found() -> None:

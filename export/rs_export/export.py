@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +67,7 @@ def export_run(
     out: Path | None = None,
     threads: int = 2,
     max_drop: float = 1.0,
+    max_decile_drop: float = 5.0,
     calibration_photos: int = 200,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -74,9 +75,9 @@ def export_run(
     """Convert a finished run into verified variants, reports and a kit.
 
     Each variant is measured through the runtime on the run's test photos.  For each engine the
-    kit takes the smallest variant whose macro-F1 is at most ``max_drop`` points below the float
-    model's; sizes within a tenth count as equal, and then integer arithmetic goes first.  Where
-    none passes, the engine's float32 variant is made and tried.
+    kit takes the smallest variant that is not refused (see :func:`rs_export.verify.refusal`);
+    sizes within a tenth count as equal, and then integer arithmetic goes first.  Where none
+    passes, the engine's float32 variant is made and tried.
 
     Parameters
     ----------
@@ -86,6 +87,7 @@ def export_run(
     out : folder to write; default ``run_dir/export``
     threads : CPU threads of the measurements, at least 1
     max_drop : points (hundredths) of test macro-F1 that a variant may lose, at least 0
+    max_decile_drop : the same for the F1 of the worst tenth of the classes
     calibration_photos : training photos that measure activation ranges, at least 1
     seed : of their choice
     progress : gets one line per step
@@ -98,16 +100,18 @@ def export_run(
         A setting is out of range, or an engine's float32 variant could not be made or was
         refused; then there is no new kit.
     """
-    if threads < 1 or calibration_photos < 1 or not max_drop >= 0:
+    if threads < 1 or calibration_photos < 1 or not (max_drop >= 0 and max_decile_drop >= 0):
         raise ExportError(
             f"export: got threads={threads}, calibration_photos={calibration_photos}, "
-            f"max_drop={max_drop}; wanted at least 1, 1 and 0"
+            f"max_drop={max_drop}, max_decile_drop={max_decile_drop}; "
+            "wanted at least 1, 1, 0 and 0"
         )
+    limits = {"macro_f1": max_drop, "worst_decile_f1": max_decile_drop}
     chosen = default_recipes(int8) if recipes is None else find_recipes(recipes)
     start = time.monotonic()
     run = Run.open(Path(run_dir))
     folder = Path(out) if out else run.path / "export"
-    session = _Export(run, folder, threads, max_drop, progress or (lambda line: None))
+    session = _Export(run, folder, threads, limits, progress or (lambda line: None))
     with Converter(session.model, lambda: _representative(run, calibration_photos, seed)) as made:
         for recipe in chosen:
             session.add(recipe, made)
@@ -124,6 +128,7 @@ def export_run(
         temperatures=temperatures,
         settings={
             "max_drop": max_drop,
+            "max_decile_drop": max_decile_drop,
             "threads": threads,
             "calibration_photos": calibration_photos,
             "seed": seed,
@@ -151,14 +156,14 @@ class _Export:
         run: Run,
         folder: Path,
         threads: int,
-        max_drop: float,
+        limits: Mapping[str, float],
         say: Callable[[str], None],
     ) -> None:
         self._photos, self._labels = run.split("test")
         if not self._photos:
             raise ExportError(f"{run.path}: no test photos to verify with; train with test > 0")
         self._run, self._folder, self._threads = run, folder, threads
-        self._max_drop, self.say = max_drop, say
+        self._limits, self.say = limits, say
         self._one = run.preprocessing.model_input(run.pixels(self._photos[:1])[0])
         self._names = [item["name"] for item in run.classes]
         self.model = run.load_model()
@@ -184,7 +189,7 @@ class _Export:
             self._refuse(recipe.name, str(error))
             return
         result = self.measured[recipe.name] = self._measure(logits, len(data), ms)
-        reason = refusal(result, self.measured["float"], self._max_drop)
+        reason = refusal(result, self._limits)
         row = result.row
         self.say(
             f"{recipe.name}: {row['mb']:.2f} MB, {ms:.1f} ms, macro-F1 {row['macro_f1']:.4f}, "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rs_export.recipes import RECIPES
-from rs_export.verify import Measured, classes_that_fell
+from rs_export.verify import TITLES, Measured, classes_that_fell
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.run import Run
@@ -66,6 +66,10 @@ class Report:
                 }
                 for name, reason in self.refused.items()
             },
+            "drops": {
+                name: {key: asdict(drop) for key, drop in item.drops.items()}
+                for name, item in self.measured.items()
+            },
             "per_class": {name: item.per_class for name, item in self.measured.items()},
             "recipes": [RECIPES[name].to_dict() for name in self.measured if name in RECIPES],
             "settings": dict(self.settings),
@@ -117,6 +121,7 @@ def _markdown(report: Report, picture: str) -> str:
         f"![accuracy against size]({picture})",
     ]
     parts += [f"**{name} refused**: {cell(reason)}" for name, reason in report.refused.items()]
+    parts.append(_drop_table(report))
     for name in report.measured:
         fallen = classes_that_fell(report.measured[name])[:_LISTED]
         if fallen:
@@ -127,6 +132,24 @@ def _markdown(report: Report, picture: str) -> str:
             )
             parts.append(f"{name}, classes that lost most F1: {listed}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _drop_table(report: Report) -> str:
+    """Return the losses against float, each with the least that noise leaves of it."""
+    rows = [
+        [
+            name,
+            *(
+                f"{100 * item.drops[key].drop:.2f} ({100 * item.drops[key].low:.2f})"
+                for key in TITLES
+            ),
+        ]
+        for name, item in report.measured.items()
+        if name != "float"
+    ]
+    head = ["points lost against float", *TITLES.values()]
+    note = "In brackets: 95 % of paired bootstrap resamples lost more; above 0 is beyond noise."
+    return f"{markdown_table(head, rows)}\n\n{note}"
 
 
 def _draw(report: Report, path: Path) -> None:

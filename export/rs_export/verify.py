@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rs_runtime.preprocess import Preprocessing
+from rs_toolkit.bootstrap import Drop, paired_drops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Model = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 
-__all__ = ["Measured", "Model", "classes_that_fell", "measure", "median_ms", "predict", "refusal"]
+__all__ = [
+    "TITLES",
+    "Measured",
+    "Model",
+    "classes_that_fell",
+    "measure",
+    "median_ms",
+    "predict",
+    "refusal",
+]
 
+TITLES = {"macro_f1": "macro-F1", "worst_decile_f1": "worst-decile F1"}
 _BATCH = 16
 _WARM_UP, _TIMED = 5, 25
 _NAMED = 3
@@ -34,10 +45,13 @@ class Measured:
         with the float model's first class), ms (median milliseconds of one photo).
     per_class
         For each class: name, support, f1, and change of f1 against the float model.
+    drops
+        How much less ``macro_f1`` and ``worst_decile_f1`` than the float model's, with noise.
     """
 
     row: dict[str, float]
     per_class: tuple[dict[str, Any], ...]
+    drops: Mapping[str, Drop]
 
 
 def predict(
@@ -89,7 +103,8 @@ def measure(
         }
         for new, old in zip(result["per_class"], before["per_class"], strict=True)
     )
-    return Measured(row, per_class)
+    drops = paired_drops(labels, reference.argmax(axis=1), logits.argmax(axis=1), len(names))
+    return Measured(row, per_class, drops)
 
 
 def classes_that_fell(variant: Measured) -> list[dict[str, Any]]:
@@ -98,16 +113,28 @@ def classes_that_fell(variant: Measured) -> list[dict[str, Any]]:
     return sorted(fallen, key=lambda item: (item["change"], item["name"]))
 
 
-def refusal(variant: Measured, reference: Measured, max_drop: float) -> str | None:
+def refusal(variant: Measured, limits: Mapping[str, float]) -> str | None:
     """Return why a variant must not ship, or None.
 
-    Refused: a test macro-F1 more than ``max_drop`` points (hundredths) below the float model's.
+    Refused: a score that fell by more than its limit (points, hundredths of F1), where the fall
+    is also beyond noise: 95 % of paired bootstrap resamples lost something.
+
+    Parameters
+    ----------
+    variant
+        What was measured.
+    limits
+        Points allowed, by name of the drop.
     """
-    drop = 100 * (reference.row["macro_f1"] - variant.row["macro_f1"])
-    if drop <= max_drop + 1e-9:
-        return None
-    worst = ", ".join(
-        f"{item['name']} ({100 * item['change']:+.1f})"
-        for item in classes_that_fell(variant)[:_NAMED]
-    )
-    return f"macro-F1 fell by {drop:.2f} points, allowed {max_drop:g}; most: {worst}"
+    for key, limit in limits.items():
+        found = variant.drops[key]
+        if 100 * found.drop > limit + 1e-6 and found.low > 0:
+            worst = ", ".join(
+                f"{item['name']} ({100 * item['change']:+.1f})"
+                for item in classes_that_fell(variant)[:_NAMED]
+            )
+            title = TITLES[key]
+            return (
+                f"{title} fell by {100 * found.drop:.2f} points, allowed {limit:g}; most: {worst}"
+            )
+    return None

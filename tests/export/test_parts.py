@@ -11,6 +11,7 @@ from rs_export.calibration_set import class_balanced
 from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
 from rs_export.report import markdown_table
 from rs_export.verify import Measured, refusal
+from rs_toolkit.bootstrap import Drop
 from rs_toolkit.calibration import fit_temperature, negative_log_likelihood
 from rs_toolkit.errors import DataError, ExportError
 
@@ -81,19 +82,20 @@ def test_temperature_refuses_what_cannot_be_fitted(logits, labels) -> None:
         fit_temperature(logits, labels)
 
 
-def measured(macro_f1: float, changes: dict[str, float]) -> Measured:
+def measured(drop: float, low: float, changes: dict[str, float]) -> Measured:
     per_class = tuple(
         {"name": name, "support": 9, "f1": 0.5, "change": change}
         for name, change in changes.items()
     )
-    return Measured({"macro_f1": macro_f1}, per_class)
+    return Measured({}, per_class, {"macro_f1": Drop(drop, low)})
 
 
-def test_gate_allows_exactly_the_limit_and_names_the_worst_first() -> None:
-    reference = measured(0.80, {})
-    assert refusal(measured(0.79, {"a": -0.01}), reference, 1.0) is None
-    assert refusal(measured(0.90, {}), reference, 0.0) is None
-    reason = refusal(measured(0.78, {"a": -0.1, "b": 0.2, "c": -0.4}), reference, 1.0)
+def test_gate_allows_the_limit_and_noise_and_names_the_worst_first() -> None:
+    limits = {"macro_f1": 1.0}
+    assert refusal(measured(0.01, 0.005, {"a": -0.01}), limits) is None
+    assert refusal(measured(0.02, 0.0, {"a": -0.01}), limits) is None
+    assert refusal(measured(-0.1, -0.2, {}), {"macro_f1": 0.0}) is None
+    reason = refusal(measured(0.02, 0.001, {"a": -0.1, "b": 0.2, "c": -0.4}), limits)
     assert reason == "macro-F1 fell by 2.00 points, allowed 1; most: c (-40.0), a (-10.0)"
 
 

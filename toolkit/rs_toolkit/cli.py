@@ -24,6 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+kit_app = typer.Typer(help="Look into kits: inspect, verify, diff, extract.", no_args_is_help=True)
+app.add_typer(kit_app, name="kit")
+
 SAMPLE_DIR = Path("rs-sample")
 RUNS_DIR = Path("runs")
 
@@ -115,6 +118,9 @@ def export(
     max_drop: Annotated[
         float, typer.Option(min=0, max=100, help="Points of macro-F1 a variant may lose.")
     ] = 1.0,
+    max_decile_drop: Annotated[
+        float, typer.Option(min=0, max=100, help="The same for the worst tenth of the classes.")
+    ] = 5.0,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for timings.")] = 2,
 ) -> None:
     """Convert a run to TFLite and ONNX, measure every variant per class, and write a kit."""
@@ -130,9 +136,59 @@ def export(
             out=out,
             threads=threads,
             max_drop=max_drop,
+            max_decile_drop=max_decile_drop,
             progress=progress.note,
         )
     print(result.kit)
+
+
+KitFile = Annotated[Path, typer.Argument(help="A .rskit or .rskit.xz file.")]
+
+
+@kit_app.command()
+def inspect(kit: KitFile) -> None:
+    """Print what a kit holds and what was measured, as JSON."""
+    import json
+
+    from rs_runtime.kit import open_kit
+    from rs_toolkit.kits import describe
+
+    with open_kit(kit) as opened:
+        print(json.dumps(describe(opened), indent=2))
+
+
+@kit_app.command()
+def verify(kit: KitFile) -> None:
+    """Check every byte of a kit: format, sizes, hashes."""
+    from rs_runtime.kit import open_kit
+
+    with open_kit(kit) as opened:
+        print(f"{kit}: sound, {len(opened.members)} members, schema {opened.manifest.schema}")
+
+
+@kit_app.command()
+def diff(kit: KitFile, other: KitFile) -> None:
+    """Print what two kits say differently; exit code 1 if anything."""
+    from rs_runtime.kit import open_kit
+    from rs_toolkit.kits import differences
+
+    with open_kit(kit) as one, open_kit(other) as two:
+        lines = differences(one, two)
+    if lines:
+        print("\n".join(lines))
+        raise typer.Exit(1)
+
+
+@kit_app.command()
+def extract(
+    kit: KitFile,
+    folder: Annotated[Path, typer.Argument(help="Where to write the members.")],
+) -> None:
+    """Write a kit's models and model card into a folder."""
+    from rs_toolkit.kits import extract as extract_members
+
+    for path in extract_members(kit, folder):
+        print(path)
 
 
 def _draw_sample(directory: Path, photos: int, seed: int) -> None:

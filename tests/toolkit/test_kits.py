@@ -1,0 +1,100 @@
+"""``rs-toolkit kit``: what is printed, what is written, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rs_runtime.kit import write_kit
+from rs_runtime.manifest import ClassInfo, Manifest, Variant
+from rs_runtime.preprocess import Preprocessing
+from rs_toolkit.cli import main
+
+MANIFEST = Manifest(
+    name="birds",
+    created_by="tests",
+    rank="family",
+    classes=tuple(ClassInfo(i, name, None, {}) for i, name in enumerate(("larkidae", "owlidae"))),
+    preprocessing=Preprocessing(size=32),
+    variants=(Variant("tflite_int8", "litert", "models/a.tflite", 1.5, {"macro_f1": 0.7}),),
+    default_variants={"litert": "tflite_int8"},
+    calibration={"temperature": 1.2},
+    data_fingerprint="0" * 64,
+)
+MEMBERS = {"models/a.tflite": b"model", "MODEL_CARD.md": b"# birds\n"}
+
+
+@pytest.fixture
+def kit(tmp_path) -> Path:
+    path = tmp_path / "birds.rskit"
+    write_kit(path, MANIFEST, MEMBERS)
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run_(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rs-toolkit", "kit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return run_
+
+
+def test_inspect_prints_json(run, kit) -> None:
+    code, out, _ = run("inspect", kit)
+    told = json.loads(out)
+    assert code == 0
+    assert told["variants"]["tflite_int8"]["macro_f1"] == 0.7
+    assert told["members"]["models/a.tflite"]["size"] == 5
+    assert told["classes"] == 2
+
+
+def test_verify(run, kit, one_line) -> None:
+    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.0\n")
+    damaged = bytearray(kit.read_bytes())
+    damaged[damaged.index(b"model", 200)] ^= 1
+    kit.write_bytes(damaged)
+    code, out, err = run("verify", kit)
+    assert (code, out) == (2, "")
+    one_line(err, "rs-toolkit")
+
+
+def test_diff(run, kit, tmp_path) -> None:
+    assert run("diff", kit, kit) == (0, "", "")
+    other = tmp_path / "other.rskit"
+    classes = (MANIFEST.classes[0], replace(MANIFEST.classes[1], name="gullidae"))
+    write_kit(other, replace(MANIFEST, classes=classes, rank="order"), MEMBERS)
+    code, out, _ = run("diff", kit, other)
+    assert code == 1
+    assert out.splitlines() == ["- class owlidae", "+ class gullidae", "  rank: family -> order"]
+
+
+def test_extract_writes_the_members_and_nothing_else(run, kit, tmp_path) -> None:
+    folder = tmp_path / "out"
+    code, out, _ = run("extract", kit, folder)
+    assert code == 0
+    found = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    assert found == MEMBERS
+    assert len(out.splitlines()) == len(MEMBERS)
+
+
+@pytest.mark.parametrize("action", ["inspect", "verify", "extract"])
+def test_no_kit_is_one_line(run, tmp_path, one_line, action) -> None:
+    (tmp_path / "photo.rskit").write_bytes(b"\xff\xd8\xff no kit")
+    rest = [tmp_path / "out"] if action == "extract" else []
+    for name in ("none.rskit", "photo.rskit"):
+        code, out, err = run(action, tmp_path / name, *rest)
+        assert (code, out) == (2, "")
+        one_line(err, "rs-toolkit")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,91 @@
+"""Look into kits, compare them, and take their members out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rs_runtime.kit import Kit, open_kit
+from rs_toolkit.files import atomic_write
+
+__all__ = ["describe", "differences", "extract"]
+
+
+def describe(kit: Kit) -> dict[str, Any]:
+    """Return what a kit says of itself, as JSON values."""
+    manifest = kit.manifest
+    return {
+        "name": manifest.name,
+        "schema": manifest.schema,
+        "created_by": manifest.created_by,
+        "rank": manifest.rank,
+        "classes": len(manifest.classes),
+        "preprocessing": manifest.preprocessing.to_dict(),
+        "default_variants": dict(manifest.default_variants),
+        "variants": {
+            variant.name: {
+                "engine": variant.engine,
+                "member": variant.member,
+                "temperature": variant.temperature,
+                **variant.measured,
+            }
+            for variant in manifest.variants
+        },
+        "members": {
+            name: {"size": member.size, "sha256": member.sha256}
+            for name, member in sorted(manifest.members.items())
+        },
+        "data_fingerprint": manifest.data_fingerprint,
+        "environment": dict(manifest.environment),
+    }
+
+
+def differences(one: Kit, other: Kit) -> list[str]:
+    """Return one line for everything that two kits say differently; none if they are equal.
+
+    Classes are compared by name; everything else as :func:`describe` gives it.
+    """
+    lines = []
+    names = [{item.name for item in kit.manifest.classes} for kit in (one, other)]
+    lines += [f"- class {name}" for name in sorted(names[0] - names[1])]
+    lines += [f"+ class {name}" for name in sorted(names[1] - names[0])]
+    before, after = _flat(describe(one)), _flat(describe(other))
+    for key in sorted({*before, *after}):
+        if key not in after:
+            lines.append(f"- {key}: {before[key]}")
+        elif key not in before:
+            lines.append(f"+ {key}: {after[key]}")
+        elif before[key] != after[key]:
+            lines.append(f"  {key}: {before[key]} -> {after[key]}")
+    return lines
+
+
+def extract(path: Path, folder: Path) -> list[Path]:
+    """Write a kit's members below ``folder``, each whole or not at all; return their paths.
+
+    Names come from a verified kit, whose format has no path that leads out of a folder.
+
+    Raises
+    ------
+    KitError
+        The kit cannot be used; nothing is written.
+    OSError
+        The disk refused.
+    """
+    written = []
+    with open_kit(path) as kit:
+        for name in kit.members:
+            with atomic_write(folder / name) as temporary:
+                temporary.write_bytes(kit.read(name))
+            written.append(folder / name)
+    return written
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
