@@ -1,6 +1,6 @@
 """Train on real bird photos, export every variant, compare with a linear probe.
 
-    python benchmarks/birds_family.py [--imgsz 160] [--epochs 12] [--seed 0]
+    python benchmarks/birds_family.py [--imgsz 160] [--epochs 5] [--seed 0]
 
 Families of the bird photos in ``../shared``; test photos are held out by photo, within species:
 other photos of the same species are in the training set, so this says nothing about species
@@ -10,17 +10,14 @@ never seen.  Writes ``results/birds-family.json`` and ``results/birds-family.md`
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
 
 from rs_toolkit.config import TrainConfig
-from rs_toolkit.environment import machine, versions
+from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.files import atomic_write, read_json, write_json
 from rs_toolkit.metrics import accuracy, macro_f1
 from rs_toolkit.photos import PhotoCache, default_cache_dir
@@ -118,7 +115,7 @@ def main() -> None:
         "--weights", type=Path, default=SHARED / "weights" / "xception_imagenet_notop.weights.h5"
     )
     parser.add_argument("--imgsz", type=int, default=160)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--work", type=Path, default=HERE / "work" / "birds-family")
@@ -137,6 +134,7 @@ def main() -> None:
     from rs_export import export_run
     from rs_train.train import train
 
+    quiet_tensorflow()
     with ConsoleProgress() as progress:
         started = time.perf_counter()
         path = train(arguments.data, config, arguments.work, resume=True, progress=progress)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -15,13 +18,19 @@ import pytest
 from PIL import Image, ImageOps
 
 from rs_toolkit.errors import ConfigError, DataError
-from rs_toolkit.files import sha256_file
+from rs_toolkit.files import sha256_bytes, sha256_file
 from rs_toolkit.sample import generate_sample
-from rs_toolkit.sample.plan import DAMAGES, FORMATS, plan
-from rs_toolkit.sample.species import FAMILIES, SPECIES
+from rs_toolkit.sample.background import HABITATS, background
+from rs_toolkit.sample.draw import ASPECTS, WIDTHS, camera, draw_photo, photo_size
+from rs_toolkit.sample.faults import PAPER, RESIZED, encode, non_organism
+from rs_toolkit.sample.generate import VERSION
+from rs_toolkit.sample.plan import DAMAGES, FORMATS, NON_ORGANISMS, plan, slot_rng
+from rs_toolkit.sample.species import FAMILIES, SPECIES, Species
 
 PHOTOS = 120
 RANKS = ["kingdom", "phylum", "class", "order", "family", "genus", "species"]
+CONTENTS = {"photos", "README.txt", "truth.json", "metadata.csv"}
+SLOTS = {slot.path: slot for slot in plan(0, PHOTOS)}
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +49,39 @@ def rows(sample: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace drawing, for tests of what surrounds it."""
+    monkeypatch.setattr("rs_toolkit.sample.generate._photo", lambda *_: b"drawn")
+
+
 def hashes(root: Path) -> dict[str, str]:
     files = sorted(p for p in root.rglob("*") if p.is_file())
     return {p.relative_to(root).as_posix(): sha256_file(p) for p in files}
 
 
+def pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("RGB"), dtype=np.float64)
+
+
 def decoded(path: Path) -> np.ndarray:
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"), dtype=np.float64)
+        return pixels(image)
+
+
+def drawn(species: Species, rng: np.random.Generator) -> np.ndarray:
+    """Draw a species anew, without fault or compression."""
+    family = next(f for f in FAMILIES if f.name == species.family)
+    return pixels(draw_photo(rng, family, species))
+
+
+def stream(path: str) -> np.random.Generator:
+    return slot_rng(0, PHOTOS, SLOTS[path].index)
+
+
+def differ(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean absolute difference of pixels; infinite if the sizes differ."""
+    return float(np.abs(one - other).mean()) if one.shape == other.shape else np.inf
 
 
 def test_same_seed_gives_same_bytes_in_another_process(sample: Path, tmp_path: Path) -> None:
@@ -60,13 +94,16 @@ def test_same_seed_gives_same_bytes_in_another_process(sample: Path, tmp_path: P
     assert hashes(again) == hashes(sample)
 
 
-def test_other_seed_gives_other_pictures(sample: Path, tmp_path: Path) -> None:
-    other = generate_sample(tmp_path / "other", seed=1, photos=PHOTOS).parent
-    mine, theirs = hashes(sample), hashes(other)
-    ordinary = [p for p in mine.keys() & theirs.keys() if p.startswith("photos/")]
-    assert len(ordinary) > PHOTOS / 2
-    # Both may hold a zero-byte file at the same path.
-    assert sum(mine[p] == theirs[p] for p in ordinary) <= 1
+def test_other_seed_gives_other_plan_and_pictures() -> None:
+    mine, theirs = ([(s.fault, s.original) for s in plan(seed, PHOTOS)] for seed in (0, 1))
+    assert mine != theirs
+    one, other = (drawn(SPECIES[0], slot_rng(seed, PHOTOS, 0)) for seed in (0, 1))
+    assert differ(one, other) > 10
+
+
+def test_plan_and_photos_share_no_random_stream() -> None:
+    streams = [np.random.default_rng([0, 100]), *(slot_rng(0, 100, k) for k in range(100))]
+    assert len({int(rng.integers(2**63)) for rng in streams}) == 101
 
 
 def test_metadata_lists_every_file_once(sample: Path, rows: list[dict[str, str]]) -> None:
@@ -86,6 +123,8 @@ def test_taxonomy_is_broad_and_unambiguous() -> None:
         assert len(set(names)) == len(SPECIES)
     assert all(len(s.ranks) == 7 for s in SPECIES)
     assert all(len(f.species) >= 2 for f in FAMILIES)
+    # No real genus is named so: see the docstring of species.py.
+    assert all(s.ranks[5].endswith("ficta") for s in SPECIES)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -109,10 +148,18 @@ def test_smallest_sample_keeps_every_family_species_and_fault(seed: int) -> None
     assert len({slot.path for slot in slots}) == 100
 
 
-def test_shares_of_faults_at_full_size() -> None:
+def test_full_size_has_every_kind_of_fault_and_no_other() -> None:
     counts = Counter(slot.fault for slot in plan(0, 1000))
+    formats = {"grayscale", "palette_png", "palette_gif", "rgba", "cmyk", "sixteen_bit"}
+    damages = {"exif_rotated", "truncated", "zero_byte", "exact_duplicates", "near_duplicates"}
+    assert set(counts) == {"", *formats, *damages, "wrong_labels", "non_organism"}
     assert counts["wrong_labels"] == 30
     assert counts[""] > 800
+    details = Counter((slot.fault, slot.detail) for slot in plan(0, 1000) if slot.detail)
+    assert set(details) == {
+        *(("near_duplicates", w) for w in ("resized", "recompressed", "cropped", "brightness")),
+        *(("non_organism", kind) for kind in ("document", "chart", "screenshot", "landscape")),
+    }
 
 
 def test_size_on_disk_is_under_20_megabytes_per_thousand(sample: Path) -> None:
@@ -135,10 +182,13 @@ def test_truth_names_arguments_and_existing_files(sample: Path, faults: dict[str
 
 
 def test_undamaged_photos_load(sample: Path, faults: dict[str, Any]) -> None:
+    least = round(WIDTHS[0] * min(ASPECTS) * RESIZED[0])
+    most = round(WIDTHS[-1] * max(ASPECTS))
     broken = {*faults["truncated"], *faults["zero_byte"]}
     for path in sorted((sample / "photos").rglob("*.*")):
         if path.relative_to(sample).as_posix() not in broken:
-            assert 70 <= min(decoded(path).shape[:2]) <= 200
+            height, width, _ = decoded(path).shape
+            assert least <= min(height, width) <= max(height, width) <= most
 
 
 def test_truncated_photos_open_but_do_not_load(sample: Path, faults: dict[str, Any]) -> None:
@@ -182,33 +232,53 @@ def test_rgba_is_partly_transparent_and_16_bit_uses_its_range(
             assert np.asarray(image).max() > 4095
 
 
+def check_turned(file: Any, upright: np.ndarray) -> int:
+    """Check that a photo is stored turned and shown upright; return its orientation."""
+    with Image.open(file) as image:
+        assert differ(pixels(ImageOps.exif_transpose(image)), upright) < 8
+        assert differ(pixels(image), upright) > 16
+        return int(image.getexif()[0x0112])
+
+
 def test_exif_rotation_is_undone_by_its_orientation(sample: Path, faults: dict[str, Any]) -> None:
     for path in faults["exif_rotated"]:
-        with Image.open(sample / path) as image:
-            orientation = image.getexif()[0x0112]
-            upright = ImageOps.exif_transpose(image)
-            assert orientation in (3, 6, 8)
-            assert (upright.size == image.size) == (orientation == 3 or image.width == image.height)
+        check_turned(sample / path, drawn(SLOTS[path].species, stream(path)))
+    upright = drawn(SPECIES[0], np.random.default_rng(0))
+    image = Image.fromarray(upright.astype(np.uint8))
+    files = [encode(np.random.default_rng(k), image, "exif_rotated") for k in range(12)]
+    assert {check_turned(io.BytesIO(file), upright) for file in files} == {3, 6, 8}
 
 
-def test_exact_duplicates_are_equal_and_near_ones_alike_but_not_equal(
-    sample: Path, faults: dict[str, Any]
-) -> None:
+def test_exact_duplicates_are_equal(sample: Path, faults: dict[str, Any]) -> None:
     for pair in faults["exact_duplicates"]:
         assert sha256_file(sample / pair["original"]) == sha256_file(sample / pair["copy"])
-    assert {p["how"] for p in faults["near_duplicates"]} == {
-        "resized",
-        "recompressed",
-        "cropped",
-        "brightness",
-    }
+
+
+def check_near(how: str, original: np.ndarray, copy: np.ndarray) -> None:
+    """Check that a near-duplicate was changed in the given way and no other."""
+    height, width = copy.shape[:2]
+    down, across = original.shape[0] - height, original.shape[1] - width
+    whole = pixels(Image.fromarray(original.astype(np.uint8)).resize((width, height)))
+    if how in ("resized", "cropped"):
+        assert down > 0
+        assert across > 0
+        parts = [original[y:, x:][:height, :width] for y in range(down) for x in range(across)]
+        closest = min(differ(part, copy) for part in parts)
+        # The other of the two ways would be several times further off.
+        fit, other = (differ(whole, copy), closest)[:: 1 if how == "resized" else -1]
+        assert fit < 6
+        assert other > 1.5 * fit
+    else:
+        gain = copy.mean() / original.mean()
+        assert 0 < differ(original, np.clip(copy / gain, 0, 255)) < 8
+        assert abs(gain - 1) > 0.1 if how == "brightness" else abs(gain - 1) < 0.02
+
+
+def test_near_duplicates_were_changed_as_told(sample: Path, faults: dict[str, Any]) -> None:
+    ways = {"resized", "recompressed", "cropped", "brightness"}
+    assert {pair["how"] for pair in faults["near_duplicates"]} == ways
     for pair in faults["near_duplicates"]:
-        thumbs = []
-        for path in (sample / pair["original"], sample / pair["copy"]):
-            small = Image.fromarray(decoded(path).astype(np.uint8)).convert("L").resize((12, 12))
-            thumbs.append(np.asarray(small, dtype=np.float64).ravel())
-        assert sha256_file(sample / pair["original"]) != sha256_file(sample / pair["copy"])
-        assert np.corrcoef(*thumbs)[0, 1] > 0.6
+        check_near(pair["how"], *(decoded(sample / pair[k]) for k in ("original", "copy")))
 
 
 def test_only_planted_files_are_equal(sample: Path, faults: dict[str, Any]) -> None:
@@ -220,19 +290,44 @@ def test_only_planted_files_are_equal(sample: Path, faults: dict[str, Any]) -> N
     assert found == len(faults["exact_duplicates"]) + max(0, empty - 1)
 
 
-def test_wrong_labels_are_in_metadata_and_differ_in_family(
-    rows: list[dict[str, str]], faults: dict[str, Any]
+def test_wrong_labels_are_in_metadata_and_photos_show_the_true_species(
+    sample: Path, rows: list[dict[str, str]], faults: dict[str, Any]
 ) -> None:
-    given = {row["file_path"]: {rank: row[rank] for rank in RANKS} for row in rows}
+    labels = {row["file_path"]: {rank: row[rank] for rank in RANKS} for row in rows}
+    species = {s.ranks: s for s in SPECIES}
     for wrong in faults["wrong_labels"]:
-        assert given[wrong["path"]] == wrong["given"]
+        path = wrong["path"]
+        assert labels[path] == wrong["given"]
         assert wrong["given"]["family"] != wrong["true"]["family"]
-        assert list(wrong["true"]) == RANKS
+        true, given = (
+            drawn(species[tuple(wrong[k][rank] for rank in RANKS)], stream(path))
+            for k in ("true", "given")
+        )
+        picture = decoded(sample / path)
+        assert differ(picture, true) < 8
+        assert differ(picture, given) > 2 * differ(picture, true)
 
 
-def test_non_organism_kinds(faults: dict[str, Any]) -> None:
+def paper(picture: np.ndarray) -> float:
+    """Share of pixels that have the colour of the paper, or nearly."""
+    return float((np.abs(picture - PAPER).max(axis=2) < 8).mean())
+
+
+def test_non_organisms_show_paper_or_an_empty_landscape(
+    sample: Path, faults: dict[str, Any]
+) -> None:
     kinds = {entry["kind"] for entry in faults["non_organism"]}
     assert kinds == {"document", "chart", "screenshot", "landscape"}
+    for entry in faults["non_organism"]:
+        picture, rng = decoded(sample / entry["path"]), stream(entry["path"])
+        if entry["kind"] == "landscape":
+            size = photo_size(rng)
+            empty = background(rng, HABITATS[int(rng.integers(len(HABITATS)))], size)
+            assert differ(picture, pixels(camera(rng, empty))) < 8
+        else:
+            organism = drawn(SLOTS[entry["path"]].species, rng)
+            assert paper(picture) > 0.3 > 10 * paper(organism)
+            assert differ(picture, organism) > 40
 
 
 def test_readme_says_synthetic(sample: Path) -> None:
@@ -241,7 +336,7 @@ def test_readme_says_synthetic(sample: Path) -> None:
     assert "prove nothing about real animals" in text
 
 
-def test_progress_counts_every_photo(tmp_path: Path) -> None:
+def test_progress_counts_every_photo(tmp_path: Path, quick: None) -> None:
     calls: list[tuple[int, int]] = []
     generate_sample(tmp_path / "s", photos=100, progress=lambda done, n: calls.append((done, n)))
     assert calls == [(k, 100) for k in range(1, 101)]
@@ -249,7 +344,7 @@ def test_progress_counts_every_photo(tmp_path: Path) -> None:
 
 
 def test_finished_sample_is_left_alone_and_others_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
     folder = tmp_path / "s"
     folder.mkdir()
@@ -276,7 +371,7 @@ def test_foreign_content_is_refused_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
 
-def test_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_failure_leaves_nothing_behind(tmp_path: Path, quick: None) -> None:
     def interrupt(done: int, _total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
@@ -286,7 +381,99 @@ def test_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_empty_working_folder_is_filled_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    before, beside = folder.stat().st_ino, set()
+    generate_sample(
+        Path("."), photos=100, progress=lambda *_: beside.update(p.name for p in tmp_path.iterdir())
+    )
+    # Nothing was made in the parent, which may be read-only or another file system.
+    assert beside == {"s"}
+    assert folder.stat().st_ino == before
+    assert Path.cwd() == folder
+    assert set(os.listdir()) == CONTENTS
+
+
+def test_failing_move_leaves_the_folder_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    moved = []
+
+    def rename(self: Path, target: Path) -> None:
+        if self.name == "metadata.csv":
+            raise OSError("disk is gone")
+        moved.append(self.name)
+        os.rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(OSError, match="disk is gone"):
+        generate_sample(tmp_path, photos=100)
+    assert {*moved[:3], "metadata.csv"} == CONTENTS
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_came_or_went_while_drawing_stops_the_run(tmp_path: Path, quick: None) -> None:
+    precious = tmp_path / "README.txt"
+    with pytest.raises(DataError, match=r"README\.txt appeared"):
+        generate_sample(tmp_path, photos=100, progress=lambda *_: precious.write_text("mine"))
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["mine"]
+
+    def remove(done: int, total: int) -> None:
+        if done == total:
+            shutil.rmtree(next(tmp_path.glob(".tmp-s-*/sample/photos")))
+
+    with pytest.raises(DataError, match="vanished"):
+        generate_sample(tmp_path / "s", photos=100, progress=remove)
+    assert list(tmp_path.iterdir()) == [precious]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(
+    tmp_path: Path, quick: None, exists: bool
+) -> None:
+    target = tmp_path / "s"
+    if exists:
+        target.mkdir()
+    code = (
+        "import os, pathlib, sys; from rs_toolkit.sample import generate_sample;"
+        "generate_sample(pathlib.Path(sys.argv[1]), photos=100, progress=lambda *_: os._exit(9))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(target)]).returncode == 9
+    assert len(list((target if exists else tmp_path).glob(".tmp-s-????????"))) == 1
+    (tmp_path / ".tmp-s-longname-00000000" / "sample").mkdir(parents=True)
+    (tmp_path / ".tmp-s-11111111").write_text("a file")
+    (tmp_path / ".tmp-s-22222222").mkdir()
+    (tmp_path / ".tmp-s-22222222" / "mine.txt").write_text("precious")
+    kept = {".tmp-s-longname-00000000", ".tmp-s-11111111", ".tmp-s-22222222"}
+    generate_sample(target, photos=100)
+    assert set(os.listdir(tmp_path)) == {"s", *kept}
+    assert set(os.listdir(target)) == CONTENTS
+
+
 @pytest.mark.parametrize("arguments", [{"seed": -1}, {"photos": 99}, {"photos": 20_001}])
 def test_arguments_out_of_range(tmp_path: Path, arguments: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=r"sample: .* wanted"):
         generate_sample(tmp_path / "s", **arguments)
+
+
+# By VERSION: a hash of the plan, and the contrast of one photo per family and one picture per
+# kind of non-organism; no hash of pixels, for sines and blurs are rounded differently elsewhere.
+GOLDEN_PLAN = {"2": "3c66a3f23e5eb6061c2e26f1abf334d4ac4d139f0e89a97f45bb19c4b98dd179"}
+GOLDEN_CONTRAST = {
+    "2": """25.72 54.62 40.07 41.14 33.86 33.73 36.44 32.10 39.36 67.10 44.78 70.51
+        45.38 29.54 32.11 44.13 77.08 56.49 72.03 22.06"""
+}
+
+
+def test_golden_plan_and_pictures() -> None:
+    changed = "the sample changed: raise VERSION in generate.py, then renew the golden values"
+    assert sha256_bytes(repr(plan(0, 1000)).encode()) == GOLDEN_PLAN.get(VERSION), changed
+    pictures = [drawn(f.species[0], slot_rng(0, 1000, k)) for k, f in enumerate(FAMILIES)]
+    pictures += [pixels(non_organism(slot_rng(0, 1000, 0), kind)) for kind in NON_ORGANISMS]
+    contrast = [round(float(picture.std()), 2) for picture in pictures]
+    golden = [float(value) for value in GOLDEN_CONTRAST[VERSION].split()]
+    assert contrast == pytest.approx(golden, abs=0.04), changed

@@ -12,11 +12,14 @@ from rs_toolkit.sample.background import HABITATS, Size, background, foreground,
 from rs_toolkit.sample.shapes import Build, Floats, Part
 from rs_toolkit.sample.species import Family, Look, Species
 
-__all__ = ["camera", "draw_photo", "photo_size"]
+__all__ = ["ASPECTS", "WIDTHS", "camera", "draw_photo", "photo_size"]
 
 Rng = np.random.Generator
 PLANS = {**vertebrates.PLANS, **herptiles.PLANS, **invertebrates.PLANS}
 OVERSAMPLING = 2
+# Pixels across, and heights as shares of them.
+WIDTHS = range(148, 177)
+ASPECTS = (0.75, 0.8, 0.9, 1.0, 1.12)
 
 COLOURS = {
     "orange": (216, 124, 44),
@@ -46,7 +49,7 @@ _FIXED = {
 
 
 @dataclass(frozen=True)
-class Pose:
+class _Pose:
     """Affine map from the body frame to pixels: ``pixel = body @ matrix.T + offset``."""
 
     matrix: Floats
@@ -55,11 +58,11 @@ class Pose:
 
 def photo_size(rng: Rng) -> Size:
     """Return a (width, height) of about 160 px."""
-    width = int(rng.integers(148, 177))
-    return width, round(width * float(rng.choice([0.75, 0.8, 0.9, 1.0, 1.12])))
+    width = int(rng.integers(WIDTHS.start, WIDTHS.stop))
+    return width, round(width * float(rng.choice(ASPECTS)))
 
 
-def _pose(rng: Rng, upright: bool, size: Size, extent: tuple[Floats, Floats]) -> Pose:
+def _pose(rng: Rng, upright: bool, size: Size, extent: tuple[Floats, Floats]) -> _Pose:
     """Choose turn, mirror, foreshortening, scale and place so that most of the animal shows."""
     turn = np.radians(rng.uniform(-16, 16) if upright else rng.uniform(-55, 55))
     c, s = np.cos(turn), np.sin(turn)
@@ -74,7 +77,7 @@ def _pose(rng: Rng, upright: bool, size: Size, extent: tuple[Floats, Floats]) ->
     room = (np.array(size) - scale * span) / 2
     drift = rng.uniform(-1, 1, 2) * (room * 0.8 + 0.02 * np.array(size))
     centre = np.array(size) / 2 + drift
-    return Pose(shape * scale, centre - scale * corners.mean(axis=0))
+    return _Pose(shape * scale, centre - scale * corners.mean(axis=0))
 
 
 def _palette(rng: Rng, look: Look) -> dict[str, Floats]:
@@ -120,7 +123,7 @@ def _rgb(colour: Floats) -> tuple[int, int, int]:
     return int(colour[0]), int(colour[1]), int(colour[2])
 
 
-def _paint(parts: list[Part], palette: dict[str, Floats], pose: Pose, size: Size) -> list[Floats]:
+def _paint(parts: list[Part], palette: dict[str, Floats], pose: _Pose, size: Size) -> list[Floats]:
     """Rasterize parts; return colour (h, w, 3), and opacity and pattern masks (h, w) in 0..1."""
     colour, alpha, pattern = Image.new("RGB", size), Image.new("L", size), Image.new("L", size)
     colours, alphas, patterns = map(ImageDraw.Draw, (colour, alpha, pattern))

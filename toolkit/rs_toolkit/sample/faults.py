@@ -11,7 +11,7 @@ from rs_toolkit.sample.background import HABITATS, background
 from rs_toolkit.sample.draw import camera, photo_size
 from rs_toolkit.sample.shapes import Floats
 
-__all__ = ["encode", "jpeg", "near_duplicate", "non_organism", "truncated"]
+__all__ = ["PAPER", "RESIZED", "encode", "jpeg", "near_duplicate", "non_organism", "truncated"]
 
 Rng = np.random.Generator
 _ORIENTATION = 0x0112
@@ -21,7 +21,9 @@ _TURNS = {
     6: Image.Transpose.ROTATE_90,
     8: Image.Transpose.ROTATE_270,
 }
-_PAPER, _INK = (246, 246, 242), (50, 50, 56)
+PAPER, _INK = (246, 246, 242), (50, 50, 56)
+# Sides of a resized near-duplicate as shares of its original's: no photo gets smaller otherwise.
+RESIZED = (0.6, 0.85)
 
 
 def jpeg(image: Image.Image, quality: int = 85, exif: Image.Exif | None = None) -> bytes:
@@ -86,7 +88,7 @@ def near_duplicate(rng: Rng, data: bytes, how: str) -> bytes:
     if how == "recompressed":
         return jpeg(image, int(rng.integers(35, 60)))
     if how == "resized":
-        share = rng.uniform(0.6, 0.85)
+        share = rng.uniform(*RESIZED)
         size = (round(image.width * share), round(image.height * share))
         return jpeg(image.resize(size, Image.Resampling.BICUBIC))
     if how == "cropped":
@@ -103,7 +105,7 @@ def non_organism(rng: Rng, kind: str) -> Image.Image:
     size = photo_size(rng)
     if kind == "landscape":
         return camera(rng, background(rng, HABITATS[int(rng.integers(len(HABITATS)))], size))
-    image = Image.new("RGB", size, _PAPER)
+    image = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(image)
     {"document": _document, "chart": _chart, "screenshot": _screenshot}[kind](rng, draw, size)
     grain = rng.standard_normal((size[1], size[0], 3)) * 1.5

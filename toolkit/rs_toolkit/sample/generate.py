@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.sample.draw import draw_photo
 from rs_toolkit.sample.faults import encode, near_duplicate, non_organism
-from rs_toolkit.sample.plan import DAMAGES, FORMATS, Slot, plan
+from rs_toolkit.sample.place import placed, remove_leftovers
+from rs_toolkit.sample.plan import DAMAGES, FORMATS, Slot, plan, slot_rng
 from rs_toolkit.sample.species import FAMILIES, Species
 
 __all__ = ["VERSION", "generate_sample"]
 
 # Raise it when the same seed would give other bytes.
-VERSION = "1"
+VERSION = "2"
 LEAST_PHOTOS, MOST_PHOTOS = 100, 20_000
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 _FAMILY = {family.name: family for family in FAMILIES}
 
 _README = """This data set is SYNTHETIC: a program drew every picture (rs_toolkit.sample).
 
-Its species do not exist; only the names of families and of the ranks above them are real.
+Its genera and species do not exist; the names of families and of the ranks above are real.
 Good numbers on it show that the software works.  They prove nothing about real animals,
 real photos, or how a classifier would do in the field.
 
@@ -48,7 +46,8 @@ def generate_sample(
 ) -> Path:
     """Write a synthetic, long-tailed, deliberately faulty photo collection.
 
-    Same arguments, NumPy and Pillow: same bytes.  The folder appears whole or not at all.
+    Same arguments, NumPy and Pillow: same bytes.  The sample appears whole or not at all.  One
+    run per folder at a time: each removes what a killed one has left.
 
     Parameters
     ----------
@@ -69,11 +68,13 @@ def generate_sample(
     Raises
     ------
     ConfigError, DataError
-        ``seed`` or ``photos`` is out of range; ``directory`` holds something else.
+        ``seed`` or ``photos`` is out of range; ``directory`` holds something else, or another
+        run draws there.
     """
     _check(seed, photos)
     directory = Path(directory)
     header = {"seed": seed, "version": VERSION, "photos": photos}
+    remove_leftovers(directory.resolve())
     if not _is_finished(directory, header):
         _refuse_occupied(directory)
         _generate(directory.resolve(), header, progress)
@@ -91,17 +92,14 @@ def _check(seed: int, photos: int) -> None:
 def _generate(
     target: Path, header: dict[str, Any], progress: Callable[[int, int], None] | None
 ) -> None:
-    """Write the sample beside ``target`` and move it there when it is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".tmp-{target.name}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as scratch:
-        root = Path(scratch) / "sample"
-        root.mkdir()
+    """Draw the sample at ``target``, where it appears when it is whole."""
+    with placed(target) as root:
         _write(root, header, plan(header["seed"], header["photos"]), progress)
-        if target.is_dir():
-            # Windows renames onto no folder at all, not even an empty one.
-            target.rmdir()
-        root.rename(target)
+        if not _is_finished(root, header):
+            raise DataError(
+                f"sample: drawn files of {target} vanished; wait for another run that draws there, "
+                "or choose another folder"
+            )
 
 
 def _is_finished(directory: Path, header: dict[str, Any]) -> bool:
@@ -151,7 +149,7 @@ def _write(
 
 def _photo(root: Path, seed: int, slot: Slot, slots: list[Slot]) -> bytes:
     """Return the file of one slot; its own generator keeps it independent of the others."""
-    rng = np.random.default_rng([seed, len(slots), slot.index])
+    rng = slot_rng(seed, len(slots), slot.index)
     if slot.original >= 0:
         original = (root / slots[slot.original].path).read_bytes()
         if slot.fault == "exact_duplicates":

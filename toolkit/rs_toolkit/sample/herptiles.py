@@ -11,7 +11,7 @@ __all__ = ["PLANS"]
 Rng = np.random.Generator
 
 
-def snake(rng: Rng, b: Build) -> list[Part]:
+def _snake(rng: Rng, b: Build) -> list[Part]:
     """A snake from above in two to three bends."""
     spine = wave(0.85, -1.0, 0.5 * b.feature, rng.uniform(1.3, 2.1), rng.uniform(0, 6.28), 32)
     spine[:, 1] -= spine[:, 1].mean()
@@ -31,7 +31,7 @@ def snake(rng: Rng, b: Build) -> list[Part]:
     ]
 
 
-def lizard(rng: Rng, b: Build) -> list[Part]:
+def _lizard(rng: Rng, b: Build) -> list[Part]:
     """A lizard from above: four splayed legs and a long tapering tail."""
     bend = rng.uniform(-0.35, 0.35)
     g = 0.17 * b.girth
@@ -55,7 +55,7 @@ def lizard(rng: Rng, b: Build) -> list[Part]:
     return parts + eye(0.75, 0.1, 0.035) + eye(0.75, -0.1, 0.035)
 
 
-def sea_turtle(rng: Rng, b: Build) -> list[Part]:
+def _sea_turtle(rng: Rng, b: Build) -> list[Part]:
     """A sea turtle from above: scuted shell and four flippers, the front pair long."""
     w, parts = 0.46 * b.girth, []
     for side in (1.0, -1.0):
@@ -79,7 +79,7 @@ def sea_turtle(rng: Rng, b: Build) -> list[Part]:
     return parts + eye(0.84, 0.09, 0.03) + eye(0.84, -0.09, 0.03)
 
 
-def frog(rng: Rng, b: Build) -> list[Part]:
+def _frog(rng: Rng, b: Build) -> list[Part]:
     """A squatting frog from above: folded hind legs and bulging eyes."""
     parts, w = [], 0.38 * b.girth
     for side in (1.0, -1.0):
@@ -105,4 +105,4 @@ def frog(rng: Rng, b: Build) -> list[Part]:
     return parts
 
 
-PLANS = {"snake": snake, "lizard": lizard, "sea_turtle": sea_turtle, "frog": frog}
+PLANS = {"snake": _snake, "lizard": _lizard, "sea_turtle": _sea_turtle, "frog": _frog}

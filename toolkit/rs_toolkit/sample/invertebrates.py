@@ -11,7 +11,7 @@ __all__ = ["PLANS"]
 Rng = np.random.Generator
 
 
-def beetle(rng: Rng, b: Build) -> list[Part]:
+def _beetle(rng: Rng, b: Build) -> list[Part]:
     """A beetle from above: wing cases with a seam, six legs, two antennae."""
     w, long = 0.36 * b.girth, 0.8 * b.length
     parts = []
@@ -51,7 +51,7 @@ def beetle(rng: Rng, b: Build) -> list[Part]:
     ]
 
 
-def butterfly(rng: Rng, b: Build) -> list[Part]:
+def _butterfly(rng: Rng, b: Build) -> list[Part]:
     """A butterfly from above with its four wings open."""
     parts, fold = [], rng.uniform(0.7, 1.0)
     for side in (1.0, -1.0):
@@ -88,7 +88,7 @@ def butterfly(rng: Rng, b: Build) -> list[Part]:
     return [*parts, Part(body, "leg"), Part(disc(0.34, 0, 0.07), "leg")]
 
 
-def spider(rng: Rng, b: Build) -> list[Part]:
+def _spider(rng: Rng, b: Build) -> list[Part]:
     """A spider from above: round abdomen, eight long bent legs."""
     parts = []
     for side in (1.0, -1.0):
@@ -112,7 +112,7 @@ def spider(rng: Rng, b: Build) -> list[Part]:
     ]
 
 
-def snail(rng: Rng, b: Build) -> list[Part]:
+def _snail(rng: Rng, b: Build) -> list[Part]:
     """A snail from the side: coiled shell on a flat foot, two tentacles."""
     lift, r = rng.uniform(-0.12, 0.1), 0.52 * b.girth
     foot = [
@@ -141,7 +141,7 @@ def snail(rng: Rng, b: Build) -> list[Part]:
     ]
 
 
-def jellyfish(rng: Rng, b: Build) -> list[Part]:
+def _jellyfish(rng: Rng, b: Build) -> list[Part]:
     """A jellyfish from the side, translucent: a bell, frilled arms and thin tentacles."""
     parts, w = [], 0.62 * b.girth
     drift = rng.uniform(-0.25, 0.25)
@@ -169,7 +169,7 @@ def jellyfish(rng: Rng, b: Build) -> list[Part]:
     return [*parts, Part(bell, "main", True, 225), Part(inner, "pale", alpha=215)]
 
 
-def starfish(rng: Rng, b: Build) -> list[Part]:
+def _starfish(rng: Rng, b: Build) -> list[Part]:
     """A starfish from above: five (rarely six) arms with a pale ridge and bumps."""
     arms = 6 if rng.random() < 0.12 else 5
     narrow = 0.2 * b.girth
@@ -202,10 +202,10 @@ def starfish(rng: Rng, b: Build) -> list[Part]:
 
 
 PLANS = {
-    "beetle": beetle,
-    "butterfly": butterfly,
-    "spider": spider,
-    "snail": snail,
-    "jellyfish": jellyfish,
-    "starfish": starfish,
+    "beetle": _beetle,
+    "butterfly": _butterfly,
+    "spider": _spider,
+    "snail": _snail,
+    "jellyfish": _jellyfish,
+    "starfish": _starfish,
 }

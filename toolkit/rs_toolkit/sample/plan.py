@@ -9,7 +9,7 @@ import numpy as np
 
 from rs_toolkit.sample.species import FAMILIES, SPECIES, Species
 
-__all__ = ["DAMAGES", "FORMATS", "NEAR_WAYS", "NON_ORGANISMS", "Slot", "plan"]
+__all__ = ["DAMAGES", "FORMATS", "NEAR_WAYS", "NON_ORGANISMS", "Slot", "plan", "slot_rng"]
 
 Rng = np.random.Generator
 
@@ -63,7 +63,7 @@ class Slot:
     original: int = -1
 
 
-def shares(total: int, count: int, decay: float, least: int) -> list[int]:
+def _shares(total: int, count: int, decay: float, least: int) -> list[int]:
     """Split ``total`` into ``count`` falling parts: ``least`` each, the rest geometric."""
     weights = decay ** np.arange(count)
     exact = (total - least * count) * weights / weights.sum()
@@ -78,10 +78,10 @@ def _labels(photos: int) -> list[Species]:
     """Return the label of every photo: long-tailed over families, then over their species."""
     least = min(6, photos // (2 * len(FAMILIES)) + 1)
     labels: list[Species] = []
-    sizes = shares(photos, len(FAMILIES), _FAMILY_DECAY, least)
+    sizes = _shares(photos, len(FAMILIES), _FAMILY_DECAY, least)
     for family, size in zip(FAMILIES, sizes, strict=True):
         for kind, n in zip(
-            family.species, shares(size, len(family.species), _SPECIES_DECAY, 1), strict=True
+            family.species, _shares(size, len(family.species), _SPECIES_DECAY, 1), strict=True
         ):
             labels += [kind] * n
     return labels
@@ -131,6 +131,12 @@ def _completed(rng: Rng, slot: Slot, slots: list[Slot]) -> Slot:
         healthy = [s for s in slots if not s.fault and s.species == slot.species]
         return replace(slot, original=healthy[int(rng.integers(len(healthy)))].index)
     return slot
+
+
+def slot_rng(seed: int, photos: int, index: int) -> Rng:
+    """Return the random stream of one photo, apart from the others' and from the plan's."""
+    # Seeds that differ by trailing zeros give the same stream: photo 0 would share the plan's.
+    return np.random.default_rng([seed, photos, index + 1])
 
 
 def plan(seed: int, photos: int) -> list[Slot]:

@@ -1,7 +1,8 @@
 """The taxonomy of the sample, and how each species looks.
 
 Families and the ranks above them are real; genera, species and common names are invented, so
-that nobody takes a drawing for evidence about a living species.
+that nobody takes a drawing for evidence about a living species.  Every genus ends in "-ficta",
+Latin for "made up", so that its name gives it away.
 """
 
 from __future__ import annotations
@@ -74,51 +75,51 @@ Pelagiidae    | Cnidaria Scyphozoa Semaeostomeae         | jellyfish  | yes | wa
 # family | genus species | common name | main second | pattern | length girth feature.
 # Within a family, from common to rare.
 _SPECIES = """
-Nymphalidae   | Ignaria solana      | tawny lantern          | orange cream   | mottle | 1.0 1.0 1.0
-Nymphalidae   | Ignaria nivea       | pale lantern           | cream brown    | veins  | 0.9 1.1 0.9
-Nymphalidae   | Velopsis caerula    | marsh sapphire         | blue white     | plain  | 1.1 0.9 1.0
-Nymphalidae   | Velopsis umbrata    | umber sailwing         | brown orange   | rings  | 1.0 1.1 1.2
-Paridae       | Parulus hortensis   | garden pipkin          | olive yellow   | plain  | 1.0 1.0 1.0
-Paridae       | Parulus nivalis     | frost pipkin           | grey white     | counter| 0.9 1.1 0.8
-Paridae       | Cristatus rufus     | rufous hoodling        | rust charcoal  | plain  | 1.0 0.9 1.3
-Paridae       | Cristatus aureus    | golden hoodling        | yellow olive   | bands  | 1.1 1.0 1.1
-Carabidae     | Caerambus arundinis | blue-banded reed beetle| blue charcoal  | bands  | 1.0 1.0 1.0
-Carabidae     | Caerambus ferox     | rust ground beetle     | rust brown     | veins  | 1.1 0.9 1.5
-Carabidae     | Viridium lentum     | slow jewel beetle      | green teal     | plain  | 0.9 1.2 0.8
-Carabidae     | Viridium maculosum  | coalspot beetle        | charcoal orange| spots  | 1.0 1.1 1.0
-Chaetodontidae| Vexilla zonata      | barred pennantfish     | yellow charcoal| bands  | 1.0 1.0 1.0
-Chaetodontidae| Vexilla punctata    | freckled pennantfish   | white orange   | spots  | 0.9 1.2 1.3
-Chaetodontidae| Lunaria marina      | moon pennantfish       | blue yellow    | veins  | 1.0 0.9 0.8
-Ranidae       | Palustra vulgata    | common mirefrog        | green olive    | spots  | 1.0 1.0 1.0
-Ranidae       | Palustra fusca      | leaf mirefrog          | brown sand     | mottle | 1.1 0.9 1.0
-Ranidae       | Gemmarana lucida    | glasswort frog         | teal green     | plain  | 0.9 1.1 0.9
-Araneidae     | Retiola crucis      | barred orbspinner      | rust cream     | bands  | 1.0 1.0 1.0
-Araneidae     | Retiola citrina     | lemon orbspinner       | yellow charcoal| rings  | 1.1 0.9 1.1
-Araneidae     | Telaria murina      | mouse-grey weaver      | grey brown     | mottle | 0.9 1.2 0.9
-Felidae       | Umbrafelis silvae   | thicket cat            | sand brown     | spots  | 1.0 1.0 1.0
-Felidae       | Umbrafelis striata  | ribbon cat             | orange charcoal| bands  | 1.0 1.0 1.1
-Felidae       | Pruinofelis cana    | hoar cat               | grey white     | counter| 0.9 1.2 0.9
-Colubridae    | Flexura graminis    | meadow ribbonsnake     | olive yellow   | veins  | 1.0 0.9 1.0
-Colubridae    | Flexura annulata    | ringed ribbonsnake     | charcoal cream | bands  | 1.0 1.1 1.0
-Colubridae    | Arenophis tacita    | hush sandsnake         | sand rust      | mottle | 1.0 1.2 0.9
-Anatidae      | Lacustris vagans    | wandering pondling     | brown green    | mottle | 1.0 1.0 0.9
-Anatidae      | Lacustris alba      | chalk pondling         | white grey     | plain  | 1.0 1.0 1.2
-Anatidae      | Nerta rubida        | ruddy nert             | rust teal      | counter| 0.9 1.1 0.8
-Asteriidae    | Stellula rubra      | ember star             | red cream      | plain  | 1.0 1.0 1.0
-Asteriidae    | Stellula gemmata    | studded star           | purple orange  | spots  | 1.0 1.2 1.4
-Lacertidae    | Saxicola viridis    | emerald wall-runner    | green brown    | spots  | 1.0 1.0 1.0
-Lacertidae    | Saxicola cinerea    | ash wall-runner        | grey charcoal  | veins  | 1.1 0.9 0.9
-Lacertidae    | Ignilacerta brevis  | stub-tailed flamelet   | rust yellow    | bands  | 0.8 1.2 1.1
-Helicidae     | Volvella hortorum   | garden curl            | cream brown    | rings  | 1.0 1.0 1.0
-Helicidae     | Volvella alta       | tall curl              | brown cream    | bands  | 0.9 1.0 1.1
-Cheloniidae   | Pelagemys oceani    | ocean paddler          | olive sand     | mottle | 1.0 1.0 1.0
-Cheloniidae   | Pelagemys testacea  | tile-backed paddler    | rust cream     | plain  | 1.0 1.1 0.9
-Cervidae      | Silvocervus altus   | high-crowned deer      | brown cream    | counter| 1.0 1.0 1.1
-Cervidae      | Silvocervus guttatus| dappled deer           | rust white     | spots  | 0.9 1.1 0.8
-Accipitridae  | Caelornis latus     | broad glider           | brown cream    | bands  | 1.0 1.0 1.0
-Accipitridae  | Caelornis plumbeus  | leaden glider          | grey white     | counter| 1.1 0.9 0.9
-Pelagiidae    | Campanula maris     | sea bellflower         | purple white   | veins  | 1.0 1.0 1.0
-Pelagiidae    | Campanula rosea     | rosy bellflower        | pink cream     | spots  | 0.9 1.1 1.2
+Nymphalidae   | Igneficta solana    | tawny lantern          | orange cream   | mottle | 1.0 1.0 1.0
+Nymphalidae   | Igneficta nivea     | pale lantern           | cream brown    | veins  | 0.9 1.1 0.9
+Nymphalidae   | Veloficta caerula   | marsh sapphire         | blue white     | plain  | 1.1 0.9 1.0
+Nymphalidae   | Veloficta umbrata   | umber sailwing         | brown orange   | rings  | 1.0 1.1 1.2
+Paridae       | Parificta hortensis | garden pipkin          | olive yellow   | plain  | 1.0 1.0 1.0
+Paridae       | Parificta nivalis   | frost pipkin           | grey white     | counter| 0.9 1.1 0.8
+Paridae       | Cristificta rufa    | rufous hoodling        | rust charcoal  | plain  | 1.0 0.9 1.3
+Paridae       | Cristificta aurea   | golden hoodling        | yellow olive   | bands  | 1.1 1.0 1.1
+Carabidae     | Caeruficta arundinis| blue-banded reed beetle| blue charcoal  | bands  | 1.0 1.0 1.0
+Carabidae     | Caeruficta ferox    | rust ground beetle     | rust brown     | veins  | 1.1 0.9 1.5
+Carabidae     | Viridificta lenta   | slow jewel beetle      | green teal     | plain  | 0.9 1.2 0.8
+Carabidae     | Viridificta maculosa| coalspot beetle        | charcoal orange| spots  | 1.0 1.1 1.0
+Chaetodontidae| Vexificta zonata    | barred pennantfish     | yellow charcoal| bands  | 1.0 1.0 1.0
+Chaetodontidae| Vexificta punctata  | freckled pennantfish   | white orange   | spots  | 0.9 1.2 1.3
+Chaetodontidae| Lunificta marina    | moon pennantfish       | blue yellow    | veins  | 1.0 0.9 0.8
+Ranidae       | Paludificta vulgata | common mirefrog        | green olive    | spots  | 1.0 1.0 1.0
+Ranidae       | Paludificta fusca   | leaf mirefrog          | brown sand     | mottle | 1.1 0.9 1.0
+Ranidae       | Gemmificta lucida   | glasswort frog         | teal green     | plain  | 0.9 1.1 0.9
+Araneidae     | Retificta crucis    | barred orbspinner      | rust cream     | bands  | 1.0 1.0 1.0
+Araneidae     | Retificta citrina   | lemon orbspinner       | yellow charcoal| rings  | 1.1 0.9 1.1
+Araneidae     | Telificta murina    | mouse-grey weaver      | grey brown     | mottle | 0.9 1.2 0.9
+Felidae       | Umbrificta silvae   | thicket cat            | sand brown     | spots  | 1.0 1.0 1.0
+Felidae       | Umbrificta striata  | ribbon cat             | orange charcoal| bands  | 1.0 1.0 1.1
+Felidae       | Pruinificta cana    | hoar cat               | grey white     | counter| 0.9 1.2 0.9
+Colubridae    | Flexificta graminis | meadow ribbonsnake     | olive yellow   | veins  | 1.0 0.9 1.0
+Colubridae    | Flexificta annulata | ringed ribbonsnake     | charcoal cream | bands  | 1.0 1.1 1.0
+Colubridae    | Arenificta tacita   | hush sandsnake         | sand rust      | mottle | 1.0 1.2 0.9
+Anatidae      | Lacuficta vagans    | wandering pondling     | brown green    | mottle | 1.0 1.0 0.9
+Anatidae      | Lacuficta alba      | chalk pondling         | white grey     | plain  | 1.0 1.0 1.2
+Anatidae      | Rubrificta rubida   | ruddy nert             | rust teal      | counter| 0.9 1.1 0.8
+Asteriidae    | Stellificta rubra   | ember star             | red cream      | plain  | 1.0 1.0 1.0
+Asteriidae    | Stellificta gemmata | studded star           | purple orange  | spots  | 1.0 1.2 1.4
+Lacertidae    | Saxificta viridis   | emerald wall-runner    | green brown    | spots  | 1.0 1.0 1.0
+Lacertidae    | Saxificta cinerea   | ash wall-runner        | grey charcoal  | veins  | 1.1 0.9 0.9
+Lacertidae    | Flammificta brevis  | stub-tailed flamelet   | rust yellow    | bands  | 0.8 1.2 1.1
+Helicidae     | Volvificta hortorum | garden curl            | cream brown    | rings  | 1.0 1.0 1.0
+Helicidae     | Volvificta alta     | tall curl              | brown cream    | bands  | 0.9 1.0 1.1
+Cheloniidae   | Pelagificta oceani  | ocean paddler          | olive sand     | mottle | 1.0 1.0 1.0
+Cheloniidae   | Pelagificta testacea| tile-backed paddler    | rust cream     | plain  | 1.0 1.1 0.9
+Cervidae      | Silvificta celsa    | high-crowned deer      | brown cream    | counter| 1.0 1.0 1.1
+Cervidae      | Silvificta guttata  | dappled deer           | rust white     | spots  | 0.9 1.1 0.8
+Accipitridae  | Caelificta lata     | broad glider           | brown cream    | bands  | 1.0 1.0 1.0
+Accipitridae  | Caelificta plumbea  | leaden glider          | grey white     | counter| 1.1 0.9 0.9
+Pelagiidae    | Campanificta maris  | sea bellflower         | purple white   | veins  | 1.0 1.0 1.0
+Pelagiidae    | Campanificta rosea  | rosy bellflower        | pink cream     | spots  | 0.9 1.1 1.2
 """
 
 

@@ -11,7 +11,7 @@ __all__ = ["PLANS"]
 Rng = np.random.Generator
 
 
-def songbird(rng: Rng, b: Build) -> list[Part]:
+def _songbird(rng: Rng, b: Build) -> list[Part]:
     """A small bird from the side, perched, often on a twig."""
     lift, tail = rng.uniform(-0.12, 0.12), 0.5 * b.feature
     hx, hy, g = 0.42 * b.length, -0.48 + lift, 0.4 * b.girth
@@ -38,7 +38,7 @@ def songbird(rng: Rng, b: Build) -> list[Part]:
     return parts + eye(hx + 0.09, hy - 0.06, 0.055)
 
 
-def raptor(rng: Rng, b: Build) -> list[Part]:
+def _raptor(rng: Rng, b: Build) -> list[Part]:
     """A soaring bird seen from below: two long fingered wings and a fan."""
     parts = []
     for side in (1.0, -1.0):
@@ -69,7 +69,7 @@ def raptor(rng: Rng, b: Build) -> list[Part]:
     ]
 
 
-def duck(rng: Rng, b: Build) -> list[Part]:
+def _duck(rng: Rng, b: Build) -> list[Part]:
     """A swimming water bird from the side: boat-shaped body, curved neck, flat bill."""
     reach, up = 0.55 + rng.uniform(-0.1, 0.15), -0.62 * b.feature + rng.uniform(-0.08, 0.12)
     g = 0.34 * b.girth
@@ -89,7 +89,7 @@ def duck(rng: Rng, b: Build) -> list[Part]:
     ]
 
 
-def reef_fish(rng: Rng, b: Build) -> list[Part]:
+def _reef_fish(rng: Rng, b: Build) -> list[Part]:
     """A deep-bodied fish from the side with tall fins and a short snout."""
     h, bend = 0.56 * b.girth, rng.uniform(-0.15, 0.15)
     f = 0.3 * b.feature
@@ -116,7 +116,7 @@ def reef_fish(rng: Rng, b: Build) -> list[Part]:
     ]
 
 
-def quadruped_legs(
+def _quadruped_legs(
     rng: Rng, xs: tuple[float, ...], top: float, foot: float, w: float
 ) -> list[Part]:
     """Return the far pair (dark) and the near pair of legs in some phase of a step."""
@@ -130,7 +130,7 @@ def quadruped_legs(
     return far + near
 
 
-def cat(rng: Rng, b: Build) -> list[Part]:
+def _cat(rng: Rng, b: Build) -> list[Part]:
     """A cat from the side: long low body, round head with ears, long curved tail."""
     up, g, hx = rng.uniform(-0.5, 0.3), 0.22 * b.girth, 0.66 * b.length
     hy = -0.26 + rng.uniform(-0.12, 0.12)
@@ -144,7 +144,7 @@ def cat(rng: Rng, b: Build) -> list[Part]:
     ]
     return [
         Part(tube(tail, [0.08, 0.07, 0.06, 0.05]), "main", True),
-        *quadruped_legs(rng, (-0.45, 0.38), 0.08, 0.72, 0.1),
+        *_quadruped_legs(rng, (-0.45, 0.38), 0.08, 0.72, 0.1),
         Part(
             tube(
                 [(-0.62, -0.02), (-0.3, -0.08), (0.1, 0.0), (0.55, -0.1)], [g * 0.8, g, g, g * 0.9]
@@ -162,7 +162,7 @@ def cat(rng: Rng, b: Build) -> list[Part]:
     ]
 
 
-def antlers(hx: float, hy: float, size: float) -> list[Part]:
+def _antlers(hx: float, hy: float, size: float) -> list[Part]:
     """Return a pair of antlers, two tines each, on a head at ``hx``, ``hy``."""
     parts = []
     for lean in (-0.28, -0.05):
@@ -174,11 +174,11 @@ def antlers(hx: float, hy: float, size: float) -> list[Part]:
     return parts
 
 
-def deer(rng: Rng, b: Build) -> list[Part]:
+def _deer(rng: Rng, b: Build) -> list[Part]:
     """A deer from the side: long legs, raised neck, narrow head, antlers on most."""
     hx, hy = 0.72 * b.length, -0.58 + rng.uniform(-0.1, 0.22)
     g = 0.2 * b.girth
-    parts = quadruped_legs(rng, (-0.48, 0.28), 0.1, 0.98, 0.075)
+    parts = _quadruped_legs(rng, (-0.48, 0.28), 0.1, 0.98, 0.075)
     parts.append(
         Part(tube([(0.25, -0.02), (0.45, -0.25), (hx - 0.05, hy)], [g * 0.9, 0.12, 0.09]), "main")
     )
@@ -189,7 +189,7 @@ def deer(rng: Rng, b: Build) -> list[Part]:
     parts.append(Part(disc(0.34, -0.05, g * 1.1), "main", True))
     parts.append(Part(disc(-0.72, -0.08, 0.08, 0.12), "pale"))
     if rng.random() < 0.75:
-        parts += antlers(hx, hy, b.feature)
+        parts += _antlers(hx, hy, b.feature)
     parts += [
         Part(disc(hx - 0.17, hy - 0.05, 0.12, 0.05, 0.5), "second"),
         Part(
@@ -205,10 +205,10 @@ def deer(rng: Rng, b: Build) -> list[Part]:
 
 
 PLANS = {
-    "songbird": songbird,
-    "raptor": raptor,
-    "duck": duck,
-    "reef_fish": reef_fish,
-    "cat": cat,
-    "deer": deer,
+    "songbird": _songbird,
+    "raptor": _raptor,
+    "duck": _duck,
+    "reef_fish": _reef_fish,
+    "cat": _cat,
+    "deer": _deer,
 }

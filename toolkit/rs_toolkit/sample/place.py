@@ -1,0 +1,93 @@
+"""Where the sample is drawn, and how it gets to its place whole."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rs_toolkit.errors import DataError
+
+__all__ = ["placed", "remove_leftovers"]
+
+# In the order of moving: the metadata come last, for a sample that has them counts as whole.
+_CONTENTS = ("photos", "README.txt", "truth.json", "metadata.csv")
+_SAMPLE = "sample"
+
+
+def _prefix(target: Path) -> str:
+    return f".tmp-{target.name}-"
+
+
+@contextmanager
+def placed(target: Path) -> Iterator[Path]:
+    """Yield a folder to draw in; when the block ends well, its content is at ``target``.
+
+    A folder that exists is filled and never replaced: it may be a mount point, the working
+    folder of a shell, or the one folder that may be written.  So the drawing is done inside it,
+    on the same file system; a new folder is drawn beside its place and appears by one rename.
+
+    Raises
+    ------
+    DataError
+        A file of the same name has come to ``target`` meanwhile.
+    """
+    home = target if target.is_dir() else target.parent
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_prefix(target), dir=home) as scratch:
+        root = Path(scratch) / _SAMPLE
+        root.mkdir()
+        yield root
+        if target.is_dir():
+            _move_contents(root, target)
+        else:
+            root.rename(target)
+
+
+def _move_contents(root: Path, target: Path) -> None:
+    """Move the sample into an existing folder, or leave there nothing of it."""
+    for name in _CONTENTS:
+        if (target / name).exists():
+            raise DataError(
+                f"sample: {target / name} appeared while the sample was drawn; choose another "
+                "folder or remove it"
+            )
+    try:
+        for name in _CONTENTS:
+            (root / name).rename(target / name)
+    except BaseException:
+        for name in _CONTENTS:
+            if not (root / name).exists():
+                (target / name).rename(root / name)
+        raise
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what killed runs for this very ``target`` left beside it or inside it."""
+    # The eight characters are those that tempfile appends.
+    name = re.compile(re.escape(_prefix(target)) + "[a-z0-9_]{8}")
+    for folder in (target.parent, target):
+        for entry in _entries(folder):
+            if name.fullmatch(entry.name) and _is_scratch(entry):
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_scratch(folder: Path) -> bool:
+    """Tell whether a folder holds nothing but what ``placed`` makes in it."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    inside = _entries(folder)
+    if any(entry.name != _SAMPLE for entry in inside):
+        return False
+    return all(entry.name in _CONTENTS for entry in _entries(folder / _SAMPLE))
+
+
+def _entries(folder: Path) -> list[Path]:
+    """List a folder; one that is absent, unreadable or no folder has nothing to remove."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
