@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     # With these, rich takes a pipe for a terminal, of a width of theirs.
     for name in ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TTY_COMPATIBLE"):
         os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tiny_backbone(repository: Path) -> None:
+    runpy.run_path(str(repository / "tests" / "tiny_backbone.py"))
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from rs_train.prepare import saved_config
 from rs_train.train import train
 
 CONFIG = TrainConfig(
-    backbone="xception-w25",
+    backbone="tiny",
     weights="none",
     imgsz=32,
     epochs=4,
@@ -114,10 +114,11 @@ def test_interrupted_and_resumed_ends_the_same(finished, shapes, config, tmp_pat
     assert_same_result(finished, run)
 
 
-def test_killed_and_resumed_ends_the_same(finished, shapes, config, tmp_path) -> None:
+def test_killed_and_resumed_ends_the_same(finished, shapes, config, tmp_path, repository) -> None:
     run = tmp_path / "killed"
     code = (
-        "import sys; from pathlib import Path; from rs_train.train import train;"
+        "import runpy; from pathlib import Path; from rs_train.train import train;"
+        f"runpy.run_path({str(repository / 'tests' / 'tiny_backbone.py')!r});"
         "from rs_toolkit.config import TrainConfig;"
         f"train(Path({str(shapes)!r}), TrainConfig(**{config.to_dict()!r}), Path({str(run)!r}))"
     )
@@ -213,7 +214,7 @@ def test_a_class_of_one_photo_trains_and_is_reported(shapes, tmp_path) -> None:
     shutil.copy(shapes / "discidae" / "00.png", data / "solitidae" / "only.png")
     run = train(data, replace(CONFIG, epochs=1), tmp_path / "run")
     photos, labels = Run.open(run).split("train")
-    assert [p.path for p, y in zip(photos, labels, strict=True) if y == 3] == ["solitidae/only.png"]
+    assert [p.path for p, y in zip(photos, labels, strict=True) if y == 2] == ["solitidae/only.png"]
     metrics = json.loads((run / "metrics.json").read_text())["test"]
     row = next(item for item in metrics["per_class"] if item["name"] == "solitidae")
     assert row["support"] == 0
