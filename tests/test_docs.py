@@ -125,3 +125,10 @@ def test_links_in_documents_lead_somewhere(repository) -> None:
 )
 def test_paths_are_found(text, expected) -> None:
     assert paths(text) == expected
+
+
+def test_numbers_in_the_readme_are_the_committed_ones(repository, readme) -> None:
+    results = (repository / "benchmarks" / "results" / "birds-family.md").read_text("utf-8")
+    rows = [line for line in results.splitlines() if line.startswith("|")]
+    assert len(rows) > 8
+    assert [row for row in rows if row not in readme] == []
