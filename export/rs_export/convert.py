@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rs_export.bias import correct_bias
+from rs_export.equalize import equalize
 from rs_export.onnx_export import quantize_onnx, to_onnx
 from rs_export.quiet import converting
 from rs_export.recipes import Recipe
@@ -60,11 +62,32 @@ class Converter:
         ExportError
             The converter failed.
         """
-        inputs = self._inputs if recipe.calibrated else np.empty(0, np.float32)
+        if recipe.calibrated:
+            # Read outside: a photo that cannot be read is no fault of the converter.
+            inputs = self._inputs
+            with converting(recipe.name):
+                return self._quantized(recipe, inputs)
         with converting(recipe.name):
             if recipe.engine == "litert":
-                return to_tflite(self._saved_model, recipe, inputs)
-            return quantize_onnx(self._onnx, inputs) if recipe.calibrated else self._onnx
+                return to_tflite(self._saved_model, recipe)
+            return self._onnx
+
+    def _quantized(self, recipe: Recipe, inputs: NDArray[np.float32]) -> bytes:
+        """Equalize, quantize, see how the logits shifted, and quantize with that taken back."""
+        data = self._quantize(self._equalized, recipe, inputs)
+        corrected = correct_bias(self._equalized, recipe.engine, data, inputs)
+        return data if corrected is None else self._quantize(corrected, recipe, inputs)
+
+    def _quantize(self, model: keras.Model, recipe: Recipe, inputs: NDArray[np.float32]) -> bytes:
+        if recipe.engine != "litert":
+            return quantize_onnx(to_onnx(model), inputs)
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+            save_for_tflite(model, Path(folder) / "model")
+            return to_tflite(Path(folder) / "model", recipe, inputs)
+
+    @cached_property
+    def _equalized(self) -> keras.Model:
+        return equalize(self._model, self._inputs)
 
     @cached_property
     def _inputs(self) -> NDArray[np.float32]:

@@ -17,10 +17,11 @@ section 4.1), with ranges measured on photos instead of taken from the weights, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from rs_export.bias import copy_of
 
 if TYPE_CHECKING:
     import keras
@@ -53,8 +54,7 @@ def equalize(model: keras.Model, inputs: NDArray[np.float32]) -> keras.Model:
     separable = [x for x in model.layers if isinstance(x, keras.layers.SeparableConv2D)]
     if not separable:
         return model
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    copy = copy_of(model)
     fed, between = _ranges(copy, separable, inputs)
     for layer in separable:
         twin = copy.get_layer(layer.name)
@@ -67,7 +67,8 @@ def equalize(model: keras.Model, inputs: NDArray[np.float32]) -> keras.Model:
 
 def _factors(ranges: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what to divide each channel by, at most 1: afterwards all reach the widest range."""
-    return np.maximum(ranges / max(float(ranges.max()), 1e-12), _LEAST).astype(np.float32)
+    shares = ranges / max(float(ranges.max()), 1e-12)
+    return np.asarray(np.maximum(shares, _LEAST), np.float32)
 
 
 def _ranges(
@@ -77,7 +78,7 @@ def _ranges(
     import keras
 
     twins = [model.get_layer(layer.name) for layer in layers]
-    probe = keras.Model(model.input, [layer.input for layer in twins])
+    probe = keras.Model(model.inputs, [layer.input for layer in twins])
     fed = {layer.name: np.zeros(layer.input.shape[-1], np.float32) for layer in layers}
     between = {name: ranges.copy() for name, ranges in fed.items()}
     for start in range(0, len(inputs), _BATCH):
@@ -117,7 +118,11 @@ def _normalization_before(model: keras.Model, layer: Any) -> Any | None:
     import keras
 
     activation = _producer(model, layer.input)
-    if activation is None or not _is_relu(activation) or not _reaches_only(model, activation, layer):
+    if (
+        activation is None
+        or not _is_relu(activation)
+        or not _reaches_only(model, activation, layer)
+    ):
         return None
     before = _producer(model, activation.input)
     if not isinstance(before, keras.layers.BatchNormalization):
@@ -135,7 +140,7 @@ def _is_relu(layer: Any) -> bool:
 
 
 def _producer(model: keras.Model, tensor: Any) -> Any | None:
-    return _find(model, lambda layer: layer.output is tensor)
+    return next((layer for layer in model.layers if layer.output is tensor), None)
 
 
 def _reaches_only(model: keras.Model, layer: Any, consumer: Any) -> bool:
@@ -148,7 +153,3 @@ def _reaches_only(model: keras.Model, layer: Any, consumer: Any) -> bool:
         and other is not layer
     ]
     return users == [consumer] and not any(layer.output is end for end in model.outputs)
-
-
-def _find(model: keras.Model, fits: Callable[[Any], bool]) -> Any | None:
-    return next((layer for layer in model.layers if fits(layer)), None)

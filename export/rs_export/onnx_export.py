@@ -38,10 +38,11 @@ def to_onnx(model: keras.Model) -> bytes:
 
 
 def quantize_onnx(model: bytes, inputs: NDArray[np.float32]) -> bytes:
-    """Quantize float32 ONNX: unsigned 8-bit activations, signed weights per output channel.
+    """Quantize float32 ONNX: unsigned 8-bit activations, signed 7-bit weights per channel.
 
     Quantize and dequantize nodes around every operation (QDQ), ranges the extremes over
-    ``inputs``.  Unsigned activations with signed weights are the pair that x86 multiplies fast.
+    ``inputs``.  Unsigned activations with signed weights are the pair that x86 multiplies fast; see
+    docs/decisions/0004-seven-bit-weights.md for the 7 bits.
 
     Parameters
     ----------
@@ -66,6 +67,9 @@ def quantize_onnx(model: bytes, inputs: NDArray[np.float32]) -> bytes:
             _Reader(inputs),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
+            # Processors without VNNI add pairs of u8 x s8 products in 16 bits, which overflow
+            # unless weights keep to 7 bits.
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,

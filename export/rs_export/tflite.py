@@ -26,7 +26,9 @@ def save_for_tflite(model: keras.Model, directory: Path) -> None:
     model.export(directory, format="tf_saved_model", input_signature=signature, verbose=False)
 
 
-def to_tflite(saved_model: Path, recipe: Recipe, inputs: NDArray[np.float32]) -> bytes:
+def to_tflite(
+    saved_model: Path, recipe: Recipe, inputs: NDArray[np.float32] | None = None
+) -> bytes:
     """Convert what :func:`save_for_tflite` saved.
 
     Weights in int8 have one scale per output channel, activations one scale and zero point per
@@ -38,7 +40,7 @@ def to_tflite(saved_model: Path, recipe: Recipe, inputs: NDArray[np.float32]) ->
     saved_model : folder
     recipe : one whose engine is ``litert``
     inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
-        Representative photos; used only if ``recipe.calibrated``.
+        Representative photos; needed only if ``recipe.calibrated``.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def to_tflite(saved_model: Path, recipe: Recipe, inputs: NDArray[np.float32]) ->
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if recipe.weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if recipe.calibrated:
+    if recipe.calibrated and inputs is not None:
 
         def representative() -> Iterator[list[NDArray[np.float32]]]:
             for photo in inputs:
