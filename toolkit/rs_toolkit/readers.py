@@ -15,7 +15,7 @@ from rs_toolkit.errors import ConfigError, DataError, MetadataError
 from rs_toolkit.photos import Dataset, Photo
 from rs_toolkit.taxonomy import RANKS, Taxon, printable
 
-__all__ = ["MAX_METADATA_BYTES", "read_dataset"]
+__all__ = ["MAX_METADATA_BYTES", "read_dataset", "require_data"]
 
 MAX_METADATA_BYTES = 500_000_000
 
@@ -67,11 +67,22 @@ def read_dataset(path: Path, tree_rank: str = "species") -> Dataset:
     if path.is_dir():
         metadata = path / "metadata.csv"
         return _read_csv(metadata, tree_rank) if metadata.is_file() else _read_tree(path, tree_rank)
-    if not path.exists():
-        raise DataError(f"{path}: no such folder or CSV file; check the path")
+    require_data(path)
     if path.suffix.lower() != ".csv":
         raise DataError(f"{path}: got a {path.suffix or 'plain'} file, wanted a folder or a .csv")
     return _read_csv(path, tree_rank)
+
+
+def require_data(path: Path) -> None:
+    """Fail at once where there is no data set, before anything slow is begun.
+
+    Raises
+    ------
+    DataError
+        Nothing is at ``path``.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such folder or CSV file; check the path")
 
 
 def _read_csv(path: Path, tree_rank: str) -> Dataset:

@@ -22,6 +22,7 @@ from rs_toolkit.files import atomic_write, require_space, write_json
 from rs_toolkit.metrics import confusion_matrix, evaluate
 from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.progress import Progress
+from rs_toolkit.readers import require_data
 from rs_train.backbones import load_backbone_weights
 from rs_train.checkpoint import Checkpoints, FitState
 from rs_train.fit import Portion, compile_model, fit, predict_logits
@@ -76,6 +77,8 @@ def train(
     begun = any((run / name).exists() for name in ("config.json", "metrics.json"))
     if begun and not resume:
         raise RunError(f"{run}: holds a run already; use --resume {run}, or choose another --out")
+    if not begun:
+        require_data(data)
     if (run / "metrics.json").exists():
         progress.note(f"{run} is finished already")
         return run
