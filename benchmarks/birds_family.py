@@ -136,7 +136,6 @@ def main() -> None:
 
     quiet_tensorflow()
     with ConsoleProgress() as progress:
-        started = time.perf_counter()
         path = train(arguments.data, config, arguments.work, resume=True, progress=progress)
         seconds = {"train": read_json(path / "environment.json")["seconds"]}
         run = Run.open(path)
@@ -144,7 +143,6 @@ def main() -> None:
         begun = time.perf_counter()
         exported = export_run(path, int8=True, progress=progress.note)
         seconds["export"] = round(time.perf_counter() - begun, 1)
-        seconds["total"] = round(time.perf_counter() - started, 1)
     counts = {side: len(run.split(side)[0]) for side in ("train", "val", "test")}
     result = {
         **probes,
