@@ -23,6 +23,7 @@ from rs_toolkit.metrics import confusion_matrix, evaluate
 from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.progress import Progress
 from rs_toolkit.readers import require_data
+from rs_toolkit.splits import SIDES
 from rs_train.backbones import load_backbone_weights
 from rs_train.checkpoint import Checkpoints, FitState
 from rs_train.fit import Portion, compile_model, fit, predict_logits
@@ -92,7 +93,7 @@ def train(
     model = _pretrained(config, weights, 2)
     freeze_below(model, config.backbone, config.first_block)
     photos, classes, root, mark = prepare(data, config, run, cache, progress)
-    portions = {side: _portion(photos, side, classes, config, cache, root) for side in _SIDES}
+    portions = {side: _portion(photos, side, classes, config, cache, root) for side in SIDES}
     model = _pretrained(config, weights, len(classes))
     checkpoints = Checkpoints(run / "checkpoints", f"{config.fingerprint()}-{mark[:16]}")
     stage_1 = None
@@ -104,9 +105,6 @@ def train(
     _finish(run, model, portions, classes, config, preprocessing, state)
     progress.note(f"run written to {run}")
     return run
-
-
-_SIDES = ("train", "val", "test")
 
 
 def _make_deterministic(config: TrainConfig) -> None:
