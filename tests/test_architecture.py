@@ -103,7 +103,9 @@ def test_public_names_exist_and_are_documented(package, file) -> None:
         if isinstance(node, ast.FunctionDef | ast.ClassDef)
         and not node.name.startswith("_")
         # Commands are reached through the app.
-        and not any(ast.unparse(item).startswith("app.") for item in node.decorator_list)
+        and not any(
+            ast.unparse(item).startswith(("app.", "kit_app.")) for item in node.decorator_list
+        )
     }
     names = getattr(module, "__all__", [])
     assert not [name for name in names if not hasattr(module, name)], "in __all__, undefined"
