@@ -23,6 +23,8 @@ NAMES = st.none() | st.text(max_size=12)
         (" n/a ", None),
         ("null", None),
         ("Nannidae", "nannidae"),
+        ("Fel\u200bidae\u00ad", "felidae"),
+        ("0\r\x1b", "0"),
     ],
 )
 def test_names(given_name, wanted) -> None:

@@ -19,7 +19,8 @@ _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
 
 def printable(text: str) -> str:
     """Return a text with single spaces and without characters that cannot be seen."""
-    return "".join(char for char in " ".join(text.split()) if char.isprintable())
+    seen = "".join(char for char in text if char.isprintable() or char.isspace())
+    return " ".join(seen.split())
 
 
 def normalize_name(name: str | None) -> str | None:
