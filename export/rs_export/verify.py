@@ -86,13 +86,13 @@ def measure(
     ms: float,
 ) -> Measured:
     """Evaluate logits (n, classes) of a variant of ``size`` bytes against the float model's."""
-    from rs_toolkit.metrics import evaluate
+    from rs_toolkit.metrics import agreement, evaluate
 
     result, before = evaluate(logits, labels, names), evaluate(reference, labels, names)
     row: dict[str, float] = {"mb": size / 1e6}
     for key in ("accuracy", "top5", "macro_f1", "worst_decile_f1"):
         row[key] = float(result[key])
-    row["agreement"] = float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1)))
+    row["agreement"] = agreement(logits, reference)
     row["ms"] = ms
     per_class = tuple(
         {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import typer
 
 import rs_toolkit.cli
-from rs_toolkit.cli import app, main
+from rs_toolkit.cli import app
 from rs_toolkit.config import TrainConfig
 
 # A value for each training flag that neither the defaults nor the sample's preset have.
@@ -33,20 +32,6 @@ SMALL = ("--weights", "none", "--backbone", "xception-w25", "--imgsz", 48)
 
 def spelled(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Return a function that runs the command line and gives (exit code, stdout, stderr)."""
-
-    def run_(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["rs-toolkit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run_
 
 
 @pytest.fixture

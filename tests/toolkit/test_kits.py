@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from rs_runtime.kit import write_kit
 from rs_runtime.manifest import ClassInfo, Manifest, Variant
 from rs_runtime.preprocess import Preprocessing
-from rs_toolkit.cli import main
 
 MANIFEST = Manifest(
     name="birds",
@@ -36,15 +34,9 @@ def kit(tmp_path) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    def run_(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["rs-toolkit", "kit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run_
+def run(run):
+    """Return the function that runs the command line, for ``rs-toolkit kit``."""
+    return lambda *arguments: run("kit", *arguments)
 
 
 def test_inspect_prints_json(run, kit) -> None:

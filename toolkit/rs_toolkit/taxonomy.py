@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rs_runtime.manifest import RANKS
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["RANKS", "Taxon", "normalize_name", "printable"]
-
-RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
 # What spreadsheets and pandas write for an empty cell.
 _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})

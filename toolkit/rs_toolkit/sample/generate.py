@@ -14,13 +14,13 @@ from rs_toolkit.sample.faults import encode, near_duplicate, non_organism
 from rs_toolkit.sample.place import placed, remove_leftovers
 from rs_toolkit.sample.plan import DAMAGES, FORMATS, Slot, plan, slot_rng
 from rs_toolkit.sample.species import FAMILIES, Species
+from rs_toolkit.taxonomy import RANKS
 
 __all__ = ["VERSION", "generate_sample"]
 
 # Raise it when the same seed would give other bytes.
 VERSION = "2"
 LEAST_PHOTOS, MOST_PHOTOS = 100, 20_000
-RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 _FAMILY = {family.name: family for family in FAMILIES}
 
 _README = """This data set is SYNTHETIC: a program drew every picture (rs_toolkit.sample).
