@@ -131,7 +131,7 @@ def main() -> None:
         precision=arguments.precision,
         seed=arguments.seed,
     )
-    from rs_export import export_run
+    from rs_export import ExportSettings, export_run
     from rs_train.train import train
 
     quiet_tensorflow()
@@ -141,7 +141,7 @@ def main() -> None:
         run = Run.open(path)
         probes = linear_probe(run, arguments.weights, progress)
         begun = time.perf_counter()
-        exported = export_run(path, int8=True, progress=progress.note)
+        exported = export_run(path, ExportSettings(int8=True), progress=progress)
         seconds["export"] = round(time.perf_counter() - begun, 1)
     counts = {side: len(run.split(side)[0]) for side in ("train", "val", "test")}
     result = {

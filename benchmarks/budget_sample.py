@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rs_export import export_run
+from rs_export import ExportSettings, export_run
 from rs_export.budget import propose
 from rs_toolkit.config import load_config, sample_preset
 from rs_toolkit.environment import quiet_tensorflow
@@ -32,7 +32,7 @@ def reference_report(reference: dict[str, Any], folder: Path) -> dict[str, Any]:
     generate_sample(data, seed=reference["seed"], photos=reference["photos"])
     settings = load_config(sample_preset(), reference["settings"])
     run = train(data, settings, folder / "reference")
-    export_run(run, int8=True)
+    export_run(run, ExportSettings(int8=True))
     return dict(read_json(run / "export" / "report.json"))
 
 

@@ -1,6 +1,14 @@
-"""Export: recipes, TFLite, ONNX, verification per class, kits."""
+"""Export: recipes, fine-tuning, TFLite, ONNX, verification per class, kits."""
 
 from rs_export.export import ExportResult, export_run
 from rs_export.recipes import RECIPES, Recipe, default_recipes
+from rs_export.settings import ExportSettings
 
-__all__ = ["RECIPES", "ExportResult", "Recipe", "default_recipes", "export_run"]
+__all__ = [
+    "RECIPES",
+    "ExportResult",
+    "ExportSettings",
+    "Recipe",
+    "default_recipes",
+    "export_run",
+]

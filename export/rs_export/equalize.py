@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_export.bias import copy_of
+from rs_export.copies import copy_of
 
 if TYPE_CHECKING:
     import keras
@@ -78,7 +78,7 @@ def _ranges(
     import keras
 
     twins = [model.get_layer(layer.name) for layer in layers]
-    probe = keras.Model(model.inputs, [layer.input for layer in twins])
+    probe = keras.Model(model.inputs[0], [layer.input for layer in twins])
     fed = {layer.name: np.zeros(layer.input.shape[-1], np.float32) for layer in layers}
     between = {name: ranges.copy() for name, ranges in fed.items()}
     for start in range(0, len(inputs), _BATCH):

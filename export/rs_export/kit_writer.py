@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rs_export.recipes import RECIPES
+from rs_export.described import created_by
+from rs_export.recipes import Recipe
 from rs_export.report import Report, cell, markdown_table
 from rs_runtime.kit import write_kit
 from rs_runtime.manifest import ClassInfo, Manifest, Variant
@@ -15,6 +16,8 @@ from rs_toolkit.files import atomic_write
 __all__ = ["ship"]
 
 _CARD = "MODEL_CARD.md"
+_MAX_TEXT = 500
+_LISTED = 10
 
 
 def ship(report: Report, folder: Path) -> Path:
@@ -22,7 +25,7 @@ def ship(report: Report, folder: Path) -> Path:
     card = _card(report).encode()
     with atomic_write(folder / _CARD) as temporary:
         temporary.write_bytes(card)
-    models = [RECIPES[name].member for name in report.shipped.values()]
+    models = [Recipe.parse(name).member for name in report.shipped.values()]
     members = {member: (folder / member).read_bytes() for member in models}
     kit = folder / f"{report.name}.rskit"
     write_kit(kit, _manifest(report), {**members, _CARD: card})
@@ -30,10 +33,10 @@ def ship(report: Report, folder: Path) -> Path:
 
 
 def _manifest(report: Report) -> Manifest:
-    run, found = report.run, versions()
+    run = report.run
     return Manifest(
         name=report.name,
-        created_by=f"rs-toolkit {found.get('rs-toolkit', 'unknown')}",
+        created_by=created_by(),
         rank=run.rank,
         classes=tuple(
             ClassInfo(
@@ -49,19 +52,21 @@ def _manifest(report: Report) -> Manifest:
         default_variants=report.shipped,
         calibration={"temperature": run.temperature},
         data_fingerprint=run.data_fingerprint,
-        environment=found,
+        environment=versions(),
     )
 
 
 def _variant(report: Report, name: str) -> Variant:
-    recipe = RECIPES[name]
-    row = report.measured[name].row
+    recipe, session = Recipe.parse(name), report.session
+    row = session.measured[name].row
+    failed = session.refused.get(name)
     return Variant(
         name=name,
         engine=recipe.engine,
         member=recipe.member,
-        temperature=report.temperatures[name],
+        temperature=session.temperatures[name],
         measured={key: value for key, value in row.items() if key != "ms"},
+        warning=f"shipped by force: {failed}"[:_MAX_TEXT] if failed else None,
     )
 
 
@@ -76,9 +81,9 @@ def _card(report: Report) -> str:
             *(f"{row[key]:.3f}" for key in ("accuracy", "top5", "macro_f1", "worst_decile_f1")),
             f"{row['agreement']:.1%}",
         ]
-        for name, row in ((name, report.measured[name].row) for name in names)
+        for name, row in ((name, report.session.measured[name].row) for name in names)
     ]
-    columns = [report.measured[name].per_class for name in names]
+    columns = [report.session.measured[name].per_class for name in names]
     classes = [
         [cell(items[0]["name"]), str(items[0]["support"]), *(f"{item['f1']:.3f}" for item in items)]
         for items in zip(*columns, strict=True)

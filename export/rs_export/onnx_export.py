@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from rs_export.recipes import Recipe
 
 if TYPE_CHECKING:
     import keras
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["quantize_onnx", "to_onnx"]
 
 _OPSET = 17
+_METHODS = {"extremes": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+_PERCENTILE = 99.99
 
 
 def to_onnx(model: keras.Model) -> bytes:
@@ -37,30 +42,45 @@ def to_onnx(model: keras.Model) -> bytes:
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def quantize_onnx(model: bytes, inputs: NDArray[np.float32]) -> bytes:
-    """Quantize float32 ONNX: unsigned 8-bit activations, signed 7-bit weights per channel.
+def quantize_onnx(
+    model: bytes,
+    recipe: Recipe,
+    inputs: NDArray[np.float32],
+    ranges: str = "extremes",
+    in_float: Sequence[NDArray[np.float32]] = (),
+) -> bytes:
+    """Quantize float32 ONNX: 8-bit activations, signed weights per channel, 7 bits beside uint8.
 
-    Quantize and dequantize nodes around every operation (QDQ), ranges the extremes over
-    ``inputs``.  Unsigned activations with signed weights are the pair that x86 multiplies fast; see
-    docs/decisions/0004-seven-bit-weights.md for the 7 bits.
+    Quantize and dequantize nodes around every operation (QDQ).  Unsigned activations with signed
+    weights are the pair that x86 multiplies fast; see docs/decisions/0004-seven-bit-weights.md for
+    the 7 bits.
 
     Parameters
     ----------
     model : bytes of :func:`to_onnx`
+    recipe : one whose engine is ``onnxruntime``, calibrated
     inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
+    ranges : ``extremes`` of the activations over ``inputs``, ``percentile`` (99.99 %) or
+        ``entropy`` (least Kullback-Leibler divergence; Migacz 2017)
+    in_float : kernels as :func:`rs_export.copies.kernels` gives them
+        Operations with these stay in float32.
 
     Returns
     -------
     The .onnx file's bytes.
     """
+    import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    unsigned = recipe.activations == "uint8"
 
     with tempfile.TemporaryDirectory(prefix="rs-export-") as folder:
         plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("a", "b", "c"))
         plain.write_bytes(model)
         # Symbolic shapes need sympy and tell nothing new: only the batch is unknown.
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        in_float_names = _holders(onnx.load(prepared).graph, in_float)
         quantize_static(
             prepared,
             result,
@@ -69,12 +89,44 @@ def quantize_onnx(model: bytes, inputs: NDArray[np.float32]) -> bytes:
             per_channel=True,
             # Processors without VNNI add pairs of u8 x s8 products in 16 bits, which overflow
             # unless weights keep to 7 bits.
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
+            reduce_range=unsigned,
+            activation_type=QuantType.QUInt8 if unsigned else QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=in_float_names,
+            calibrate_method=CalibrationMethod[_METHODS[ranges]],
+            extra_options={"CalibPercentile": _PERCENTILE} if ranges == "percentile" else None,
         )
-        return result.read_bytes()
+        proto = onnx.load(result)
+    _rename(proto.graph)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _holders(graph: Any, kernels: Sequence[NDArray[np.float32]]) -> list[str]:
+    """Return the operations that hold kernels, told by direction: batch normalization, which is
+    folded into them, scales each output, and fused operations have no names of their own."""
+    from onnx import numpy_helper
+
+    weights = {item.name: item for item in graph.initializer}
+    found = []
+    for node in graph.node if kernels else ():
+        if node.op_type not in ("Conv", "Gemm", "MatMul") or node.input[1] not in weights:
+            continue
+        stored = numpy_helper.to_array(weights[node.input[1]])
+        transposed = node.op_type == "MatMul" or not any(
+            item.name == "transB" and item.i for item in node.attribute
+        )
+        rows = stored.T if stored.ndim == 2 and transposed else stored.reshape(len(stored), -1)
+        if any(_same_direction(rows, kernel) for kernel in kernels):
+            found.append(node.name)
+    return found
+
+
+def _same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether each row is a multiple of the other's."""
+    if one.shape != other.shape:
+        return False
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return bool(np.all(np.abs(np.sum(one * other, axis=1)) >= 0.999 * lengths))
 
 
 class _Reader:

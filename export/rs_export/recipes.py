@@ -1,7 +1,27 @@
-"""Recipes: what each variant of a model is made of."""
+"""Recipes: what each variant of a model is made of, and the grammar of their names.
+
+::
+
+    ENGINE[_spNN|_sp24][_cNN][_qat]_NUMBERS[_u8io][_aeq]
+
+    ENGINE   tflite (runs on LiteRT), onnx (runs on ONNX Runtime)
+    _spNN    NN % of the weights of every convolution but depthwise ones, and of the dense layer,
+             are zero: 50 or 75; _sp24: 2 of every 4 (Mishra et al. 2021)
+    _cNN     the same weights take NN values a layer
+    _qat     fine-tuned with the rounding of 8-bit numbers in the loop (Jacob et al. 2018)
+    NUMBERS  fp32, fp16; dynamic_int8: weights in int8, activations quantized as they come;
+             int8: both, ranges calibrated; int16x8: activations in int16;
+             u8s8, s8s8 (ONNX): activations in uint8 or int8, weights in int8
+    _u8io    input and output in uint8 too
+    _aeq     quantized by ai-edge-quantizer instead of TensorFlow's converter
+
+``sp``, ``c`` and ``qat`` need fine-tuning, the others do not.  ``tflite_sp50_qat_int8`` is pruned
+first and then trained with rounding (PQAT).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -10,12 +30,27 @@ from rs_toolkit.errors import ExportError
 
 __all__ = ["RECIPES", "Recipe", "default_recipes", "find_recipes"]
 
-_SUFFIXES = {"litert": ".tflite", "onnxruntime": ".onnx"}
-_CHOICES = {
-    "engine": tuple(_SUFFIXES),
-    "weights": ("float32", "float16", "int8"),
-    "activations": ("float32", "int8", "uint8"),
+_ENGINES = {"tflite": ("litert", ".tflite"), "onnx": ("onnxruntime", ".onnx")}
+_NUMBERS = {
+    "tflite": {
+        "fp32": ("float32", "float32"),
+        "fp16": ("float16", "float32"),
+        "dynamic_int8": ("int8", "float32"),
+        "int8": ("int8", "int8"),
+        "int16x8": ("int8", "int16"),
+    },
+    "onnx": {
+        "fp32": ("float32", "float32"),
+        "u8s8": ("int8", "uint8"),
+        "s8s8": ("int8", "int8"),
+    },
 }
+_SPARSITIES = {"": "dense", "sp50": "50", "sp75": "75", "sp24": "2:4"}
+_NAME = re.compile(
+    r"(?P<engine>tflite|onnx)(?:_(?P<sparsity>sp50|sp75|sp24))?(?:_c(?P<clusters>[1-9]\d{0,2}))?"
+    r"(?P<qat>_qat)?_(?P<numbers>fp32|fp16|dynamic_int8|int8|int16x8|u8s8|s8s8)"
+    r"(?P<io>_u8io)?(?P<quantizer>_aeq)?"
+)
 
 
 @dataclass(frozen=True)
@@ -24,29 +59,86 @@ class Recipe:
 
     Attributes
     ----------
-    name
-        Key of the variant in reports and kits.
     engine
         ``litert`` or ``onnxruntime``.
     weights
         Storage of the weights: ``float32``, ``float16``, or ``int8`` with one scale per output
         channel.
     activations
-        ``float32``, or 8-bit integers whose ranges are calibrated with training photos.
+        ``float32``, or integers whose ranges are calibrated with training photos.
+    sparsity
+        ``dense``, ``50`` or ``75`` (per cent), or ``2:4``.
+    clusters
+        Values that a layer's weights may take, 2 to 256; 0: any.
+    qat
+        Whether the weights were trained with rounding in the loop.
+    io
+        Numbers at the model's two ends: ``float32`` or ``uint8``.
+    quantizer
+        ``converter`` (the engine's own) or ``ai-edge``.
     """
 
-    name: str
     engine: str
     weights: str = "float32"
     activations: str = "float32"
+    sparsity: str = "dense"
+    clusters: int = 0
+    qat: bool = False
+    io: str = "float32"
+    quantizer: str = "converter"
 
     def __post_init__(self) -> None:
-        for key, choices in _CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise ExportError(
-                    f"recipe {self.name!r}: {key} is {getattr(self, key)!r}, "
-                    f"wanted one of {', '.join(choices)}"
-                )
+        try:
+            name = self.name
+        except (KeyError, StopIteration):
+            name = ""
+        if not _NAME.fullmatch(name) or (problem := self._contradiction()):
+            problem = problem if name and _NAME.fullmatch(name) else "no such combination"
+            raise ExportError(f"recipe {self.to_dict()}: {problem}; see rs_export.recipes")
+
+    @classmethod
+    def parse(cls, name: str) -> Recipe:
+        """Decode a name by the module's grammar.
+
+        Raises
+        ------
+        ExportError
+            The grammar has no such name, or its parts exclude each other.
+        """
+        match = _NAME.fullmatch(name)
+        if match is None or match["numbers"] not in _NUMBERS[match["engine"]]:
+            raise ExportError(
+                f"recipe {name!r}: unknown; wanted one of {', '.join(RECIPES)}, or another name "
+                "ENGINE[_spNN][_cNN][_qat]_NUMBERS[_u8io][_aeq]"
+            )
+        weights, activations = _NUMBERS[match["engine"]][match["numbers"]]
+        return cls(
+            engine=_ENGINES[match["engine"]][0],
+            weights=weights,
+            activations=activations,
+            sparsity=_SPARSITIES[match["sparsity"] or ""],
+            clusters=int(match["clusters"] or 0),
+            qat=bool(match["qat"]),
+            io="uint8" if match["io"] else "float32",
+            quantizer="ai-edge" if match["quantizer"] else "converter",
+        )
+
+    @property
+    def name(self) -> str:
+        """Key of the variant in reports and kits; :meth:`parse` reads it."""
+        prefix = next(key for key, (engine, _) in _ENGINES.items() if engine == self.engine)
+        pair = (self.weights, self.activations)
+        numbers = next(key for key, value in _NUMBERS[prefix].items() if value == pair)
+        ends = ("u8io" if self.io == "uint8" else "", "aeq" if self.quantizer == "ai-edge" else "")
+        return "_".join(part for part in (prefix, self.preparation, numbers, *ends) if part)
+
+    @property
+    def preparation(self) -> str:
+        """The part of the name that says how the weights are fine-tuned first; may be empty."""
+        sparsity = next(key for key, value in _SPARSITIES.items() if value == self.sparsity)
+        clusters = f"c{self.clusters}" if self.clusters else ""
+        parts = (sparsity, clusters, "qat" if self.qat else "")
+        return "_".join(part for part in parts if part)
 
     @property
     def calibrated(self) -> bool:
@@ -56,14 +148,15 @@ class Recipe:
     @property
     def is_float(self) -> bool:
         """Whether this is the engine's float32 fallback."""
-        return self.weights == self.activations == "float32"
+        return self.weights == self.activations == "float32" and not self.preparation
 
     @property
     def member(self) -> str:
         """Path of the model in the export folder and in the kit."""
-        return f"models/{self.name}{_SUFFIXES[self.engine]}"
+        suffix = next(suffix for engine, suffix in _ENGINES.values() if engine == self.engine)
+        return f"models/{self.name}{suffix}"
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return asdict(self)
 
@@ -81,33 +174,47 @@ class Recipe:
             raise ExportError(f"recipe: got fields {sorted(values)}, wanted {sorted(names)}")
         return cls(**values)
 
+    def _contradiction(self) -> str:
+        if self.clusters and not 2 <= self.clusters <= 256:
+            return "clusters must be 2 to 256"
+        if self.clusters and (self.qat or self.sparsity != "dense"):
+            return "clustered weights cannot be pruned or trained with rounding as well"
+        if self.qat and not self.calibrated:
+            return "qat is for calibrated integers: int8, int16x8, u8s8 or s8s8"
+        if self.io != "float32" and (self.engine, self.activations) != ("litert", "int8"):
+            return "u8io is for tflite int8"
+        if self.quantizer != "converter" and (self.engine != "litert" or self.weights != "int8"):
+            return "aeq is for tflite with int8 weights"
+        return ""
 
-_ALL = (
-    Recipe("tflite_fp32", "litert"),
-    Recipe("tflite_fp16", "litert", weights="float16"),
-    Recipe("tflite_dynamic_int8", "litert", weights="int8"),
-    Recipe("tflite_int8", "litert", weights="int8", activations="int8"),
-    Recipe("onnx_fp32", "onnxruntime"),
-    Recipe("onnx_u8s8", "onnxruntime", weights="int8", activations="uint8"),
-)
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+
+_QUICK = ("tflite_fp32", "tflite_fp16", "tflite_dynamic_int8", "tflite_int8", "onnx_fp32",
+          "onnx_u8s8")  # fmt: skip
+_FURTHER = (
+    "tflite_int8_u8io", "tflite_int8_aeq", "tflite_dynamic_int8_aeq", "tflite_int16x8",
+    "tflite_sp50_int8", "tflite_sp75_int8", "tflite_sp24_int8", "tflite_c32_int8",
+    "tflite_qat_int8", "tflite_sp50_qat_int8",
+    "onnx_s8s8", "onnx_sp50_u8s8", "onnx_qat_u8s8",
+)  # fmt: skip
+RECIPES: Mapping[str, Recipe] = {}
+RECIPES = {name: Recipe.parse(name) for name in (*_QUICK, *_FURTHER)}
 
 
 def default_recipes(int8: bool) -> tuple[Recipe, ...]:
-    """Return the recipes of an export: all of them, or those without 8-bit numbers."""
-    return tuple(recipe for recipe in _ALL if int8 or recipe.weights != "int8")
+    """Return the recipes of an export: those without fine-tuning, with or without 8-bit ones."""
+    quick = [RECIPES[name] for name in _QUICK]
+    return tuple(recipe for recipe in quick if int8 or recipe.weights != "int8")
 
 
 def find_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:
-    """Return recipes by name, each once, in the order of the registry.
+    """Return recipes by name, each once, in the order given; ``all`` means all of RECIPES.
 
     Raises
     ------
     ExportError
         A name is unknown, or there is none.
     """
-    unknown = [name for name in names if name not in RECIPES]
-    if unknown or not names:
-        got = ", ".join(map(repr, unknown)) or "none"
-        raise ExportError(f"recipes: got {got}, wanted any of: {', '.join(RECIPES)}")
-    return tuple(recipe for recipe in _ALL if recipe.name in names)
+    if not names:
+        raise ExportError(f"recipes: got none, wanted any of: {', '.join(RECIPES)}")
+    listed = [item for name in names for item in (RECIPES if name == "all" else (name,))]
+    return tuple(Recipe.parse(name) for name in dict.fromkeys(listed))

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rs_export.recipes import RECIPES
-from rs_export.verify import TITLES, Measured, classes_that_fell
+from rs_export.recipes import Recipe
+from rs_export.session import Session
+from rs_export.verify import TITLES, classes_that_fell
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.run import Run
@@ -17,24 +18,22 @@ from rs_toolkit.run import Run
 __all__ = ["Report", "cell", "markdown_table", "write_reports"]
 
 _LISTED = 5
-_COLUMNS = ("mb", "accuracy", "top5", "macro_f1", "worst_decile_f1", "agreement", "ms")
+_SENSITIVE = 15
+_COLUMNS = ("mb", "accuracy", "top5", "macro_f1", "worst_decile_f1", "ece", "agreement", "ms")
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything an export found out.
+    """Everything an export found out; ``shipped`` maps engine to variant."""
 
-    ``measured`` has ``float`` first; ``shipped`` maps engine to variant; ``temperatures`` and
-    ``refused`` are by variant.
-    """
-
-    run: Run
-    measured: Mapping[str, Measured]
-    refused: Mapping[str, str]
+    session: Session
     shipped: dict[str, str]
-    temperatures: Mapping[str, float]
-    settings: Mapping[str, float]
     seconds: float
+
+    @property
+    def run(self) -> Run:
+        """What was exported."""
+        return self.session.run
 
     @property
     def name(self) -> str:
@@ -49,35 +48,34 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of report.json."""
+        session = self.session
+        measured = session.measured.items()
         return {
             "run": self.name,
             "data_fingerprint": self.run.data_fingerprint,
-            "table": {name: item.row for name, item in self.measured.items()},
+            "table": {name: item.row for name, item in measured},
             "shipped": self.shipped,
-            "temperatures": dict(self.temperatures),
-            "refused": {
-                name: {
-                    "reason": reason,
-                    "classes": (
-                        classes_that_fell(self.measured[name])[:_LISTED]
-                        if name in self.measured
-                        else []
-                    ),
-                }
-                for name, reason in self.refused.items()
-            },
+            "temperatures": session.temperatures,
+            "refused": {name: self._refusal(name) for name in session.refused},
+            "mending": session.mending,
+            "sensitivity": [asdict(row) for row in session.sensitivity],
             "drops": {
                 name: {key: asdict(drop) for key, drop in item.drops.items()}
-                for name, item in self.measured.items()
+                for name, item in measured
             },
-            "per_class": {name: item.per_class for name, item in self.measured.items()},
-            "recipes": [RECIPES[name].to_dict() for name in self.measured if name in RECIPES],
-            "settings": dict(self.settings),
+            "per_class": {name: item.per_class for name, item in measured},
+            "recipes": [Recipe.parse(name).to_dict() for name, _ in measured if name != "float"],
+            "settings": session.settings.to_dict(),
             "counts": self.counts,
             "machine": machine(),
             "versions": versions(),
             "seconds": round(self.seconds, 1),
         }
+
+    def _refusal(self, name: str) -> dict[str, Any]:
+        found = self.session.measured.get(name)
+        fell = classes_that_fell(found)[:_LISTED] if found else []
+        return {"reason": self.session.refused[name], "classes": fell}
 
 
 def write_reports(report: Report, folder: Path) -> tuple[Path, Path, Path]:
@@ -107,23 +105,28 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _markdown(report: Report, picture: str) -> str:
     shipped = set(report.shipped.values())
     rows = []
-    for name, item in report.measured.items():
+    for name, item in report.session.measured.items():
         values = [f"{item.row[key]:.4g}" for key in _COLUMNS]
-        state = "shipped" if name in shipped else "refused" if name in report.refused else ""
+        state = (
+            "shipped" if name in shipped else "refused" if name in report.session.refused else ""
+        )
         rows.append([name, *values, state])
     parts = [
         f"# Export of {cell(report.name)}",
         f"{report.counts['test']} test photos, {report.counts['classes']} classes, "
-        f"{report.settings['threads']} threads, {machine()['cpu']}. "
+        f"{report.session.settings.threads} threads, {machine()['cpu']}. "
         "mb: 10^6 bytes; agreement: share of photos with the float model's first class; "
         "ms: median of one photo, the model alone (float: Keras, on all cores).",
         markdown_table(["variant", *_COLUMNS, ""], rows),
         f"![accuracy against size]({picture})",
     ]
-    parts += [f"**{name} refused**: {cell(reason)}" for name, reason in report.refused.items()]
+    parts += [
+        f"**{name} refused**: {cell(reason)}" for name, reason in report.session.refused.items()
+    ]
     parts.append(_drop_table(report))
-    for name in report.measured:
-        fallen = classes_that_fell(report.measured[name])[:_LISTED]
+    parts += [part for part in (_mending_table(report), _sensitivity_table(report)) if part]
+    for name in report.session.measured:
+        fallen = classes_that_fell(report.session.measured[name])[:_LISTED]
         if fallen:
             listed = "; ".join(
                 f"{cell(item['name'])} {item['f1']:.3f} ({100 * item['change']:+.1f} points, "
@@ -144,12 +147,44 @@ def _drop_table(report: Report) -> str:
                 for key in TITLES
             ),
         ]
-        for name, item in report.measured.items()
+        for name, item in report.session.measured.items()
         if name != "float"
     ]
     head = ["points lost against float", *TITLES.values()]
     note = "In brackets: 95 % of paired bootstrap resamples lost more; above 0 is beyond noise."
     return f"{markdown_table(head, rows)}\n\n{note}"
+
+
+def _mending_table(report: Report) -> str:
+    """Return what was tried for variants that had been refused; empty if nothing."""
+
+    def points(entry: Mapping[str, Any], side: str) -> str:
+        drops = entry.get(side) or {}
+        return ", ".join(f"{100 * drops[key]['drop']:.2f}" for key in TITLES if key in drops)
+
+    rows = [
+        [name, entry["step"], points(entry, "validation"), points(entry, "test"),
+         cell(entry["result"])]
+        for name, entries in report.session.mending.items()
+        for entry in entries
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    lost = f"points lost of {' and '.join(TITLES.values())}"
+    head = ["mended", "by", f"validation: {lost}", f"test: {lost}", "result"]
+    return markdown_table(head, rows)
+
+
+def _sensitivity_table(report: Report) -> str:
+    """Return the layers that lose most by rounding; empty if that was not measured."""
+    rows = [
+        [row.layer, str(row.weights), f"{row.noise:.2e}"]
+        for row in report.session.sensitivity[:_SENSITIVE]
+    ]
+    if not rows:
+        return ""
+    head = ["layers most sensitive to rounding", "weights", "noise / signal at the logits"]
+    return markdown_table(head, rows)
 
 
 def _draw(report: Report, path: Path) -> None:
@@ -160,9 +195,9 @@ def _draw(report: Report, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     shipped = set(report.shipped.values())
-    for name, item in report.measured.items():
+    for name, item in report.session.measured.items():
         size, score = item.row["mb"], item.row["macro_f1"]
-        colour = "C2" if name in shipped else "C3" if name in report.refused else "C7"
+        colour = "C2" if name in shipped else "C3" if name in report.session.refused else "C7"
         axes.plot(size, score, "o", color=colour)
         axes.annotate(name, (size, score), (5, 5), textcoords="offset points", fontsize=8)
     axes.set(

@@ -33,7 +33,7 @@ def to_tflite(
 
     Weights in int8 have one scale per output channel, activations one scale and zero point per
     tensor, ranges the extremes over ``inputs`` (Krishnamoorthi 2018, sections 3 and 5); the
-    graph's own input and output stay float32.
+    graph's own input and output stay float32 unless the recipe says otherwise.
 
     Parameters
     ----------
@@ -60,6 +60,10 @@ def to_tflite(
                 yield [photo[None]]
 
         converter.representative_dataset = representative
-        # Without float kernels to fall back to, an operation that has no int8 form is an error.
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        narrow = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+        # Without float kernels to fall back to, an operation that has no such form is an error.
+        converter.target_spec.supported_ops = [wide if recipe.activations == "int16" else narrow]
+        if recipe.io == "uint8":
+            converter.inference_input_type = converter.inference_output_type = tf.uint8
     return bytes(converter.convert())

@@ -21,7 +21,9 @@ __all__ = [
     "TITLES",
     "Measured",
     "Model",
+    "beyond",
     "classes_that_fell",
+    "drops_of",
     "measure",
     "median_ms",
     "predict",
@@ -41,8 +43,9 @@ class Measured:
     Attributes
     ----------
     row
-        mb (10**6 bytes), accuracy, top5, macro_f1, worst_decile_f1, agreement (share of photos
-        with the float model's first class), ms (median milliseconds of one photo).
+        mb (10**6 bytes), accuracy, top5, macro_f1, worst_decile_f1, ece (expected calibration
+        error at the variant's own temperature), agreement (share of photos with the float model's
+        first class), ms (median milliseconds of one photo).
     per_class
         For each class: name, support, f1, and change of f1 against the float model.
     drops
@@ -84,13 +87,15 @@ def measure(
     names: Sequence[str],
     size: int,
     ms: float,
+    temperature: float,
 ) -> Measured:
     """Evaluate logits (n, classes) of a variant of ``size`` bytes against the float model's."""
     from rs_toolkit.metrics import agreement, evaluate
 
-    result, before = evaluate(logits, labels, names), evaluate(reference, labels, names)
+    result = evaluate(logits, labels, names, temperature)
+    before = evaluate(reference, labels, names)
     row: dict[str, float] = {"mb": size / 1e6}
-    for key in ("accuracy", "top5", "macro_f1", "worst_decile_f1"):
+    for key in ("accuracy", "top5", "macro_f1", "worst_decile_f1", "ece"):
         row[key] = float(result[key])
     row["agreement"] = agreement(logits, reference)
     row["ms"] = ms
@@ -103,8 +108,14 @@ def measure(
         }
         for new, old in zip(result["per_class"], before["per_class"], strict=True)
     )
-    drops = paired_drops(labels, reference.argmax(axis=1), logits.argmax(axis=1), len(names))
-    return Measured(row, per_class, drops)
+    return Measured(row, per_class, drops_of(logits, reference, labels))
+
+
+def drops_of(
+    logits: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[np.int64]
+) -> dict[str, Drop]:
+    """Return how much less each gated score is than the float model's, both given as logits."""
+    return paired_drops(labels, reference.argmax(axis=1), logits.argmax(axis=1), logits.shape[1])
 
 
 def classes_that_fell(variant: Measured) -> list[dict[str, Any]]:
@@ -126,15 +137,20 @@ def refusal(variant: Measured, limits: Mapping[str, float]) -> str | None:
     limits
         Points allowed, by name of the drop.
     """
+    key = beyond(variant.drops, limits)
+    if key is None:
+        return None
+    worst = ", ".join(
+        f"{item['name']} ({100 * item['change']:+.1f})"
+        for item in classes_that_fell(variant)[:_NAMED]
+    )
+    lost = 100 * variant.drops[key].drop
+    return f"{TITLES[key]} fell by {lost:.2f} points, allowed {limits[key]:g}; most: {worst}"
+
+
+def beyond(drops: Mapping[str, Drop], limits: Mapping[str, float]) -> str | None:
+    """Return the first score that fell by more than its limit and beyond noise, or None."""
     for key, limit in limits.items():
-        found = variant.drops[key]
-        if 100 * found.drop > limit + 1e-6 and found.low > 0:
-            worst = ", ".join(
-                f"{item['name']} ({100 * item['change']:+.1f})"
-                for item in classes_that_fell(variant)[:_NAMED]
-            )
-            title = TITLES[key]
-            return (
-                f"{title} fell by {100 * found.drop:.2f} points, allowed {limit:g}; most: {worst}"
-            )
+        if 100 * drops[key].drop > limit + 1e-6 and drops[key].low > 0:
+            return key
     return None

@@ -65,9 +65,12 @@ def _run(options: argparse.Namespace) -> int:
         return _GOOD
     from rs_runtime.classify import Classifier
     from rs_runtime.kit import find_kit, open_kit
+    from rs_runtime.signature import find_public_key
 
-    with open_kit(find_kit(options.kit)) as kit:
+    with open_kit(find_kit(options.kit), find_public_key(options.public_key)) as kit:
         classifier = Classifier(kit, options.engine, options.variant, options.threads)
+    if warning := classifier.variant.warning:
+        _complain(f"warning: {warning}")
     show = _show_json if options.json else _show_table
     code = _GOOD
     for path, problem in _photos(options.photos):
@@ -155,6 +158,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("photos", nargs="*", type=Path, metavar="PHOTO|FOLDER")
     parser.add_argument(
         "--kit", type=Path, help="the .rskit file (default: $RS_KIT, or the newest one here)"
+    )
+    parser.add_argument(
+        "--public-key",
+        type=Path,
+        metavar="FILE",
+        help="refuse kits not signed by this key's owner (default: $RS_PUBLIC_KEY, or no check)",
     )
     parser.add_argument("--engine", choices=("auto", "litert", "onnxruntime"), default="auto")
     parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")

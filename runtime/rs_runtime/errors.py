@@ -10,7 +10,8 @@
     │   ├── KitNotFoundError
     │   ├── KitFormatError     not a kit, or a malformed one
     │   ├── KitVersionError    a kit of another schema major
-    │   └── KitIntegrityError  a hash or a size does not match
+    │   ├── KitIntegrityError  a hash or a size does not match
+    │   └── KitSignatureError  the signature is missing, wrong, or cannot be checked
     └── EngineError            the inference engine is missing or refused the model
         └── EngineMissingError
 
@@ -26,6 +27,7 @@ __all__ = [
     "KitFormatError",
     "KitIntegrityError",
     "KitNotFoundError",
+    "KitSignatureError",
     "KitVersionError",
     "PhotoError",
     "PhotoTooLargeError",
@@ -72,6 +74,10 @@ class KitVersionError(KitError):
 
 class KitIntegrityError(KitError):
     """A member's hash or size differs from the manifest's."""
+
+
+class KitSignatureError(KitError):
+    """The kit's signature is missing, wrong, or cannot be checked, or a key is unusable."""
 
 
 class EngineError(RuntimeKitError):

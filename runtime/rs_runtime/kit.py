@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,9 @@ from rs_runtime.errors import (
     KitIntegrityError,
     KitNotFoundError,
 )
+from rs_runtime.files import atomic_write
 from rs_runtime.manifest import Manifest, Member
+from rs_runtime.signature import check_signature
 
 __all__ = ["Kit", "find_kit", "open_kit", "write_kit"]
 
@@ -36,6 +38,7 @@ class Kit:
 
     path: Path
     manifest: Manifest
+    _head: bytes
     _entries: Mapping[str, Entry]
     _file: BinaryIO
 
@@ -73,6 +76,28 @@ class Kit:
             )
         return data
 
+    def digest(self) -> bytes:
+        """Return the SHA-256, 32 bytes, of the whole uncompressed kit.
+
+        It is that of the manifest in memory, of members that match it and of the headers that
+        these determine: of what this object gives out, whatever happens to the file meanwhile.
+
+        Raises
+        ------
+        KitIntegrityError
+            The file changed, or became unreadable, since the kit was opened.
+        """
+        digest = hashlib.sha256()
+        placed, tail = layout(
+            {name: entry.size for name, entry in self._entries.items()},
+            {name: entry.crc for name, entry in self._entries.items()},
+        )
+        for entry, header in placed:
+            digest.update(header)
+            digest.update(self._head if entry.name == MANIFEST else self.read(entry.name))
+        digest.update(tail)
+        return digest.digest()
+
     def close(self) -> None:
         """Close the file; :meth:`read` then fails."""
         self._file.close()
@@ -89,8 +114,15 @@ class Kit:
         self.close()
 
 
-def open_kit(path: Path) -> Kit:
+def open_kit(path: Path, public_key: Path | None = None) -> Kit:
     """Open a ``.rskit`` or ``.rskit.xz`` file and verify every byte of it.
+
+    Parameters
+    ----------
+    path
+        The kit.
+    public_key
+        A PEM file; the kit must then have a valid signature by its owner beside it.
 
     Raises
     ------
@@ -102,6 +134,8 @@ def open_kit(path: Path) -> Kit:
         A kit of another schema major.
     KitIntegrityError
         Damaged: a header, size or SHA-256 differs.
+    KitSignatureError
+        The signature that ``public_key`` asks for is missing, wrong, or cannot be checked.
     """
     if not os.path.isfile(path):
         problem = "is not a regular file" if os.path.exists(path) else "does not exist"
@@ -116,15 +150,17 @@ def open_kit(path: Path) -> Kit:
             if file.read(len(_XZ_MAGIC)) == _XZ_MAGIC:
                 packed, file = file, _unpack(file)
                 packed.close()
-            manifest, entries = _verify(file)
+            kit = Kit(path, *_verify(file), file)
         except KitError as error:
             raise type(error)(f"kit {str(path)!r}: {error}") from error
         except OSError as error:
             raise KitIntegrityError(
                 f"kit {str(path)!r} cannot be read: {error.strerror}; copy it again"
             ) from error
+        if public_key is not None:
+            check_signature(path, kit.digest(), public_key)
         stack.pop_all()
-    return Kit(path, manifest, entries, file)
+    return kit
 
 
 def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
@@ -158,7 +194,7 @@ def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> N
         {name: len(data) for name, data in contents.items()},
         {name: zlib.crc32(data) for name, data in contents.items()},
     )
-    with _replacing(path) as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         for entry, header in placed:
             file.write(header)
             file.write(contents[entry.name])
@@ -186,7 +222,7 @@ def find_kit(explicit: Path | None = None) -> Path:
     return max(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def _verify(file: BinaryIO) -> tuple[Manifest, dict[str, Entry]]:
+def _verify(file: BinaryIO) -> tuple[Manifest, bytes, dict[str, Entry]]:
     entries = read_entries(file, file.seek(0, os.SEEK_END))
     head = entries.get(MANIFEST)
     if head is None:
@@ -203,7 +239,7 @@ def _verify(file: BinaryIO) -> tuple[Manifest, dict[str, Entry]]:
         raise KitFormatError(f"member {odd[:120]!r} is {place}; export the kit again")
     for name, member in manifest.members.items():
         _verify_member(file, entries[name], member)
-    return manifest, entries
+    return manifest, data, entries
 
 
 def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
@@ -214,14 +250,19 @@ def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
             "copy the kit again"
         )
     file.seek(entry.start)
-    digest = hashlib.sha256()
-    left = entry.size
+    digest, crc, left = hashlib.sha256(), 0, entry.size
     while left and (chunk := file.read(min(left, _CHUNK))):
         digest.update(chunk)
+        crc = zlib.crc32(chunk, crc)
         left -= len(chunk)
     if digest.hexdigest() != member.sha256:
         raise KitIntegrityError(
             f"member {entry.name!r} is damaged: its SHA-256 differs; copy the kit again"
+        )
+    # The hash vouches for the data; this keeps the file canonical, and sound to zip programs.
+    if crc != entry.crc:
+        raise KitIntegrityError(
+            f"member {entry.name!r} has a damaged header: its CRC-32 differs; copy the kit again"
         )
 
 
@@ -250,22 +291,3 @@ def _unpack(packed: BinaryIO) -> BinaryIO:
             raise KitIntegrityError("the .xz file has bytes added at its end: copy it again")
         stack.pop_all()
     return plain
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    # The runtime cannot import rs_toolkit.files, which stands above it.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn, TypeVar
@@ -13,7 +14,7 @@ from rs_runtime.preprocess import Preprocessing
 
 __all__ = ["ClassInfo", "Manifest", "Member", "Variant"]
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 ENGINES = {"litert": ".tflite", "onnxruntime": ".onnx"}
 
@@ -39,13 +40,17 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class Variant:
-    """One model in the kit: the same classifier for one engine at one precision."""
+    """One model in the kit: the same classifier for one engine at one precision.
+
+    ``warning`` says why its answers deserve distrust; None: no known reason.
+    """
 
     name: str
     engine: str
     member: str
     temperature: float = 1.0
     measured: Mapping[str, Scalar] = field(default_factory=dict)
+    warning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class Manifest:
         if root.get("format").value != "rskit":
             root.get("format").fail("'rskit'")
         schema = root.get("schema").text()
-        match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", schema)
+        match = re.fullmatch(r"([0-9]{1,4})\.[0-9]{1,4}", schema)
         if match is None:
             root.get("schema").fail("MAJOR.MINOR")
         if int(match[1]) != int(SCHEMA.split(".")[0]):
@@ -143,7 +148,7 @@ class _Node:
         self.value = value
 
     def fail(self, wanted: str) -> NoReturn:
-        got = repr(self.value)
+        got = reprlib.repr(self.value)
         got = got if len(got) <= 60 else got[:57] + "..."
         raise KitFormatError(f"{self.where} must be {wanted}, got {got}; export the kit again")
 
@@ -161,6 +166,11 @@ class _Node:
         if not self.value.isprintable():
             self.fail("printable text")
         return self.value
+
+    def optional_text(self, key: str) -> str | None:
+        if isinstance(self.value, dict) and self.value.get(key) is None:
+            return None
+        return self.get(key).text()
 
     def choice(self, choices: tuple[str, ...]) -> str:
         if self.value not in choices:
@@ -198,7 +208,6 @@ class _Node:
 
 
 def _class_info(node: _Node) -> ClassInfo:
-    common_name = node.value.get("common_name") if isinstance(node.value, dict) else None
     taxon = node.get("taxon")
     names = taxon.mapping(_Node.scalar)
     for rank in names:
@@ -206,7 +215,7 @@ def _class_info(node: _Node) -> ClassInfo:
     return ClassInfo(
         id=node.get("id").integer(0, MAX_CLASSES),
         name=node.get("name").text(),
-        common_name=None if common_name is None else node.get("common_name").text(),
+        common_name=node.optional_text("common_name"),
         taxon={rank: taxon.get(rank).text() for rank, name in names.items() if name is not None},
     )
 
@@ -221,6 +230,7 @@ def _variant(node: _Node) -> Variant:
         member=node.get("member").text(),
         temperature=temperature.number(),
         measured=node.get("measured").mapping(_Node.scalar),
+        warning=node.optional_text("warning"),
     )
 
 
@@ -234,8 +244,10 @@ def _member(node: _Node) -> Member:
 def _preprocessing(node: _Node) -> Preprocessing:
     try:
         return Preprocessing.from_dict(node.value)
-    except ValueError as error:
-        raise KitFormatError(f"{node.where}: {error}; export the kit again") from error
+    # An integer may exceed every float, and the message repeats what was given at any length.
+    except (ValueError, OverflowError, RecursionError) as error:
+        problem = str(error)[:200]
+        raise KitFormatError(f"{node.where}: {problem}; export the kit again") from error
 
 
 def _check_references(manifest: Manifest) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rs_export import export_run
-from rs_export.recipes import RECIPES
+from rs_export import ExportSettings, export_run
+from rs_export.convert import Converter, Quantization
+from rs_export.recipes import RECIPES, Recipe, default_recipes
 from rs_runtime.engine import load_engine
 from rs_runtime.kit import open_kit
 from rs_runtime.preprocess import Preprocessing
 from rs_toolkit.errors import ExportError
+from rs_toolkit.progress import Progress
 
 COLOURS = {
     "bluidae": (40, 60, 220),
@@ -67,6 +69,21 @@ class ToyRun:
         import keras
 
         return keras.models.load_model(self.path / "model.keras", compile=False, safe_mode=True)
+
+
+class Lines(Progress):
+    """Progress that remembers its notes."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def plain(*names: str) -> ExportSettings:
+    """Settings of an export of these recipes that refuses without mending."""
+    return ExportSettings(recipes=names, mend=False)
 
 
 def make_sides() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -122,18 +139,16 @@ def opened(toy, monkeypatch) -> None:
 def exported(toy, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rs_export.export.Run.open", lambda path: toy)
-        return export_run(toy.path, int8=True, out=tmp_path_factory.mktemp("out"))
+        return export_run(toy.path, ExportSettings(int8=True), out=tmp_path_factory.mktemp("out"))
 
 
 def damage(monkeypatch, name: str, label: int) -> None:
     """Make one variant blind to one class: its column of the head is zero, its bias is low."""
-    from rs_export.convert import Converter
-
     convert = Converter.convert
 
-    def damaged(self: Converter, recipe):
+    def damaged(self: Converter, recipe: Recipe, how: Quantization | None = None) -> bytes:
         if recipe.name != name:
-            return convert(self, recipe)
+            return convert(self, recipe, how)
         head = self._model.get_layer("logits")
         sound = head.get_weights()
         kernel, bias = (array.copy() for array in sound)
@@ -141,7 +156,7 @@ def damage(monkeypatch, name: str, label: int) -> None:
         head.set_weights([kernel, bias])
         # A converter of its own, lest the sound variants share the damaged graph.
         with Converter(self._model, self._representative) as other:
-            data = convert(other, recipe)
+            data = convert(other, recipe, how)
         head.set_weights(sound)
         return data
 
@@ -149,7 +164,7 @@ def damage(monkeypatch, name: str, label: int) -> None:
 
 
 def test_every_variant_is_as_good_as_float(exported) -> None:
-    assert set(exported.table) == {"float", *RECIPES}
+    assert set(exported.table) == {"float", *(recipe.name for recipe in default_recipes(True))}
     assert not exported.refused
     for name, row in exported.table.items():
         assert row["macro_f1"] > 0.9, name
@@ -214,18 +229,18 @@ def test_report_and_kit_tell_the_same(exported) -> None:
 
 
 def test_same_run_gives_the_same_kit(exported, toy, tmp_path) -> None:
-    again = export_run(toy.path, int8=True, out=tmp_path)
+    again = export_run(toy.path, ExportSettings(int8=True), out=tmp_path)
     assert again.kit.read_bytes() == exported.kit.read_bytes()
 
 
 def test_gate_refuses_a_variant_that_lost_a_class(toy, tmp_path, monkeypatch) -> None:
     damage(monkeypatch, "tflite_int8", 3)
-    lines: list[str] = []
-    names = ["tflite_fp32", "tflite_int8"]
-    result = export_run(toy.path, recipes=names, out=tmp_path, progress=lines.append)
+    lines = Lines()
+    names = ("tflite_fp32", "tflite_int8")
+    result = export_run(toy.path, plain(*names), out=tmp_path, progress=lines)
     assert result.shipped == {"litert": "tflite_fp32"}
     assert "redidae" in result.refused["tflite_int8"]
-    assert [line for line in lines if line.startswith("tflite_int8 refused: macro-F1 fell")]
+    assert [line for line in lines.said if line.startswith("tflite_int8 refused: macro-F1 fell")]
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["refused"]["tflite_int8"]["classes"][0]["name"] == "redidae"
     assert "refused" in (tmp_path / "report.md").read_text()
@@ -235,25 +250,26 @@ def test_gate_refuses_a_variant_that_lost_a_class(toy, tmp_path, monkeypatch) ->
 
 def test_refused_variant_falls_back_to_float32(toy, tmp_path, monkeypatch) -> None:
     damage(monkeypatch, "onnx_u8s8", 0)
-    result = export_run(toy.path, recipes=["onnx_u8s8"], out=tmp_path)
+    result = export_run(toy.path, plain("onnx_u8s8"), out=tmp_path)
     assert result.shipped == {"onnxruntime": "onnx_fp32"}
 
 
 def test_no_kit_when_even_float32_is_refused(toy, tmp_path, monkeypatch) -> None:
     damage(monkeypatch, "tflite_fp32", 2)
     with pytest.raises(ExportError, match=r"even float32 was refused.*greyidae"):
-        export_run(toy.path, recipes=["tflite_fp32"], out=tmp_path)
+        export_run(toy.path, plain("tflite_fp32"), out=tmp_path)
     assert not list(tmp_path.rglob("*.rskit"))
     assert "tflite_fp32" in json.loads((tmp_path / "report.json").read_text())["refused"]
 
 
 def test_interrupted_export_leaves_no_kit(toy, tmp_path) -> None:
-    def stop(line: str) -> None:
-        if line == "convert tflite_fp16":
-            raise KeyboardInterrupt
+    class Stop(Progress):
+        def note(self, text: str) -> None:
+            if text == "convert tflite_fp16":
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_run(toy.path, out=tmp_path, progress=stop)
+        export_run(toy.path, out=tmp_path, progress=Stop())
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert left == ["tflite_fp32.tflite"]
 
@@ -264,17 +280,18 @@ def test_failed_conversion_is_one_line(toy, tmp_path, monkeypatch, capfd) -> Non
 
     monkeypatch.setattr("rs_export.convert.to_tflite", fail)
     with pytest.raises(ExportError) as caught:
-        export_run(toy.path, recipes=["tflite_fp32"], out=tmp_path)
+        export_run(toy.path, plain("tflite_fp32"), out=tmp_path)
     assert "tflite_fp32: the conversion failed (operator X is unknown)" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_conversion_is_silent(toy, tmp_path, capfd) -> None:
-    from rs_export.convert import Converter
-
-    with Converter(toy.load_model(), lambda: np.zeros((2, SIDE, SIDE, 3), np.float32)) as made:
+    with Converter(
+        toy.load_model(), lambda count: np.zeros((2, SIDE, SIDE, 3), np.float32)
+    ) as made:
         for recipe in RECIPES.values():
-            made.convert(recipe)
+            if not recipe.preparation:
+                made.convert(recipe)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
@@ -284,9 +301,9 @@ def test_conversion_is_silent(toy, tmp_path, capfd) -> None:
 )
 def test_settings_out_of_range(toy, settings) -> None:
     with pytest.raises(ExportError, match="wanted at least"):
-        export_run(toy.path, **settings)
+        export_run(toy.path, ExportSettings(**settings))
 
 
 def test_unknown_recipe_lists_those_there_are(toy) -> None:
     with pytest.raises(ExportError, match=r"'tflite_int3'.*tflite_fp32.*onnx_u8s8"):
-        export_run(toy.path, recipes=["tflite_int3"])
+        export_run(toy.path, plain("tflite_int3"))

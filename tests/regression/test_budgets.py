@@ -45,7 +45,7 @@ def test_a_damaged_model_breaks_the_budget(report, work) -> None:
     """Prove that the first test can fail: zero the stem's kernels and export that."""
     import keras
 
-    from rs_export import export_run
+    from rs_export import ExportSettings, export_run
 
     run = work / "reference"
     path = run / "model.keras"
@@ -55,7 +55,8 @@ def test_a_damaged_model_breaks_the_budget(report, work) -> None:
     layer.set_weights([weight * 0 for weight in layer.get_weights()])
     model.save(path)
     try:
-        export_run(run, recipes=["tflite_int8"], out=work / "damaged", max_drop=100)
+        settings = ExportSettings(recipes=("tflite_int8",), max_drop=100)
+        export_run(run, settings, out=work / "damaged")
     finally:
         path.write_bytes(sound)
     damaged = json.loads((work / "damaged" / "report.json").read_text("utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from PIL import Image
 from rs_runtime.kit import write_kit
 from rs_runtime.manifest import ClassInfo, Manifest, Variant
 from rs_runtime.preprocess import Preprocessing
+
+# For the modules that test_kit_attacks.py is made of.
+sys.path.insert(0, str(Path(__file__).parent))
 
 SIDE = 32
 COLOURS = ("red", "green", "blue")

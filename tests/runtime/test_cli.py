@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from rs_runtime.cli import main
-from rs_runtime.kit import write_kit
+from rs_runtime.kit import open_kit, write_kit
 
 
 @pytest.fixture
 def classify(onnx_kit, monkeypatch, capfd, one_line):
     """Run the command on the colour kit; return exit code, stdout lines and complaints."""
     monkeypatch.setenv("RS_KIT", str(onnx_kit))
+    monkeypatch.delenv("RS_PUBLIC_KEY", raising=False)
 
     def run(*arguments: object) -> tuple[int, list[str], list[str]]:
         code = main([str(argument) for argument in arguments])
@@ -92,7 +93,7 @@ def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> 
 
     with ZipFile(onnx_kit) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["manifest.json"] = members["manifest.json"].replace(b'"1.0"', b'"2.0"')
+    members["manifest.json"] = members["manifest.json"].replace(b'"1.1"', b'"2.0"')
     placed, tail = layout(
         {name: len(data) for name, data in members.items()},
         {name: crc32(data) for name, data in members.items()},
@@ -100,6 +101,41 @@ def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> 
     onnx_kit.write_bytes(b"".join(head + members[entry.name] for entry, head in placed) + tail)
     code, out, err = classify(colour_photos)
     assert (code, out, len(err)) == (2, [], 1) and "schema 2.0" in err[0]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_warning_is_said_once_and_first(
+    classify, onnx_kit, manifest, onnx_models, colour_photos, monkeypatch, options
+) -> None:
+    _, without, _ = classify(colour_photos, *options)
+    warned = replace(manifest.variants[1], warning="lost 9 points, forced")
+    kit = replace(manifest, variants=(warned,), default_variants={})
+    write_kit(onnx_kit, kit, {"models/b.onnx": onnx_models["float"]})
+    complaint = "rs-classify: warning: lost 9 points, forced"
+    assert classify(colour_photos, *options) == (0, without, [complaint])
+    show = []
+    monkeypatch.setattr("rs_runtime.cli._complain", lambda text: show.append(text))
+    monkeypatch.setattr("rs_runtime.cli._show_json", lambda _: show.append("answer"))
+    monkeypatch.setattr("rs_runtime.cli._show_table", lambda _: show.append("answer"))
+    classify(colour_photos, *options)
+    assert show == ["warning: lost 9 points, forced", *["answer"] * 3]
+
+
+def test_public_key(classify, onnx_kit, colour_photos, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("cryptography")
+    from rs_runtime.signature import generate_key, write_signature
+
+    private, public = generate_key(tmp_path / "key")
+    code, out, err = classify(colour_photos, "--public-key", public)
+    assert (code, out, len(err)) == (2, [], 1) and "onnx.rskit.sig' does not exist" in err[0]
+    with open_kit(onnx_kit) as kit:
+        write_signature(onnx_kit, kit.digest(), private)
+    assert classify(colour_photos, "--public-key", public)[::2] == (0, [])
+    _, other = generate_key(tmp_path / "other")
+    monkeypatch.setenv("RS_PUBLIC_KEY", str(other))
+    code, out, err = classify(colour_photos)
+    assert (code, out, len(err)) == (2, [], 1) and "is not what the owner of" in err[0]
+    assert classify(colour_photos, "--public-key", public)[::2] == (0, [])
 
 
 def test_unknown_variant(classify, colour_photos) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 FORBIDDEN = {
     *("tensorflow", "torch", "keras", "tf_keras", "onnx", "typer", "rich", "scipy", "matplotlib"),
-    *("sklearn", "pyarrow", "rs_toolkit", "rs_train", "rs_export"),
+    *("sklearn", "pyarrow", "cryptography", "rs_toolkit", "rs_train", "rs_export"),
 }
 
 NO_NETWORK = """

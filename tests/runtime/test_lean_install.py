@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 MOST_BYTES = 200_000_000
-ABSENT = ("tensorflow", "torch", "keras", "onnx", "typer", "rich")
+ABSENT = ("tensorflow", "torch", "keras", "onnx", "typer", "rich", "cryptography")
 # Came with the environment, not with the install.
 TOOLS = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence")
 
@@ -64,6 +64,12 @@ def test_it_classifies(lean, litert_kit, colour_photos) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     names = [json.loads(line)["top"][0]["name"] for line in done.stdout.splitlines()]
     assert names == ["red", "green", "blue"]
+
+
+def test_signatures_name_their_extra(lean, litert_kit, colour_photos, one_line) -> None:
+    done = run(lean, "rs-classify", "--kit", litert_kit, "--public-key", "a.pub", colour_photos)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'rs-toolkit[sign]'" in one_line(done.stderr, "rs-classify")
 
 
 @pytest.mark.parametrize("arguments", [[], ["train", "photos"], ["--version"]])

@@ -16,6 +16,14 @@ def test_a_file_appears_whole_with_its_suffix(tmp_path) -> None:
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["x.weights.h5"]
 
 
+@pytest.mark.parametrize("name", ["x.rskit", "x.rskit.xz", "x.v1.2.rskit"])
+def test_an_unfinished_kit_is_not_found_as_a_kit(tmp_path, name) -> None:
+    with atomic_write(tmp_path / name) as temporary:
+        assert not list(tmp_path.glob("*.rskit*"))
+        temporary.write_bytes(b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path, error) -> None:
     target = tmp_path / "x.json"

@@ -23,6 +23,7 @@ MANIFEST = Manifest(
     calibration={"temperature": 1.2},
     data_fingerprint="0" * 64,
 )
+UNSIGNED = "signature not checked"
 MEMBERS = {"models/a.tflite": b"model", "MODEL_CARD.md": b"# birds\n"}
 
 
@@ -34,8 +35,9 @@ def kit(tmp_path) -> Path:
 
 
 @pytest.fixture
-def run(run):
+def run(run, monkeypatch):
     """Return the function that runs the command line, for ``rs-toolkit kit``."""
+    monkeypatch.delenv("RS_PUBLIC_KEY", raising=False)
     return lambda *arguments: run("kit", *arguments)
 
 
@@ -46,16 +48,63 @@ def test_inspect_prints_json(run, kit) -> None:
     assert told["variants"]["tflite_int8"]["macro_f1"] == 0.7
     assert told["members"]["models/a.tflite"]["size"] == 5
     assert told["classes"] == 2
+    assert told["variants"]["tflite_int8"]["warning"] is None
+
+
+def test_inspect_shows_warnings(run, kit) -> None:
+    measured = {"macro_f1": 0.7, "warning": None, "engine": "fast"}
+    variant = replace(MANIFEST.variants[0], warning="forced", measured=measured)
+    write_kit(kit, replace(MANIFEST, variants=(variant,)), MEMBERS)
+    told = json.loads(run("inspect", kit)[1])["variants"]["tflite_int8"]
+    # A measurement's name does not hide a field.
+    assert (told["warning"], told["engine"], told["macro_f1"]) == ("forced", "litert", 0.7)
 
 
 def test_verify(run, kit, one_line) -> None:
-    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.0\n")
+    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.1, {UNSIGNED}\n")
     damaged = bytearray(kit.read_bytes())
     damaged[damaged.index(b"model", 200)] ^= 1
     kit.write_bytes(damaged)
     code, out, err = run("verify", kit)
     assert (code, out) == (2, "")
     one_line(err, "rs-toolkit")
+
+
+def test_keygen_sign_and_verify(run, kit, tmp_path, one_line) -> None:
+    pytest.importorskip("cryptography")
+    key, public, signature = (tmp_path / name for name in ("key", "key.pub", "birds.rskit.sig"))
+    assert run("keygen", key) == (0, f"{key}\n{public}\n", "")
+    code, out, err = run("verify", kit, "--public-key", public)
+    assert (code, out) == (2, "") and "does not exist" in one_line(err, "rs-toolkit")
+    assert run("sign", kit, "--key", key) == (0, f"{signature}\n", "")
+    said = f"{kit}: sound, 2 members, schema 1.1, signed by the owner of {public}\n"
+    assert run("verify", kit, "--public-key", public) == (0, said, "")
+    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.1, {UNSIGNED}\n")
+    write_kit(kit, replace(MANIFEST, name="forged"), MEMBERS)
+    code, out, err = run("verify", kit, "--public-key", public)
+    assert (code, out) == (2, "") and "is not what the owner" in one_line(err, "rs-toolkit")
+    before = key.read_bytes()
+    for wrong in (("keygen", key), ("sign", kit, "--key", public), ("keygen", tmp_path / "a/b")):
+        code, out, err = run(*wrong)
+        assert (code, out) == (2, "")
+        one_line(err, "rs-toolkit")
+    assert key.read_bytes() == before
+
+
+def test_verify_knows_the_variable_of_rs_classify(run, kit, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RS_PUBLIC_KEY", str(tmp_path / "absent.pub"))
+    code, _, err = run("verify", kit)
+    assert code == 2 and "absent.pub" in err
+
+
+def test_damaged_kits_are_not_signed(run, kit, tmp_path, one_line) -> None:
+    pytest.importorskip("cryptography")
+    run("keygen", tmp_path / "key")
+    kit.write_bytes(kit.read_bytes()[:-1])
+    code, out, err = run("sign", kit, "--key", tmp_path / "key")
+    assert (code, out) == (2, "")
+    one_line(err, "rs-toolkit")
+    assert not kit.with_name("birds.rskit.sig").exists()
 
 
 def test_diff(run, kit, tmp_path) -> None:

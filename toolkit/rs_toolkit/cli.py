@@ -14,6 +14,7 @@ import typer
 
 from rs_runtime.errors import RuntimeKitError
 from rs_toolkit.errors import ToolkitError
+from rs_toolkit.kit_cli import app as kit_app
 
 __all__ = ["app", "main"]
 
@@ -24,7 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-kit_app = typer.Typer(help="Look into kits: inspect, verify, diff, extract.", no_args_is_help=True)
 app.add_typer(kit_app, name="kit")
 
 SAMPLE_DIR = Path("rs-sample")
@@ -113,82 +113,81 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Add the int8 variants.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/export]")] = None,
     recipe: Annotated[
-        list[str] | None, typer.Option(help="Only this variant; may be repeated.")
+        list[str] | None, typer.Option(help="Only this variant, or all; may be repeated.")
     ] = None,
+    target: Annotated[
+        str, typer.Option(help="phone, pi, x86 or web: the variants that suit it.")
+    ] = "",
+    max_mb: Annotated[
+        float, typer.Option(min=0, help="Most MB of the compressed kit; 0: any.")
+    ] = 0.0,
     max_drop: Annotated[
         float, typer.Option(min=0, max=100, help="Points of macro-F1 a variant may lose.")
     ] = 1.0,
     max_decile_drop: Annotated[
         float, typer.Option(min=0, max=100, help="The same for the worst tenth of the classes.")
     ] = 5.0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Ship what lost too much, marked as failed.")
+    ] = False,
+    mend: Annotated[bool, typer.Option(help="Try other ways to round what lost too much.")] = True,
+    passes: Annotated[
+        float, typer.Option(help="Fine-tuning of sp, c and qat, in training sets.")
+    ] = 1.0,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for timings.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
 ) -> None:
     """Convert a run to TFLite and ONNX, measure every variant per class, and write a kit."""
-    from rs_export import export_run
+    from rs_export import ExportSettings, export_run
     from rs_toolkit.environment import quiet_tensorflow
 
+    settings = ExportSettings(
+        int8=int8,
+        recipes=tuple(recipe or ()),
+        target=target,
+        max_mb=max_mb,
+        max_drop=max_drop,
+        max_decile_drop=max_decile_drop,
+        force=force,
+        mend=mend,
+        passes=passes,
+        threads=threads,
+        seed=seed,
+    )
     quiet_tensorflow()
     with _progress() as progress:
-        result = export_run(
-            run,
-            int8=int8,
-            recipes=recipe,
-            out=out,
-            threads=threads,
-            max_drop=max_drop,
-            max_decile_drop=max_decile_drop,
-            progress=progress.note,
-        )
+        result = export_run(run, settings, out=out, progress=progress)
     print(result.kit)
 
 
-KitFile = Annotated[Path, typer.Argument(help="A .rskit or .rskit.xz file.")]
-
-
-@kit_app.command()
-def inspect(kit: KitFile) -> None:
-    """Print what a kit holds and what was measured, as JSON."""
-    import json
-
-    from rs_runtime.kit import open_kit
-    from rs_toolkit.kits import describe
-
-    with open_kit(kit) as opened:
-        print(json.dumps(describe(opened), indent=2))
-
-
-@kit_app.command()
-def verify(kit: KitFile) -> None:
-    """Check every byte of a kit: format, sizes, hashes."""
-    from rs_runtime.kit import open_kit
-
-    with open_kit(kit) as opened:
-        print(f"{kit}: sound, {len(opened.members)} members, schema {opened.manifest.schema}")
-
-
-@kit_app.command()
-def diff(kit: KitFile, other: KitFile) -> None:
-    """Print what two kits say differently; exit code 1 if anything."""
-    from rs_runtime.kit import open_kit
-    from rs_toolkit.kits import differences
-
-    with open_kit(kit) as one, open_kit(other) as two:
-        lines = differences(one, two)
-    if lines:
-        print("\n".join(lines))
-        raise typer.Exit(1)
-
-
-@kit_app.command()
-def extract(
-    kit: KitFile,
-    folder: Annotated[Path, typer.Argument(help="Where to write the members.")],
+@app.command()
+def benchmark(
+    target: Annotated[Path, typer.Argument(metavar="KIT|RUN", help="A kit, or an exported run.")],
+    against: Annotated[
+        Path | None, typer.Option(help="Another kit, measured in the same turns.")
+    ] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=256, help="CPU threads; may be repeated. [default: 1, 2]"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Turns of each variant.")] = 3,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. [default: benchmark beside the kit]")
+    ] = None,
 ) -> None:
-    """Write a kit's models and model card into a folder."""
-    from rs_toolkit.kits import extract as extract_members
+    """Measure a kit's variants here: size, start, latency, CPU time, memory, accuracy."""
+    from rs_export.benchmark import benchmark as measure
 
-    for path in extract_members(kit, folder):
-        print(path)
+    with _progress() as progress:
+        found = measure(
+            target,
+            against=against,
+            threads=threads or (1, 2),
+            rounds=rounds,
+            out=out,
+            progress=progress,
+        )
+    print(f"{found.text}\n\n{found.paths[1]}")
 
 
 def _draw_sample(directory: Path, photos: int, seed: int) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from rs_runtime.files import atomic_write
 
 __all__ = [
     "atomic_write",
@@ -21,39 +19,6 @@ __all__ = [
     "sha256_file",
     "write_json",
 ]
-
-# Reading the umask means setting it, for the whole process: once, before there are threads.
-_UMASK = os.umask(0)
-os.umask(_UMASK)
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces ``path`` when the block ends well.
-
-    The temporary file lies in the same folder and keeps the suffixes of ``path``, because some
-    writers (Keras, matplotlib) choose their format by suffix.  It is flushed to disk before the
-    rename, and removed when the block raises.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be made or written, or the disk is full; ``path`` is then as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(path.suffixes[-2:])
-    descriptor, name = tempfile.mkstemp(prefix=".tmp-", suffix=suffix, dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes private files; results are as readable as the user's others.
-        temporary.chmod(0o666 & ~_UMASK)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def require_space(folder: Path, size: int) -> None:

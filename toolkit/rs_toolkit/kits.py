@@ -8,7 +8,10 @@ from typing import Any
 from rs_runtime.kit import Kit, open_kit
 from rs_toolkit.files import atomic_write
 
-__all__ = ["describe", "differences", "extract"]
+__all__ = ["describe", "differences", "extract", "pack", "packed"]
+
+_PRESET = 6
+_CHUNK = 2**20
 
 
 def describe(kit: Kit) -> dict[str, Any]:
@@ -24,10 +27,12 @@ def describe(kit: Kit) -> dict[str, Any]:
         "default_variants": dict(manifest.default_variants),
         "variants": {
             variant.name: {
+                # What was measured under a field's name does not hide the field.
+                **variant.measured,
                 "engine": variant.engine,
                 "member": variant.member,
                 "temperature": variant.temperature,
-                **variant.measured,
+                "warning": variant.warning,
             }
             for variant in manifest.variants
         },
@@ -79,6 +84,24 @@ def extract(path: Path, folder: Path) -> list[Path]:
                 temporary.write_bytes(kit.read(name))
             written.append(folder / name)
     return written
+
+
+def packed(data: bytes) -> bytes:
+    """Return bytes as xz, the transport form of kits; equal bytes give equal bytes."""
+    import lzma
+
+    packer = lzma.LZMACompressor(preset=_PRESET)
+    # By parts: Ctrl-C waits for a call into lzma to end.
+    parts = [packer.compress(data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
+    return b"".join([*parts, packer.flush()])
+
+
+def pack(kit: Path) -> Path:
+    """Write ``NAME.rskit.xz`` beside ``NAME.rskit``, atomically, and return its path."""
+    path = kit.with_name(f"{kit.name}.xz")
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(packed(kit.read_bytes()))
+    return path
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

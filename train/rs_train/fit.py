@@ -11,10 +11,10 @@ import numpy as np
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.errors import RunError
 from rs_toolkit.metrics import macro_f1
+from rs_toolkit.pipeline import PixelSource, evaluation_batches, training_epoch
 from rs_toolkit.progress import Progress
+from rs_toolkit.sampling import class_targets
 from rs_train.checkpoint import Checkpoints, FitState
-from rs_train.pipeline import PixelSource, evaluation_batches, training_epoch
-from rs_train.sampling import class_targets
 
 if TYPE_CHECKING:
     import keras

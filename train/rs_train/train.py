@@ -21,18 +21,18 @@ from rs_toolkit.errors import RunError
 from rs_toolkit.files import atomic_write, require_space, write_json
 from rs_toolkit.metrics import confusion_matrix, evaluate
 from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.pipeline import PixelSource
 from rs_toolkit.progress import Progress
 from rs_toolkit.readers import require_data
+from rs_toolkit.sampling import photo_weights
 from rs_toolkit.splits import SIDES
 from rs_train.backbones import load_backbone_weights
 from rs_train.checkpoint import Checkpoints, FitState
 from rs_train.fit import Portion, compile_model, fit, predict_logits
 from rs_train.head import fit_head, frozen_features
 from rs_train.model import build_classifier, feature_extractor, freeze_below, set_head
-from rs_train.pipeline import PixelSource
 from rs_train.plots import plot_confusion
 from rs_train.prepare import prepare
-from rs_train.sampling import photo_weights
 
 if TYPE_CHECKING:
     import keras

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rs_train.sampling import class_targets, epoch_order, photo_weights
+from rs_toolkit.sampling import class_targets, epoch_order, photo_weights
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(lambda x: np.array(x, np.int64))
 

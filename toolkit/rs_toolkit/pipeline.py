@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_train.sampling import epoch_order
+from rs_toolkit.sampling import epoch_order
 
 if TYPE_CHECKING:
     import tensorflow as tf

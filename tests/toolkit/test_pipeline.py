@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rs_runtime.preprocess import Preprocessing
-from rs_train.pipeline import augment, evaluation_batches, training_epoch
+from rs_toolkit.pipeline import augment, evaluation_batches, training_epoch
 
 SIDE = 40
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, SIDE, SIDE, 3), dtype=np.uint8)

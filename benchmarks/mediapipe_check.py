@@ -1,0 +1,160 @@
+"""Load .tflite files alone in MediaPipe's image classifier and compare its answers with ours.
+
+    python -m venv mp && mp/bin/pip install mediapipe .
+    mp/bin/python benchmarks/mediapipe_check.py MODEL.tflite... [--kit KIT] [--photos FOLDER]
+
+MediaPipe gets a model's bytes and nothing else.  Each photo goes to it twice: as a file, which it
+decodes and shrinks in its own way, and as the pixels that the runtime prepared, so that only what
+the metadata says can make a difference.  A model without metadata is given it from the kit
+first.  ``rs-classify`` runs the same bytes, in a kit made for this.  Writes
+``results/mediapipe.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rs_export.metadata import ModelInfo
+from rs_export.tflite_metadata import tflite_with_metadata
+from rs_runtime.classify import Classifier
+from rs_runtime.kit import open_kit, write_kit
+from rs_runtime.manifest import Manifest, Variant
+from rs_toolkit.environment import machine, versions
+from rs_toolkit.files import write_json
+
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parent.parent / "shared"
+KIT = HERE / "work" / "birds-family" / "export" / "birds-family.rskit"
+TOP = 5
+
+Floats = NDArray[np.float32]
+
+
+def with_metadata(model: bytes, manifest: Manifest) -> bytes:
+    """Return the model with the metadata that the manifest of its kit holds."""
+    preprocessing = manifest.preprocessing
+    info = ModelInfo(
+        name=manifest.name,
+        description=f"Names the {manifest.rank} of the organism in a photo.",
+        rank=manifest.rank,
+        labels=tuple(item.name for item in manifest.classes),
+        common_names=tuple(item.common_name for item in manifest.classes),
+        size=preprocessing.size,
+        resize=preprocessing.resize,
+        scale=preprocessing.scale,
+        offset=preprocessing.offset,
+        temperature=manifest.calibration["temperature"],
+        data_fingerprint=manifest.data_fingerprint,
+        created_by=manifest.created_by,
+    )
+    return tflite_with_metadata(model, info)
+
+
+def our_probabilities(model: bytes, manifest: Manifest, pixels: NDArray[np.uint8]) -> Floats:
+    """Return what ``rs-classify`` says of each photo, (n, classes), from a kit of this model."""
+    temperature = manifest.calibration["temperature"]
+    variant = Variant("checked", "litert", "models/checked.tflite", temperature)
+    alone = replace(manifest, variants=(variant,), default_variants={"litert": "checked"})
+    with tempfile.TemporaryDirectory(prefix="rs-mediapipe-") as folder:
+        path = Path(folder) / "checked.rskit"
+        write_kit(path, alone, {variant.member: model})
+        with open_kit(path) as kit:
+            classifier = Classifier(kit)
+    return np.stack([classifier.probabilities(photo[None])[0] for photo in pixels])
+
+
+def mediapipe_probabilities(model: bytes, manifest: Manifest, images: Iterable[Any]) -> Floats:
+    """Return what MediaPipe says of each ``mediapipe.Image``, (n, classes).
+
+    Its scores are logits; softmax and temperature follow here.  Fails if a name that it shows is
+    not that of the class.
+    """
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    base = BaseOptions(model_asset_buffer=model)
+    options = vision.ImageClassifierOptions(base_options=base)
+    rows = []
+    with vision.ImageClassifier.create_from_options(options) as classifier:
+        for image in images:
+            logits = np.zeros(len(manifest.classes), np.float32)
+            for item in classifier.classify(image).classifications[0].categories:
+                known = manifest.classes[item.index]
+                shown = (item.category_name, item.display_name)
+                if shown != (known.name, known.common_name or known.name):
+                    raise SystemExit(f"class {item.index}: MediaPipe shows {shown}, not {known}")
+                logits[item.index] = item.score
+            scaled = logits / np.float32(manifest.calibration["temperature"])
+            powers = np.exp(scaled - scaled.max())
+            rows.append(powers / powers.sum())
+    return np.stack(rows)
+
+
+def compare(found: Floats, wanted: Floats) -> dict[str, float]:
+    """Compare probabilities (n, classes); equal ones rank by class, as in ``rs-classify``."""
+    ranks, ours = (np.argsort(-rows, axis=1, kind="stable")[:, :TOP] for rows in (found, wanted))
+    return {
+        "same_first": float((ranks[:, 0] == ours[:, 0]).mean()),
+        "same_top5": float((ranks == ours).all(axis=1).mean()),
+        "largest_difference": float(np.abs(found - wanted).max()),
+    }
+
+
+def check(path: Path, manifest: Manifest, photos: Sequence[Path]) -> dict[str, Any]:
+    """Compare one model's answers."""
+    from mediapipe import Image, ImageFormat
+
+    model = path.read_bytes()
+    carried = b"TFLITE_METADATA" in model
+    if not carried:
+        model = with_metadata(model, manifest)
+    pixels = np.stack([manifest.preprocessing.load(photo) for photo in photos])
+    wanted = our_probabilities(model, manifest, pixels)
+    images = {
+        "photo_files": (Image.create_from_file(str(photo)) for photo in photos),
+        "runtime_pixels": (Image(ImageFormat.SRGB, photo) for photo in pixels),
+    }
+    return {
+        "metadata": "in the file" if carried else "added by this script",
+        **{
+            name: compare(mediapipe_probabilities(model, manifest, source), wanted)
+            for name, source in images.items()
+        },
+    }
+
+
+def main() -> None:
+    """Run the check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--kit", type=Path, default=KIT)
+    parser.add_argument("--photos", type=Path, default=SHARED / "data" / "birds" / "photos")
+    parser.add_argument("--count", type=int, default=200, help="photos, evenly from the folder")
+    arguments = parser.parse_args()
+    found = sorted(item for item in arguments.photos.rglob("*.*") if item.is_file())
+    places = np.linspace(0, len(found) - 1, min(arguments.count, len(found))).round().astype(int)
+    photos = [found[place] for place in places]
+    with open_kit(arguments.kit) as kit:
+        manifest = kit.manifest
+    result = {
+        "photos": len(photos),
+        "classes": len(manifest.classes),
+        "models": {path.stem: check(path, manifest, photos) for path in arguments.models},
+        "versions": {**versions(), "mediapipe": metadata.version("mediapipe")},
+        "machine": machine(),
+    }
+    write_json(HERE / "results" / "mediapipe.json", result)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

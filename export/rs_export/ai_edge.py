@@ -1,0 +1,113 @@
+"""float32 TFLite to 8-bit TFLite by ai-edge-quantizer, which can leave layers in float32 and takes
+activation ranges from anywhere; TensorFlow's converter can do neither."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_export.recipes import Recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["quantize_tflite"]
+
+# Share of an activation's values that each end of a percentile range leaves out.
+_TAIL = 1e-4
+
+
+def quantize_tflite(
+    model: bytes,
+    recipe: Recipe,
+    inputs: NDArray[np.float32] | None = None,
+    ranges: str = "extremes",
+    in_float: Sequence[str] = (),
+) -> bytes:
+    """Quantize float32 TFLite; with calibrated activations both ends become int8.
+
+    Parameters
+    ----------
+    model : bytes of :func:`rs_export.tflite.to_tflite`
+    recipe : one whose engine is ``litert`` and whose weights are ``int8``
+    inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
+        Representative photos; needed only if ``recipe.calibrated``.
+    ranges : ``extremes`` of the activations, or ``percentile``: without 0.01 % at either end,
+        averaged over photos
+    in_float : operations with one of these in their output's name stay in float32
+
+    Returns
+    -------
+    The .tflite file's bytes.
+    """
+    from ai_edge_quantizer import quantizer
+    from ai_edge_quantizer import recipe as recipes
+
+    made = quantizer.Quantizer(bytearray(model))
+    if not recipe.calibrated:
+        made.load_quantization_recipe(recipes.dynamic_wi8_afp32())
+        return bytes(made.quantize().quantized_model)
+    static = recipes.static_wi8_ai16 if recipe.activations == "int16" else recipes.static_wi8_ai8
+    made.load_quantization_recipe(static())
+    for part in in_float:
+        made.update_quantization_recipe(
+            regex=f".*{re.escape(part)}.*", operation_name="*", algorithm_key="no_quantize"
+        )
+    assert inputs is not None
+    found = _measure(model, inputs, ranges)
+    signature, name = _signature(model)
+    known = made.calibrate({signature: [{name: inputs[:1]}]})
+    for tensor, values in known.items():
+        if tensor in found:
+            for key, value in zip(("min", "max"), found[tensor], strict=True):
+                values[key] = np.full_like(values[key], value)
+    return bytes(made.quantize(known).quantized_model)
+
+
+def _measure(
+    model: bytes, inputs: NDArray[np.float32], ranges: str
+) -> dict[str, tuple[float, float]]:
+    """Return the lowest and highest value of every activation, by tensor name."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    end = interpreter.get_input_details()[0]["index"]
+    made = {int(index) for item in interpreter._get_ops_details() for index in item["outputs"]}
+    tensors = {
+        item["name"]: item["index"]
+        for item in interpreter.get_tensor_details()
+        if item["index"] in {*made, end} and item["dtype"] == np.float32
+    }
+    rows: list[list[tuple[float, float]]] = []
+    for photo in inputs:
+        interpreter.set_tensor(end, photo[None])
+        interpreter.invoke()
+        rows.append([_range(interpreter.get_tensor(index), ranges) for index in tensors.values()])
+    values = np.asarray(rows, np.float64)
+    if ranges == "percentile":
+        pairs = values.mean(axis=0)
+    else:
+        pairs = np.stack([values[..., 0].min(axis=0), values[..., 1].max(axis=0)], axis=1)
+    return {
+        name: (float(low), float(high)) for name, (low, high) in zip(tensors, pairs, strict=True)
+    }
+
+
+def _range(values: Any, ranges: str) -> tuple[float, float]:
+    if ranges != "percentile":
+        return float(values.min()), float(values.max())
+    flat = values.ravel()
+    left_out = int(_TAIL * flat.size)
+    ordered = np.partition(flat, (left_out, flat.size - 1 - left_out))
+    return float(ordered[left_out]), float(ordered[-1 - left_out])
+
+
+def _signature(model: bytes) -> tuple[str, str]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    [(name, ends)] = Interpreter(model_content=model).get_signature_list().items()
+    return name, ends["inputs"][0]

@@ -1,0 +1,258 @@
+"""The report of a benchmark: medians and ratios, tables, and a Pareto picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rs_export.recipes import RECIPES
+from rs_export.report import cell, markdown_table
+from rs_runtime.probe import MEASURES
+from rs_toolkit.files import atomic_write, write_json
+
+__all__ = ["pareto_front", "summarize", "tables", "write_benchmark"]
+
+Table = tuple[list[str], list[list[str]]]
+
+_COSTS = (
+    ("start s", "cold_start_s"),
+    ("RAM MB", "model_mb"),
+    ("peak MB", "peak_mb"),
+    ("model ms p50", "model_p50_ms"),
+    ("p95", "model_p95_ms"),
+    ("photo ms p50", "photo_p50_ms"),
+    ("p95", "photo_p95_ms"),
+    ("photos/s", "photos_per_s"),
+    ("CPU s", "cpu_s_per_photo"),
+)
+_LATENCY = "model_p50_ms"
+_LONGEST_LABEL = 40
+_NOTES = (
+    "MB: 10^6 bytes; xz: the model alone, preset 6. start: process start to first answer, files "
+    "in the page cache; RAM: memory that loading engine and model took; peak: the most the "
+    "process held. model: pixels to probabilities; photo: file to answer; "
+    "CPU s: CPU time of all threads a photo, an energy proxy."
+)
+
+
+def summarize(rows: Sequence[dict[str, Any]], counts: Sequence[int]) -> Sequence[dict[str, Any]]:
+    """Add to each row, by thread count, the medians of its probes and their ratios to a base.
+
+    Keys added: ``threads`` (by thread count as text: each measure's median, empty where the
+    variant failed), ``base`` (a row's name), ``ratios`` and ``spreads`` (as ``threads``;
+    a spread is the highest less the lowest probe, as a share of the median).
+    """
+    for row in rows:
+        row["threads"] = {str(count): _medians(row, str(count)) for count in counts}
+    for row in rows:
+        base = _base(row, rows)
+        row["base"] = base["name"]
+        row["ratios"] = {
+            count: _ratios(medians, base["threads"][count])
+            for count, medians in row["threads"].items()
+        }
+        row["spreads"] = {
+            count: {
+                key: float(np.ptp(_probed(row, count, key))) / value
+                for key, value in medians.items()
+                if value
+            }
+            for count, medians in row["threads"].items()
+        }
+    return rows
+
+
+def tables(result: Mapping[str, Any]) -> str:
+    """Return a benchmark's tables as aligned plain text, failures below."""
+    parts = [_aligned(*_worth(result)), _aligned(*_costs(result)), *_remarks(result)]
+    return "\n\n".join(parts)
+
+
+def write_benchmark(result: Mapping[str, Any], folder: Path) -> tuple[Path, Path, Path]:
+    """Write benchmark.json, benchmark.md and pareto.png into ``folder``; return their paths."""
+    data, text, picture = (
+        folder / name for name in ("benchmark.json", "benchmark.md", "pareto.png")
+    )
+    write_json(data, result)
+    with atomic_write(picture) as temporary:
+        _draw(result, temporary)
+    with atomic_write(text) as temporary:
+        temporary.write_text(_markdown(result, picture.name), "utf-8")
+    return data, text, picture
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points (cost, score) that no other beats in one and matches in the other.
+
+    Sorted by cost; cost is better low, score better high.
+    """
+    front: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or score > front[-1][1]:
+            front.append((cost, score))
+    return front
+
+
+def _probed(row: Mapping[str, Any], count: str, key: str) -> list[float]:
+    """Return one measure of every round."""
+    probes = [item for item in row["probes"] if str(item["threads"]) == count]
+    return [item[key] for item in probes if item[key] is not None]
+
+
+def _medians(row: Mapping[str, Any], count: str) -> dict[str, float | None]:
+    if row["error"]:
+        return {}
+    found = {key: _probed(row, count, key) for key in MEASURES}
+    return {key: float(np.median(values)) if values else None for key, values in found.items()}
+
+
+def _base(row: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    others = [item for item in rows if item["against"]]
+    same = [item for item in others if item["variant"] == row["variant"]]
+    pool = others or rows
+    floats = [
+        item for item in pool if item["variant"] in RECIPES and RECIPES[item["variant"]].is_float
+    ]
+    return (same or floats or pool)[0]
+
+
+def _ratios(
+    medians: Mapping[str, float | None], base: Mapping[str, float | None]
+) -> dict[str, float]:
+    return {
+        key: value / below for key, value in medians.items() if value and (below := base.get(key))
+    }
+
+
+def _worth(result: Mapping[str, Any]) -> Table:
+    head = ["variant", "MB", "xz MB", "accuracy", "macro-F1", "scores"]
+    rows = []
+    for row in result["rows"]:
+        photos = row["test_photos"]
+        source = f"measured, n = {photos}" if photos else row["scores"] or "unknown"
+        sizes = [_short(row[key]) for key in ("mb", "xz_mb")]
+        scores = ["" if row[key] is None else f"{row[key]:.3f}" for key in ("accuracy", "macro_f1")]
+        rows.append([row["name"], *sizes, *scores, source])
+    return head, rows
+
+
+def _costs(result: Mapping[str, Any]) -> Table:
+    head = ["variant", "threads", *(title for title, _ in _COSTS), "ratio", "spread"]
+    rows = [
+        [
+            row["name"],
+            count,
+            *(_short(medians[key]) for _, key in _COSTS),
+            _short(row["ratios"][count].get(_LATENCY)),
+            f"{row['spreads'][count][_LATENCY]:.0%}",
+        ]
+        for row in result["rows"]
+        for count, medians in row["threads"].items()
+        if medians
+    ]
+    return head, rows
+
+
+def _remarks(result: Mapping[str, Any]) -> Iterator[str]:
+    settings, hardware = result["settings"], result["machine"]
+    yield (
+        f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB, "
+        f"{hardware['system']}. Medians; rounds: {settings['rounds']}, each a fresh "
+        f"process with {settings['repeat']} timed answers."
+    )
+    named: dict[str, list[str]] = {}
+    for row in result["rows"]:
+        named.setdefault(row["base"], []).append(row["name"])
+    bases = [f"{base} (for {', '.join(names)})" for base, names in named.items()]
+    yield (
+        f"ratio: model p50 to that of {'; '.join(bases if len(bases) > 1 else named)}. "
+        "spread: highest less lowest model p50 of the rounds, of the median."
+    )
+    for row in result["rows"]:
+        if row["error"]:
+            yield f"{row['name']} failed: {row['error']}"
+
+
+def _markdown(result: Mapping[str, Any], picture: str) -> str:
+    made = (
+        markdown_table(head, [[cell(text) for text in row] for row in rows])
+        for head, rows in (_worth(result), _costs(result))
+    )
+    software = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    parts = [
+        f"# Benchmark of {cell(result['kit'])}",
+        *made,
+        *map(cell, _remarks(result)),
+        _NOTES,
+        f"Python {result['machine']['python']}, {software}.",
+        f"![macro-F1 against latency]({picture})",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table for a terminal: the first column to the left, the others to the right."""
+    lines = [head, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if place else text.ljust(width)
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _draw(result: Mapping[str, Any], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    counts = result["settings"]["threads"]
+    figure = Figure(figsize=(4 * len(counts) + 2, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
+    for axes, count in zip(panels, counts, strict=True):
+        marks = _draw_panel(axes, result["rows"], str(count))
+    panels[0].set_ylabel("macro-F1 (hollow: as recorded at export)")
+    # The names come last: a dollar sign would begin a formula, an underscore hide the entry.
+    legend = figure.legend(marks.values(), [""] * len(marks), loc="outside right upper", fontsize=8)
+    for text, name in zip(legend.get_texts(), marks, strict=True):
+        text.set(text=name[:_LONGEST_LABEL], parse_math=False)
+    # A name may hold letters that the font lacks.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure.savefig(path, format="png", dpi=120)
+
+
+def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], count: str) -> dict[str, Any]:
+    """Draw the variants of known accuracy and their front; return each one's mark by name."""
+    colours = {
+        name: f"C{n % 10}" for n, name in enumerate(dict.fromkeys(r["variant"] for r in rows))
+    }
+    points, marks = [], {}
+    for row in rows:
+        if row["macro_f1"] is None or not row["threads"][count]:
+            continue
+        points.append((row["threads"][count][_LATENCY], row["macro_f1"]))
+        colour = colours[row["variant"]]
+        fill = colour if row["scores"] == "measured" else "none"
+        style = {"marker": "s" if row["against"] else "o", "linestyle": "none"}
+        marks[row["name"]], *_ = axes.plot(*points[-1], color=colour, markerfacecolor=fill, **style)
+    if front := pareto_front(points):
+        # To the slowest variant: none of those in between is better than the last of the front.
+        front.append((max(cost for cost, _ in points), front[-1][1]))
+        axes.step(*zip(*front, strict=True), where="post", color="0.7", zorder=0)
+    axes.set(xlabel="p50 latency of the model (ms)", title=f"threads: {count}; line: Pareto front")
+    axes.margins(x=0.1, y=0.1)
+    axes.grid(alpha=0.3)
+    return marks

@@ -1,0 +1,80 @@
+"""Copies of Keras models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["copy_of", "kernels", "marked_copy", "marks"]
+
+# Converters carry layer names into the graph, with numbers added; this ends a name, so that
+# conv2d is not found in conv2d_1.  TensorFlow allows it in names, and Keras makes none with it.
+_MARK = "."
+
+
+def copy_of(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers and weights."""
+    return _copied(model, "")
+
+
+def marked_copy(model: keras.Model) -> keras.Model:
+    """Return a copy whose layers can be told apart by :func:`marks` in a converted graph."""
+    return _copied(model, _MARK)
+
+
+def marks(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
+    """Return what the names of operations contain that a :func:`marked_copy`'s layers became.
+
+    Parameters
+    ----------
+    model
+        What was copied.
+    layers
+        Names of its layers.
+    """
+    found = []
+    for layer in model.layers:
+        if layer.name in layers:
+            found.append(layer.name + _MARK)
+            if layer.output is model.outputs[0]:
+                # TFLite names the graph's output after the call that it came from.
+                found.append("StatefulPartitionedCall")
+    return tuple(found)
+
+
+def kernels(model: keras.Model, layers: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
+    """Return the kernels of layers, each of shape (outputs, weights of an output).
+
+    Weights of an output are in the order of ONNX: input channels, rows, columns.  A separable
+    convolution has two kernels.
+    """
+    found = []
+    for layer in model.layers:
+        for weight in layer.get_weights() if layer.name in layers else ():
+            if weight.ndim == 2:
+                found.append(weight.T)
+            elif weight.ndim == 4 and weight.shape[3] == 1:
+                # Depthwise: (rows, columns, channels, 1).
+                found.append(weight.transpose(2, 3, 0, 1).reshape(weight.shape[2], -1))
+            elif weight.ndim == 4:
+                found.append(weight.transpose(3, 2, 0, 1).reshape(weight.shape[3], -1))
+    return tuple(found)
+
+
+def _copied(model: keras.Model, suffix: str) -> keras.Model:
+    import keras
+
+    def renamed(layer: Any) -> Any:
+        config = layer.get_config()
+        return type(layer).from_config({**config, "name": config["name"] + suffix})
+
+    copy = keras.models.clone_model(model, clone_function=renamed if suffix else None)
+    # Layer by layer: a model orders its weights by what is trainable.
+    for one, other in zip(model.layers, copy.layers, strict=True):
+        other.set_weights(one.get_weights())
+    return copy

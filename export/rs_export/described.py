@@ -1,0 +1,38 @@
+"""A run's model files, each of which says what it needs and gives."""
+
+from __future__ import annotations
+
+from rs_export.metadata import ModelInfo
+from rs_export.onnx_metadata import onnx_with_metadata
+from rs_export.recipes import Recipe
+from rs_export.tflite_metadata import tflite_with_metadata
+from rs_toolkit.environment import versions
+from rs_toolkit.run import Run
+
+__all__ = ["created_by", "described"]
+
+
+def described(model: bytes, recipe: Recipe, run: Run, temperature: float) -> bytes:
+    """Return a model file that says what it needs and gives, for use without its kit."""
+    scale, offset = run.preprocessing.scale, run.preprocessing.offset
+    info = ModelInfo(
+        name=run.path.resolve().name,
+        description=f"Names the {run.rank} of the organism in a photo; outputs are logits",
+        rank=run.rank,
+        labels=tuple(item["name"] for item in run.classes),
+        common_names=tuple(item.get("common_name") for item in run.classes),
+        size=run.preprocessing.size,
+        scale=scale,
+        offset=offset,
+        temperature=temperature,
+        data_fingerprint=run.data_fingerprint,
+        created_by=created_by(),
+        resize=run.preprocessing.resize,
+    )
+    add = tflite_with_metadata if recipe.engine == "litert" else onnx_with_metadata
+    return add(model, info)
+
+
+def created_by() -> str:
+    """Return the program's name and version."""
+    return f"rs-toolkit {versions().get('rs-toolkit', 'unknown')}"

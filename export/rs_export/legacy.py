@@ -1,0 +1,128 @@
+"""A classifier as a tf_keras model, and its weights back.
+
+tensorflow-model-optimization works on tf_keras alone: on Keras 3 pruning raises, and clustering
+silently returns None.  So a model is rebuilt layer by layer; a separable convolution becomes its
+two halves, which is how TFLite and ONNX run it and what the library can prune and quantize.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_toolkit.errors import ExportError
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+__all__ = ["legacy_clone", "set_legacy_weights"]
+
+_DEPTHWISE, _POINTWISE = "_depthwise", "_pointwise"
+# What each layer's arithmetic depends on; weights are copied, so initializers are left out.
+_CONVOLUTION = ("strides", "padding", "dilation_rate", "use_bias", "activation")
+_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "Conv2D": ("filters", "kernel_size", "groups", *_CONVOLUTION),
+    "DepthwiseConv2D": ("kernel_size", "depth_multiplier", *_CONVOLUTION),
+    "BatchNormalization": ("axis", "momentum", "epsilon", "center", "scale"),
+    "Dense": ("units", "use_bias", "activation"),
+    "Activation": ("activation",),
+    "ReLU": ("max_value", "negative_slope", "threshold"),
+    "MaxPooling2D": ("pool_size", "padding", "strides"),
+    "AveragePooling2D": ("pool_size", "padding", "strides"),
+    "GlobalAveragePooling2D": ("keepdims",),
+    "Dropout": ("rate",),
+    "Add": (),
+    "Flatten": (),
+}
+
+
+def legacy_clone(model: keras.Model) -> Any:
+    """Return a tf_keras model that computes what a functional Keras 3 model computes.
+
+    Layers keep their names; a separable convolution NAME becomes ``NAME_depthwise`` and
+    ``NAME_pointwise``.  Batch normalization does not train.
+
+    Raises
+    ------
+    ExportError
+        A layer is of a kind that this does not know.
+    """
+    import tf_keras
+
+    tensors: dict[int, Any] = {}
+    for layer in model.layers:
+        if type(layer).__name__ == "InputLayer":
+            shape = tuple(layer.output.shape[1:])
+            tensors[id(layer.output)] = tf_keras.Input(shape, name=layer.name)
+            continue
+        given = layer.input if isinstance(layer.input, list) else [layer.input]
+        found = [tensors[id(tensor)] for tensor in given]
+        x = found if len(found) > 1 else found[0]
+        for twin in _twins(layer):
+            x = twin(x)
+        tensors[id(layer.output)] = x
+    clone = tf_keras.Model(
+        [tensors[id(tensor)] for tensor in model.inputs],
+        [tensors[id(tensor)] for tensor in model.outputs],
+        name=model.name,
+    )
+    for layer in model.layers:
+        for name, weights in _split(layer).items():
+            clone.get_layer(name).set_weights(weights)
+    for layer in clone.layers:
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
+            layer.trainable = False
+    return clone
+
+
+def set_legacy_weights(
+    model: keras.Model, weights: Mapping[str, list[NDArray[np.float32]]]
+) -> None:
+    """Put the weights of a :func:`legacy_clone`, by its layers' names, into the Keras 3 model."""
+    for layer in model.layers:
+        if _is_separable(layer):
+            depthwise = weights[layer.name + _DEPTHWISE]
+            layer.set_weights([*depthwise, *weights[layer.name + _POINTWISE]])
+        elif layer.name in weights:
+            layer.set_weights(weights[layer.name])
+
+
+def _split(layer: Any) -> dict[str, list[NDArray[np.float32]]]:
+    weights = layer.get_weights()
+    if _is_separable(layer):
+        return {layer.name + _DEPTHWISE: weights[:1], layer.name + _POINTWISE: weights[1:]}
+    # Dropout has the state of a generator, which is no weight.
+    return {layer.name: weights} if layer.weights else {}
+
+
+def _twins(layer: Any) -> list[Any]:
+    """Return new tf_keras layers that together do what a layer does."""
+    config = layer.get_config()
+    if not _is_separable(layer):
+        return [_twin(type(layer).__name__, config, layer.name)]
+    ends = {"use_bias": config["use_bias"], "activation": config["activation"]}
+    middle = {"use_bias": False, "activation": "linear"}
+    point = {"strides": 1, "kernel_size": 1, "dilation_rate": 1, "groups": 1}
+    return [
+        _twin("DepthwiseConv2D", {**config, **middle}, layer.name + _DEPTHWISE),
+        _twin("Conv2D", {**config, **point, **ends}, layer.name + _POINTWISE),
+    ]
+
+
+def _twin(kind: str, config: Mapping[str, Any], name: str) -> Any:
+    import tf_keras
+
+    if kind not in _SETTINGS:
+        raise ExportError(
+            f"layer {name!r}: got a {kind}, which cannot be fine-tuned for export; wanted one of "
+            f"{', '.join(_SETTINGS)}; choose recipes without sp, c and qat"
+        )
+    settings = {key: config[key] for key in _SETTINGS[kind]}
+    return getattr(tf_keras.layers, kind)(name=name, **settings)
+
+
+def _is_separable(layer: Any) -> bool:
+    return type(layer).__name__ == "SeparableConv2D"

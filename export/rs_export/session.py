@@ -1,0 +1,244 @@
+"""The state of one export: the float model's results, and each variant's so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_export.calibration_set import class_balanced
+from rs_export.convert import Converter, Quantization
+from rs_export.described import described
+from rs_export.mending import steps
+from rs_export.prepared import Preparer
+from rs_export.recipes import Recipe
+from rs_export.sensitivity import Sensitivity, most_sensitive, sensitivity_table
+from rs_export.settings import ExportSettings
+from rs_export.verify import Measured, Model, beyond, drops_of, measure, median_ms, predict, refusal
+from rs_runtime.engine import Engine, load_engine
+from rs_runtime.errors import EngineError
+from rs_toolkit.bootstrap import Drop
+from rs_toolkit.calibration import fit_temperature
+from rs_toolkit.errors import ExportError
+from rs_toolkit.files import atomic_write
+from rs_toolkit.progress import Progress
+from rs_toolkit.run import Run
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+    from rs_toolkit.photos import Photo
+
+__all__ = ["Session"]
+
+_CHUNK = 256
+_SENSITIVITY_PHOTOS = 32
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Photos of one split, their classes (n,), and the float model's logits (n, classes)."""
+
+    photos: Sequence[Photo]
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A converted variant: its file, what runs it, and its results on validation photos."""
+
+    data: bytes
+    engine: Engine
+    temperature: float
+    drops: Mapping[str, Drop]
+
+
+@dataclass
+class Session:
+    """Converts, measures and judges variants.
+
+    Attributes
+    ----------
+    run, folder, settings, progress
+        What is exported, where to, how, and who is told.
+    measured
+        Results by variant, ``float`` first.
+    refused
+        Why variants must not ship.
+    mending
+        For each variant that had been refused, what was tried and what came of it.
+    sensitivity
+        How much each layer loses by rounding; empty unless mending needed to know.
+    temperatures
+        By variant, fitted on validation photos.
+    """
+
+    run: Run
+    folder: Path
+    settings: ExportSettings
+    progress: Progress
+    measured: dict[str, Measured] = field(init=False)
+    refused: dict[str, str] = field(default_factory=dict)
+    mending: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    sensitivity: tuple[Sensitivity, ...] = ()
+    temperatures: dict[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._names = [item["name"] for item in self.run.classes]
+        self._made: dict[str, Recipe] = {}
+        if not self.run.split("test")[0]:
+            raise ExportError(
+                f"{self.run.path}: no test photos to verify with; train with test > 0"
+            )
+        self._model = self.run.load_model()
+        self.progress.note("measure the float model")
+        run_float = self._model.predict_on_batch
+        self._val, self._test = (self._side(name, run_float) for name in ("val", "test"))
+        one = self.run.pixels(self._test.photos[:1])[0]
+        self._one = self.run.preprocessing.model_input(one)
+        self.temperatures = {"float": self.run.temperature}
+        size = (self.run.path / "model.keras").stat().st_size
+        self.measured = {"float": self._measure("float", self._test.logits, size, run_float)}
+        self.converter = Converter(self._model, self._representative, self._prepared)
+
+    def add(self, recipe: Recipe) -> None:
+        """Convert, save and measure one variant; mend or refuse it if it lost too much."""
+        name = recipe.name
+        self.progress.note(f"convert {name}")
+        try:
+            built = self._build(recipe, Quantization(self.settings.calibration_photos))
+            self._keep(recipe, built, self._judge(name, built))
+        except (EngineError, ExportError) as error:
+            # The other variants are still worth having.
+            self.refused[name] = str(error)
+        else:
+            if name in self.refused and self.settings.mend:
+                self._mend(recipe)
+        if name in self.refused:
+            self.progress.note(f"{name} refused: {self.refused[name]}")
+
+    def passing(self, engine: str) -> list[Recipe]:
+        """Return what may ship for an engine, in the order in which it was made."""
+        return [
+            recipe
+            for name, recipe in self._made.items()
+            if recipe.engine == engine and (self.settings.force or name not in self.refused)
+        ]
+
+    def tried(self, recipe: Recipe) -> bool:
+        """Whether a variant was made, or could not be."""
+        return recipe.name in {*self.measured, *self.refused}
+
+    def _build(self, recipe: Recipe, how: Quantization) -> _Built:
+        """Convert, and fit the temperature; what is measured afterwards is the file to ship."""
+        data = self.converter.convert(recipe, how)
+        engine = load_engine(recipe.engine, data, self.settings.threads)
+        if not self._val.photos:
+            temperature, drops = self.run.temperature, {}
+        else:
+            logits = self._predict(engine.logits, self._val.photos)
+            temperature = fit_temperature(logits, self._val.labels)
+            drops = dict(drops_of(logits, self._val.logits, self._val.labels))
+        data = described(data, recipe, self.run, temperature)
+        engine = load_engine(recipe.engine, data, self.settings.threads)
+        return _Built(data, engine, temperature, drops)
+
+    def _judge(self, name: str, built: _Built) -> Measured:
+        logits = self._predict(built.engine.logits, self._test.photos)
+        self.temperatures[name] = built.temperature
+        return self._measure(name, logits, len(built.data), built.engine.logits)
+
+    def _keep(self, recipe: Recipe, built: _Built, result: Measured) -> None:
+        """Save a variant with its results; refuse it if it lost too much."""
+        with atomic_write(self.folder / recipe.member) as temporary:
+            temporary.write_bytes(built.data)
+        self._made[recipe.name] = recipe
+        self.temperatures[recipe.name] = built.temperature
+        self.measured[recipe.name] = result
+        self.refused.pop(recipe.name, None)
+        if reason := refusal(result, self.settings.limits):
+            self.refused[recipe.name] = reason
+
+    def _mend(self, recipe: Recipe) -> None:
+        """Try other ways to round until one passes, and record each."""
+        record = self.mending.setdefault(recipe.name, [])
+        kept = self.temperatures[recipe.name]
+        for step in steps(recipe, self.settings.calibration_photos, self._sensitive):
+            self.progress.note(f"mend {recipe.name}: {step.title}")
+            entry: dict[str, Any] = {"step": step.title, "float_layers": step.how.float_layers}
+            record.append(entry)
+            try:
+                built = self._build(step.recipe, step.how)
+                entry["validation"] = {key: asdict(drop) for key, drop in built.drops.items()}
+                if built.drops and beyond(built.drops, self.settings.limits):
+                    entry["result"] = "lost too much on validation photos"
+                    continue
+                result = self._judge(recipe.name, built)
+            except (EngineError, ExportError) as error:
+                entry["result"] = str(error)
+                continue
+            entry["test"] = {key: asdict(drop) for key, drop in result.drops.items()}
+            entry["result"] = refusal(result, self.settings.limits) or "passed"
+            if entry["result"] == "passed":
+                self._keep(recipe, built, result)
+                return
+            self.temperatures[recipe.name] = kept
+
+    def _measure(self, name: str, logits: NDArray[np.float32], size: int, model: Model) -> Measured:
+        """Return a variant's test results, and say them."""
+        test, temperature = self._test, self.temperatures[name]
+        ms = median_ms(model, self._one)
+        result = measure(logits, test.logits, test.labels, self._names, size, ms, temperature)
+        row = result.row
+        self.progress.note(
+            f"{name}: {row['mb']:.2f} MB, {ms:.1f} ms, macro-F1 {row['macro_f1']:.4f}, "
+            f"agrees with float on {row['agreement']:.1%}"
+        )
+        return result
+
+    def _side(self, name: str, model: Model) -> _Side:
+        photos, labels = self.run.split(name)
+        return _Side(photos, labels, self._predict(model, photos))
+
+    def _predict(self, model: Model, photos: Sequence[Photo]) -> NDArray[np.float32]:
+        """Return logits; pixels are read by parts, because test sets can exceed memory."""
+        parts = [photos[start : start + _CHUNK] for start in range(0, len(photos), _CHUNK)]
+        ready = self.run.preprocessing
+        found = [predict(model, self.run.pixels(part), ready) for part in parts]
+        return np.concatenate([np.empty((0, len(self._names)), np.float32), *found])
+
+    def _representative(self, count: int) -> NDArray[np.float32]:
+        photos, labels = self.run.split("train")
+        if not photos:
+            raise ExportError(
+                f"{self.run.path}: no training photos to calibrate int8 with; train again"
+            )
+        chosen = [photos[i] for i in class_balanced(labels, count, self.settings.seed)]
+        ready = self.run.preprocessing.model_input(self.run.pixels(chosen))
+        return np.asarray(ready, np.float32)
+
+    def _prepared(self, preparation: str) -> keras.Model:
+        preparer = Preparer(
+            self.run,
+            self._model,
+            lambda: self.converter.inputs(self.settings.calibration_photos),
+            passes=self.settings.passes,
+            seed=self.settings.seed,
+            progress=self.progress,
+        )
+        return preparer.model(preparation)
+
+    def _sensitive(self, share: float) -> tuple[str, ...]:
+        """Return the float model's most sensitive layers; pruned weights are much like its own."""
+        if not self.sensitivity:
+            self.progress.note("measure each layer's sensitivity to rounding")
+            inputs = self.converter.inputs(self.settings.calibration_photos)
+            self.sensitivity = sensitivity_table(
+                self.converter.equalized(), inputs[:_SENSITIVITY_PHOTOS]
+            )
+        return most_sensitive(self.sensitivity, share)

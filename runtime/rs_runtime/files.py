@@ -1,0 +1,45 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["atomic_write"]
+
+# Reading the umask means setting it, for the whole process: once, before there are threads.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces ``path`` when the block ends well.
+
+    The temporary file lies in the same folder and keeps the suffixes of ``path``, because some
+    writers (Keras, matplotlib) choose their format by suffix.  It is flushed to disk before the
+    rename, and removed when the block raises.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be made or written, or the disk is full; ``path`` is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # What kill -9 leaves of a kit must not be found as the newest kit.
+    suffix = "" if ".rskit" in path.suffixes else "".join(path.suffixes[-2:])
+    descriptor, name = tempfile.mkstemp(prefix=".tmp-", suffix=suffix, dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes private files; results are as readable as the user's others.
+        temporary.chmod(0o666 & ~_UMASK)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,262 @@
+"""``python -m rs_runtime.probe KIT``: what one variant costs on this machine, as one JSON object.
+
+A process measures one variant only: a second one would start warm and inherit a grown heap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rs_runtime.cli import _Parser, _positive, _printable
+from rs_runtime.errors import RuntimeKitError
+
+__all__ = ["MEASURES", "PHOTO_SIZE", "main", "probe", "synthetic_photo"]
+
+MEASURES = (
+    "cold_start_s",
+    "load_s",
+    "first_answer_ms",
+    "model_p50_ms",
+    "model_p95_ms",
+    "photo_p50_ms",
+    "photo_p95_ms",
+    "photos_per_s",
+    "cpu_s_per_photo",
+    "model_mb",
+    "peak_mb",
+)
+"""Keys of :func:`probe`'s numbers."""
+
+PHOTO_SIZE = (1600, 1200)
+"""Width and height of the synthetic photo, in pixels."""
+
+_PROGRAM = "rs_runtime.probe"
+_WARM_UP, _TIMED = 5, 30
+# Where the system does not say when the process started, cold start counts from here.
+_IMPORTED = time.perf_counter()
+_SLOWEST_IMPORT_S = 60.0
+_GOOD, _UNUSABLE, _INTERRUPTED = 0, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print one measurement and return the exit code: 0, 2 for any error, 130 interrupted."""
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or _GOOD)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            print(json.dumps(probe(**vars(options))), flush=True)
+            return _GOOD
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        except RuntimeKitError as error:
+            problem = str(error)
+        except MemoryError:
+            problem = "not enough memory for this variant; choose a smaller one"
+        except OSError as error:
+            # Python flushes stdout once more at exit; let that go nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            problem = f"cannot write: {error.strerror or error}; is the disk full?"
+    print(f"{_PROGRAM}: {_printable(problem)}", file=sys.stderr, flush=True)
+    return _UNUSABLE
+
+
+def probe(
+    kit: Path,
+    *,
+    variant: str | None = None,
+    threads: int | None = None,
+    photo: Path | None = None,
+    repeat: int = _TIMED,
+) -> dict[str, Any]:
+    """Measure one variant; call it once, first thing, in a fresh process.
+
+    Parameters
+    ----------
+    kit
+        A ``.rskit`` or ``.rskit.xz`` file.
+    variant
+        Its name; None means what :class:`~rs_runtime.classify.Classifier` would choose.
+    threads
+        CPU threads; None means all cores, at most 4.
+    photo
+        What to classify; None means :func:`synthetic_photo`, whose making is not timed.
+    repeat
+        Timed answers, at least 1, after 5 that warm up.
+
+    Returns
+    -------
+    dict
+        ``kit``, ``variant``, ``engine``, ``threads``, ``photo``, ``repeat``: what was measured.
+
+        ``cold_start_s``: from the start of the process to the first answer, counted from
+        ``cold_start_from``: ``process`` (to 0.01 s), or ``import`` of this module where the
+        system does not tell; ``load_s``: of these, opening and verifying the kit, importing the
+        engine and loading the model; ``first_answer_ms``: the first photo after that.
+
+        ``model_p50_ms``, ``model_p95_ms``: decoded pixels to probabilities;
+        ``photo_p50_ms``, ``photo_p95_ms``: file to answer; ``photos_per_s``: files, one after
+        the other; ``cpu_s_per_photo``: CPU time of all threads, which energy follows.
+
+        ``model_mb``: resident memory after loading less that before, engine included;
+        ``peak_mb``: the most the process ever held, in 10**6 bytes; None where unknown.
+
+    Raises
+    ------
+    RuntimeKitError
+        The kit, the engine or the photo cannot be used.
+    OSError
+        The synthetic photo cannot be written.
+    """
+    from rs_runtime.classify import Classifier
+    from rs_runtime.engine import default_threads
+    from rs_runtime.kit import open_kit
+
+    with contextlib.ExitStack() as stack:
+        path, untimed = photo, 0.0
+        if path is None:
+            path, untimed = _written(stack.enter_context(tempfile.TemporaryDirectory()))
+        before, start = _memory("VmRSS"), time.perf_counter()
+        with open_kit(kit) as opened:
+            classifier = Classifier(opened, variant=variant, threads=threads)
+        after, loaded = _memory("VmRSS"), time.perf_counter()
+        classifier.classify(path)
+        answered = time.perf_counter()
+        age, since = _age()
+        numbers = {
+            "cold_start_s": age - untimed,
+            "load_s": loaded - start,
+            "first_answer_ms": 1000 * (answered - loaded),
+            **_warm(classifier, path, repeat),
+            "model_mb": None if before is None or after is None else (after - before) / 1e6,
+        }
+    peak = _peak()
+    return {
+        "kit": classifier.manifest.name,
+        "variant": classifier.variant.name,
+        "engine": classifier.variant.engine,
+        "threads": threads or default_threads(),
+        "photo": str(photo) if photo else f"synthetic, {PHOTO_SIZE[0]} x {PHOTO_SIZE[1]}",
+        "repeat": repeat,
+        "cold_start_from": since,
+        **numbers,
+        "peak_mb": None if peak is None else peak / 1e6,
+    }
+
+
+def synthetic_photo() -> bytes:
+    """Return a JPEG of :data:`PHOTO_SIZE`, always the same: blurred noise, about 500 kB."""
+    import numpy as np
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize(PHOTO_SIZE, Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def _written(folder: str) -> tuple[Path, float]:
+    """Write the synthetic photo; return its path and the seconds that only the writing took."""
+    from PIL import Image
+
+    # The first answer would have to load Pillow's formats too.
+    Image.preinit()
+    start = time.perf_counter()
+    path = Path(folder, "photo.jpg")
+    path.write_bytes(synthetic_photo())
+    return path, time.perf_counter() - start
+
+
+def _warm(classifier: Any, photo: Path, repeat: int) -> dict[str, float]:
+    import numpy as np
+
+    pixels = classifier.manifest.preprocessing.load(photo)[None]
+    model, _ = _timed(lambda: classifier.probabilities(pixels), repeat)
+    whole, cpu = _timed(lambda: classifier.classify(photo), repeat)
+    found = {
+        f"{name}_p{share}_ms": 1000 * float(np.percentile(seconds, share))
+        for name, seconds in (("model", model), ("photo", whole))
+        for share in (50, 95)
+    }
+    return {**found, "photos_per_s": repeat / sum(whole), "cpu_s_per_photo": cpu / repeat}
+
+
+def _timed(task: Callable[[], object], repeat: int) -> tuple[list[float], float]:
+    """Return the seconds of each repetition, and the CPU seconds of all together."""
+    for _ in range(_WARM_UP):
+        task()
+    seconds = []
+    cpu = time.process_time()
+    for _ in range(repeat):
+        start = time.perf_counter()
+        task()
+        seconds.append(time.perf_counter() - start)
+    return seconds, time.process_time() - cpu
+
+
+def _age() -> tuple[float, str]:
+    """Return the seconds since this process started, and what they are counted from."""
+    imported = time.perf_counter() - _IMPORTED
+    try:
+        # Field 22 of proc(5); the command's name, in brackets, may hold spaces.
+        fields = Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except (AttributeError, IndexError, OSError, ValueError):
+        return imported, "import"
+    # Some sandboxes answer 0, the time since boot.
+    likely = imported <= age <= imported + _SLOWEST_IMPORT_S
+    return (age, "process") if likely else (imported, "import")
+
+
+def _memory(key: str) -> int | None:
+    """Return bytes from proc(5)'s status; None where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def _peak() -> int | None:
+    # First, because Linux's ru_maxrss outlives exec: it may be that of the starting process.
+    if (peak := _memory("VmHWM")) is not None:
+        return peak
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=_PROGRAM,
+        description="Measure start, latency, CPU time and memory of one variant of a kit.",
+        epilog="Exit codes: 0 measured, 2 wrong usage, kit, photo or engine, 130 interrupted.",
+    )
+    parser.add_argument("kit", type=Path, metavar="KIT")
+    parser.add_argument("--variant", metavar="NAME", help="default: the kit's")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
+    parser.add_argument("--photo", type=Path, metavar="FILE", help="default: a synthetic one")
+    parser.add_argument("--repeat", type=_positive, default=_TIMED, metavar="N", help="answers")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,91 @@
+"""kill -9 in the middle of an export: the kit is the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from rs_runtime.kit import open_kit
+
+# One process imports TensorFlow; each export is a fork of it that kills itself at the n-th time
+# it flushes or renames a file, as a power cut would.
+SCRIPT = """
+import json, os, signal, sys, tempfile, shutil
+from pathlib import Path
+import keras, tensorflow, matplotlib.backends.backend_agg
+from rs_export import ExportSettings, export_run
+
+run, folder = Path(sys.argv[1]), Path(sys.argv[2])
+settings = ExportSettings(recipes=("tflite_fp32",), mend=False)
+
+def child(point, out):
+    calls = [0]
+    def deadly(function):
+        def wrapper(*arguments, **named):
+            calls[0] += 1
+            if calls[0] == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **named)
+        return wrapper
+    os.fsync, os.replace = deadly(os.fsync), deadly(os.replace)
+    export_run(run, settings, out=out)
+    os._exit(0)
+
+for point in range(1, 100):
+    out = folder / str(point)
+    if (folder / "0").exists():
+        shutil.copytree(folder / "0", out)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            child(point, out)
+        except BaseException as error:
+            print(error, file=sys.stderr)
+            os._exit(3)
+    status = os.waitpid(pid, 0)[1]
+    print(json.dumps([point, os.WIFSIGNALED(status), os.waitstatus_to_exitcode(status)]), flush=True)
+    if not os.WIFSIGNALED(status):
+        break
+"""
+
+
+def killed_at_each_point(run: Path, folder: Path) -> list[tuple[int, bool, int]]:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(run), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines() if line.startswith("[")]
+
+
+def test_no_half_kit_at_any_point(trained, tmp_path) -> None:
+    points = killed_at_each_point(trained, tmp_path)
+    *killed, (last, signalled, code) = points
+    assert (signalled, code) == (False, 0)
+    assert len(killed) >= 10
+    for point, _, _ in killed:
+        # Whatever a user could take for a kit: there is none before the very last step.
+        assert not list((tmp_path / str(point)).rglob("*.rskit*")), point
+    [kit] = (tmp_path / str(last)).rglob("*.rskit*")
+    with open_kit(kit) as opened:
+        assert opened.manifest.name == "shapes"
+
+
+def test_a_killed_export_leaves_the_older_kit_as_it_was(trained, tmp_path) -> None:
+    from rs_export import ExportSettings, export_run
+
+    before = export_run(
+        trained, ExportSettings(recipes=("onnx_fp32",), mend=False), out=tmp_path / "0"
+    ).kit.read_bytes()
+    points = killed_at_each_point(trained, tmp_path)
+    *killed, (last, _, _) = points
+    for point, _, _ in killed:
+        [kit] = (tmp_path / str(point)).rglob("*.rskit*")
+        assert kit.read_bytes() == before, point
+    [kit] = (tmp_path / str(last)).rglob("*.rskit*")
+    assert kit.read_bytes() != before

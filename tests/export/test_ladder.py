@@ -1,0 +1,198 @@
+"""Mending: what is tried when rounding cost a variant its classes, and what is recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rs_export import ExportSettings, export_run
+from rs_export.convert import Converter, Quantization
+from rs_export.mending import steps
+from rs_export.recipes import RECIPES, Recipe
+from rs_export.sensitivity import Sensitivity, most_sensitive, sensitivity_table
+from rs_runtime.kit import open_kit
+from rs_toolkit.errors import ExportError
+from rs_toolkit.run import Run
+
+TITLES = [
+    "larger calibration set",
+    "percentile ranges",
+    "sensitive layers in float32",
+    "training with rounding",
+]
+
+
+def blind(monkeypatch, is_blind: Callable[[Recipe, Quantization], bool]) -> list[str]:
+    """Make some conversions blind to the first class; return the names of all, as they come."""
+    convert, seen = Converter.convert, []
+
+    def converted(self: Converter, recipe: Recipe, how: Quantization | None = None) -> bytes:
+        how = how or Quantization()
+        seen.append(recipe.name)
+        if not is_blind(recipe, how):
+            return convert(self, recipe, how)
+        head = self._model.get_layer("predictions")
+        sound = head.get_weights()
+        kernel, bias = (array.copy() for array in sound)
+        kernel[:, 0], bias[0] = 0, -100
+        head.set_weights([kernel, bias])
+        # A converter of its own, lest sound variants share the damaged graph.
+        with Converter(self._model, self._representative, self._prepare) as other:
+            data = convert(other, recipe, how)
+        head.set_weights(sound)
+        return data
+
+    monkeypatch.setattr(Converter, "convert", converted)
+    return seen
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "report.json").read_text("utf-8")))
+
+
+@pytest.mark.parametrize("name", ["tflite_int8", "onnx_u8s8"])
+@pytest.mark.parametrize(
+    ("tried", "cures"),
+    [
+        (1, lambda recipe, how: how.photos > 200),
+        (2, lambda recipe, how: how.ranges == "percentile"),
+        (3, lambda recipe, how: bool(how.float_layers)),
+    ],
+    ids=TITLES[:3],
+)
+def test_steps_are_tried_in_order_until_one_passes(
+    trained, tmp_path, monkeypatch, name, tried, cures
+) -> None:
+    blind(monkeypatch, lambda recipe, how: recipe.name == name and not cures(recipe, how))
+    result = export_run(trained, ExportSettings(recipes=(name,)), out=tmp_path)
+    assert not result.refused
+    assert list(result.shipped.values()) == [name]
+    record = report_of(tmp_path)["mending"][name]
+    assert [entry["step"] for entry in record] == TITLES[:tried]
+    assert record[-1]["result"] == "passed"
+    assert all(
+        "lost too much" in entry["result"] or "fell by" in entry["result"] for entry in record[:-1]
+    )
+    assert "| mended |" in (tmp_path / "report.md").read_text("utf-8")
+    if tried == 3:
+        table = report_of(tmp_path)["sensitivity"]
+        assert {row["layer"] for row in table} >= {"block1_conv1", "predictions"}
+        assert set(record[-1]["float_layers"]) <= {row["layer"] for row in table}
+
+
+def test_what_cannot_be_mended_is_refused_with_the_record(trained, tmp_path, monkeypatch) -> None:
+    seen = blind(monkeypatch, lambda recipe, how: recipe.calibrated)
+    names = ("tflite_int8", "tflite_fp32")
+    result = export_run(trained, ExportSettings(recipes=names), out=tmp_path)
+    assert result.shipped == {"litert": "tflite_fp32"}
+    record = report_of(tmp_path)["mending"]["tflite_int8"]
+    assert [entry["step"] for entry in record] == TITLES
+    assert "tflite_qat_int8" in seen
+    assert "discidae" in result.refused["tflite_int8"]
+
+
+def test_force_ships_what_failed_with_a_warning(trained, tmp_path, monkeypatch) -> None:
+    blind(monkeypatch, lambda recipe, how: True)
+    settings = ExportSettings(recipes=("tflite_int8",), mend=False, force=True)
+    result = export_run(trained, settings, out=tmp_path)
+    assert result.shipped == {"litert": "tflite_int8"}
+    with open_kit(result.kit) as kit:
+        warning = kit.manifest.variant("tflite_int8").warning
+    assert warning is not None
+    assert warning.startswith("shipped by force: macro-F1 fell by")
+
+
+def test_float_variants_and_clusters_have_fewer_steps() -> None:
+    assert list(steps(RECIPES["tflite_fp16"], 10, lambda share: ())) == []
+    clustered = steps(Recipe.parse("tflite_c8_int8"), 10, lambda share: ())
+    assert [step.title for step in clustered] == TITLES[:3]
+    trained = steps(Recipe.parse("onnx_qat_u8s8"), 10, lambda share: ())
+    assert [step.title for step in trained] == TITLES[:3]
+
+
+def test_the_layer_with_outliers_is_the_most_sensitive(trained) -> None:
+    run = Run.open(trained)
+    model = run.load_model()
+    photos, _ = run.split("val")
+    inputs = np.asarray(run.preprocessing.model_input(run.pixels(photos)), np.float32)
+    before = sensitivity_table(model, inputs)
+    assert {row.layer for row in before} == {"block1_conv1", "block2_sepconv1", "predictions"}
+    assert all(0 < row.noise < 0.1 for row in before)
+    assert [row.noise for row in before] == sorted((row.noise for row in before), reverse=True)
+    # One huge weight in a channel that matters takes all steps of the scale for itself.
+    layer = model.get_layer("predictions")
+    kernel, bias = layer.get_weights()
+    silent = int(np.argmin(np.abs(kernel).sum(axis=1)))
+    kernel[silent] *= 1e-3
+    kernel[silent, :] = 50 * np.abs(kernel).max() * np.sign(kernel[silent])
+    layer.set_weights([kernel, bias])
+    after = {row.layer: row.noise for row in sensitivity_table(model, inputs)}
+    assert after["predictions"] > 2 * {row.layer: row.noise for row in before}["predictions"]
+
+
+@pytest.mark.parametrize("name", ["tflite_int8", "onnx_u8s8"])
+def test_float_layers_keep_float_weights_and_no_others_do(trained, name) -> None:
+    run, recipe = Run.open(trained), RECIPES[name]
+    photos, _ = run.split("train")
+    inputs = np.asarray(run.preprocessing.model_input(run.pixels(photos)), np.float32)
+    found = {}
+    with Converter(run.load_model(), lambda count: inputs) as converter:
+        for layers in ((), ("block1_conv1",), ("block2_sepconv1",), ("predictions",)):
+            how = Quantization(float_layers=layers)
+            found[layers] = float_kernels(converter.convert(recipe, how), recipe.engine)
+    sizes = {"block1_conv1": [324], "block2_sepconv1": [108, 288], "predictions": [72]}
+    assert found.pop(()) == []
+    for layers, kernels in found.items():
+        assert kernels == sizes[layers[0]], layers
+
+
+def float_kernels(model: bytes, engine: str) -> list[int]:
+    """Return the sizes of the kernels that a model stores in float32."""
+    if engine == "litert":
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_content=model)
+        made = {index for item in interpreter._get_ops_details() for index in item["outputs"]}
+        arrays = [
+            np.zeros(item["shape"])
+            for item in interpreter.get_tensor_details()
+            if item["dtype"] == np.float32 and item["index"] not in made
+        ]
+        return sorted(int(array.size) for array in arrays if array.ndim > 1 and array.size < 3000)
+    import onnx
+
+    graph = onnx.load_from_string(model).graph
+    kinds = [item for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT]
+    return sorted(int(np.prod(item.dims)) for item in kinds if len(item.dims) > 1)
+
+
+def test_most_sensitive_layers_keep_to_their_share() -> None:
+    table = [Sensitivity("a", 60, 0.3), Sensitivity("b", 30, 0.2), Sensitivity("c", 10, 0.1)]
+    assert most_sensitive(table, 0.1) == ("c",)
+    assert most_sensitive(table, 0.4) == ("b", "c")
+    assert most_sensitive(table, 1.0) == ("a", "b", "c")
+
+
+def test_a_limit_on_size_ships_what_fits(trained, tmp_path) -> None:
+    settings = ExportSettings(max_mb=1.0, max_drop=100, recipes=("tflite_fp32", "tflite_int8"))
+    result = export_run(trained, settings, out=tmp_path)
+    assert result.kit.name == "shapes.rskit.xz"
+    assert result.shipped == {"litert": "tflite_fp32"}
+    assert result.kit.stat().st_size <= 1e6
+    with open_kit(result.kit) as kit:
+        assert len(kit.manifest.variants) == 1
+
+
+def test_an_unreachable_size_says_what_is_reachable(trained, tmp_path, one_line) -> None:
+    settings = ExportSettings(max_mb=0.01, recipes=("tflite_fp32",))
+    with pytest.raises(
+        ExportError, match=r"no variant fits in 0.01 MB.*tflite_fp32 0\.0"
+    ) as caught:
+        export_run(trained, settings, out=tmp_path)
+    assert "--max-mb 0.0" in one_line(str(caught.value))
+    assert not list(tmp_path.rglob("*.rskit*"))
