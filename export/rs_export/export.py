@@ -84,9 +84,10 @@ def export_run(
     run = Run.open(Path(run_dir))
     folder = Path(out) if out else run.path / "export"
     session = Session(run, folder, settings, progress or Progress())
+    problem = ""
     with session.converter:
         if settings.max_mb:
-            shipped = fitting(session, chosen)
+            shipped, problem = fitting(session, chosen)
         else:
             for recipe in _grouped(chosen):
                 session.add(recipe)
@@ -95,6 +96,8 @@ def export_run(
     names = {engine: recipe.name for engine, recipe in shipped.items() if recipe}
     report = Report(session, names, time.monotonic() - start)
     paths = write_reports(report, folder)
+    if problem:
+        raise ExportError(f"{problem}; see {paths[1]}")
     _require(session, shipped, paths[1])
     kit = ship(report, folder)
     if settings.max_mb:

@@ -3,11 +3,14 @@ gives the same bytes.  Latency, which never repeats, stays in report.json."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rs_export.described import created_by
 from rs_export.recipes import Recipe
 from rs_export.report import Report, cell, markdown_table
+from rs_export.verify import classes_that_fell
 from rs_runtime.kit import write_kit
 from rs_runtime.manifest import ClassInfo, Manifest, Variant
 from rs_toolkit.environment import versions
@@ -18,6 +21,7 @@ __all__ = ["ship"]
 _CARD = "MODEL_CARD.md"
 _MAX_TEXT = 500
 _LISTED = 10
+_SCORES = ("accuracy", "top5", "macro_f1", "worst_decile_f1", "ece")
 
 
 def ship(report: Report, folder: Path) -> Path:
@@ -78,7 +82,7 @@ def _card(report: Report) -> str:
         [
             name,
             f"{row['mb']:.2f}",
-            *(f"{row[key]:.3f}" for key in ("accuracy", "top5", "macro_f1", "worst_decile_f1")),
+            *(f"{row[key]:.3f}" for key in _SCORES),
             f"{row['agreement']:.1%}",
         ]
         for name, row in ((name, report.session.measured[name].row) for name in names)
@@ -89,7 +93,8 @@ def _card(report: Report) -> str:
         for items in zip(*columns, strict=True)
     ]
     untested = sum(1 for item in columns[0] if not item["support"])
-    head = ["variant", "MB", "accuracy", "top-5", "macro-F1", "worst-decile F1", "as float"]
+    scores = ("accuracy", "top-5", "macro-F1", "worst-decile F1", "calibration error")
+    head = ["variant", "MB", *scores, "as float"]
     return f"""# {cell(report.name)}
 
 Names the {cell(run.rank)} of the organism in a photo, among {len(run.classes)} classes.
@@ -99,13 +104,19 @@ Input: RGB, {run.preprocessing.size} x {run.preprocessing.size} pixels, {run.pre
 
 ## Test results
 
-`float` is the Keras model that the shipped variants were converted from.
+`float` is the Keras model that the shipped variants were converted from. Calibration error:
+expected calibration error in 15 bins, at the variant's own temperature. as float: share of
+photos with the float model's first answer.
 
 {markdown_table(head, overall)}
 
 ## F1 by class
 
 {markdown_table(["class", "test photos", *names], classes)}
+
+## Known failures
+
+{_failures(report)}
 
 ## Not measured
 
@@ -114,3 +125,24 @@ Input: RGB, {run.preprocessing.size} x {run.preprocessing.size} pixels, {run.pre
 - Photos that show none of these classes: the model always names one.
 - Speed and accuracy on other processors; `report.json` has the latency on the exporting machine.
 """
+
+
+def _failures(report: Report) -> str:
+    """Return as a list what failed the gate, which classes are worst, and which lost most."""
+    lines = []
+    for name in report.shipped.values():
+        if reason := report.session.refused.get(name):
+            lines.append(f"- **{name} failed its gate and was shipped by force**: {cell(reason)}.")
+        tested = [item for item in report.session.measured[name].per_class if item["support"]]
+        worst = sorted(tested, key=lambda item: (item["f1"], -item["support"], item["name"]))
+        lines.append(f"- {name}, lowest F1: {_listed(worst, 'f1')}.")
+        if fallen := classes_that_fell(report.session.measured[name]):
+            lines.append(f"- {name}, lost most against float: {_listed(fallen, 'change')}.")
+    return "\n".join(lines)
+
+
+def _listed(classes: Sequence[Mapping[str, Any]], key: str) -> str:
+    return "; ".join(
+        f"{cell(item['name'])} {item[key]:.3f} ({item['support']} test photos)"
+        for item in classes[:_LISTED]
+    )

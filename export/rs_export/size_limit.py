@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from rs_export.recipes import Recipe
 from rs_export.session import Session
-from rs_toolkit.errors import ExportError
 from rs_toolkit.kits import packed
 
 __all__ = ["fitting"]
@@ -15,34 +14,34 @@ __all__ = ["fitting"]
 _REST = 0.05
 
 
-def fitting(session: Session, recipes: Sequence[Recipe]) -> dict[str, Recipe | None]:
-    """Make variants in order until one may ship and its packed kit fits; return it by engine.
+def fitting(session: Session, recipes: Sequence[Recipe]) -> tuple[dict[str, Recipe | None], str]:
+    """Make variants in order until one may ship and its packed kit fits.
 
-    Raises
-    ------
-    ExportError
-        None does both; the message says what is reachable and what keeps the others out.
+    Returns
+    -------
+    tuple
+        That variant by engine, and an empty text; or nothing, and a text that says what is
+        reachable and what keeps the others out.
     """
     limit, found = session.settings.max_mb, []
     for recipe in recipes:
         session.add(recipe)
-        member = session.folder / recipe.member
-        if not member.exists() or recipe.name not in session.measured:
+        if recipe.name not in session.measured:
             continue
-        size = len(packed(member.read_bytes())) / 1e6 + _REST
+        size = len(packed((session.folder / recipe.member).read_bytes())) / 1e6 + _REST
         ships = recipe in session.passing(recipe.engine)
         session.progress.note(f"{recipe.name}: {size:.2f} MB packed, {limit:g} allowed")
         if ships and size <= limit:
-            return {recipe.engine: recipe}
+            return {recipe.engine: recipe}, ""
         lost = 100 * session.measured[recipe.name].drops["macro_f1"].drop
         found.append((size, ships, recipe.name, lost))
     told = "; ".join(
-        f"{name} {size:.2f} MB, {lost:+.2f} points lost{'' if ships else ', refused'}"
+        f"{name} {size:.2f} MB, {lost:.2f} points lost{'' if ships else ', refused'}"
         for size, ships, name, lost in found
     )
     least = min((size for size, ships, *_ in found if ships), default=None)
     advice = f"--max-mb {least:.2f}, " if least else ""
-    raise ExportError(
+    return {}, (
         f"no variant fits in {limit:g} MB and keeps its classes ({told or 'none could be made'}); "
-        f"wanted one that does: {advice}--max-drop, --force, or train a narrower --backbone"
+        f"try {advice}more --passes, a higher --max-drop, --force, or a narrower --backbone"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from rs_export.calibration_set import class_balanced
 from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
 from rs_export.report import markdown_table
+from rs_export.settings import TARGETS, ExportSettings
 from rs_export.verify import Measured, refusal
 from rs_toolkit.bootstrap import Drop
 from rs_toolkit.calibration import fit_temperature, negative_log_likelihood
@@ -27,6 +30,96 @@ def test_recipe_survives_json(recipe) -> None:
 def test_bad_recipe_is_refused(change) -> None:
     with pytest.raises(ExportError):
         Recipe.from_dict({**RECIPES["onnx_u8s8"].to_dict(), **change})
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("tflite_fp16", {"weights": "float16"}),
+        ("tflite_dynamic_int8_aeq", {"weights": "int8", "quantizer": "ai-edge"}),
+        ("tflite_int16x8", {"weights": "int8", "activations": "int16"}),
+        ("tflite_int8_u8io", {"weights": "int8", "activations": "int8", "io": "uint8"}),
+        ("tflite_sp75_fp32", {"sparsity": "75"}),
+        ("onnx_sp24_s8s8", {"sparsity": "2:4", "weights": "int8", "activations": "int8"}),
+        ("onnx_c32_fp32", {"clusters": 32}),
+        (
+            "tflite_sp50_qat_int8",
+            {"sparsity": "50", "qat": True, "weights": "int8", "activations": "int8"},
+        ),
+    ],
+)
+def test_names_say_what_a_recipe_is(name, fields) -> None:
+    engine = "litert" if name.startswith("tflite") else "onnxruntime"
+    assert Recipe.parse(name) == Recipe(engine, **fields)
+    assert Recipe.parse(name).name == name
+
+
+def test_every_valid_combination_has_a_name_of_its_own() -> None:
+    choices = {
+        "engine": ("litert", "onnxruntime"),
+        "weights": ("float32", "float16", "int8"),
+        "activations": ("float32", "int8", "uint8", "int16"),
+        "sparsity": ("dense", "50", "75", "2:4"),
+        "clusters": (0, 1, 16, 300),
+        "qat": (False, True),
+        "io": ("float32", "uint8"),
+        "quantizer": ("converter", "ai-edge"),
+    }
+    made = []
+    for values in itertools.product(*choices.values()):
+        with contextlib.suppress(ExportError):
+            made.append(Recipe(**dict(zip(choices, values, strict=True))))
+    assert len({recipe.name for recipe in made}) == len(made) > 60
+    assert all(Recipe.parse(recipe.name) == recipe for recipe in made)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("tflite_u8s8", "unknown"),
+        ("onnx_fp16", "unknown"),
+        ("tflite_int8_sp50", "unknown"),
+        ("tflite_c1_int8", "clusters must be 2 to 256"),
+        ("tflite_c999_int8", "clusters must be 2 to 256"),
+        ("tflite_sp50_c16_int8", "clustered weights cannot"),
+        ("tflite_qat_fp16", "qat is for calibrated integers"),
+        ("tflite_fp32_u8io", "u8io is for tflite int8"),
+        ("onnx_u8s8_aeq", "aeq is for tflite"),
+    ],
+)
+def test_names_that_say_nothing_are_refused(name, reason, one_line) -> None:
+    with pytest.raises(ExportError, match=reason) as caught:
+        Recipe.parse(name)
+    one_line(str(caught.value))
+
+
+def test_all_means_every_listed_recipe() -> None:
+    assert [recipe.name for recipe in find_recipes(["onnx_fp32", "all"])] == [
+        "onnx_fp32",
+        *(name for name in RECIPES if name != "onnx_fp32"),
+    ]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_targets_name_recipes(target) -> None:
+    assert [recipe.name for recipe in ExportSettings(target=target).chosen] == list(TARGETS[target])
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"target": "toaster"}, "wanted one of phone, pi, x86, web"),
+        ({"target": "pi", "recipes": ("onnx_fp32",)}, "give one of them"),
+        ({"passes": 0}, "passes=0"),
+        ({"max_mb": -1}, "max_mb=-1"),
+        ({"max_drop": float("nan")}, "max_drop=nan"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_settings_are_checked(settings, reason, one_line) -> None:
+    with pytest.raises(ExportError, match=reason) as caught:
+        ExportSettings(**settings)
+    one_line(str(caught.value))
 
 
 def test_defaults() -> None:
