@@ -30,9 +30,10 @@ def reference_report(reference: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make the reference run of a budget file in ``folder`` and return its export report."""
     data = folder / "sample"
     generate_sample(data, seed=reference["seed"], photos=reference["photos"])
-    settings = load_config(sample_preset(), reference["settings"])
-    run = train(data, settings, folder / "reference")
-    export_run(run, ExportSettings(int8=True))
+    config = load_config(sample_preset(), reference["settings"])
+    run = train(data, config, folder / "reference")
+    settings = ExportSettings(recipes=tuple(reference["recipes"]), mend=False)
+    export_run(run, settings)
     return dict(read_json(run / "export" / "report.json"))
 
 

@@ -103,7 +103,8 @@ class Session:
         self._one = self.run.preprocessing.model_input(one)
         self.temperatures = {"float": self.run.temperature}
         size = (self.run.path / "model.keras").stat().st_size
-        self.measured = {"float": self._measure("float", self._test.logits, size, run_float)}
+        result = self._measure("float", self._test.logits, self.run.temperature, size, run_float)
+        self.measured = {"float": result}
         self.converter = Converter(self._model, self._representative, self._prepared)
 
     def add(self, recipe: Recipe) -> None:
@@ -149,9 +150,9 @@ class Session:
         return _Built(data, engine, temperature, drops)
 
     def _judge(self, name: str, built: _Built) -> Measured:
-        logits = self._predict(built.engine.logits, self._test.photos)
-        self.temperatures[name] = built.temperature
-        return self._measure(name, logits, len(built.data), built.engine.logits)
+        model = built.engine.logits
+        logits = self._predict(model, self._test.photos)
+        return self._measure(name, logits, built.temperature, len(built.data), model)
 
     def _keep(self, recipe: Recipe, built: _Built, result: Measured) -> None:
         """Save a variant with its results; refuse it if it lost too much."""
@@ -167,7 +168,6 @@ class Session:
     def _mend(self, recipe: Recipe) -> None:
         """Try other ways to round until one passes, and record each."""
         record = self.mending.setdefault(recipe.name, [])
-        kept = self.temperatures[recipe.name]
         for step in steps(recipe, self.settings.calibration_photos, self._sensitive):
             self.progress.note(f"mend {recipe.name}: {step.title}")
             entry: dict[str, Any] = {"step": step.title, "float_layers": step.how.float_layers}
@@ -187,11 +187,17 @@ class Session:
             if entry["result"] == "passed":
                 self._keep(recipe, built, result)
                 return
-            self.temperatures[recipe.name] = kept
 
-    def _measure(self, name: str, logits: NDArray[np.float32], size: int, model: Model) -> Measured:
+    def _measure(
+        self,
+        name: str,
+        logits: NDArray[np.float32],
+        temperature: float,
+        size: int,
+        model: Model,
+    ) -> Measured:
         """Return a variant's test results, and say them."""
-        test, temperature = self._test, self.temperatures[name]
+        test = self._test
         ms = median_ms(model, self._one)
         result = measure(logits, test.logits, test.labels, self._names, size, ms, temperature)
         row = result.row

@@ -9,8 +9,9 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from rs_runtime.console import Parser, positive, printable
 from rs_runtime.errors import PhotoError, RuntimeKitError
 
 if TYPE_CHECKING:
@@ -118,11 +119,11 @@ def _show_json(prediction: Prediction) -> None:
 def _show_table(prediction: Prediction) -> None:
     rows = [(score.common_name or score.name, score) for score in prediction.top]
     width = max(len(title) for title, _ in rows)
-    lines = [_printable(prediction.path)]
+    lines = [printable(prediction.path)]
     for title, score in rows:
         name = "" if title == score.name else score.name
         line = f"  {score.probability:7.1%}  {title:<{width}}  {name}"
-        lines.append(_printable(line.rstrip()))
+        lines.append(printable(line.rstrip()))
     print("\n".join(lines), flush=True)
 
 
@@ -134,23 +135,11 @@ def _fail(path: Path, problem: str, as_json: bool, code: int) -> int:
 
 
 def _complain(problem: str) -> None:
-    print(f"rs-classify: {_printable(problem)}", file=sys.stderr, flush=True)
-
-
-def _printable(text: str) -> str:
-    """Escape what a terminal would obey, or its encoding lacks."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    encoding = sys.stdout.encoding or "utf-8"
-    return safe.encode(encoding, "backslashreplace").decode(encoding)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(_UNUSABLE, f"{self.prog}: {_printable(message)}; see {self.prog} --help\n")
+    print(f"rs-classify: {printable(problem)}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="rs-classify",
         description="Classify wildlife photos with a kit, offline.",
         epilog="Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage or kit.",
@@ -167,15 +156,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--engine", choices=("auto", "litert", "onnxruntime"), default="auto")
     parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
-    parser.add_argument("--top", type=_positive, default=5, metavar="K", help="classes to show")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
+    parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes to show")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() and len(text) < 5 else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer from 1 to 9999, got {text!r}")
-    return value

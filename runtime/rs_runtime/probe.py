@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rs_runtime.cli import _Parser, _positive, _printable
+from rs_runtime.console import Parser, positive, printable
 from rs_runtime.errors import RuntimeKitError
 
 __all__ = ["MEASURES", "PHOTO_SIZE", "main", "probe", "synthetic_photo"]
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Python flushes stdout once more at exit; let that go nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             problem = f"cannot write: {error.strerror or error}; is the disk full?"
-    print(f"{_PROGRAM}: {_printable(problem)}", file=sys.stderr, flush=True)
+    print(f"{_PROGRAM}: {printable(problem)}", file=sys.stderr, flush=True)
     return _UNUSABLE
 
 
@@ -245,16 +245,16 @@ def _peak() -> int | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=_PROGRAM,
         description="Measure start, latency, CPU time and memory of one variant of a kit.",
         epilog="Exit codes: 0 measured, 2 wrong usage, kit, photo or engine, 130 interrupted.",
     )
     parser.add_argument("kit", type=Path, metavar="KIT")
     parser.add_argument("--variant", metavar="NAME", help="default: the kit's")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
     parser.add_argument("--photo", type=Path, metavar="FILE", help="default: a synthetic one")
-    parser.add_argument("--repeat", type=_positive, default=_TIMED, metavar="N", help="answers")
+    parser.add_argument("--repeat", type=positive, default=_TIMED, metavar="N", help="answers")
     return parser
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,61 @@ def test_every_variant_is_as_good_as_float(exported) -> None:
         assert row["ms"] > 0
     assert exported.table["tflite_fp32"]["agreement"] == 1
     assert exported.table["onnx_fp32"]["agreement"] == 1
+
+
+FURTHER = {
+    "tflite_int8_u8io": np.uint8,
+    "tflite_int8_aeq": np.int8,
+    "tflite_dynamic_int8_aeq": np.float32,
+    "tflite_int16x8": np.float32,
+}
+
+
+@pytest.fixture(scope="module")
+def further(toy, tmp_path_factory):
+    names = tuple(name for name, recipe in RECIPES.items() if not recipe.preparation)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rs_export.export.Run.open", lambda path: toy)
+        return export_run(toy.path, plain(*names[6:]), out=tmp_path_factory.mktemp("further"))
+
+
+def test_further_variants_are_as_good_as_float(further) -> None:
+    assert set(further.table) == {"float", *FURTHER, "onnx_s8s8"}
+    assert not further.refused
+    for name, row in further.table.items():
+        assert row["macro_f1"] > 0.9, name
+        assert row["agreement"] >= 0.95, name
+
+
+@pytest.mark.parametrize(("name", "kind"), FURTHER.items())
+def test_ends_have_the_numbers_that_the_name_says(further, name, kind) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(further.kit.parent / RECIPES[name].member))
+    [given], [got] = interpreter.get_input_details(), interpreter.get_output_details()
+    assert given["dtype"] == got["dtype"] == kind
+    stored = {np.dtype(item["dtype"]) for item in interpreter.get_tensor_details()}
+    assert (np.dtype(np.int16) in stored) == (name == "tflite_int16x8")
+
+
+def test_s8s8_has_signed_activations(further) -> None:
+    import onnx
+
+    graph = onnx.load(further.kit.parent / RECIPES["onnx_s8s8"].member).graph
+    kinds = {item.data_type for item in graph.initializer if not item.dims}
+    assert onnx.TensorProto.INT8 in kinds
+    assert onnx.TensorProto.UINT8 not in kinds
+
+
+def test_model_files_say_what_they_need(exported, toy) -> None:
+    import onnx
+
+    folder = exported.kit.parent
+    model = onnx.load(folder / RECIPES["onnx_u8s8"].member)
+    said = {item.key: item.value for item in model.metadata_props}
+    assert json.loads(said["rs.labels"]) == list(COLOURS)
+    with zipfile.ZipFile(folder / RECIPES["tflite_int8"].member) as files:
+        assert files.read("labels.txt").decode().split() == list(COLOURS)
 
 
 def test_fp32_variants_compute_the_keras_logits(exported, toy) -> None:

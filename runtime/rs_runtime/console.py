@@ -1,0 +1,39 @@
+"""What the runtime's commands share: one-line errors, and text that a terminal does not obey."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+__all__ = ["Parser", "positive", "printable"]
+
+_WRONG_USAGE = 2
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey, or its encoding lacks."""
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return safe.encode(encoding, "backslashreplace").decode(encoding)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_WRONG_USAGE, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
+
+
+def positive(text: str) -> int:
+    """Return an option's text as an integer from 1 to 9999.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It is none.
+    """
+    value = int(text) if text.isdecimal() and len(text) < 5 else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer from 1 to 9999, got {text!r}")
+    return value
