@@ -1,10 +1,12 @@
 """Export the bird model by every recipe: size, accuracy per class, latency.
 
     python benchmarks/birds_export.py [--work benchmarks/work/birds-family] [--rounds 3]
+    python benchmarks/birds_export.py --only NAME [--only NAME]
 
 Exports the run that ``birds_family.py`` trained.  Latency is measured last, variants in turn, so
 that what else the machine does hits all alike.  ``tflite_int16x8`` is left out: LiteRT runs it
-with reference kernels, which need minutes for a test set of this size.  Writes
+with reference kernels, which need minutes for a test set of this size.  ``--only``
+makes these anew, keeps the other scores, and times all of them again.  Writes
 ``results/birds-export.json`` and ``results/birds-export.md``.
 """
 
@@ -135,9 +137,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=HERE / "work" / "birds-family")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", action="append", default=[], metavar="NAME")
     arguments = parser.parse_args()
     run, folder = Run.open(arguments.work), arguments.work.parent / "birds-export"
-    names = tuple(name for name in RECIPES if name not in LEFT_OUT)
+    names = tuple(arguments.only) or tuple(name for name in RECIPES if name not in LEFT_OUT)
+    path = HERE / "results" / "birds-export.json"
+    before = read_json(path) if arguments.only else None
     quiet_tensorflow()
     begun = time.perf_counter()
     with ConsoleProgress() as progress:
@@ -147,12 +152,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     report = read_json(folder / "report.json")
     rows = rows_of(report, folder)
-    timed = latencies(run, folder, [name for name in rows if name != "float"], arguments.rounds)
-    for name, values in timed.items():
-        rows[name] |= values
     result = {
-        "variants": rows,
-        "speed_ratios": ratios(rows),
         "refused": report["refused"],
         "mending": report["mending"],
         "sensitivity": report["sensitivity"],
@@ -165,7 +165,18 @@ def main() -> None:
         "machine": machine(),
         "versions": versions(),
     }
-    write_json(HERE / "results" / "birds-export.json", result)
+    if before is not None:
+        rows = {**before["variants"], **rows}
+        again = {key: {**before[key], **result[key]} for key in ("refused", "mending")}
+        for name in names:
+            if name not in report["refused"]:
+                again["refused"].pop(name, None)
+        result = {**before, **again}
+    timed = latencies(run, folder, [name for name in rows if name != "float"], arguments.rounds)
+    for name, values in timed.items():
+        rows[name] |= values
+    result |= {"variants": rows, "speed_ratios": ratios(rows)}
+    write_json(path, result)
     with atomic_write(HERE / "results" / "birds-export.md") as temporary:
         temporary.write_text(table(result), "utf-8")
     print(table(result))

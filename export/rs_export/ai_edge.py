@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_export.recipes import Recipe
+from rs_export.tflite_file import pack, unpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def quantize_tflite(
     made = quantizer.Quantizer(bytearray(model))
     if not recipe.calibrated:
         made.load_quantization_recipe(recipes.dynamic_wi8_afp32())
-        return bytes(made.quantize().quantized_model)
+        return _whole(made.quantize())
     static = recipes.static_wi8_ai16 if recipe.activations == "int16" else recipes.static_wi8_ai8
     made.load_quantization_recipe(static())
     for part in in_float:
@@ -64,7 +65,13 @@ def quantize_tflite(
         if tensor in found:
             for key, value in zip(("min", "max"), found[tensor], strict=True):
                 values[key] = np.full_like(values[key], value)
-    return bytes(made.quantize(known).quantized_model)
+    return _whole(made.quantize(known))
+
+
+def _whole(result: Any) -> bytes:
+    """Return a file that other tools can edit: all its buffers within the flatbuffer."""
+    model = bytes(result.quantized_model)
+    return bytes(pack(unpack(model), len(model)))
 
 
 def _measure(

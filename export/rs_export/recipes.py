@@ -93,8 +93,9 @@ class Recipe:
         except (KeyError, StopIteration):
             name = ""
         if not _NAME.fullmatch(name) or (problem := self._contradiction()):
-            problem = problem if name and _NAME.fullmatch(name) else "no such combination"
-            raise ExportError(f"recipe {self.to_dict()}: {problem}; see rs_export.recipes")
+            known = bool(_NAME.fullmatch(name))
+            shown, why = (repr(name), problem) if known else (self.to_dict(), "has no name")
+            raise ExportError(f"recipe {shown}: {why}; see rs_export.recipes")
 
     @classmethod
     def parse(cls, name: str) -> Recipe:

@@ -49,8 +49,9 @@ class _Side:
 
 
 @dataclass(frozen=True)
-class _Built:
-    """A converted variant: its file, what runs it, and its results on validation photos."""
+class Built:
+    """A converted variant: its file, what runs it, its temperature, and what it lost against the
+    float model on validation photos (empty where there are none)."""
 
     data: bytes
     engine: Engine
@@ -112,8 +113,8 @@ class Session:
         name = recipe.name
         self.progress.note(f"convert {name}")
         try:
-            built = self._build(recipe, Quantization(self.settings.calibration_photos))
-            self._keep(recipe, built, self._judge(name, built))
+            built = self.build(recipe, Quantization(self.settings.calibration_photos))
+            self._keep(recipe, built, self.judge(name, built))
         except (EngineError, ExportError) as error:
             # The other variants are still worth having.
             self.refused[name] = str(error)
@@ -135,8 +136,16 @@ class Session:
         """Whether a variant was made, or could not be."""
         return recipe.name in {*self.measured, *self.refused}
 
-    def _build(self, recipe: Recipe, how: Quantization) -> _Built:
-        """Convert, and fit the temperature; what is measured afterwards is the file to ship."""
+    def build(self, recipe: Recipe, how: Quantization) -> Built:
+        """Convert, measure on validation photos, and fit the temperature.
+
+        What is measured afterwards is the file to ship, to the byte.
+
+        Raises
+        ------
+        ExportError, EngineError
+            The conversion failed, or the engine refused its result.
+        """
         data = self.converter.convert(recipe, how)
         engine = load_engine(recipe.engine, data, self.settings.threads)
         if not self._val.photos:
@@ -147,14 +156,25 @@ class Session:
             drops = dict(drops_of(logits, self._val.logits, self._val.labels))
         data = described(data, recipe, self.run, temperature)
         engine = load_engine(recipe.engine, data, self.settings.threads)
-        return _Built(data, engine, temperature, drops)
+        return Built(data, engine, temperature, drops)
 
-    def _judge(self, name: str, built: _Built) -> Measured:
+    def judge(self, name: str, built: Built) -> Measured:
+        """Return a variant's results on the test photos."""
         model = built.engine.logits
         logits = self._predict(model, self._test.photos)
         return self._measure(name, logits, built.temperature, len(built.data), model)
 
-    def _keep(self, recipe: Recipe, built: _Built, result: Measured) -> None:
+    def sensitive(self, share: float) -> tuple[str, ...]:
+        """Return the float model's most sensitive layers; pruned weights are much like its own."""
+        if not self.sensitivity:
+            self.progress.note("measure each layer's sensitivity to rounding")
+            inputs = self.converter.inputs(self.settings.calibration_photos)
+            self.sensitivity = sensitivity_table(
+                self.converter.equalized(), inputs[:_SENSITIVITY_PHOTOS]
+            )
+        return most_sensitive(self.sensitivity, share)
+
+    def _keep(self, recipe: Recipe, built: Built, result: Measured) -> None:
         """Save a variant with its results; refuse it if it lost too much."""
         with atomic_write(self.folder / recipe.member) as temporary:
             temporary.write_bytes(built.data)
@@ -168,17 +188,17 @@ class Session:
     def _mend(self, recipe: Recipe) -> None:
         """Try other ways to round until one passes, and record each."""
         record = self.mending.setdefault(recipe.name, [])
-        for step in steps(recipe, self.settings.calibration_photos, self._sensitive):
+        for step in steps(recipe, self.settings.calibration_photos, self.sensitive):
             self.progress.note(f"mend {recipe.name}: {step.title}")
             entry: dict[str, Any] = {"step": step.title, "float_layers": step.how.float_layers}
             record.append(entry)
             try:
-                built = self._build(step.recipe, step.how)
+                built = self.build(step.recipe, step.how)
                 entry["validation"] = {key: asdict(drop) for key, drop in built.drops.items()}
                 if built.drops and beyond(built.drops, self.settings.limits):
                     entry["result"] = "lost too much on validation photos"
                     continue
-                result = self._judge(recipe.name, built)
+                result = self.judge(recipe.name, built)
             except (EngineError, ExportError) as error:
                 entry["result"] = str(error)
                 continue
@@ -238,13 +258,3 @@ class Session:
             progress=self.progress,
         )
         return preparer.model(preparation)
-
-    def _sensitive(self, share: float) -> tuple[str, ...]:
-        """Return the float model's most sensitive layers; pruned weights are much like its own."""
-        if not self.sensitivity:
-            self.progress.note("measure each layer's sensitivity to rounding")
-            inputs = self.converter.inputs(self.settings.calibration_photos)
-            self.sensitivity = sensitivity_table(
-                self.converter.equalized(), inputs[:_SENSITIVITY_PHOTOS]
-            )
-        return most_sensitive(self.sensitivity, share)

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from rs_export.metadata import ModelInfo
+from rs_export.tflite_file import IDENTIFIER, pack, unpack
 from rs_toolkit.errors import ExportError
 
 __all__ = ["tflite_with_metadata"]
 
 _ENTRY = b"TFLITE_METADATA"
-_MODEL_IDENTIFIER, _METADATA_IDENTIFIER = b"TFL3", b"M001"
+_METADATA_IDENTIFIER = b"M001"
 # Nothing written here is younger than the schema's first version.
 _PARSER_VERSION = "1.0.0"
-_ALIGNMENT = 16
 
 # Numbers of the schema's unions and enumerations.
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = np.uint8(1), np.uint8(2)
@@ -51,12 +51,10 @@ def tflite_with_metadata(model: bytes, info: ModelInfo) -> bytes:
     ExportError
         The bytes are no TFLite model, or its input or output is not what ``info`` says.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    if model[4:8] != _MODEL_IDENTIFIER:
+    if model[4:8] != IDENTIFIER:
         raise ExportError("model metadata: the bytes are no TFLite model; convert it again")
     try:
-        tree = schema.ModelT.InitFromPackedBuf(model)
+        tree = unpack(model)
         source, target = _ends(tree)
     except ExportError:
         raise
@@ -67,9 +65,7 @@ def tflite_with_metadata(model: bytes, info: ModelInfo) -> bytes:
     files = _label_files(info)
     described = _describe(source, target, info, files)
     _put(tree, np.frombuffer(_packed(described, _METADATA_IDENTIFIER), np.uint8))
-    builder = _aligned_builder(len(model))
-    builder.Finish(tree.Pack(builder), _MODEL_IDENTIFIER)
-    return _with_files(builder.Output(), files)
+    return _with_files(pack(tree, len(model)), files)
 
 
 def _put(tree: Any, data: Any) -> None:
@@ -207,17 +203,3 @@ def _write_table(builder: Any, fields: tuple[Any, ...]) -> int:
         elif value is not None:
             builder.PrependUOffsetTRelativeSlot(slot, value, 0)
     return int(builder.EndObject())
-
-
-def _aligned_builder(size: int) -> Any:
-    import flatbuffers
-
-    class Aligned(flatbuffers.Builder):  # type: ignore[misc]
-        """Python's builder forgets that the schema aligns buffers."""
-
-        def CreateNumpyVector(self, x: Any) -> Any:
-            self.Prep(_ALIGNMENT, x.nbytes)
-            return super().CreateNumpyVector(x)
-
-    # Growing by doubling would copy the weights again and again.
-    return Aligned(size + 2**20)

@@ -1,0 +1,107 @@
+"""Every mending step on the bird model, whether or not its 8-bit variants need mending.
+
+    python benchmarks/birds_mending.py [--work benchmarks/work/birds-family]
+
+An export stops at the first step that passes.  This takes them all, measures each on validation
+and on test photos, and the sensitivity of every layer.  Writes ``results/birds-mending.json`` and
+``results/birds-mending.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rs_export import ExportSettings, Recipe
+from rs_export.convert import Quantization
+from rs_export.mending import Step, steps
+from rs_export.session import Session
+from rs_toolkit.environment import machine, quiet_tensorflow, versions
+from rs_toolkit.files import atomic_write, write_json
+from rs_toolkit.progress import ConsoleProgress
+from rs_toolkit.run import Run
+
+HERE = Path(__file__).resolve().parent
+NAMES = ("tflite_int8", "onnx_u8s8")
+
+
+def study(session: Session, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return what the plain recipe and each mending step lose against the float model."""
+    photos = session.settings.calibration_photos
+    rows = []
+    first = Step("as made", recipe, Quantization(photos))
+    for step in (first, *steps(recipe, photos, session.sensitive)):
+        session.progress.note(f"{recipe.name}: {step.title}")
+        built = session.build(step.recipe, step.how)
+        result = session.judge(recipe.name, built)
+        rows.append(
+            {
+                "step": step.title,
+                "float_layers": list(step.how.float_layers),
+                "validation": {key: asdict(drop) for key, drop in built.drops.items()},
+                "test": {key: asdict(drop) for key, drop in result.drops.items()},
+                **{key: value for key, value in result.row.items() if key != "ms"},
+            }
+        )
+    return rows
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    lines = [
+        "# Bird families: every mending step",
+        "",
+        "Points of macro-F1 lost against the float model, on validation and on test photos; in "
+        "brackets what 95 % of paired bootstrap resamples lost at least.",
+        "",
+        "| variant | step | MB | validation | test | agreement |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for name, rows in result["steps"].items():
+        for row in rows:
+            drops = [row[side]["macro_f1"] for side in ("validation", "test")]
+            lost = [f"{100 * drop['drop']:.1f} ({100 * drop['low']:.1f})" for drop in drops]
+            lines.append(
+                f"| {name} | {row['step']} | {row['mb']:.1f} | {lost[0]} | {lost[1]} "
+                f"| {row['agreement']:.3f} |"
+            )
+    lines += [
+        "",
+        "| layer | weights | noise / signal when it alone is rounded |",
+        "|---|---:|---:|",
+    ]
+    lines += [
+        f"| {row['layer']} | {row['weights']} | {row['noise']:.2e} |"
+        for row in result["sensitivity"][:20]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=HERE / "work" / "birds-family")
+    arguments = parser.parse_args()
+    quiet_tensorflow()
+    with ConsoleProgress() as progress:
+        run = Run.open(arguments.work)
+        session = Session(run, HERE / "work" / "mending", ExportSettings(), progress)
+        with session.converter:
+            found = {name: study(session, Recipe.parse(name)) for name in NAMES}
+    result = {
+        "steps": found,
+        "sensitivity": [asdict(row) for row in session.sensitivity],
+        "settings": session.settings.to_dict(),
+        "machine": machine(),
+        "versions": versions(),
+    }
+    write_json(HERE / "results" / "birds-mending.json", result)
+    with atomic_write(HERE / "results" / "birds-mending.md") as temporary:
+        temporary.write_text(table(result), "utf-8")
+    print(table(result))
+
+
+if __name__ == "__main__":
+    main()
