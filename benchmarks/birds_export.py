@@ -3,7 +3,8 @@
     python benchmarks/birds_export.py [--work benchmarks/work/birds-family] [--rounds 3]
     python benchmarks/birds_export.py --only NAME [--only NAME]
 
-Exports the run that ``birds_family.py`` trained.  Latency is measured last, variants in turn, so
+Exports the run that ``birds_family.py`` trained, every variant as its recipe makes it: what mending
+does is in ``birds_mending.py``.  Latency is measured last, variants in turn, so
 that what else the machine does hits all alike.  ``tflite_int16x8`` is left out: LiteRT runs it
 with reference kernels, which need minutes for a test set of this size.  ``--only``
 makes these anew, keeps the other scores, and times all of them again.  Writes
@@ -107,9 +108,8 @@ def table(result: dict[str, Any]) -> str:
         for name, pair in result["speed_ratios"].items()
     )
     lines[-1] += "."
-    for name, entries in result["mending"].items():
-        tried = "; ".join(f"{entry['step']}: {entry['result']}" for entry in entries)
-        lines += ["", f"{name}, mended by: {tried}."]
+    lines += [f"\n{name} {row['gate']}." for name, row in result["variants"].items()
+              if row["gate"] != "passed"]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
@@ -146,7 +146,8 @@ def main() -> None:
     quiet_tensorflow()
     begun = time.perf_counter()
     with ConsoleProgress() as progress:
-        export_run(run.path, ExportSettings(recipes=names), out=folder, progress=progress)
+        settings = ExportSettings(recipes=names, mend=False)
+        export_run(run.path, settings, out=folder, progress=progress)
     seconds = round(time.perf_counter() - begun, 1)
     # Of this process; fine-tuning in processes of its own is not part of it.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -154,8 +155,6 @@ def main() -> None:
     rows = rows_of(report, folder)
     result = {
         "refused": report["refused"],
-        "mending": report["mending"],
-        "sensitivity": report["sensitivity"],
         "left_out": list(LEFT_OUT),
         "seconds": seconds,
         "peak_gb": round(peak, 2),
@@ -167,11 +166,8 @@ def main() -> None:
     }
     if before is not None:
         rows = {**before["variants"], **rows}
-        again = {key: {**before[key], **result[key]} for key in ("refused", "mending")}
-        for name in names:
-            if name not in report["refused"]:
-                again["refused"].pop(name, None)
-        result = {**before, **again}
+        kept = {name: why for name, why in before["refused"].items() if name not in names}
+        result = {**before, "refused": {**kept, **report["refused"]}}
     timed = latencies(run, folder, [name for name in rows if name != "float"], arguments.rounds)
     for name, values in timed.items():
         rows[name] |= values

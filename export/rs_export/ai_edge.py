@@ -4,11 +4,12 @@ activation ranges from anywhere; TensorFlow's converter can do neither."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_export.ranges import activation_ranges
 from rs_export.recipes import Recipe
 from rs_export.tflite_file import pack, unpack
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["quantize_tflite"]
-
-# Share of an activation's values that each end of a percentile range leaves out.
-_TAIL = 1e-4
 
 
 def quantize_tflite(
@@ -36,8 +34,7 @@ def quantize_tflite(
     recipe : one whose engine is ``litert`` and whose weights are ``int8``
     inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
         Representative photos; needed only if ``recipe.calibrated``.
-    ranges : ``extremes`` of the activations, or ``percentile``: without 0.01 % at either end,
-        averaged over photos
+    ranges : a kind of :func:`rs_export.ranges.activation_ranges`
     in_float : operations with one of these in their output's name stay in float32
 
     Returns
@@ -89,28 +86,14 @@ def _measure(
         for item in interpreter.get_tensor_details()
         if item["index"] in {*made, end} and item["dtype"] == np.float32
     }
-    rows: list[list[tuple[float, float]]] = []
-    for photo in inputs:
-        interpreter.set_tensor(end, photo[None])
-        interpreter.invoke()
-        rows.append([_range(interpreter.get_tensor(index), ranges) for index in tensors.values()])
-    values = np.asarray(rows, np.float64)
-    if ranges == "percentile":
-        pairs = values.mean(axis=0)
-    else:
-        pairs = np.stack([values[..., 0].min(axis=0), values[..., 1].max(axis=0)], axis=1)
-    return {
-        name: (float(low), float(high)) for name, (low, high) in zip(tensors, pairs, strict=True)
-    }
 
+    def values() -> Iterator[list[NDArray[Any]]]:
+        for photo in inputs:
+            interpreter.set_tensor(end, photo[None])
+            interpreter.invoke()
+            yield [interpreter.get_tensor(index) for index in tensors.values()]
 
-def _range(values: Any, ranges: str) -> tuple[float, float]:
-    if ranges != "percentile":
-        return float(values.min()), float(values.max())
-    flat = values.ravel()
-    left_out = int(_TAIL * flat.size)
-    ordered = np.partition(flat, (left_out, flat.size - 1 - left_out))
-    return float(ordered[left_out]), float(ordered[-1 - left_out])
+    return activation_ranges(list(tensors), values(), ranges)
 
 
 def _signature(model: bytes) -> tuple[str, str]:

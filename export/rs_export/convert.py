@@ -39,8 +39,8 @@ class Quantization:
     photos
         Size of the calibration set.
     ranges
-        What of an activation's values must fit: ``extremes`` (all), ``percentile`` (all but the
-        outermost 0.01 %) or ``entropy`` (those whose loss tells least; ONNX only).
+        What of an activation's values must fit; a kind of
+        :func:`rs_export.ranges.activation_ranges`.
     float_layers
         Layers, by name, that stay in float32.
     """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_export.ranges import activation_ranges
 from rs_export.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["quantize_onnx", "to_onnx"]
 
 _OPSET = 17
-_METHODS = {"extremes": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
-_PERCENTILE = 99.99
 
 
 def to_onnx(model: keras.Model) -> bytes:
@@ -60,8 +59,7 @@ def quantize_onnx(
     model : bytes of :func:`to_onnx`
     recipe : one whose engine is ``onnxruntime``, calibrated
     inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
-    ranges : ``extremes`` of the activations over ``inputs``, ``percentile`` (99.99 %) or
-        ``entropy`` (least Kullback-Leibler divergence; Migacz 2017)
+    ranges : a kind of :func:`rs_export.ranges.activation_ranges`
     in_float : kernels as :func:`rs_export.copies.kernels` gives them
         Operations with these stay in float32.
 
@@ -80,11 +78,12 @@ def quantize_onnx(
         plain.write_bytes(model)
         # Symbolic shapes need sympy and tell nothing new: only the batch is unknown.
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        in_float_names = _holders(onnx.load(prepared).graph, in_float)
+        proto = onnx.load(prepared)
+        overrides = {} if ranges == "extremes" else _overrides(proto, inputs, ranges)
         quantize_static(
             prepared,
             result,
-            _Reader(inputs),
+            _Reader(inputs[:1] if overrides else inputs),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             # Processors without VNNI add pairs of u8 x s8 products in 16 bits, which overflow
@@ -92,9 +91,9 @@ def quantize_onnx(
             reduce_range=unsigned,
             activation_type=QuantType.QUInt8 if unsigned else QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=in_float_names,
-            calibrate_method=CalibrationMethod[_METHODS[ranges]],
-            extra_options={"CalibPercentile": _PERCENTILE} if ranges == "percentile" else None,
+            nodes_to_exclude=_holders(proto.graph, in_float),
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"TensorQuantOverrides": overrides},
         )
         proto = onnx.load(result)
     _rename(proto.graph)
@@ -127,6 +126,31 @@ def _same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> boo
         return False
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return bool(np.all(np.abs(np.sum(one * other, axis=1)) >= 0.999 * lengths))
+
+
+def _overrides(proto: Any, inputs: NDArray[np.float32], kind: str) -> dict[str, Any]:
+    """Return every activation's range as onnxruntime.quantization takes it.
+
+    Its own percentile calibration keeps all activations of all photos in memory.
+    """
+    import onnx
+    from onnxruntime import InferenceSession
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(proto)
+    ends = {item.name for item in probe.graph.output}
+    names = [name for node in probe.graph.node for name in node.output]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in ends)
+    session = InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = activation_ranges(
+        ["inputs", *names],
+        ([photo, *session.run(names, {"inputs": photo[None]})] for photo in inputs),
+        kind,
+    )
+    return {
+        name: [{"rmin": np.float32(min(low, 0)), "rmax": np.float32(max(high, 0))}]
+        for name, (low, high) in found.items()
+    }
 
 
 class _Reader:

@@ -13,6 +13,7 @@ import pytest
 from rs_export import ExportSettings, export_run
 from rs_export.convert import Converter, Quantization
 from rs_export.mending import steps
+from rs_export.ranges import activation_ranges
 from rs_export.recipes import RECIPES, Recipe
 from rs_export.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_runtime.kit import open_kit
@@ -169,6 +170,54 @@ def float_kernels(model: bytes, engine: str) -> list[int]:
     graph = onnx.load_from_string(model).graph
     kinds = [item for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT]
     return sorted(int(np.prod(item.dims)) for item in kinds if len(item.dims) > 1)
+
+
+@pytest.mark.parametrize("name", ["tflite_int8", "onnx_u8s8"])
+def test_measured_ranges_become_scales(trained, name, monkeypatch) -> None:
+    """What percentile ranges say is what eight bits are spread over, input and logits too."""
+
+    def wide(names: list[str], photos: Any, kind: str) -> dict[str, tuple[float, float]]:
+        assert kind == "percentile"
+        assert len([1 for photo in photos if len(photo) == len(names)]) > 1
+        return dict.fromkeys(names, (-51.0, 51.0))
+
+    for module in ("ai_edge", "onnx_export"):
+        monkeypatch.setattr(f"rs_export.{module}.activation_ranges", wide)
+    run, recipe = Run.open(trained), RECIPES[name]
+    photos, _ = run.split("train")
+    inputs = np.asarray(run.preprocessing.model_input(run.pixels(photos)), np.float32)
+    with Converter(run.load_model(), lambda count: inputs) as converter:
+        data = converter.convert(recipe, Quantization(ranges="percentile"))
+    scales = end_scales(data, recipe.engine)
+    assert scales == pytest.approx([102 / 255, 102 / 255], rel=1e-5)
+
+
+def end_scales(model: bytes, engine: str) -> list[float]:
+    """Return the scales of a model's input and output."""
+    if engine == "litert":
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_content=model)
+        ends = (interpreter.get_input_details()[0], interpreter.get_output_details()[0])
+        return [float(end["quantization"][0]) for end in ends]
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load_from_string(model).graph
+    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    quantize = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    return [float(arrays[node.input[1]]) for node in (quantize[0], quantize[-1])]
+
+
+@pytest.mark.parametrize("kind", ["extremes", "percentile"])
+def test_ranges_are_as_documented(kind) -> None:
+    values = np.arange(100_000.0)
+    photos = [[values, -values], [values * 2, -values]]
+    found = activation_ranges(["a", "b"], photos, kind)
+    if kind == "extremes":
+        assert found == {"a": (0.0, 199_998.0), "b": (-99_999.0, 0.0)}
+    else:
+        assert found == {"a": (10.0, 199_978.0), "b": (-99_989.0, -10.0)}
 
 
 def test_most_sensitive_layers_keep_to_their_share() -> None:
