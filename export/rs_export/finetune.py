@@ -49,9 +49,11 @@ def _say(**values: Any) -> None:
 
 def _run(job: dict[str, Any]) -> None:
     import keras
+    import tensorflow as tf
     import tf_keras
 
     tf_keras.utils.set_random_seed(job["seed"])
+    tf.config.experimental.enable_op_determinism()
     teacher = legacy_clone(keras.models.load_model(job["teacher"], compile=False, safe_mode=True))
     start = legacy_clone(keras.models.load_model(job["start"], compile=False, safe_mode=True))
     freeze_light(start)

@@ -133,6 +133,8 @@ def _failures(report: Report) -> str:
     for name in report.shipped.values():
         if reason := report.session.refused.get(name):
             lines.append(f"- **{name} failed its gate and was shipped by force**: {cell(reason)}.")
+        elif tried := report.session.mending.get(name):
+            lines.append(f"- {name} had failed its gate; mended by: {tried[-1]['step']}.")
         tested = [item for item in report.session.measured[name].per_class if item["support"]]
         worst = sorted(tested, key=lambda item: (item["f1"], -item["support"], item["name"]))
         lines.append(f"- {name}, lowest F1: {_listed(worst, 'f1')}.")

@@ -138,18 +138,27 @@ class Preparer:
         ):
             try:
                 for line in child.stdout or ():
-                    said: dict[str, Any] = json.loads(line)
+                    said = _said(line)
                     failure = said.get("error", failure)
                     if "done" in said:
                         text = f"loss {said['loss']:.3f}"
                         self._progress.update(title, said["done"], said["total"], text)
-            finally:
-                if sys.exc_info()[0] is not None:
-                    child.kill()
+            except BaseException:
+                child.kill()
+                raise
         if child.returncode:
             last = (folder / "stderr").read_text("utf-8", "replace").strip().splitlines()[-1:]
             reason = failure or f"exit code {child.returncode}: {' '.join(last)[:300]}"
             raise ExportError(f"{title}: fine-tuning failed ({reason}); leave such recipes out")
+
+
+def _said(line: str) -> dict[str, Any]:
+    """Return what a line of the process says; nothing if a library wrote it."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _read(path: Path) -> dict[str, list[NDArray[np.float32]]]:
