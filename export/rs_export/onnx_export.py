@@ -48,7 +48,7 @@ def quantize_onnx(
     ranges: str = "extremes",
     in_float: Sequence[NDArray[np.float32]] = (),
 ) -> bytes:
-    """Quantize float32 ONNX: 8-bit activations, signed weights per channel, 7 bits beside uint8.
+    """Quantize float32 ONNX: 8-bit activations, signed 7-bit weights per channel.
 
     Quantize and dequantize nodes around every operation (QDQ).  Unsigned activations with signed
     weights are the pair that x86 multiplies fast; see docs/decisions/0004-seven-bit-weights.md for
@@ -71,7 +71,7 @@ def quantize_onnx(
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    unsigned = recipe.activations == "uint8"
+    kinds = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
     with tempfile.TemporaryDirectory(prefix="rs-export-") as folder:
         plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("a", "b", "c"))
@@ -87,9 +87,9 @@ def quantize_onnx(
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             # Processors without VNNI add pairs of u8 x s8 products in 16 bits, which overflow
-            # unless weights keep to 7 bits.
-            reduce_range=unsigned,
-            activation_type=QuantType.QUInt8 if unsigned else QuantType.QInt8,
+            # unless weights keep to 7 bits.  ONNX Runtime makes s8 x s8 of them there.
+            reduce_range=True,
+            activation_type=kinds[recipe.activations],
             weight_type=QuantType.QInt8,
             nodes_to_exclude=_holders(proto.graph, in_float),
             calibrate_method=CalibrationMethod.MinMax,
