@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from rs_toolkit.photos import Photo
 
-__all__ = ["Session"]
+__all__ = ["Built", "Session"]
 
 _CHUNK = 256
 _SENSITIVITY_PHOTOS = 32
