@@ -19,11 +19,14 @@ _PACKAGES = (
     "pillow",
     "tensorflow",
     "keras",
+    "tf-keras",
+    "tensorflow-model-optimization",
     "tf2onnx",
     "onnx",
     "onnxruntime",
     "onnxruntime-gpu",
     "ai-edge-litert",
+    "ai-edge-quantizer",
     "scikit-learn",
 )
 
