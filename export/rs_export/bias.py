@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_export.batches import logits_of
 from rs_runtime.engine import load_engine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["correct_bias"]
-
-_BATCH = 16
 
 
 def correct_bias(
@@ -47,9 +46,7 @@ def correct_bias(
     EngineError
         The engine refused the quantized model.
     """
-    runner = load_engine(engine, model)
-    parts = [inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH)]
-    got = np.concatenate([runner.logits(part) for part in parts])
+    got = logits_of(load_engine(engine, model).logits, inputs)
     shift = (wanted - got).mean(axis=0)
     return _shift_tflite(model, shift) if engine == "litert" else _shift_onnx(model, shift)
 
@@ -104,7 +101,7 @@ def _shift_onnx(model: bytes, shift: NDArray[np.float32]) -> bytes:
         stored, scales, *_ = makers[name].input
         name, scale = stored, numpy_helper.to_array(constants[scales])
     bias = numpy_helper.to_array(constants[name])
-    shifted = bias + _steps(shift, scale if bias.dtype != np.float32 else 1.0, bias.dtype)
+    shifted = bias + _steps(shift, scale, bias.dtype)
     constants[name].CopyFrom(numpy_helper.from_array(shifted.astype(bias.dtype), name))
     return bytes(proto.SerializeToString(deterministic=True))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rs_export.ai_edge import quantize_tflite
+from rs_export.batches import logits_of
 from rs_export.bias import correct_bias
 from rs_export.copies import kernels, marked_copy, marks
 from rs_export.equalize import equalize
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Converter", "Quantization"]
-
-_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -98,10 +97,10 @@ class Converter:
         """
         how = how or Quantization()
         # Outside: a photo that cannot be read, or a failed training, is no fault of the converter.
-        inputs = self.inputs(how.photos) if recipe.calibrated or recipe.preparation else None
+        inputs = self.inputs(how.photos) if recipe.calibrated else None
         form = self._form_of(recipe.preparation)
         with converting(recipe.name):
-            if inputs is not None and recipe.calibrated:
+            if inputs is not None:
                 return self._quantized(form, recipe, how, inputs)
             if recipe.quantizer == "ai-edge":
                 return quantize_tflite(form.tflite, recipe)
@@ -140,11 +139,7 @@ class Converter:
     def _wanted(self, photos: int) -> NDArray[np.float32]:
         """Return the float model's logits of the calibration photos."""
         if photos not in self._logits:
-            inputs = self.inputs(photos)
-            parts = [inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH)]
-            self._logits[photos] = np.concatenate(
-                [np.asarray(self._model.predict_on_batch(part)) for part in parts]
-            )
+            self._logits[photos] = logits_of(self._model.predict_on_batch, self.inputs(photos))
         return self._logits[photos]
 
 

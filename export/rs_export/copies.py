@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,14 +17,25 @@ __all__ = ["copy_of", "kernels", "marked_copy", "marks"]
 _MARK = "."
 
 
-def copy_of(model: keras.Model) -> keras.Model:
-    """Return a model of the same layers and weights."""
-    return _copied(model, "")
+def copy_of(model: keras.Model, change: Callable[[Any], Any] | None = None) -> keras.Model:
+    """Return a model of the same layers and weights; ``change`` makes each layer's twin."""
+    import keras
+
+    copy = keras.models.clone_model(model, clone_function=change)
+    # Layer by layer: a model orders its weights by what is trainable.
+    for one, other in zip(model.layers, copy.layers, strict=True):
+        other.set_weights(one.get_weights())
+    return copy
 
 
 def marked_copy(model: keras.Model) -> keras.Model:
     """Return a copy whose layers can be told apart by :func:`marks` in a converted graph."""
-    return _copied(model, _MARK)
+
+    def marked(layer: Any) -> Any:
+        config = layer.get_config()
+        return type(layer).from_config({**config, "name": config["name"] + _MARK})
+
+    return copy_of(model, marked)
 
 
 def marks(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
@@ -64,17 +75,3 @@ def kernels(model: keras.Model, layers: Sequence[str]) -> tuple[NDArray[np.float
             elif weight.ndim == 4:
                 found.append(weight.transpose(3, 2, 0, 1).reshape(weight.shape[3], -1))
     return tuple(found)
-
-
-def _copied(model: keras.Model, suffix: str) -> keras.Model:
-    import keras
-
-    def renamed(layer: Any) -> Any:
-        config = layer.get_config()
-        return type(layer).from_config({**config, "name": config["name"] + suffix})
-
-    copy = keras.models.clone_model(model, clone_function=renamed if suffix else None)
-    # Layer by layer: a model orders its weights by what is trainable.
-    for one, other in zip(model.layers, copy.layers, strict=True):
-        other.set_weights(one.get_weights())
-    return copy

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_export.batches import batches
 from rs_export.copies import copy_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["equalize"]
 
-_BATCH = 16
 # A channel that is silent on the calibration photos may speak on others.
 _LEAST = 0.02
 
@@ -81,8 +81,8 @@ def _ranges(
     probe = keras.Model(model.inputs[0], [layer.input for layer in twins])
     fed = {layer.name: np.zeros(layer.input.shape[-1], np.float32) for layer in layers}
     between = {name: ranges.copy() for name, ranges in fed.items()}
-    for start in range(0, len(inputs), _BATCH):
-        found = probe(inputs[start : start + _BATCH], training=False)
+    for part in batches(inputs):
+        found = probe(part, training=False)
         for layer, values in zip(twins, found if len(twins) > 1 else [found], strict=True):
             half = keras.ops.depthwise_conv(
                 values,

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rs_export.batches import batches
+from rs_export.ranges import activation_ranges
 from rs_toolkit.errors import ExportError
 
 __all__ = ["clustered", "freeze_light", "pruned", "rounded", "rounded_weights"]
@@ -22,7 +24,6 @@ _LIGHT_SHARE = 0.05
 
 _PRUNING_SHARE = 0.6
 _PRUNING_STEPS = 20
-_BATCH = 16
 
 
 def freeze_light(model: Any) -> None:
@@ -125,12 +126,8 @@ def _set_ranges(student: Any, model: Any, inputs: NDArray[np.float32]) -> None:
 
     probe = tf_keras.Model(model.inputs, [layer.output for layer in model.layers])
     names = [layer.name for layer in model.layers]
-    lows, highs = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    for start in range(0, len(inputs), _BATCH):
-        values = probe(inputs[start : start + _BATCH], training=False)
-        lows = np.minimum(lows, [float(np.min(value)) for value in values])
-        highs = np.maximum(highs, [float(np.max(value)) for value in values])
-    ranges = dict(zip(names, zip(lows, highs, strict=True), strict=True))
+    found = (map(np.asarray, probe(part, training=False)) for part in batches(inputs))
+    ranges = activation_ranges(names, map(list, found), "extremes")
     for wrapper in student.layers:
         layer = getattr(wrapper, "layer", None)
         # The library puts a layer of its own behind the input.

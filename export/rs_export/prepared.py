@@ -17,7 +17,7 @@ from rs_export.copies import copy_of
 from rs_export.equalize import equalize
 from rs_export.legacy import set_legacy_weights
 from rs_toolkit.errors import ExportError
-from rs_toolkit.files import write_json
+from rs_toolkit.files import sha256_bytes, write_json
 from rs_toolkit.photos import default_cache_dir
 from rs_toolkit.progress import Progress
 
@@ -105,7 +105,7 @@ class Preparer:
             "version": _VERSION,
             "preparation": preparation,
             "data": self._run.data_fingerprint,
-            "calibration": hashlib.sha256(self._inputs().tobytes()).hexdigest(),
+            "calibration": sha256_bytes(self._inputs().tobytes()),
             **self._settings(preparation),
         }
         digest.update(json.dumps(content, sort_keys=True).encode())

@@ -26,8 +26,8 @@ def activation_ranges(
     names
         Of the activations.
     photos
-        For each photo the values of each activation, of any shape; read one at a time, because
-        all activations of all photos do not fit into memory.
+        For each photo (of extremes, each batch) the values of each activation, of any shape; read
+        one at a time, because all activations of all photos do not fit into memory.
     kind
         ``extremes``: all values; ``percentile``: all but each photo's outermost 0.01 % at either
         end, which is nothing where an activation has fewer than 10,000 values.

@@ -197,8 +197,7 @@ _FURTHER = (
     "tflite_qat_int8", "tflite_sp50_qat_int8",
     "onnx_s8s8", "onnx_sp50_u8s8", "onnx_qat_u8s8",
 )  # fmt: skip
-RECIPES: Mapping[str, Recipe] = {}
-RECIPES = {name: Recipe.parse(name) for name in (*_QUICK, *_FURTHER)}
+RECIPES: Mapping[str, Recipe] = {name: Recipe.parse(name) for name in (*_QUICK, *_FURTHER)}
 
 
 def default_recipes(int8: bool) -> tuple[Recipe, ...]:

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_export.batches import logits_of
+from rs_export.copies import copy_of
+
 if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
 __all__ = ["Sensitivity", "most_sensitive", "sensitivity_table"]
 
-_BATCH = 16
 _KINDS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
 
 
@@ -59,17 +61,13 @@ def sensitivity_table(model: keras.Model, inputs: NDArray[np.float32]) -> tuple[
     layers = [layer for layer in model.layers if type(layer).__name__ in _KINDS]
     switches = keras.Variable(np.zeros(len(layers), np.float32), trainable=False)
     places = {layer.name: place for place, layer in enumerate(layers)}
-    copy = keras.models.clone_model(
-        model, clone_function=lambda layer: _copied(layer, places.get(layer.name), switches)
-    )
-    for one, other in zip(model.layers, copy.layers, strict=True):
-        other.set_weights(one.get_weights())
-    plain = _logits(copy, inputs)
+    copy = copy_of(model, lambda layer: _copied(layer, places.get(layer.name), switches))
+    plain = logits_of(copy.predict_on_batch, inputs)
     power = float(np.mean((plain - plain.mean(axis=0)) ** 2)) or 1.0
     rows = []
     for place, layer in enumerate(layers):
         switches.assign(np.eye(len(layers), dtype=np.float32)[place])
-        noise = float(np.mean((_logits(copy, inputs) - plain) ** 2)) / power
+        noise = float(np.mean((logits_of(copy.predict_on_batch, inputs) - plain) ** 2)) / power
         rows.append(Sensitivity(layer.name, int(layer.count_params()), noise))
     return tuple(sorted(rows, key=lambda row: -row.noise))
 
@@ -83,11 +81,6 @@ def most_sensitive(table: Sequence[Sensitivity], share: float) -> tuple[str, ...
             room -= row.weights
             chosen.append(row.layer)
     return tuple(chosen)
-
-
-def _logits(model: keras.Model, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    parts = [inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH)]
-    return np.concatenate([np.asarray(model.predict_on_batch(part)) for part in parts])
 
 
 def _copied(layer: Any, place: int | None, switches: Any) -> Any:

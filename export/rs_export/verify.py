@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_export.batches import logits_of
 from rs_runtime.preprocess import Preprocessing
 from rs_toolkit.bootstrap import Drop, paired_drops
 
@@ -31,7 +32,6 @@ __all__ = [
 ]
 
 TITLES = {"macro_f1": "macro-F1", "worst_decile_f1": "worst-decile F1"}
-_BATCH = 16
 _WARM_UP, _TIMED = 5, 25
 _NAMED = 3
 
@@ -63,11 +63,7 @@ def predict(
     preprocessing: Preprocessing,
 ) -> NDArray[np.float32]:
     """Return logits of shape (n, classes) for uint8 photos of shape (n, S, S, 3), in batches."""
-    parts = [
-        np.asarray(model(preprocessing.model_input(pixels[start : start + _BATCH])))
-        for start in range(0, len(pixels), _BATCH)
-    ]
-    return np.concatenate(parts).astype(np.float32)
+    return logits_of(lambda part: model(preprocessing.model_input(part)), pixels)
 
 
 def median_ms(model: Model, photo: NDArray[np.float32]) -> float:
