@@ -6,10 +6,11 @@ from rs_export.metadata import ModelInfo
 from rs_export.onnx_metadata import onnx_with_metadata
 from rs_export.recipes import Recipe
 from rs_export.tflite_metadata import tflite_with_metadata
+from rs_runtime.manifest import ClassInfo
 from rs_toolkit.environment import versions
 from rs_toolkit.run import Run
 
-__all__ = ["created_by", "described"]
+__all__ = ["class_infos", "created_by", "described"]
 
 
 def described(model: bytes, recipe: Recipe, run: Run, temperature: float) -> bytes:
@@ -31,6 +32,19 @@ def described(model: bytes, recipe: Recipe, run: Run, temperature: float) -> byt
     )
     add = tflite_with_metadata if recipe.engine == "litert" else onnx_with_metadata
     return add(model, info)
+
+
+def class_infos(run: Run) -> tuple[ClassInfo, ...]:
+    """Return a run's classes as a kit names them."""
+    return tuple(
+        ClassInfo(
+            id=item["id"],
+            name=item["name"],
+            common_name=item.get("common_name"),
+            taxon={rank: name for rank, name in item["taxon"].items() if name},
+        )
+        for item in run.classes
+    )
 
 
 def created_by() -> str:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rs_export.described import created_by
+from rs_export.described import class_infos, created_by
 from rs_export.recipes import Recipe
-from rs_export.report import Report, cell, markdown_table
+from rs_export.report import Report, answer_table, cell, markdown_table
 from rs_export.verify import classes_that_fell
 from rs_runtime.kit import write_kit
-from rs_runtime.manifest import ClassInfo, Manifest, Variant
+from rs_runtime.manifest import Manifest, Variant
 from rs_toolkit.environment import versions
 from rs_toolkit.files import atomic_write
 
@@ -42,15 +42,7 @@ def _manifest(report: Report) -> Manifest:
         name=report.name,
         created_by=created_by(),
         rank=run.rank,
-        classes=tuple(
-            ClassInfo(
-                id=item["id"],
-                name=item["name"],
-                common_name=item.get("common_name"),
-                taxon={rank: name for rank, name in item["taxon"].items() if name},
-            )
-            for item in run.classes
-        ),
+        classes=class_infos(run),
         preprocessing=run.preprocessing,
         variants=tuple(_variant(report, name) for name in report.shipped.values()),
         default_variants=report.shipped,
@@ -68,7 +60,8 @@ def _variant(report: Report, name: str) -> Variant:
         name=name,
         engine=recipe.engine,
         member=recipe.member,
-        temperature=session.temperatures[name],
+        temperature=session.calibrations[name].temperature,
+        thresholds=session.calibrations[name].thresholds,
         measured={key: value for key, value in row.items() if key != "ms"},
         warning=f"shipped by force: {failed}"[:_MAX_TEXT] if failed else None,
     )
@@ -110,6 +103,12 @@ photos with the float model's first answer.
 
 {markdown_table(head, overall)}
 
+## Answers
+
+A photo is named at the finest rank that is probable enough, or not at all.
+
+{answer_table(report, names)}
+
 ## F1 by class
 
 {markdown_table(["class", "test photos", *names], classes)}
@@ -122,7 +121,7 @@ photos with the float model's first answer.
 
 - {untested} of the classes have no test photos; nothing is known about them.
 - Photos from other places, seasons and cameras than the data set's.
-- Photos that show none of these classes: the model always names one.
+- Photos that show none of these classes: they get a class too, and may get a name.
 - Speed and accuracy on other processors; `report.json` has the latency on the exporting machine.
 """
 

@@ -41,7 +41,7 @@ def freeze_light(model: Any) -> None:
 def pruned(method: str, model: Any, steps: int) -> Any:
     """Return a model whose smallest weights vanish while it trains for ``steps`` steps.
 
-    ``sp50`` and ``sp75`` follow Zhu and Gupta 2017 ("To prune, or not to prune"), equation 1,
+    ``spNN`` follows Zhu and Gupta 2017 ("To prune, or not to prune"), equation 1,
     over the first three fifths of the steps; ``sp24`` keeps 2 of every 4 weights along the input
     channels from the start (Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks").
     """

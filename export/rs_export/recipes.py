@@ -6,7 +6,7 @@
 
     ENGINE   tflite (runs on LiteRT), onnx (runs on ONNX Runtime)
     _spNN    NN % of the weights of every convolution but depthwise ones, and of the dense layer,
-             are zero: 50 or 75; _sp24: 2 of every 4 (Mishra et al. 2021)
+             are zero, 10 to 95; _sp24: 2 of every 4 (Mishra et al. 2021)
     _cNN     the same weights take NN values a layer
     _qat     fine-tuned with the rounding of 8-bit numbers in the loop (Jacob et al. 2018)
     NUMBERS  fp32, fp16; dynamic_int8: weights in int8, activations quantized as they come;
@@ -45,9 +45,9 @@ _NUMBERS = {
         "s8s8": ("int8", "int8"),
     },
 }
-_SPARSITIES = {"": "dense", "sp50": "50", "sp75": "75", "sp24": "2:4"}
+_SPARSITIES = {"": "dense", "sp24": "2:4"}  # Of others the digits.
 _NAME = re.compile(
-    r"(?P<engine>tflite|onnx)(?:_(?P<sparsity>sp50|sp75|sp24))?(?:_c(?P<clusters>[1-9]\d{0,2}))?"
+    r"(?P<engine>tflite|onnx)(?:_(?P<sparsity>sp[1-9]\d))?(?:_c(?P<clusters>[1-9]\d{0,2}))?"
     r"(?P<qat>_qat)?_(?P<numbers>fp32|fp16|dynamic_int8|int8|int16x8|u8s8|s8s8)"
     r"(?P<io>_u8io)?(?P<quantizer>_aeq)?"
 )
@@ -67,7 +67,7 @@ class Recipe:
     activations
         ``float32``, or integers whose ranges are calibrated with training photos.
     sparsity
-        ``dense``, ``50`` or ``75`` (per cent), or ``2:4``.
+        ``dense``, ``10`` to ``95`` (per cent), or ``2:4``.
     clusters
         Values that a layer's weights may take, 2 to 256; 0: any.
     qat
@@ -113,11 +113,12 @@ class Recipe:
                 "ENGINE[_spNN][_cNN][_qat]_NUMBERS[_u8io][_aeq]"
             )
         weights, activations = _NUMBERS[match["engine"]][match["numbers"]]
+        sparsity = match["sparsity"] or ""
         return cls(
             engine=_ENGINES[match["engine"]][0],
             weights=weights,
             activations=activations,
-            sparsity=_SPARSITIES[match["sparsity"] or ""],
+            sparsity=_SPARSITIES.get(sparsity, sparsity.removeprefix("sp")),
             clusters=int(match["clusters"] or 0),
             qat=bool(match["qat"]),
             io="uint8" if match["io"] else "float32",
@@ -136,7 +137,8 @@ class Recipe:
     @property
     def preparation(self) -> str:
         """The part of the name that says how the weights are fine-tuned first; may be empty."""
-        sparsity = next(key for key, value in _SPARSITIES.items() if value == self.sparsity)
+        known = {value: key for key, value in _SPARSITIES.items()}
+        sparsity = known.get(self.sparsity, f"sp{self.sparsity}")
         clusters = f"c{self.clusters}" if self.clusters else ""
         parts = (sparsity, clusters, "qat" if self.qat else "")
         return "_".join(part for part in parts if part)
@@ -176,6 +178,8 @@ class Recipe:
         return cls(**values)
 
     def _contradiction(self) -> str:
+        if self.sparsity.isdigit() and (int(self.sparsity) > 95 or self.sparsity == "24"):
+            return "sparsity must be 10 to 95, not 24: sp24 is 2 of every 4"
         if self.clusters and not 2 <= self.clusters <= 256:
             return "clusters must be 2 to 256"
         if self.clusters and (self.qat or self.sparsity != "dense"):

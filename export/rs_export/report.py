@@ -15,7 +15,7 @@ from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.run import Run
 
-__all__ = ["Report", "cell", "markdown_table", "write_reports"]
+__all__ = ["Report", "answer_table", "cell", "markdown_table", "write_reports"]
 
 _LISTED = 5
 _SENSITIVE = 15
@@ -55,7 +55,8 @@ class Report:
             "data_fingerprint": self.run.data_fingerprint,
             "table": {name: item.row for name, item in measured},
             "shipped": self.shipped,
-            "temperatures": session.temperatures,
+            "calibrations": {name: asdict(item) for name, item in session.calibrations.items()},
+            "answered": {name: item.answered for name, item in measured},
             "refused": {name: self._refusal(name) for name in session.refused},
             "mending": session.mending,
             "sensitivity": [asdict(row) for row in session.sensitivity],
@@ -123,7 +124,7 @@ def _markdown(report: Report, picture: str) -> str:
     parts += [
         f"**{name} refused**: {cell(reason)}" for name, reason in report.session.refused.items()
     ]
-    parts.append(_drop_table(report))
+    parts += [_drop_table(report), answer_table(report, list(report.session.measured))]
     parts += [part for part in (_mending_table(report), _sensitivity_table(report)) if part]
     for name in report.session.measured:
         fallen = classes_that_fell(report.session.measured[name])[:_LISTED]
@@ -135,6 +136,30 @@ def _markdown(report: Report, picture: str) -> str:
             )
             parts.append(f"{name}, classes that lost most F1: {listed}.")
     return "\n\n".join(parts) + "\n"
+
+
+def answer_table(report: Report, names: Sequence[str]) -> str:
+    """Return at which rank variants named the test photos, as finely as their thresholds allow."""
+    ranks = list(dict.fromkeys(r for n in names for r in report.session.measured[n].answered))
+    if not ranks:
+        return (
+            "No thresholds: there were too few validation photos, or none of them was good enough."
+        )
+    photos = report.counts["test"]
+    rows = []
+    for name in names:
+        found = report.session.measured[name].answered
+        thresholds = report.session.calibrations[name].thresholds
+        total, right = (sum(item[key] for item in found.values()) for key in ("named", "right"))
+        cells = [
+            f"{found[r]['named'] / photos:.1%} ({thresholds[r]:.2f})" if r in found else "never"
+            for r in ranks
+        ]
+        rows.append([name, *cells, f"{total / photos:.1%}", f"{right / max(total, 1):.1%}"])
+    head = ["named at (from probability)", *ranks, "any rank", "of these right"]
+    goal = report.session.settings.min_precision
+    note = f"Thresholds are fitted on validation photos so that {goal:.0%} of the names are right."
+    return f"{markdown_table(head, rows)}\n\n{note}"
 
 
 def _drop_table(report: Report) -> str:

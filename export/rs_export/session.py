@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_export.calibrate import Calibration, answered, calibrate, thresholds_of
 from rs_export.calibration_set import class_balanced
 from rs_export.convert import Converter, Quantization
-from rs_export.described import described
+from rs_export.described import class_infos, described
 from rs_export.mending import steps
 from rs_export.prepared import Preparer
 from rs_export.recipes import Recipe
@@ -20,8 +21,8 @@ from rs_export.settings import ExportSettings
 from rs_export.verify import Measured, Model, beyond, drops_of, measure, median_ms, predict, refusal
 from rs_runtime.engine import Engine, load_engine
 from rs_runtime.errors import EngineError
+from rs_runtime.ranks import levels
 from rs_toolkit.bootstrap import Drop
-from rs_toolkit.calibration import fit_temperature
 from rs_toolkit.errors import ExportError
 from rs_toolkit.files import atomic_write
 from rs_toolkit.progress import Progress
@@ -50,12 +51,12 @@ class _Side:
 
 @dataclass(frozen=True)
 class Built:
-    """A converted variant: its file, what runs it, its temperature, and what it lost against the
+    """A converted variant: its file, what runs it, its calibration, and what it lost against the
     float model on validation photos (empty where there are none)."""
 
     data: bytes
     engine: Engine
-    temperature: float
+    calibration: Calibration
     drops: Mapping[str, Drop]
 
 
@@ -75,7 +76,7 @@ class Session:
         For each variant that had been refused, what was tried and what came of it.
     sensitivity
         How much each layer loses by rounding; empty unless mending needed to know.
-    temperatures
+    calibrations
         By variant, fitted on validation photos.
     """
 
@@ -87,10 +88,11 @@ class Session:
     refused: dict[str, str] = field(default_factory=dict)
     mending: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sensitivity: tuple[Sensitivity, ...] = ()
-    temperatures: dict[str, float] = field(init=False)
+    calibrations: dict[str, Calibration] = field(init=False)
 
     def __post_init__(self) -> None:
         self._names = [item["name"] for item in self.run.classes]
+        self._levels = levels(class_infos(self.run), self.run.rank)
         self._made: dict[str, Recipe] = {}
         if not self.run.split("test")[0]:
             raise ExportError(
@@ -102,9 +104,11 @@ class Session:
         self._val, self._test = (self._side(name, run_float) for name in ("val", "test"))
         one = self.run.pixels(self._test.photos[:1])[0]
         self._one = self.run.preprocessing.model_input(one)
-        self.temperatures = {"float": self.run.temperature}
+        self.calibrations = {"float": self._float_calibration()}
         size = (self.run.path / "model.keras").stat().st_size
-        result = self._measure("float", self._test.logits, self.run.temperature, size, run_float)
+        result = self._measure(
+            "float", self._test.logits, self.calibrations["float"], size, run_float
+        )
         self.measured = {"float": result}
         self.converter = Converter(self._model, self._representative, self._prepared)
 
@@ -137,7 +141,7 @@ class Session:
         return recipe.name in {*self.measured, *self.refused}
 
     def build(self, recipe: Recipe, how: Quantization) -> Built:
-        """Convert, measure on validation photos, and fit the temperature.
+        """Convert, measure on validation photos, and calibrate.
 
         What is measured afterwards is the file to ship, to the byte.
 
@@ -149,20 +153,21 @@ class Session:
         data = self.converter.convert(recipe, how)
         engine = load_engine(recipe.engine, data, self.settings.threads)
         if not self._val.photos:
-            temperature, drops = self.run.temperature, {}
+            calibration, drops = self.calibrations["float"], {}
         else:
             logits = self._predict(engine.logits, self._val.photos)
-            temperature = fit_temperature(logits, self._val.labels)
+            labels, precision = self._val.labels, self.settings.min_precision
+            calibration = calibrate(logits, labels, self._levels, precision)
             drops = dict(drops_of(logits, self._val.logits, self._val.labels))
-        data = described(data, recipe, self.run, temperature)
+        data = described(data, recipe, self.run, calibration.temperature)
         engine = load_engine(recipe.engine, data, self.settings.threads)
-        return Built(data, engine, temperature, drops)
+        return Built(data, engine, calibration, drops)
 
     def judge(self, name: str, built: Built) -> Measured:
         """Return a variant's results on the test photos."""
         model = built.engine.logits
         logits = self._predict(model, self._test.photos)
-        return self._measure(name, logits, built.temperature, len(built.data), model)
+        return self._measure(name, logits, built.calibration, len(built.data), model)
 
     def sensitive(self, share: float) -> tuple[str, ...]:
         """Return the float model's most sensitive layers; pruned weights are much like its own."""
@@ -179,7 +184,7 @@ class Session:
         with atomic_write(self.folder / recipe.member) as temporary:
             temporary.write_bytes(built.data)
         self._made[recipe.name] = recipe
-        self.temperatures[recipe.name] = built.temperature
+        self.calibrations[recipe.name] = built.calibration
         self.measured[recipe.name] = result
         self.refused.pop(recipe.name, None)
         if reason := refusal(result, self.settings.limits):
@@ -212,20 +217,34 @@ class Session:
         self,
         name: str,
         logits: NDArray[np.float32],
-        temperature: float,
+        calibration: Calibration,
         size: int,
         model: Model,
     ) -> Measured:
         """Return a variant's test results, and say them."""
-        test = self._test
+        test, temperature = self._test, calibration.temperature
         ms = median_ms(model, self._one)
         result = measure(logits, test.logits, test.labels, self._names, size, ms, temperature)
+        named = answered(logits, test.labels, self._levels, calibration)
+        result = replace(result, answered=named)
         row = result.row
         self.progress.note(
             f"{name}: {row['mb']:.2f} MB, {ms:.1f} ms, macro-F1 {row['macro_f1']:.4f}, "
             f"agrees with float on {row['agreement']:.1%}"
         )
         return result
+
+    def _float_calibration(self) -> Calibration:
+        """Return the run's own temperature, and thresholds to go with it."""
+        temperature, val = self.run.temperature, self._val
+        thresholds = (
+            thresholds_of(
+                val.logits, val.labels, temperature, self._levels, self.settings.min_precision
+            )
+            if val.photos
+            else {}
+        )
+        return Calibration(temperature, thresholds)
 
     def _side(self, name: str, model: Model) -> _Side:
         photos, labels = self.run.split(name)

@@ -21,7 +21,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "web": ("onnx_u8s8", "onnx_fp32"),
 }
 # From least to most that is taken away; the first that fits and keeps its classes is shipped.
-_SMALLER = ("tflite_int8", "tflite_sp50_int8", "tflite_sp75_int8")
+_SMALLER = ("tflite_int8", "tflite_sp50_int8", "tflite_sp65_int8", "tflite_sp75_int8")
 _LEAST = {
     "threads": 1,
     "calibration_photos": 1,
@@ -48,6 +48,9 @@ class ExportSettings:
     max_drop, max_decile_drop
         Points (hundredths) that a variant may lose of the float model's macro-F1, and of the F1
         of the worst tenth of the classes; at least 0.
+    min_precision
+        Share of the names given that must be right on validation photos, above 0 and at most 1;
+        sets the thresholds below which a coarser rank is named, or none.
     force
         Ship what was refused too, with a warning in the kit.
     mend
@@ -73,6 +76,7 @@ class ExportSettings:
     max_mb: float = 0.0
     max_drop: float = 1.0
     max_decile_drop: float = 5.0
+    min_precision: float = 0.9
     force: bool = False
     mend: bool = True
     passes: float = 1.0
@@ -89,6 +93,10 @@ class ExportSettings:
             raise ExportError(
                 f"export: got passes={self.passes}, max_mb={self.max_mb}; "
                 "wanted above 0 and at most 1000, and at least 0"
+            )
+        if not 0 < self.min_precision <= 1:
+            raise ExportError(
+                f"export: got min_precision={self.min_precision}; wanted above 0 and at most 1"
             )
         if self.target and self.target not in TARGETS:
             raise ExportError(

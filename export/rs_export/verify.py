@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,11 +50,14 @@ class Measured:
         For each class: name, support, f1, and change of f1 against the float model.
     drops
         How much less ``macro_f1`` and ``worst_decile_f1`` than the float model's, with noise.
+    answered
+        Photos named, and rightly named, by rank; see :func:`rs_export.calibrate.answered`.
     """
 
     row: dict[str, float]
     per_class: tuple[dict[str, Any], ...]
     drops: Mapping[str, Drop]
+    answered: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def predict(

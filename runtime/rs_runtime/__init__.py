@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from rs_runtime.manifest import ClassInfo, Manifest, Member, Variant
     from rs_runtime.photo import PhotoInfo
     from rs_runtime.preprocess import Preprocessing
+    from rs_runtime.ranks import Answer
 
 __all__ = [
+    "Answer",
     "ClassInfo",
     "Classifier",
     "Engine",
@@ -51,6 +53,7 @@ _MODULES = {
     "manifest": ("ClassInfo", "Manifest", "Member", "Variant"),
     "photo": ("PhotoInfo",),
     "preprocess": ("Preprocessing",),
+    "ranks": ("Answer",),
 }
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from rs_runtime.engine import load_engine
 from rs_runtime.errors import EngineError, EngineMissingError
-from rs_runtime.manifest import ENGINES, Manifest, Variant
+from rs_runtime.manifest import ENGINES, RANKS, Manifest, Variant
+from rs_runtime.ranks import Answer, answers, levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,10 +35,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of one photo, best first."""
+    """The most probable classes of one photo, best first, and the finest answer that can be given.
+
+    ``answer`` is None if there are no thresholds to judge by.
+    """
 
     path: str
     variant: str
+    answer: Answer | None
     top: tuple[Score, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,6 +64,8 @@ class Classifier:
         Name of the model to use; None means the kit's default for the engine.
     threads
         CPU threads; None means all cores, at most 4.
+    min_probability
+        0 to 1, for every rank in place of the kit's thresholds; None means those.
 
     Raises
     ------
@@ -76,10 +83,15 @@ class Classifier:
         engine: str = "auto",
         variant: str | None = None,
         threads: int | None = None,
+        min_probability: float | None = None,
     ) -> None:
         self.manifest = kit.manifest
         self.variant = _choose(kit.manifest, engine, variant)
         self._engine = load_engine(self.variant.engine, kit.read(self.variant.member), threads)
+        self._levels = levels(self.manifest.classes, self.manifest.rank)
+        self._thresholds = self.variant.thresholds
+        if min_probability is not None:
+            self._thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
         wanted = self.manifest.preprocessing.size
         if self._engine.size not in (None, wanted):
             raise EngineError(
@@ -122,10 +134,12 @@ class Classifier:
             The engine failed.
         """
         pixels = self.manifest.preprocessing.load(photo)
-        row = self.probabilities(pixels[None])[0]
+        rows = self.probabilities(pixels[None])
+        row = rows[0]
+        answer = answers(rows, self._levels, self._thresholds)[0] if self._thresholds else None
         best = np.argsort(-row, kind="stable")[:top]
         scores = (self._score(int(place), float(row[place])) for place in best)
-        return Prediction(str(photo), self.variant.name, tuple(scores))
+        return Prediction(str(photo), self.variant.name, answer, tuple(scores))
 
     def _score(self, place: int, probability: float) -> Score:
         item = self.manifest.classes[place]

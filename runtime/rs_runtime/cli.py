@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rs_runtime.console import Parser, positive, printable
+from rs_runtime.console import Parser, positive, printable, share
 from rs_runtime.errors import PhotoError, RuntimeKitError
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def _run(options: argparse.Namespace) -> int:
     from rs_runtime.signature import find_public_key
 
     with open_kit(find_kit(options.kit), find_public_key(options.public_key)) as kit:
-        classifier = Classifier(kit, options.engine, options.variant, options.threads)
+        classifier = Classifier(
+            kit, options.engine, options.variant, options.threads, options.min_probability
+        )
     if warning := classifier.variant.warning:
         _complain(f"warning: {warning}")
     show = _show_json if options.json else _show_table
@@ -119,12 +121,22 @@ def _show_json(prediction: Prediction) -> None:
 def _show_table(prediction: Prediction) -> None:
     rows = [(score.common_name or score.name, score) for score in prediction.top]
     width = max(len(title) for title, _ in rows)
-    lines = [printable(prediction.path)]
+    lines = [printable(f"{prediction.path}{_answer(prediction)}")]
     for title, score in rows:
         name = "" if title == score.name else score.name
         line = f"  {score.probability:7.1%}  {title:<{width}}  {name}"
         lines.append(printable(line.rstrip()))
     print("\n".join(lines), flush=True)
+
+
+def _answer(prediction: Prediction) -> str:
+    answer = prediction.answer
+    if answer is None:
+        return ""
+    if answer.name is None:
+        return "  uncertain"
+    rank = (answer.rank or "").replace("_", " ")
+    return f"  {rank} {answer.name} ({answer.probability:.1%})"
 
 
 def _fail(path: Path, problem: str, as_json: bool, code: int) -> int:
@@ -157,6 +169,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", choices=("auto", "litert", "onnxruntime"), default="auto")
     parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes to show")
+    parser.add_argument(
+        "--min-probability",
+        type=share,
+        metavar="P",
+        help="name the finest rank that is this probable, 0 to 1 (default: the kit's thresholds)",
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--version", action="store_true", help="show the version and exit")

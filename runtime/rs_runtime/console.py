@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import NoReturn
 
-__all__ = ["Parser", "positive", "printable"]
+__all__ = ["Parser", "positive", "printable", "share"]
 
 _WRONG_USAGE = 2
 
@@ -36,4 +36,21 @@ def positive(text: str) -> int:
     value = int(text) if text.isdecimal() and len(text) < 5 else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be an integer from 1 to 9999, got {text!r}")
+    return value
+
+
+def share(text: str) -> float:
+    """Return an option's text as a number from 0 to 1.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
     return value

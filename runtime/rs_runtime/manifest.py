@@ -14,7 +14,7 @@ from rs_runtime.preprocess import Preprocessing
 
 __all__ = ["ClassInfo", "Manifest", "Member", "Variant"]
 
-SCHEMA = "1.1"
+SCHEMA = "1.2"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 ENGINES = {"litert": ".tflite", "onnxruntime": ".onnx"}
 
@@ -42,7 +42,8 @@ class ClassInfo:
 class Variant:
     """One model in the kit: the same classifier for one engine at one precision.
 
-    ``warning`` says why its answers deserve distrust; None: no known reason.
+    ``warning`` says why its answers deserve distrust; None: no known reason.  ``thresholds`` gives
+    by rank the least probability at which a name should be believed; see rs_runtime.ranks.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Variant:
     temperature: float = 1.0
     measured: Mapping[str, Scalar] = field(default_factory=dict)
     warning: str | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,9 @@ class _Node:
             raise KitFormatError(f"{self.where} lacks {key!r}; export the kit again")
         return _Node(f"{self.where}.{key}", self.value[key])
 
+    def has(self, key: str) -> bool:
+        return isinstance(self.value, dict) and key in self.value
+
     def text(self) -> str:
         if not isinstance(self.value, str) or not 1 <= len(self.value) <= MAX_TEXT:
             self.fail(f"text of 1 to {MAX_TEXT} characters")
@@ -222,6 +227,8 @@ def _class_info(node: _Node) -> ClassInfo:
 
 def _variant(node: _Node) -> Variant:
     temperature = node.get("temperature")
+    # Schema 1.2 brought thresholds.
+    thresholds = node.get("thresholds") if node.has("thresholds") else _Node(node.where, {})
     if not 0 < temperature.number() <= MAX_TEMPERATURE:
         temperature.fail(f"above 0 and at most {MAX_TEMPERATURE:g}")
     return Variant(
@@ -231,7 +238,17 @@ def _variant(node: _Node) -> Variant:
         temperature=temperature.number(),
         measured=node.get("measured").mapping(_Node.scalar),
         warning=node.optional_text("warning"),
+        thresholds=_thresholds(thresholds),
     )
+
+
+def _thresholds(node: _Node) -> dict[str, float]:
+    found = node.mapping(_Node.number)
+    for rank, value in found.items():
+        _Node(f"key in {node.where}", rank).choice((*RANKS, "common_name"))
+        if not 0 <= value <= 1:
+            node.get(rank).fail("a number from 0 to 1")
+    return found
 
 
 def _member(node: _Node) -> Member:

@@ -278,7 +278,9 @@ def test_report_and_kit_tell_the_same(exported) -> None:
             assert data == (folder / variant.member).read_bytes()
             assert variant.measured["mb"] == len(data) / 1e6
             assert "ms" not in variant.measured
-            assert variant.temperature == pytest.approx(report["temperatures"][variant.name])
+            assert variant.temperature == pytest.approx(
+                report["calibrations"][variant.name]["temperature"]
+            )
         card = kit.read("MODEL_CARD.md").decode()
     assert all(name in card for name in COLOURS)
     assert manifest.classes[0].taxon == {"family": "bluidae"}

@@ -15,7 +15,11 @@ from rs_export.report import markdown_table
 from rs_export.settings import TARGETS, ExportSettings
 from rs_export.verify import Measured, refusal
 from rs_toolkit.bootstrap import Drop
-from rs_toolkit.calibration import fit_temperature, negative_log_likelihood
+from rs_toolkit.calibration import (
+    acceptance_threshold,
+    fit_temperature,
+    negative_log_likelihood,
+)
 from rs_toolkit.errors import DataError, ExportError
 
 
@@ -59,7 +63,7 @@ def test_every_valid_combination_has_a_name_of_its_own() -> None:
         "engine": ("litert", "onnxruntime"),
         "weights": ("float32", "float16", "int8"),
         "activations": ("float32", "int8", "uint8", "int16"),
-        "sparsity": ("dense", "50", "75", "2:4"),
+        "sparsity": ("dense", "5", "24", "50", "95", "96", "2:4"),
         "clusters": (0, 1, 16, 300),
         "qat": (False, True),
         "io": ("float32", "uint8"),
@@ -82,6 +86,7 @@ def test_every_valid_combination_has_a_name_of_its_own() -> None:
         ("tflite_c1_int8", "clusters must be 2 to 256"),
         ("tflite_c999_int8", "clusters must be 2 to 256"),
         ("tflite_sp50_c16_int8", "clustered weights cannot"),
+        ("tflite_sp99_int8", "sparsity must be 10 to 95"),
         ("tflite_qat_fp16", "qat is for calibrated integers"),
         ("tflite_fp32_u8io", "u8io is for tflite int8"),
         ("onnx_u8s8_aeq", "aeq is for tflite"),
@@ -197,3 +202,43 @@ def test_gate_allows_the_limit_and_noise_and_names_the_worst_first() -> None:
 
 def test_markdown_table() -> None:
     assert markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
+
+
+def test_the_lowest_good_threshold_is_taken() -> None:
+    confidence = np.linspace(1.0, 0.01, 100)
+    right = np.ones(100, bool)
+    right[50:] = False
+    # 50 of the best 55 are 91 %, of the best 56 only 89 %.
+    assert acceptance_threshold(confidence, right, 0.9) == pytest.approx(0.46)
+    assert acceptance_threshold(confidence, right, 1.0) == pytest.approx(0.51)
+    assert acceptance_threshold(confidence, right, 0.5) == pytest.approx(0.01)
+
+
+def test_what_a_threshold_accepts_is_as_right_as_promised() -> None:
+    generator = np.random.default_rng(0)
+    for precision in (0.6, 0.7, 0.8):
+        confidence = generator.random(500)
+        right = generator.random(500) < confidence
+        threshold = acceptance_threshold(confidence, right, precision)
+        accepted = confidence >= threshold
+        assert accepted.sum() >= 20 and right[accepted].mean() >= precision
+
+
+def test_no_threshold_without_enough_photos_or_right_answers() -> None:
+    assert acceptance_threshold(np.ones(19), np.ones(19, bool), 0.9) is None
+    assert acceptance_threshold(np.ones(20), np.ones(20, bool), 0.9) == 1.0
+    assert acceptance_threshold(np.ones(40), np.arange(40) < 20, 0.9) is None
+    assert acceptance_threshold([], [], 0.9) is None
+
+
+def test_equal_confidences_are_accepted_together() -> None:
+    confidence = np.repeat([0.9, 0.5], 30)
+    right = np.r_[np.ones(30, bool), np.ones(10, bool), np.zeros(20, bool)]
+    assert acceptance_threshold(confidence, right, 0.9) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(("right", "precision"), [([True], 0.9), ([True] * 2, 0), ([True] * 2, 2)])
+def test_thresholds_of_nonsense_are_refused(right, precision, one_line) -> None:
+    with pytest.raises(DataError) as caught:
+        acceptance_threshold([0.5, 0.6], right, precision)
+    one_line(str(caught.value))

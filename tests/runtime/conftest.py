@@ -34,7 +34,10 @@ def manifest() -> Manifest:
         ),
         preprocessing=Preprocessing(size=SIDE),
         variants=(
-            Variant("tflite_fp32", "litert", "models/a.tflite", 1.5, {"mb": 0.1}),
+            Variant(
+                *("tflite_fp32", "litert", "models/a.tflite", 1.5, {"mb": 0.1}),
+                thresholds={"family": 0.5},
+            ),
             Variant("onnx_fp32", "onnxruntime", "models/b.onnx", 1.0, {}),
         ),
         default_variants={"litert": "tflite_fp32", "onnxruntime": "onnx_fp32"},

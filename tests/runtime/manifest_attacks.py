@@ -10,7 +10,9 @@ from typing import Any
 from kit_forge import Target, attack, nodes, noise, replaced, word
 
 OPTIONAL = ("common_name", "warning")
-MAPPINGS = ("taxon", "measured", "environment", "calibration", "default_variants")
+# Older kits lack it, but it is never null.
+NEWER = ("thresholds",)
+MAPPINGS = ("taxon", "measured", "thresholds", "environment", "calibration", "default_variants")
 POOL = (None, True, 0, -1, 1.5, 2**40, "", "1", "x" * 600, "\0", [], [[]], [1] * 9, {}, {"a": {}})
 
 
@@ -116,7 +118,7 @@ def missing_keys(target: Target, random: Random) -> bytes:
     parts = [(path, part) for path, part in parts if not set(path) & set(MAPPINGS)]
     for _ in range(random.randint(1, 4)):
         _, part = random.choice(parts)
-        if keys := sorted(set(part) - set(OPTIONAL)):
+        if keys := sorted(set(part) - {*OPTIONAL, *NEWER}):
             del part[random.choice(keys)]
     return target.reseal(head)
 

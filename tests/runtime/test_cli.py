@@ -37,6 +37,39 @@ def test_table(classify, colour_photos) -> None:
     assert out[4].split()[1:] == ["green", "things", "green"]
 
 
+def test_the_finest_certain_rank_is_named(
+    classify, onnx_kit, manifest, onnx_models, colour_photos
+) -> None:
+    kingdoms = ("animalia", "animalia", "plantae")
+    classes = tuple(
+        replace(item, taxon={"kingdom": kingdom, "phylum": "one"})
+        for item, kingdom in zip(manifest.classes, kingdoms, strict=True)
+    )
+
+    def lines(*options: object, **thresholds: float) -> list[str]:
+        variant = replace(manifest.variants[1], thresholds=thresholds, temperature=4.0)
+        kit = replace(manifest, classes=classes, variants=(variant,), default_variants={})
+        write_kit(onnx_kit, kit, {"models/b.onnx": onnx_models["float"]})
+        code, out, err = classify(colour_photos, "--top", 1, *options)
+        assert (code, err) == (0, [])
+        return [line.split("  ", 1)[-1] for line in out[::2]]
+
+    def names(*options: object, **thresholds: float) -> list[str]:
+        return [line.partition(" (")[0] for line in lines(*options, **thresholds)]
+
+    families, uncertain = ["family red", "family green", "family blue"], ["uncertain"] * 3
+    kingdoms = ["kingdom animalia", "kingdom animalia", "kingdom plantae"]
+    assert names(family=0.5, kingdom=0.5) == families
+    assert names(family=1.0, kingdom=0.5) == kingdoms
+    # All are of one phylum, as would be a photo of anything.
+    assert names(family=1.0, kingdom=1.0, phylum=0.0) == uncertain
+    assert names("--min-probability", 1, family=0.0) == uncertain
+    assert names("--min-probability", 0) == families
+    assert not any("family" in line for line in lines())
+    answer = json.loads(classify(colour_photos / "a.jpg", "--json")[1][0])["answer"]
+    assert answer is None
+
+
 def test_json_lines(classify, colour_photos) -> None:
     bad = colour_photos / "notes.txt"
     code, out, err = classify(colour_photos, bad, "--json")
@@ -63,7 +96,17 @@ def test_empty_folder(classify, tmp_path, colour_photos) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--top", "0"], ["--top", "x"], ["--threads", "-1"], ["--engine", "torch"], ["--odd"]],
+    [
+        [],
+        ["--top", "0"],
+        ["--top", "x"],
+        ["--threads", "-1"],
+        ["--engine", "torch"],
+        ["--odd"],
+        ["--min-probability", "1.1"],
+        ["--min-probability", "nan"],
+        ["--min-probability", "half"],
+    ],
 )
 def test_wrong_usage(classify, colour_photos, arguments) -> None:
     photos = [colour_photos] if arguments else []
@@ -93,7 +136,7 @@ def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> 
 
     with ZipFile(onnx_kit) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["manifest.json"] = members["manifest.json"].replace(b'"1.1"', b'"2.0"')
+    members["manifest.json"] = members["manifest.json"].replace(b'"1.2"', b'"2.0"')
     placed, tail = layout(
         {name: len(data) for name, data in members.items()},
         {name: crc32(data) for name, data in members.items()},

@@ -22,9 +22,15 @@ from rs_runtime.errors import (
 from rs_runtime.kit import find_kit, open_kit, write_kit
 from rs_runtime.manifest import Manifest
 
-GOLDEN = "2ebce9ba0dd973aef0b932721539062f39ab9760856f9c5ed42491798f0161cc"
-# What schema 1.0 wrote, before variants had a warning.
-GOLDEN_1_0 = "066726b7bd0549dc8fea2dfbd1612a882f9f4a741939500144a80ac756517fba"
+GOLDEN = "2b66289fd54822ba8f6ee4b9b7da1f41077c8109b5cd0a1d0f20c0ed155a488a"
+# What older schemas wrote: fields that variants did not have yet, and the kit's SHA-256.
+OLDER = {
+    "1.0": (
+        ("warning", "thresholds"),
+        "066726b7bd0549dc8fea2dfbd1612a882f9f4a741939500144a80ac756517fba",
+    ),
+    "1.1": (("thresholds",), "2ebce9ba0dd973aef0b932721539062f39ab9760856f9c5ed42491798f0161cc"),
+}
 
 
 @pytest.fixture
@@ -75,15 +81,20 @@ def test_bytes_are_golden(kit_path) -> None:
     assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == GOLDEN
 
 
-def test_kits_of_schema_1_0_are_read(kit_path, manifest, contents) -> None:
-    head = json.loads(unpack(kit_path)["manifest.json"]) | {"schema": "1.0"}
+@pytest.mark.parametrize("schema", sorted(OLDER))
+def test_kits_of_older_schemas_are_read(schema, kit_path, manifest, contents) -> None:
+    missing, golden = OLDER[schema]
+    head = json.loads(unpack(kit_path)["manifest.json"]) | {"schema": schema}
     for variant in head["variants"]:
-        del variant["warning"]
+        for key in missing:
+            del variant[key]
     old = json.dumps(head, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     pack(kit_path, contents | {"manifest.json": old})
-    assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == GOLDEN_1_0
+    assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == golden
     with open_kit(kit_path) as kit:
-        assert replace(kit.manifest, members={}, schema="1.1") == manifest
+        read = replace(kit.manifest, members={}, schema="1.2")
+        assert not any(variant.thresholds for variant in read.variants)
+        assert replace(read, variants=manifest.variants) == manifest
         assert {name: kit.read(name) for name in kit.members} == contents
 
 
@@ -97,6 +108,18 @@ def test_warnings(refused, kit_path, manifest, contents) -> None:
         variants = json.loads(warned.to_json())["variants"]
         repack(kit_path, variants=[variants[0] | {"warning": wrong}, variants[1]])
         assert "variants[0].warning" in refused(kit_path, KitFormatError)
+
+
+def test_thresholds(refused, kit_path, manifest, contents) -> None:
+    variant = replace(manifest.variants[0], thresholds={"family": 0.5, "order": 0.0})
+    given = replace(manifest, variants=(variant, manifest.variants[1]))
+    write_kit(kit_path, given, contents)
+    with open_kit(kit_path) as kit:
+        assert kit.manifest.variants[0].thresholds == {"family": 0.5, "order": 0}
+    for wrong in ({"tribe": 0.5}, {"family": 1.1}, {"family": -1}, {"family": "0"}, [], None, 0.5):
+        variants = json.loads(given.to_json())["variants"]
+        repack(kit_path, variants=[variants[0] | {"thresholds": wrong}, variants[1]])
+        assert "variants[0].thresholds" in refused(kit_path, KitFormatError)
 
 
 def test_any_zip_program_reads_kits(kit_path, contents) -> None:
@@ -291,5 +314,5 @@ def test_find_kit(tmp_path, monkeypatch) -> None:
 
 def test_manifest_is_the_schema_of_the_contract(manifest) -> None:
     root = json.loads(manifest.to_json())
-    assert root["format"] == "rskit" and root["schema"] == "1.1"
+    assert root["format"] == "rskit" and root["schema"] == "1.2"
     assert set(Manifest.__dataclass_fields__) | {"format"} == set(root)

@@ -1,4 +1,4 @@
-"""Temperature scaling: probabilities that mean what they say."""
+"""Probabilities that mean what they say, and how high they must be to be believed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from rs_toolkit.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["fit_temperature", "negative_log_likelihood"]
+__all__ = ["acceptance_threshold", "fit_temperature", "negative_log_likelihood"]
 
 _LOW, _HIGH = 0.05, 20.0
 _GOLDEN = (5**0.5 - 1) / 2
 _STEPS = 60
+_LEAST_ACCEPTED = 20
+_PLACES = 10_000
 
 
 def negative_log_likelihood(
@@ -86,3 +88,51 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
             right = low + _GOLDEN * (high - low)
             at_right = loss(right)
     return float(np.exp((low + high) / 2))
+
+
+def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: float) -> float | None:
+    """Return the lowest probability above which answers are right often enough.
+
+    The widest coverage at a given precision on the photos given, of those thresholds that accept
+    at least 20 of them: fewer say nothing of 0.9.  It is an estimate and no guarantee: the bound
+    of the reference would refuse most answers after the few hundred photos that there are.
+
+    Parameters
+    ----------
+    confidence : array of shape (n,), 0 to 1
+        Probability of each photo's answer.
+    right : boolean array of shape (n,)
+        Whether that answer was right.
+    precision : above 0, at most 1
+        Share of the accepted answers that must be right.
+
+    Returns
+    -------
+    float or None
+        Rounded down to 4 decimals; answers with this confidence or more are accepted.  None if no
+        threshold is good enough.
+
+    Raises
+    ------
+    DataError
+        The shapes do not fit, or ``precision`` is out of range.
+
+    References
+    ----------
+    Geifman, El-Yaniv (2017), Selective classification for deep neural networks, section 3.
+    """
+    scores, good = np.asarray(confidence, np.float64), np.asarray(right, bool)
+    if scores.ndim != 1 or scores.shape != good.shape or not 0 < precision <= 1:
+        raise DataError(
+            f"threshold: got confidences {scores.shape}, answers {good.shape}, precision "
+            f"{precision}; wanted (n,) twice, and above 0 and at most 1"
+        )
+    # Rounded first: what is counted is what the rounded threshold accepts.
+    rounded = np.floor(scores * _PLACES) / _PLACES
+    order = np.argsort(-rounded, kind="stable")
+    ranked = rounded[order]
+    shares = np.cumsum(good[order]) / np.arange(1, len(order) + 1)
+    # Equal confidences are accepted together, so only the last of them can be the end.
+    ends = np.append(ranked[1:] < ranked[:-1], True) if len(order) else np.zeros(0, bool)
+    enough = ends & (shares >= precision) & (np.arange(1, len(order) + 1) >= _LEAST_ACCEPTED)
+    return float(ranked[np.flatnonzero(enough)[-1]]) if enough.any() else None

@@ -127,6 +127,9 @@ def export(
     max_decile_drop: Annotated[
         float, typer.Option(min=0, max=100, help="The same for the worst tenth of the classes.")
     ] = 5.0,
+    min_precision: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the names given that must be right.")
+    ] = 0.9,
     force: Annotated[
         bool, typer.Option("--force", help="Ship what lost too much, marked as failed.")
     ] = False,
@@ -148,6 +151,7 @@ def export(
         max_mb=max_mb,
         max_drop=max_drop,
         max_decile_drop=max_decile_drop,
+        min_precision=min_precision,
         force=force,
         mend=mend,
         passes=passes,

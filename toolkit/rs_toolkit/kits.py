@@ -32,6 +32,7 @@ def describe(kit: Kit) -> dict[str, Any]:
                 "engine": variant.engine,
                 "member": variant.member,
                 "temperature": variant.temperature,
+                "thresholds": dict(variant.thresholds),
                 "warning": variant.warning,
             }
             for variant in manifest.variants

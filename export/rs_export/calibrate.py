@@ -1,0 +1,102 @@
+"""What a variant's scores mean: its temperature, and the probability above which to believe it.
+
+Rounding moves logits, so every variant has a calibration of its own, fitted on validation photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_runtime.ranks import Level, answers
+from rs_toolkit.calibration import acceptance_threshold, fit_temperature
+from rs_toolkit.metrics import softmax
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Calibration", "answered", "calibrate", "thresholds_of"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Attributes
+    ----------
+    temperature
+        Above 0: probabilities are ``softmax(logits / temperature)``.
+    thresholds
+        Least probability at which a taxon is believed, by rank; see :mod:`rs_runtime.ranks`.
+    """
+
+    temperature: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+def calibrate(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    levels: Sequence[Level],
+    precision: float,
+) -> Calibration:
+    """Fit a variant's calibration to its own logits (n, classes), n >= 1, on validation photos.
+
+    Parameters
+    ----------
+    labels
+        Classes, shape (n,).
+    levels
+        Ranks to answer with.
+    precision
+        Share of believed names that must be right, above 0 and at most 1.
+    """
+    temperature = fit_temperature(logits, labels)
+    return Calibration(temperature, thresholds_of(logits, labels, temperature, levels, precision))
+
+
+def thresholds_of(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    temperature: float,
+    levels: Sequence[Level],
+    precision: float,
+) -> dict[str, float]:
+    """Return the lowest threshold of each rank that can have one; as :func:`calibrate`."""
+    probabilities = softmax(logits / temperature)
+    found = {}
+    for level in levels:
+        taxa = level.probabilities(probabilities)
+        right = taxa.argmax(axis=1) == level.places[labels]
+        threshold = acceptance_threshold(taxa.max(axis=1), right, precision)
+        if threshold is not None:
+            found[level.rank] = threshold
+    return found
+
+
+def answered(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    levels: Sequence[Level],
+    calibration: Calibration,
+) -> dict[str, dict[str, int]]:
+    """Count test photos by the rank they were named at, and how many of those names were right.
+
+    Returns
+    -------
+    dict
+        For every rank with a threshold ``{"named", "right"}``; photos left over were not named.
+    """
+    probabilities = softmax(logits / calibration.temperature)
+    ranks = [level.rank for level in levels if level.rank in calibration.thresholds]
+    counts = {rank: {"named": 0, "right": 0} for rank in ranks}
+    places = {level.rank: level for level in levels}
+    given = answers(probabilities, levels, calibration.thresholds)
+    for answer, label in zip(given, labels, strict=True):
+        if answer.rank is not None:
+            level = places[answer.rank]
+            truth = level.places[label]
+            counts[answer.rank]["named"] += 1
+            counts[answer.rank]["right"] += int(truth >= 0 and level.names[truth] == answer.name)
+    return counts
