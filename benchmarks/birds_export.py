@@ -1,6 +1,7 @@
 """Export the bird model by every recipe: size, accuracy per class, latency.
 
-    python benchmarks/birds_export.py [--work benchmarks/work/birds-family] [--rounds 3] [--passes 2]
+    python benchmarks/birds_export.py [--work benchmarks/work/birds-family] [--rounds 3]
+                                       [--passes 2]
     python benchmarks/birds_export.py --only NAME [--only NAME]
 
 Exports the run that ``birds_family.py`` trained, every variant as its recipe makes it: what mending

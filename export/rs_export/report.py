@@ -142,9 +142,7 @@ def answer_table(report: Report, names: Sequence[str]) -> str:
     """Return at which rank variants named the test photos, as finely as their thresholds allow."""
     ranks = list(dict.fromkeys(r for n in names for r in report.session.measured[n].answered))
     if not ranks:
-        return (
-            "No thresholds: there were too few validation photos, or none of them was good enough."
-        )
+        return "No thresholds: too few validation photos, or no probability that is right enough."
     photos = report.counts["test"]
     rows = []
     for name in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from rs_export import ExportSettings, export_run
 from rs_export.convert import Converter, Quantization
 from rs_export.recipes import RECIPES, Recipe, default_recipes
+from rs_runtime.classify import Classifier
 from rs_runtime.engine import load_engine
 from rs_runtime.kit import open_kit
 from rs_runtime.preprocess import Preprocessing
@@ -284,6 +285,34 @@ def test_report_and_kit_tell_the_same(exported) -> None:
         card = kit.read("MODEL_CARD.md").decode()
     assert all(name in card for name in COLOURS)
     assert manifest.classes[0].taxon == {"family": "bluidae"}
+
+
+def test_answers_are_as_the_report_counts_them(exported, toy, tmp_path) -> None:
+    from PIL import Image
+
+    report = json.loads((exported.kit.parent / "report.json").read_text())
+    photos, labels = toy.sides["test"]
+    with open_kit(exported.kit) as kit:
+        classifier = Classifier(kit, variant="tflite_int8")
+        assert kit.manifest.variant("tflite_int8").thresholds["family"] > 0
+    named = right = 0
+    for photo, label in zip(photos, labels, strict=True):
+        Image.fromarray(photo).save(tmp_path / "photo.png")
+        answer = classifier.classify(tmp_path / "photo.png").answer
+        named += answer.rank == "family"
+        right += answer.name == tuple(COLOURS)[label]
+    assert report["answered"]["tflite_int8"] == {"family": {"named": named, "right": right}}
+    assert 0 < right <= named
+    assert f"{named / len(photos):.1%}" in (exported.kit.parent / "report.md").read_text()
+
+
+def test_too_few_validation_photos_give_no_thresholds(toy, tmp_path, monkeypatch) -> None:
+    few = {**toy.sides, "val": tuple(part[:19] for part in toy.sides["val"])}
+    monkeypatch.setattr("rs_export.export.Run.open", lambda path: replace(toy, sides=few))
+    result = export_run(toy.path, ExportSettings(recipes=("tflite_fp32",)), out=tmp_path)
+    with open_kit(result.kit) as kit:
+        assert kit.manifest.variants[0].thresholds == {}
+        assert "No thresholds" in kit.read("MODEL_CARD.md").decode()
 
 
 def test_same_run_gives_the_same_kit(exported, toy, tmp_path) -> None:
