@@ -20,7 +20,9 @@ from rs_toolkit.taxonomy import RANKS, Taxon
 
 __all__ = ["build_index", "fingerprint", "read_index", "write_index"]
 
-_FORMAT = {b"rs_toolkit.index": b"1"}
+_FORMAT = b"rs_toolkit.index"
+# Version 1 had no such columns.
+_NEWER = ("site", "observation", "box")
 
 
 def build_index(
@@ -130,7 +132,10 @@ def read_index(path: Path) -> tuple[Photo, ...]:
 
     try:
         table = pyarrow.parquet.read_table(path)
-        if not table.schema.equals(_schema(), check_metadata=True):
+        if table.schema.equals(_schema(_NEWER, b"1"), check_metadata=True):
+            for name in _NEWER:
+                table = table.append_column(name, pyarrow.nulls(len(table), pyarrow.string()))
+        elif not table.schema.equals(_schema(), check_metadata=True):
             raise DataError(f"{path}: no index of this version; index again")
         return tuple(_photo(row) for row in table.to_pylist())
     except (OSError, ValueError, pyarrow.ArrowException) as error:
@@ -139,29 +144,30 @@ def read_index(path: Path) -> tuple[Photo, ...]:
 
 
 def fingerprint(photos: Iterable[Photo]) -> str:
-    """Return 64 hexadecimal digits that change with any photo's path, content or label.
+    """Return 64 hexadecimal digits that change with any photo's path, content, box or label.
 
-    The SHA-256 of the sorted JSON rows of path, sha256, names by rank and common name; where
-    the data set lies and the order of its rows do not matter.
+    The SHA-256 of the sorted JSON rows of path, sha256, names by rank and common name, each with
+    its box; where the data set lies and the order of its rows do not matter.
     """
     rows = sorted(
         json.dumps([p.path, p.sha256, *(p.taxon.at(rank) for rank in RANKS), p.common_name])
+        + (p.box or "")
         for p in photos
     )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
-def _schema() -> Any:
+def _schema(left_out: Sequence[str] = (), version: bytes = b"2") -> Any:
     import pyarrow
 
     kinds = {"int": pyarrow.int64(), "float": pyarrow.float64()}
     columns = [
         (item.name, kinds.get(str(item.type), pyarrow.string()))
         for item in fields(Photo)
-        if item.name != "taxon"
+        if item.name not in ("taxon", *left_out)
     ]
     ranks = [(rank, pyarrow.string()) for rank in RANKS]
-    return pyarrow.schema([*columns, *ranks], metadata=_FORMAT)
+    return pyarrow.schema([*columns, *ranks], metadata={_FORMAT: version})
 
 
 def _row(photo: Photo) -> dict[str, Any]:

@@ -42,6 +42,11 @@ class Photo:
         The label.
     group
         Photos of one group must not be separated by a split (a burst, exact duplicates).
+    site, observation
+        Where the photo was taken, and of which encounter it is one; None where that is unknown.
+    box
+        The part of the upright photo to use: ``left,top,width,height``, fractions of its sides;
+        None: all of it.
     sha256
         64 hexadecimal digits of the file's content; empty before indexing and where the file
         could not be read.
@@ -60,6 +65,9 @@ class Photo:
     taxon: Taxon
     common_name: str | None = None
     group: str | None = None
+    site: str | None = None
+    observation: str | None = None
+    box: str | None = None
     sha256: str = ""
     bytes: int = 0
     width: int = 0

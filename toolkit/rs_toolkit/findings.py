@@ -1,0 +1,107 @@
+"""What checks found out about photos: one row a photo and flag; nothing is deleted or changed.
+
+==================  ================================================================
+flag                score, 0 (sound) to 1 (surely bad)
+==================  ================================================================
+unreadable          1
+exact_duplicate     1; ``detail`` names the photo that it repeats
+near_duplicate      similarity to the photo that ``detail`` names
+blank               share of the frame without structure
+dark                how much darker than a usable photo
+blurred             how much less sharp than a usable photo
+label_noise         1 - out-of-fold probability of its label
+outlier             how far from every other photo of its class
+==================  ================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.errors import DataError
+from rs_toolkit.files import atomic_write
+
+__all__ = ["FLAGS", "Finding", "read_findings", "write_findings"]
+
+FLAGS = (
+    *("unreadable", "exact_duplicate", "near_duplicate", "blank", "dark", "blurred"),
+    *("label_noise", "outlier"),
+)
+_FORMAT = {b"rs_toolkit.findings": b"1"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is odd about one photo.
+
+    Attributes
+    ----------
+    path
+        The photo's, as in the index.
+    flag
+        One of FLAGS.
+    score
+        0 to 1; more is worse, and means what the module's table says.
+    suggested_label
+        Class that fits better; None if there is no suggestion.
+    suggested_weight
+        How much the photo should count in training, 0 to 1, before any cap.
+    detail
+        For people: why.
+    """
+
+    path: str
+    flag: str
+    score: float
+    suggested_label: str | None = None
+    suggested_weight: float = 1.0
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("score", "suggested_weight"):
+            if not (math.isfinite(value := getattr(self, name)) and 0 <= value <= 1):
+                raise ValueError(f"finding {self.path}: {name} is {value}, not from 0 to 1")
+        if self.flag not in FLAGS:
+            raise ValueError(f"finding {self.path}: flag {self.flag!r} is none of {FLAGS}")
+
+
+def write_findings(path: Path, findings: Iterable[Finding]) -> None:
+    """Write findings as a Parquet table, one row each, atomically."""
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pylist([asdict(item) for item in findings], schema=_schema())
+    with atomic_write(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+
+
+def read_findings(path: Path) -> tuple[Finding, ...]:
+    """Read what :func:`write_findings` wrote.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, or holds no findings of this version.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+        if not table.schema.equals(_schema(), check_metadata=True):
+            raise DataError(f"{path}: no findings of this version; clean again")
+        return tuple(Finding(**row) for row in table.to_pylist())
+    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: cannot be read as findings ({reason}); clean again") from None
+
+
+def _schema() -> Any:
+    import pyarrow
+
+    kinds = {"float": pyarrow.float64()}
+    columns = [(item.name, kinds.get(str(item.type), pyarrow.string())) for item in fields(Finding)]
+    return pyarrow.schema(columns, metadata=_FORMAT)
