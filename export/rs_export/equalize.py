@@ -77,24 +77,26 @@ def _ranges(
     """Return by layer name each channel's largest magnitude, before it and between its halves."""
     import keras
 
+    def widest(values: Any) -> Any:
+        return keras.ops.max(keras.ops.absolute(values), axis=(1, 2))
+
+    def half(layer: Any) -> Any:
+        return keras.ops.depthwise_conv(
+            layer.input,
+            layer.depthwise_kernel,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+        )
+
     twins = [model.get_layer(layer.name) for layer in layers]
-    probe = keras.Model(model.inputs[0], [layer.input for layer in twins])
-    fed = {layer.name: np.zeros(layer.input.shape[-1], np.float32) for layer in layers}
-    between = {name: ranges.copy() for name, ranges in fed.items()}
-    for part in batches(inputs):
-        found = probe(part, training=False)
-        for layer, values in zip(twins, found if len(twins) > 1 else [found], strict=True):
-            half = keras.ops.depthwise_conv(
-                values,
-                layer.depthwise_kernel,
-                strides=layer.strides,
-                padding=layer.padding,
-                dilation_rate=layer.dilation_rate,
-            )
-            for known, tensor in ((fed, values), (between, half)):
-                widest = np.abs(np.asarray(tensor)).max(axis=(0, 1, 2))
-                known[layer.name] = np.maximum(known[layer.name], widest)
-    return fed, between
+    values = [tensor for layer in twins for tensor in (layer.input, half(layer))]
+    # One graph: run step by step, the activations of Xception at 299 px pile up to 10 GB.
+    probe = keras.Model(model.inputs[0], [widest(tensor) for tensor in values])
+    parts = [probe.predict_on_batch(part) for part in batches(inputs)]
+    found = [np.concatenate(part).max(axis=0) for part in zip(*parts, strict=True)]
+    names = [layer.name for layer in layers]
+    return dict(zip(names, found[::2], strict=True)), dict(zip(names, found[1::2], strict=True))
 
 
 def _scale_halves(layer: Any, factors: NDArray[np.float32]) -> None:
