@@ -13,7 +13,14 @@ from PIL import Image
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
 
-__all__ = ["MAX_PHOTO_BYTES", "MAX_PHOTO_PIXELS", "PHOTO_SUFFIXES", "PhotoInfo", "decode"]
+__all__ = [
+    "MAX_PHOTO_BYTES",
+    "MAX_PHOTO_PIXELS",
+    "PHOTO_SUFFIXES",
+    "PhotoInfo",
+    "decode",
+    "photo_suffix",
+]
 
 MAX_PHOTO_BYTES = 200_000_000
 MAX_PHOTO_PIXELS = 200_000_000
@@ -63,6 +70,13 @@ class PhotoInfo:
     width: int
     height: int
     mode: str
+
+
+def photo_suffix(data: bytes) -> str | None:
+    """Return the suffix that suits a file's bytes by how they begin; None: of no known format."""
+    kind = _kind(data)
+    short = {"JPEG": "jpg", "TIFF": "tif"}
+    return None if kind is None else f".{short.get(kind, kind.lower())}"
 
 
 def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
@@ -135,10 +149,14 @@ def _decode(data: bytes, side: int, where: str) -> tuple[Image.Image, PhotoInfo]
     return rgb, PhotoInfo(width, height, mode)
 
 
-def _open(data: bytes, where: str) -> Image.Image:
-    kind = next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+def _kind(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        kind = "WEBP"
+        return "WEBP"
+    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+
+
+def _open(data: bytes, where: str) -> Image.Image:
+    kind = _kind(data)
     if kind is None:
         raise UnreadablePhotoError(
             f"{where} is no JPEG, PNG, TIFF, BMP, WebP or GIF image; convert it, or leave it out"

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photo import PhotoInfo, decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PIXELS_VERSION", "PhotoInfo", "Preprocessing"]
+__all__ = ["PIXELS_VERSION", "Box", "PhotoInfo", "Preprocessing"]
 
 PIXELS_VERSION = 1
 """Raised whenever :meth:`Preprocessing.load` gives other pixels than before."""
+
+Box = tuple[float, float, float, float]
+"""Part of an upright photo: left, top, width, height, fractions of its sides, 0 to 1."""
 
 _RESIZES = ("squash", "crop", "pad")
 _MAX_SIZE = 2048
@@ -91,17 +95,22 @@ class Preprocessing:
         text = f"{PIXELS_VERSION}:{self.size}:{self.resize}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def load(self, source: Path | bytes) -> NDArray[np.uint8]:
+    def load(self, source: Path | bytes, box: Box | None = None) -> NDArray[np.uint8]:
         """Return only the pixels of :meth:`load_with_info`."""
-        return self.load_with_info(source)[0]
+        return self.load_with_info(source, box)[0]
 
-    def load_with_info(self, source: Path | bytes) -> tuple[NDArray[np.uint8], PhotoInfo]:
+    def load_with_info(
+        self, source: Path | bytes, box: Box | None = None
+    ) -> tuple[NDArray[np.uint8], PhotoInfo]:
         """Decode one photo, upright, in RGB, at the model's size.
 
         Parameters
         ----------
         source
             A file, or a file's bytes, in JPEG, PNG, TIFF, BMP, WebP or GIF (first frame).
+        box
+            The part of the photo to take as if it were all of it, cut at the nearest pixels;
+            None: all of it.
 
         Returns
         -------
@@ -110,16 +119,24 @@ class Preprocessing:
             divided by 256; a float image is taken as 0 to 1 if it nowhere exceeds 1, else as
             0 to 255.  Resized by Pillow's antialiased bilinear filter.
         info
-            The photo's own size and colour mode.
+            The photo's own size and colour mode, without regard to the box.
 
         Raises
         ------
         UnreadablePhotoError
-            Missing, empty, no image of these formats, or damaged.
+            Missing, empty, no image of these formats, damaged, or the box has less than a pixel.
         PhotoTooLargeError
             Above 200 MB or 200 megapixels.
+        ValueError
+            The box is not within the photo.
         """
-        image, info = decode(source, math.ceil(self.size * _REDUCING_GAP))
+        side = self.size * _REDUCING_GAP
+        if box is not None:
+            # Both sides of the box, not only of the photo, must be left long enough.
+            side /= min(_checked(box)[2:])
+        image, info = decode(source, math.ceil(side))
+        if box is not None:
+            image = _cut(image, info, box)
         return np.array(self._resize(image), dtype=np.uint8), info
 
     def model_input(self, pixels: Any) -> Any:
@@ -151,3 +168,30 @@ class Preprocessing:
         canvas = Image.new("RGB", (self.size, self.size), _PAD_COLOUR)
         canvas.paste(resized, ((self.size - target[0]) // 2, (self.size - target[1]) // 2))
         return canvas
+
+
+def _checked(box: Box) -> Box:
+    left, top, width, height = box
+    edges = (left, top, left + width, top + height)
+    # NaN compares false; left + width may exceed 1 by a rounding.
+    if not (all(0 <= edge <= 1 + 1e-9 for edge in edges) and width > 0 and height > 0):
+        raise ValueError(f"box must be left, top, width, height within 0 to 1, got {box!r}")
+    return box
+
+
+def _cut(image: Image.Image, info: PhotoInfo, box: Box) -> Image.Image:
+    left, top, width, height = box
+    if not (round(width * info.width) and round(height * info.height)):
+        raise UnreadablePhotoError(
+            f"box {', '.join(f'{part:g}' for part in box)} has less than one pixel of "
+            f"{info.width} x {info.height}; give a larger one, or none"
+        )
+    x0, x1 = _span(left, left + width, image.width)
+    y0, y1 = _span(top, top + height, image.height)
+    return image.crop((x0, y0, x1, y1))
+
+
+def _span(start: float, end: float, pixels: int) -> tuple[int, int]:
+    """Return the first pixel and the one after the last, at least one pixel apart."""
+    first = min(round(start * pixels), pixels - 1)
+    return first, max(first + 1, min(round(end * pixels), pixels))

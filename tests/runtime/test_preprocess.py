@@ -10,6 +10,7 @@ from PIL import Image
 
 import rs_runtime.photo
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
+from rs_runtime.photo import PHOTO_SUFFIXES, photo_suffix
 from rs_runtime.preprocess import Preprocessing
 
 SMALL = Preprocessing(size=32)
@@ -120,6 +121,91 @@ def test_crop_takes_the_centre_and_pad_keeps_everything() -> None:
     pad = Preprocessing(size=30, resize="pad").load(encode(image))
     assert (crop == (0, 0, 255)).all()
     assert tuple(pad[0, 0]) == (127, 127, 127) and tuple(pad[15, 0]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize(
+    ("box", "pixels"),
+    [
+        ((0.0, 0.0, 1.0, 1.0), (0, 0, 80, 60)),
+        ((0.25, 0.5, 0.5, 0.25), (20, 30, 60, 45)),
+        ((0.1, 0.2, 0.3, 0.4), (8, 12, 32, 36)),
+        ((0.75, 0.9, 0.25, 0.1), (60, 54, 80, 60)),
+        # 40.6 to 41.2 and 30.5 to 31.4 pixels.
+        ((0.5075, 0.5083, 0.0075, 0.015), (41, 30, 42, 31)),
+        ((0.993, 0.99, 0.007, 0.01), (79, 59, 80, 60)),
+    ],
+)
+def test_a_box_is_a_photo_of_its_own(resize, box, pixels) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    prep = Preprocessing(size=32, resize=resize)
+    part, info = prep.load_with_info(encode(image), box)
+    assert np.array_equal(part, prep.load(encode(image.crop(pixels))))
+    assert np.array_equal(part, prep.load(encode(image), box))
+    assert (info.width, info.height) == (80, 60)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_box_is_of_the_upright_photo(scene, orientation) -> None:
+    turn = {3: "ROTATE_180", 6: "ROTATE_90", 8: "ROTATE_270"}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = encode(scene.transpose(Image.Transpose[turn]), exif=exif)
+    box = (0.5, 0.0, 0.5, 0.5)
+    assert set(map(tuple, SMALL.load(turned, box).reshape(-1, 3))) == {(40, 200, 40)}
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("box", [(0.5, 0.5, 0.05, 0.05), (0.1, 0.5, 0.8, 0.05)])
+def test_a_box_of_a_jpeg_keeps_its_detail(orientation, box) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((1600, 1200), Image.Resampling.NEAREST)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(image, "JPEG", quality=95, exif=exif)
+    full = Image.open(io.BytesIO(data))
+    if orientation == 6:
+        full = full.transpose(Image.Transpose.ROTATE_270)
+    edges = (box[0], box[1], box[0] + box[2], box[1] + box[3])
+    crop = full.crop(tuple(round(e * s) for e, s in zip(edges, full.size * 2, strict=True)))
+    assert np.array_equal(SMALL.load(data, box), SMALL.load(encode(crop)))
+    # What the detail is worth: without regard to the box, libjpeg would skip 7 of 8 pixels.
+    full = Image.open(io.BytesIO(data))
+    full.draft(None, (64, 64))
+    assert full.size == (200, 150)
+
+
+@pytest.mark.parametrize("box", [(0.5, 0.5, 0.005, 0.5), (0.5, 0.5, 0.5, 0.008)])
+def test_a_box_below_a_pixel_is_refused(scene, one_line, box) -> None:
+    with pytest.raises(UnreadablePhotoError) as caught:
+        SMALL.load(encode(scene), box)
+    assert "has less than one pixel of 80 x 60" in one_line(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        *((0.5, 0, 0.6, 1), (-0.1, 0, 0.5, 1), (0, 0, 0, 1), (0, 0, 1, -1)),
+        *((float("nan"), 0, 1, 1), (0, 0, 1, float("nan")), (0, 0, float("inf"), 1)),
+    ],
+)
+def test_a_box_outside_the_photo_is_a_mistake_of_the_caller(scene, box) -> None:
+    with pytest.raises(ValueError, match="within 0 to 1"):
+        SMALL.load(encode(scene), box)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [
+        *(("JPEG", ".jpg"), ("PNG", ".png"), ("TIFF", ".tif"), ("GIF", ".gif")),
+        *(("BMP", ".bmp"), ("WEBP", ".webp")),
+    ],
+)
+def test_suffixes_by_content(scene, kind, suffix) -> None:
+    assert photo_suffix(encode(scene, kind)) == suffix
+    assert suffix in PHOTO_SUFFIXES
+    assert photo_suffix(b"RIFF....WAVE") is None
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])

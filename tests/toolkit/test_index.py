@@ -171,10 +171,57 @@ def test_parquet_keeps_everything(dataset, cache, tmp_path) -> None:
     photos[0] = replace(
         photos[0], taxon=full, common_name="Löwe", group="g", split="val", weight=0.25
     )
+    photos[1] = replace(photos[1], site="s", observation="o", box="0,0,0.5,1")
     write_index(tmp_path / "index.parquet", photos)
     assert read_index(tmp_path / "index.parquet") == tuple(photos)
     write_index(tmp_path / "index.parquet", [])
     assert read_index(tmp_path / "index.parquet") == ()
+
+
+def test_parquet_of_the_first_version_is_still_read(tmp_path) -> None:
+    about = {"sha256": "0" * 64, "bytes": 9, "width": 4, "height": 3, "mode": "RGB"}
+    row = {"path": "a.jpg", "common_name": "lion", "group": "g", **about, "error": None}
+    row |= {"split": "train", "weight": 0.5, "kingdom": None, "phylum": None, "class": None}
+    row |= {"order": None, "family": "felidae", "genus": "panthera", "species": "panthera leo"}
+    kinds = {
+        **dict.fromkeys(("bytes", "width", "height"), pyarrow.int64()),
+        "weight": pyarrow.float64(),
+    }
+    schema = pyarrow.schema(
+        [(name, kinds.get(name, pyarrow.string())) for name in row],
+        metadata={b"rs_toolkit.index": b"1"},
+    )
+    file = tmp_path / "index.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row], schema), file)
+    lion = Taxon(family="felidae", genus="panthera", species="leo")
+    assert read_index(file) == (
+        Photo("a.jpg", lion, "lion", "g", split="train", weight=0.5, **about),
+    )
+
+
+def test_a_box_is_indexed_and_its_pixels_cached(tmp_path, cache) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    rows = [Photo("a.png", Taxon(), box=box) for box in (None, "0.5,0,0.5,1", "0.5,0,0.001,1")]
+    (whole,) = build_index(Dataset(tmp_path, tuple(rows[:1]), "csv"), cache)
+    part, tiny = build_index(Dataset(tmp_path, tuple(rows[1:]), "csv"), cache)
+    assert (part.width, part.height, part.error) == (60, 40, None)
+    assert str(tiny.error).startswith("box 0.5, 0, 0.001, 1 has less than one pixel of 60 x 40")
+    wanted = cache.preprocessing.load(tmp_path / "a.png", (0.5, 0.0, 0.5, 1.0))
+    (tmp_path / "a.png").unlink()
+    assert np.array_equal(cache.pixels(part, tmp_path), wanted)
+    assert not np.array_equal(cache.pixels(whole, tmp_path), wanted)
+
+
+def test_an_index_with_a_bad_box_is_refused(tmp_path) -> None:
+    file = tmp_path / "index.parquet"
+    write_index(file, [Photo("a.jpg", Taxon(), box="0,0,1,1")])
+    table = pyarrow.parquet.read_table(file)
+    place = table.schema.get_field_index("box")
+    bad = table.set_column(place, "box", pyarrow.array(["../../etc"]))
+    pyarrow.parquet.write_table(bad, file)
+    with pytest.raises(DataError, match=r"cannot be read as an index \(box '\.\./\.\./etc'"):
+        read_index(file)
 
 
 def test_damaged_and_foreign_tables_are_refused(tmp_path) -> None:

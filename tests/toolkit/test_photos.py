@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
@@ -11,7 +14,15 @@ from rs_runtime.preprocess import Preprocessing
 from rs_toolkit import photos as photos_module
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import sha256_file
-from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir, read_photo, unlabelled
+from rs_toolkit.photos import (
+    Photo,
+    PhotoCache,
+    default_cache_dir,
+    parse_box,
+    read_photo,
+    tidy_box,
+    unlabelled,
+)
 from rs_toolkit.taxonomy import Taxon
 
 PREP = Preprocessing(size=8)
@@ -114,6 +125,61 @@ def test_a_file_changed_since_the_index_is_refused(photo, cache, tmp_path) -> No
     with pytest.raises(DataError, match="changed since it was indexed"):
         cache.pixels(photo, tmp_path)
     assert not cache.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "tidied"),
+    [
+        ("0,0,1,1", "0,0,1,1"),
+        (" 0.10, 2e-1,.30000000004,0.4", "0.1,0.2,0.3,0.4"),
+        ("-0.009,0,1.018,1", "0,0,1,1"),
+        ("0.9,0.9,0.109,0.1", "0.9,0.9,0.1,0.1"),
+        ("0,0,0.000001,1", "0,0,1e-06,1"),
+        ("0.333333333,0,0.666666667,1", "0.333333,0,0.666667,1"),
+    ],
+)
+def test_boxes_are_written_in_one_way(text, tidied) -> None:
+    assert tidy_box(text) == tidied
+    assert tidy_box(tidied) == tidied
+    assert Photo("a.jpg", Taxon(), box=text).box == text
+
+
+@given(st.tuples(*[st.floats(0, 1)] * 4))
+def test_any_box_is_tidied_to_its_numbers_or_refused(numbers) -> None:
+    try:
+        tidied = tidy_box(",".join(map(repr, numbers)))
+    except ValueError:
+        left, top, width, height = numbers
+        outside = left + width > 1.009 or top + height > 1.009
+        assert outside or min(width, height, 1 - left, 1 - top) < 2e-6
+    else:
+        left, top, width, height = parse_box(tidied)
+        assert parse_box(tidied)[:2] == pytest.approx(numbers[:2], abs=1e-6)
+        assert 0 <= left < left + width <= 1 + 1e-9
+        assert 0 <= top < top + height <= 1 + 1e-9
+        assert tidy_box(tidied) == tidied
+
+
+@pytest.mark.parametrize("box", ["", "0,0,1", "0,0,1,1,1", "0,0,nan,1", "0,0,2,1", "../../x"])
+def test_a_photo_cannot_have_a_bad_box(box) -> None:
+    with pytest.raises(ValueError, match="box "):
+        Photo("a.jpg", Taxon(), box=box)
+
+
+def test_a_box_has_pixels_of_its_own(photo, cache, tmp_path) -> None:
+    part = replace(photo, box="0.5,0,0.5,1")
+    whole = cache.pixels(photo, tmp_path)
+    wanted = PREP.load(tmp_path / "a.png", (0.5, 0.0, 0.5, 1.0))
+    assert not np.array_equal(whole, wanted)
+    assert cache.info(photo.sha256, part.box) is None
+    assert np.array_equal(cache.pixels(part, tmp_path), wanted)
+    (tmp_path / "a.png").unlink()
+    assert np.array_equal(cache.pixels(part, tmp_path), wanted)
+    assert np.array_equal(cache.pixels(replace(photo, box="0.50,0.0,5e-1,1"), tmp_path), wanted)
+    assert np.array_equal(cache.pixels(photo, tmp_path), whole)
+    assert cache.info(photo.sha256, part.box) == cache.info(photo.sha256)
+    names = {file.name for file in cache.directory.rglob("*.npy")}
+    assert names == {f"{photo.sha256}.npy", f"{photo.sha256}@0.5,0,0.5,1.npy"}
 
 
 def test_read_photo_refuses_what_is_no_file(tmp_path) -> None:

@@ -32,8 +32,8 @@ def build_index(
 ) -> tuple[Photo, ...]:
     """Read every photo once: hash it, decode it into the cache, note its size and mode.
 
-    A photo whose pixels are cached is hashed and not decoded.  A photo that cannot be read gets
-    its ``error``; rows that the reader refused keep theirs and are not opened.  Photos with the
+    A photo whose pixels are cached is hashed and not decoded.  A photo that cannot be read, or
+    whose box has less than a pixel, gets its ``error``; rows that the reader refused keep theirs and are not opened.  Photos with the
     same bytes get one group, and so do the groups that such photos connect, so that no split
     separates them.
 
@@ -76,7 +76,7 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache) -> Photo:
     try:
         data = read_photo(path)
         photo = replace(photo, sha256=sha256_bytes(data), bytes=len(data))
-        info = cache.info(photo.sha256) or cache.add(photo.sha256, data)
+        info = cache.info(photo.sha256, photo.box) or cache.add(photo.sha256, data, photo.box)
     except PhotoError as error:
         # The row names the file already.
         reason = str(error).removeprefix(f"{path} ").removeprefix("photo in memory ")

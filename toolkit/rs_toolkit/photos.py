@@ -12,7 +12,7 @@ import numpy as np
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
 from rs_runtime.photo import MAX_PHOTO_BYTES
-from rs_runtime.preprocess import PhotoInfo, Preprocessing
+from rs_runtime.preprocess import Box, PhotoInfo, Preprocessing
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import atomic_write, read_json, sha256_bytes, write_json
 from rs_toolkit.taxonomy import RANKS, Taxon, normalize_name
@@ -25,9 +25,14 @@ __all__ = [
     "Photo",
     "PhotoCache",
     "default_cache_dir",
+    "parse_box",
     "read_photo",
+    "tidy_box",
     "unlabelled",
 ]
+
+# Detectors and rounded pixels put edges a little outside the photo.
+_OVERSHOOT = 0.01
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,8 @@ class Photo:
     site, observation
         Where the photo was taken, and of which encounter it is one; None where that is unknown.
     box
-        The part of the upright photo to use: ``left,top,width,height``, fractions of its sides;
-        None: all of it.
+        The part of the upright photo to use, as :func:`tidy_box` writes it:
+        ``left,top,width,height``, fractions of its sides; None: all of it.
     sha256
         64 hexadecimal digits of the file's content; empty before indexing and where the file
         could not be read.
@@ -59,6 +64,11 @@ class Photo:
         ``train``, ``val`` or ``test``; None where none is assigned.
     weight
         How much the photo counts in training, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        ``box`` is none.
     """
 
     path: str
@@ -76,6 +86,10 @@ class Photo:
     error: str | None = None
     split: str | None = None
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.box is not None:
+            parse_box(self.box)
 
     def label(self, rank: str) -> str | None:
         """Return the name at a taxon rank or at the pseudo-rank ``common_name``, if known.
@@ -104,12 +118,52 @@ class Dataset:
     photos
         In the order of the rows or, of a folder tree, of the paths.
     source
-        Name of the reader: ``csv`` or ``tree``.
+        Name of the reader: ``csv``, ``tree``, ``coco``, ``camtrap`` or ``parquet``.
+    notes
+        For people, one line each: what was odd about rows that are used all the same.
     """
 
     root: Path
     photos: tuple[Photo, ...]
     source: str
+    notes: tuple[str, ...] = ()
+
+
+def parse_box(text: str) -> Box:
+    """Return a box ``left,top,width,height`` as fractions of the upright photo's sides, 0 to 1.
+
+    Edges up to 0.01 outside the photo are moved to its border.
+
+    Raises
+    ------
+    ValueError
+        These are not four numbers, or the box leaves the photo or has no area.
+    """
+    try:
+        left, top, width, height = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"box {text[:80]!r}: wanted four numbers left,top,width,height") from None
+    edges = (left, top, left + width, top + height)
+    # NaN compares false.
+    if not all(-_OVERSHOOT <= edge <= 1 + _OVERSHOOT for edge in edges):
+        raise ValueError(f"box {text[:80]!r} leaves the photo; wanted fractions from 0 to 1")
+    left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in edges)
+    if not (left < right and top < bottom):
+        raise ValueError(f"box {text[:80]!r} has no area; wanted width and height above 0")
+    return left, top, right - left, bottom - top
+
+
+def tidy_box(text: str) -> str:
+    """Return a box in the one way it is written, with 6 decimals at most.
+
+    Raises
+    ------
+    ValueError
+        As :func:`parse_box`.
+    """
+    tidied = ",".join(f"{round(number, 6):g}" for number in parse_box(text))
+    parse_box(tidied)
+    return tidied
 
 
 def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
@@ -157,8 +211,9 @@ class PhotoCache:
     """Decoded photos on disk, keyed by content: each distinct photo is decoded once.
 
     ``directory/<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels
-    and a ``.json`` beside it the photo's own size and mode.  Files appear whole or not at all,
-    and damaged ones are made again, so that the folder can be shared, copied or deleted freely.
+    (``<sha256>@<box>.npy`` those of a part of the photo) and a ``.json`` beside it the photo's
+    own size and mode.  Files appear whole or not at all, and damaged ones are made again, so
+    that the folder can be shared, copied or deleted freely.
 
     Attributes
     ----------
@@ -181,7 +236,7 @@ class PhotoCache:
         PhotoError
             The pixels are not cached and the file cannot be read.
         """
-        cached = self._load(photo.sha256)
+        cached = self._load(photo.sha256, photo.box)
         if cached is not None:
             return cached
         path = root / photo.path
@@ -190,11 +245,11 @@ class PhotoCache:
             raise DataError(
                 f"{path}: changed since it was indexed; restore the file, or train a new run"
             )
-        return self._decode(photo.sha256, data)[0]
+        return self._decode(photo.sha256, data, photo.box)[0]
 
-    def info(self, sha256: str) -> PhotoInfo | None:
-        """Return size and mode of a cached photo; None where its pixels are not cached."""
-        path = self._path(sha256)
+    def info(self, sha256: str, box: str | None = None) -> PhotoInfo | None:
+        """Return size and mode of a photo; None where the pixels of ``box`` are not cached."""
+        path = self._path(sha256, box)
         try:
             if not path.is_file():
                 return None
@@ -203,28 +258,31 @@ class PhotoCache:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def add(self, sha256: str, data: bytes) -> PhotoInfo:
-        """Decode the bytes of a photo, cache its pixels, and return its size and mode.
+    def add(self, sha256: str, data: bytes, box: str | None = None) -> PhotoInfo:
+        """Decode the bytes of a photo, cache the pixels of its box, return its size and mode.
 
         Raises
         ------
         PhotoError
-            The bytes cannot be decoded.
+            The bytes cannot be decoded, or the box has less than a pixel.
         OSError
             The cache cannot be written.
         """
-        return self._decode(sha256, data)[1]
+        return self._decode(sha256, data, box)[1]
 
-    def _decode(self, sha256: str, data: bytes) -> tuple[NDArray[np.uint8], PhotoInfo]:
-        pixels, info = self.preprocessing.load_with_info(data)
-        path = self._path(sha256)
+    def _decode(
+        self, sha256: str, data: bytes, box: str | None
+    ) -> tuple[NDArray[np.uint8], PhotoInfo]:
+        part = None if box is None else parse_box(box)
+        pixels, info = self.preprocessing.load_with_info(data, part)
+        path = self._path(sha256, box)
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.save(file, pixels, allow_pickle=False)
         write_json(path.with_suffix(".json"), asdict(info))
         return pixels, info
 
-    def _load(self, sha256: str) -> NDArray[np.uint8] | None:
-        path, side = self._path(sha256), self.preprocessing.size
+    def _load(self, sha256: str, box: str | None) -> NDArray[np.uint8] | None:
+        path, side = self._path(sha256, box), self.preprocessing.size
         try:
             pixels: NDArray[np.uint8] = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -232,6 +290,6 @@ class PhotoCache:
         sound = pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
         return pixels if sound else None
 
-    def _path(self, sha256: str) -> Path:
+    def _path(self, sha256: str, box: str | None) -> Path:
         folder = self.directory / self.preprocessing.fingerprint() / sha256[:2]
-        return folder / f"{sha256}.npy"
+        return folder / (f"{sha256}.npy" if box is None else f"{sha256}@{tidy_box(box)}.npy")
