@@ -25,6 +25,7 @@ from rs_toolkit.errors import ExportError, ToolkitError
 from rs_toolkit.files import atomic_write, read_json
 from rs_toolkit.pipeline import PixelSource, training_epoch
 from rs_toolkit.run import Run
+from rs_toolkit.sampling import Shares
 
 __all__ = ["main"]
 
@@ -77,6 +78,7 @@ def _steps(run: Run, job: dict[str, Any]) -> int:
 def _batches(run: Run, job: dict[str, Any]) -> tuple[Any, PixelSource]:
     """Return as many batches of photos as there are steps, and what loads their pixels."""
     photos, labels = run.split("train")
+    shares = Shares.of(photos)
     source = PixelSource(lambda rows: run.pixels([photos[row] for row in rows]))
 
     def epoch(number: int) -> Any:
@@ -90,6 +92,7 @@ def _batches(run: Run, job: dict[str, Any]) -> tuple[Any, PixelSource]:
             # Not the draws that the float model was trained with.
             seed=job["seed"] + 1,
             epoch=number,
+            shares=shares,
         )
 
     steps, batches = _steps(run, job), epoch(0)

@@ -5,6 +5,7 @@ import pytest
 
 from rs_runtime.preprocess import Preprocessing
 from rs_toolkit.pipeline import augment, evaluation_batches, training_epoch
+from rs_toolkit.sampling import Shares
 
 SIDE = 40
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, SIDE, SIDE, 3), dtype=np.uint8)
@@ -16,10 +17,10 @@ def source(rows):
     return PIXELS[rows]
 
 
-def epoch(number: int, strength: float = 1.0, seed: int = 0):
+def epoch(number: int, strength: float = 1.0, seed: int = 0, shares: Shares | None = None):
     batches = training_epoch(
         source, LABELS, PREPROCESSING,
-        balance=1.0, strength=strength, batch_size=8, seed=seed, epoch=number,
+        balance=1.0, strength=strength, batch_size=8, seed=seed, epoch=number, shares=shares,
     )  # fmt: skip
     return [(np.asarray(x), np.asarray(y)) for x, y in batches]
 
@@ -35,6 +36,18 @@ def test_an_unaugmented_epoch_shows_the_runtimes_pixels_balanced() -> None:
     assert np.bincount(labels).tolist() == [14, 14]
     known = {x.tobytes() for x in PREPROCESSING.model_input(PIXELS)}
     assert all(x.tobytes() in known for batch, _ in batches for x in batch)
+
+
+def test_an_epoch_heeds_copies_and_weights() -> None:
+    """Ten of class 0 are copies of one photo, and one of class 1 weighs nothing."""
+    shares = Shares(np.r_[[0] * 10, 1:11], np.r_[[1] * 19, 0])
+    batches = epoch(0, strength=0.0, shares=shares)
+    assert np.bincount(np.concatenate([y for _, y in batches])).tolist() == [5, 5]
+    shown = [x.tobytes() for batch, _ in batches for x in batch]
+    pixels = [x.tobytes() for x in PREPROCESSING.model_input(PIXELS)]
+    assert sum(shown.count(x) for x in pixels[:10]) == 1
+    assert all(shown.count(x) == 1 for x in pixels[10:19])
+    assert pixels[19] not in shown
 
 
 def test_an_epoch_is_a_function_of_seed_and_number() -> None:

@@ -172,6 +172,111 @@ def test_nothing_is_split_into_nothing() -> None:
     assert split([]) == []
 
 
+@st.composite
+def grown(draw):
+    """Photos, how many of them came first, and groups that later links may have joined."""
+    photos = draw(MIXED | pure())
+    names = sorted({group for _, _, group in photos})
+    joined = {name: draw(st.sampled_from(names)) if draw(st.booleans()) else name for name in names}
+    return photos, draw(st.integers(0, len(photos))), joined
+
+
+@settings(deadline=None)
+@given(grown(), FRACTIONS, SEEDS)
+def test_photos_that_are_added_move_none(data, fractions, seed) -> None:
+    photos, first, joined = data
+    earlier = run(photos[:first], fractions, seed)
+    labels, strata, groups = zip(*photos, strict=True) if photos else ((), (), ())
+    before = [*earlier, *[None] * (len(photos) - first)]
+    groups = [joined[group] for group in groups]
+    val, test = fractions
+    sides = split(
+        labels, strata=strata, groups=groups, val=val, test=test, seed=seed, before=before
+    )
+    had, got = defaultdict(set), defaultdict(set)
+    for group, was, now in zip(groups, before, sides, strict=True):
+        had[group] |= {was} - {None}
+        got[group] |= {now} - {None}
+    for group, was, now in zip(groups, before, sides, strict=True):
+        assert len(got[group]) == 1
+        assert now == was or was is None or (now is None and len(had[group]) > 1)
+        assert now is not None or was is not None
+        if had[group]:
+            assert got[group] == {next(s for s in ("test", "val", "train") if s in had[group])}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "a", "b", "c"]), min_size=30, max_size=150),
+    st.sampled_from([(0.15, 0.2), (0.1, 0.1), (0.5, 0.4), (0.3, 0.05)]),
+    SEEDS,
+    st.floats(0, 1),
+)
+def test_large_labels_meet_the_fractions_also_when_photos_are_added(
+    labels, fractions, seed, part
+) -> None:
+    val, test = fractions
+    first = int(part * len(labels))
+    kwargs = {"val": val, "test": test, "seed": seed}
+    earlier = split(labels[:first], **kwargs)
+    later = split(labels, before=[*earlier, *[None] * (len(labels) - first)], **kwargs)
+    for sides in (split(labels, **kwargs), later):
+        counts = Counter(zip(labels, sides, strict=True))
+        for label, number in Counter(labels).items():
+            if number * min(fractions) >= 1:
+                for side, fraction in (("val", val), ("test", test), ("train", 1 - val - test)):
+                    assert abs(counts[label, side] - fraction * number) < 2
+
+
+def test_a_label_that_grows_reaches_every_side() -> None:
+    sides: list[str | None] = []
+    for number in range(1, 13):
+        sides = split(["a"] * number, before=[*sides, None])
+        assert set(sides) == {1: {"train"}, 2: {"train", "test"}}.get(number, set(SIDES))
+    assert Counter(sides) == {"train": 8, "val": 2, "test": 2}
+
+
+def test_new_groups_go_where_the_earlier_split_fell_short() -> None:
+    before = ["train"] * 80 + [None] * 20
+    sides = split(["a"] * 100, before=before)
+    assert sides[:80] == before[:80]
+    assert Counter(sides[80:]) == {"val": 8, "test": 12}
+
+
+def test_new_groups_know_from_the_start_what_is_covered() -> None:
+    """Label a is tested already: the group it shares with b must train, b's own be tested."""
+    sides = split(
+        ["a", "b", "a", "b"], groups=["old", "both", "both", "own"], before=["test", *[None] * 3]
+    )
+    assert sides == ["test", "train", "train", "test"]
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (["test", "val", "train", None], ["test", None, None, "test"]),
+        (["val", "train", "train", None], ["val", None, None, "val"]),
+        (["train", "train", None, None], ["train"] * 4),
+    ],
+)
+def test_a_link_between_sides_leaves_out_what_may_not_stay(before, expected) -> None:
+    assert split(["a"] * 4, groups=["g"] * 4, before=before) == expected
+
+
+def test_photos_that_are_left_out_count_for_nothing() -> None:
+    """One of label b's three groups holds it no more: the others are for train and test."""
+    labels, groups = ["a", "b", "b", "b"], ["g", "g", "h", "i"]
+    sides = split(labels, groups=groups, before=["test", "train", None, None])
+    assert sides[:2] == ["test", None]
+    assert set(sides[2:]) == {"train", "test"}
+
+
+def test_an_unknown_side_is_refused(one_line) -> None:
+    with pytest.raises(DataError, match="got side 'validation'") as caught:
+        split(["a", "b"], before=["validation", None])
+    one_line(str(caught.value))
+
+
 @pytest.mark.parametrize(("val", "test"), [(-0.1, 0.2), (0.5, 0.5), (float("nan"), 0.2)])
 def test_impossible_fractions(val, test) -> None:
     with pytest.raises(ConfigError, match="wanted 0 or more"):

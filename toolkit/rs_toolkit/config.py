@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.errors import ConfigError
+from rs_toolkit.grouping import LEVELS
 from rs_toolkit.taxonomy import RANKS
 
 __all__ = ["TrainConfig", "load_config", "read_toml", "sample_preset"]
@@ -46,6 +47,10 @@ class TrainConfig:
     test: float = _number(0.2, 0.01, 0.5, "fraction of photos for the test")
     stratify_by: str = _choice(
         "", ("", *RANKS, "common_name"), "whose proportions the splits keep; empty: the rank's"
+    )
+    group_by: str = _choice("duplicates", LEVELS, "what no split separates, beside duplicates")
+    splits_from: str = _text(
+        "", "earlier run folder or index.parquet whose photos keep their splits; empty: none"
     )
     balance: float = _number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 full balance")
     epochs: int = _number(20, 0, 10_000, "most epochs of fine-tuning (stage 2)")

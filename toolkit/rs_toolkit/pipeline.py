@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_toolkit.sampling import epoch_order
+from rs_toolkit.sampling import Shares, epoch_order
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -63,15 +63,18 @@ def training_epoch(
     batch_size: int,
     seed: int,
     epoch: int,
+    shares: Shares | None = None,
 ) -> tf.data.Dataset:
     """Return one epoch of (inputs, labels): oversampled, shuffled, augmented, scaled.
+
+    ``shares`` are the photos' duplicate groups and weights, which the oversampling heeds.
 
     A function of its arguments alone: the same (seed, epoch) gives the same batches, which is
     what lets ``--resume`` reach the result of an uninterrupted run.
     """
     import tensorflow as tf
 
-    order = epoch_order(labels, balance, seed, epoch)
+    order = epoch_order(labels, balance, seed, epoch, shares)
     draw = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0] >> 1)  # fits int32
 
     def finish(batch: Any, photos: Any, targets: Any) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@
     config.json       settings (TrainConfig), data root, number of photos by split
     classes.json      trained rank, classes with their taxa, preprocessing
     index.parquet     every photo: hash, size, mode, taxon, split, or why it is unreadable
+    splits.json       photos by split, and what the split could not do as asked
     model.keras       float32; input (N, S, S, 3) scaled by Preprocessing; output logits (N, C)
     calibration.json  temperature fitted on validation photos
     history.json      one row an epoch

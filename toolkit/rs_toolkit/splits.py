@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rs_toolkit.errors import ConfigError, DataError
 
-__all__ = ["SIDES", "split"]
+__all__ = ["SIDES", "quotas", "split"]
 
 SIDES = ("train", "val", "test")
+# Where a group's photos were on several sides, it stays on the first of these that it was on:
+# photos that were trained on must not be tested on, but the others may be left out of training.
+_KEEPS = ("test", "val", "train")
 
 
 def split(
@@ -22,7 +25,8 @@ def split(
     val: float = 0.15,
     test: float = 0.2,
     seed: int = 0,
-) -> list[str]:
+    before: Sequence[str | None] | None = None,
+) -> list[str | None]:
     """Assign every photo to ``train``, ``val`` or ``test``.
 
     Groups are taken label by label and stratum by stratum, and each goes to the side that is
@@ -39,6 +43,14 @@ def split(
     - The same names, fractions and seed give the same sides, in whatever order the photos come
       (without ``groups``, each photo's position is its group's name, hence order matters).
 
+    **Photos that are added later.**  Without memory, photos must change side: a label's only
+    group trains, so ``f({a})``, ``f({b})`` and ``f({c})`` are all train.  If adding photos never
+    moved one, ``f({a, b, c})`` would be train throughout, and no label would ever be tested.
+    Hence ``before``: photos keep the side that they had, and only groups without one are
+    assigned, to the sides that are owed once all that stays is counted.  Where a new link joins
+    groups of different sides, the group keeps its test side if it has one, else val, else train,
+    and its photos from elsewhere are left out (None): nothing changes side, no group crosses.
+
     Parameters
     ----------
     labels
@@ -52,31 +64,73 @@ def split(
         Fractions of the photos, 0 or more, below 1 together.
     seed
         Another seed, another split.
+    before
+        The side that each photo had, None where it had none; n entries.  Default: all are new.
 
     Returns
     -------
-    list of str
-        n sides.
+    list of str or None
+        n sides; None only where a photo had another side than its group keeps.
 
     Raises
     ------
     ConfigError
         The fractions are out of range.
     DataError
-        The sequences have different lengths.
+        The sequences have different lengths, or ``before`` holds something else than sides.
     """
     if not (val >= 0 and test >= 0 and val + test < 1):
         raise ConfigError(f"val, test: got {val}, {test}; wanted 0 or more each, below 1 together")
     strata = labels if strata is None else strata
     groups = [str(n) for n in range(len(labels))] if groups is None else groups
-    if not len(labels) == len(strata) == len(groups):
+    before = [None] * len(labels) if before is None else before
+    if not len(labels) == len(strata) == len(groups) == len(before):
         raise DataError(
-            f"split: got {len(labels)} labels, {len(strata)} strata, {len(groups)} groups; "
-            "wanted one of each per photo"
+            f"split: got {len(labels)} labels, {len(strata)} strata, {len(groups)} groups, "
+            f"{len(before)} sides; wanted one of each per photo"
         )
-    units = _units(labels, strata, groups)
+    kept = _kept_sides(groups, before)
+    stays = [side in (None, kept.get(name)) for name, side in zip(groups, before, strict=True)]
+    rows = zip(labels, strata, groups, stays, strict=True)
+    units = _units([row[:3] for row in rows if row[3]], kept)
     _assign(units, {"train": 1 - val - test, "val": val, "test": test}, seed)
-    return [units[name].side for name in groups]
+    return [units[name].side if stay else None for name, stay in zip(groups, stays, strict=True)]
+
+
+def quotas(fractions: Mapping[str, float], groups: int) -> dict[str, float]:
+    """Return the fraction of each side that a label in so many groups is to be on.
+
+    Parameters
+    ----------
+    fractions
+        Of ``train``, ``val`` and ``test``, 0 to 1.
+    groups
+        1 or more.
+
+    Returns
+    -------
+    dict of str to float
+        The sides that such a label should be on, above 0, 1 together.
+    """
+    if groups < 2:
+        return {"train": 1.0}
+    if groups == 2:
+        return {"train": 0.5, "test": 0.5} if fractions["test"] else {"train": 1.0}
+    least = {side: max(part, 1 / groups) for side, part in fractions.items() if part}
+    least["train"] = max(1 - least.get("val", 0.0) - least.get("test", 0.0), 1 / groups)
+    total = sum(least.values())
+    return {side: part / total for side, part in least.items()}
+
+
+def _kept_sides(groups: Sequence[str], before: Sequence[str | None]) -> dict[str, str]:
+    """Return the side that each group keeps, of the groups that had one."""
+    had: dict[str, set[str]] = defaultdict(set)
+    for name, side in zip(groups, before, strict=True):
+        if side is not None:
+            had[name].add(side)
+    if unknown := sorted(set().union(*had.values()) - set(SIDES)):
+        raise DataError(f"before: got side {unknown[0]!r}, wanted {', '.join(SIDES)} or None")
+    return {name: next(side for side in _KEEPS if side in sides) for name, sides in had.items()}
 
 
 @dataclass
@@ -84,6 +138,7 @@ class _Unit:
     """A group of photos; ``label`` and ``stratum`` are those of most of them."""
 
     name: str
+    fixed: bool = False
     members: Counter[tuple[str, str]] = field(default_factory=Counter)
     label: str = ""
     stratum: str = ""
@@ -98,10 +153,12 @@ class _Unit:
         return sorted({label for label, _ in self.members})
 
 
-def _units(labels: Sequence[str], strata: Sequence[str], groups: Sequence[str]) -> dict[str, _Unit]:
+def _units(rows: Iterable[tuple[str, str, str]], kept: Mapping[str, str]) -> dict[str, _Unit]:
     units: dict[str, _Unit] = {}
-    for label, stratum, name in zip(labels, strata, groups, strict=True):
-        units.setdefault(name, _Unit(name)).members[label, stratum] += 1
+    for label, stratum, name in rows:
+        if name not in units:
+            units[name] = _Unit(name, fixed=name in kept, side=kept.get(name, ""))
+        units[name].members[label, stratum] += 1
     for unit in units.values():
         shares = unit.members
         unit.label, unit.stratum = min(shares, key=lambda share: (-shares[share], share))
@@ -110,8 +167,17 @@ def _units(labels: Sequence[str], strata: Sequence[str], groups: Sequence[str]) 
 
 def _assign(units: dict[str, _Unit], fractions: dict[str, float], seed: int) -> None:
     waiting: dict[str, int] = Counter(label for unit in units.values() for label in unit.labels)
-    wanted = {label: _quotas(fractions, number) for label, number in waiting.items()}
+    wanted = {label: quotas(fractions, number) for label, number in waiting.items()}
     covered: dict[str, set[str]] = defaultdict(set)
+
+    def settle(unit: _Unit) -> None:
+        for label in unit.labels:
+            waiting[label] -= 1
+            covered[label].add(unit.side)
+
+    for unit in units.values():
+        if unit.fixed:
+            settle(unit)
     owed = dict.fromkeys(SIDES, 0.0)
     label = None
     for unit in sorted(units.values(), key=lambda unit: _turn(unit, seed)):
@@ -121,23 +187,34 @@ def _assign(units: dict[str, _Unit], fractions: dict[str, float], seed: int) -> 
             owed = {side: min(1.0, max(-1.0, due)) for side, due in owed.items()}
         for side, quota in wanted[unit.label].items():
             owed[side] += quota * unit.size
-        allowed = set(wanted[unit.label])
-        for other in (unit.label, *unit.labels):
-            missing = set(wanted[other]) - covered[other]
-            if waiting[other] <= len(missing):
-                allowed = allowed & missing or allowed
-        unit.side = max((side for side in SIDES if side in allowed), key=owed.__getitem__)
+        if not unit.fixed:
+            allowed = _allowed(unit, wanted, waiting, covered)
+            unit.side = max((side for side in SIDES if side in allowed), key=owed.__getitem__)
+            settle(unit)
         owed[unit.side] -= unit.size
-        for other in unit.labels:
-            waiting[other] -= 1
-            covered[other].add(unit.side)
     _repair(units, wanted)
+
+
+def _allowed(
+    unit: _Unit,
+    wanted: dict[str, dict[str, float]],
+    waiting: dict[str, int],
+    covered: dict[str, set[str]],
+) -> set[str]:
+    """Return the sides of its label or, where groups run short, those that a label still lacks."""
+    allowed = set(wanted[unit.label])
+    for other in (unit.label, *unit.labels):
+        missing = set(wanted[other]) - covered[other]
+        if waiting[other] <= len(missing):
+            allowed = allowed & missing or allowed
+    return allowed
 
 
 def _repair(units: dict[str, _Unit], wanted: dict[str, dict[str, float]]) -> None:
     """Move groups, small ones first, to sides that lack their label, if no label loses a side."""
     counts = Counter((label, unit.side) for unit in units.values() for label in unit.labels)
-    for unit in sorted(units.values(), key=lambda unit: (unit.size, unit.name)):
+    free = [unit for unit in units.values() if not unit.fixed]
+    for unit in sorted(free, key=lambda unit: (unit.size, unit.name)):
         held = [label for label in unit.labels if unit.side in wanted[label]]
         gains = Counter(
             side for label in unit.labels for side in wanted[label] if not counts[label, side]
@@ -149,10 +226,11 @@ def _repair(units: dict[str, _Unit], wanted: dict[str, dict[str, float]]) -> Non
 
 
 def _turn(unit: _Unit, seed: int) -> tuple[object, ...]:
-    """Sort key: labels together, their strata together, large groups first."""
+    """Sort key: labels together, in them what has a side, strata together, large groups first."""
     return (
         _draw(seed, unit.label),
         unit.label,
+        not unit.fixed,
         _draw(seed, unit.label, unit.stratum),
         unit.stratum,
         -unit.size,
@@ -163,15 +241,3 @@ def _turn(unit: _Unit, seed: int) -> tuple[object, ...]:
 
 def _draw(*parts: object) -> bytes:
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-
-
-def _quotas(fractions: dict[str, float], groups: int) -> dict[str, float]:
-    """Return the fraction of each side that a label in so many groups is to be on."""
-    if groups < 2:
-        return {"train": 1.0}
-    if groups == 2:
-        return {"train": 0.5, "test": 0.5} if fractions["test"] else {"train": 1.0}
-    least = {side: max(part, 1 / groups) for side, part in fractions.items() if part}
-    least["train"] = max(1 - least.get("val", 0.0) - least.get("test", 0.0), 1 / groups)
-    total = sum(least.values())
-    return {side: part / total for side, part in least.items()}

@@ -13,7 +13,7 @@ from rs_toolkit.errors import RunError
 from rs_toolkit.metrics import macro_f1
 from rs_toolkit.pipeline import PixelSource, evaluation_batches, training_epoch
 from rs_toolkit.progress import Progress
-from rs_toolkit.sampling import class_targets
+from rs_toolkit.sampling import Shares, class_sizes, class_targets
 from rs_train.checkpoint import Checkpoints, FitState
 
 if TYPE_CHECKING:
@@ -27,17 +27,22 @@ __all__ = ["Portion", "compile_model", "fit", "predict_logits"]
 
 @dataclass(frozen=True)
 class Portion:
-    """The photos of one split as arrays: where their pixels come from, and their classes."""
+    """The photos of one split as arrays: where their pixels come from, and what they count for.
+
+    ``labels`` are their class numbers, shape (n,).
+    """
 
     pixels: PixelSource
     labels: NDArray[np.int64]
+    shares: Shares
 
 
-def compile_model(model: keras.Model, config: TrainConfig, labels: NDArray[np.int64]) -> None:
+def compile_model(model: keras.Model, config: TrainConfig, train: Portion) -> None:
     """Give a model its optimizer (AdamW, warm-up, cosine decay) and smoothed cross-entropy."""
     import keras
 
-    shown = int(class_targets(np.bincount(labels), config.balance).sum())
+    sizes = class_sizes(train.labels, train.shares)
+    shown = int(class_targets(sizes, config.balance).sum())
     steps = -(-shown // config.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=config.learning_rate / 20,
@@ -146,6 +151,7 @@ def _one_epoch(
         batch_size=config.batch_size,
         seed=config.seed,
         epoch=epoch,
+        shares=train.shares,
     )
     total = int(batches.cardinality())
 

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from rs_runtime.preprocess import Preprocessing
     from rs_toolkit.photos import Photo
 
-__all__ = ["Head", "fit_head", "frozen_features", "model_fingerprint"]
+__all__ = [
+    "Head",
+    "cached_features",
+    "features_folder",
+    "fit_head",
+    "frozen_features",
+    "model_fingerprint",
+]
 
 _VIEWS = 2  # as it is, and mirrored
 _STRENGTHS = (0.001, 0.01, 0.1)
@@ -80,11 +87,9 @@ def frozen_features(
     fingerprints, one small file a photo, so that an interrupted pass goes on where it stopped
     and a second run embeds nothing.
     """
-    folder = (
-        cache_dir / "features" / f"{model_fingerprint(extractor)}-{preprocessing.fingerprint()}"
-    )
+    folder = features_folder(extractor, preprocessing, cache_dir)
     # Every batch has the same shape, lest a photo's features depend on what else is missing.
-    files = [folder / photo.sha256[:2] / f"{photo.sha256}.npy" for photo in photos]
+    files = [_file(folder, photo) for photo in photos]
     channels = int(extractor.output_shape[-1])
     features = np.empty((len(photos), _VIEWS, channels), np.float32)
     missing = [row for row, file in enumerate(files) if not _read(file, features[row])]
@@ -100,6 +105,29 @@ def frozen_features(
                 np.save(file, features[row])
         progress.update("frozen features", min(start + batch_size, len(missing)), len(missing))
     return features
+
+
+def features_folder(extractor: keras.Model, preprocessing: Preprocessing, cache_dir: Path) -> Path:
+    """Return where :func:`frozen_features` keeps its files."""
+    name = f"{model_fingerprint(extractor)}-{preprocessing.fingerprint()}"
+    return cache_dir / "features" / name
+
+
+def cached_features(photos: list[Photo], folder: Path) -> NDArray[np.float32] | None:
+    """Return what :func:`frozen_features` left in a folder, without its model; None unless every
+    photo's is there."""
+    try:
+        found = [np.load(_file(folder, photo), allow_pickle=False) for photo in photos]
+    except (OSError, ValueError, EOFError):
+        return None
+    shapes = {item.shape for item in found}
+    sound = len(shapes) == 1 and {item.dtype for item in found} == {np.dtype(np.float32)}
+    return np.stack(found) if sound and len(shapes.pop()) == 2 else None
+
+
+def _file(folder: Path, photo: Photo) -> Path:
+    name = photo.sha256 if photo.box is None else f"{photo.sha256}@{photo.box}"
+    return folder / photo.sha256[:2] / f"{name}.npy"
 
 
 def _read(file: Path, into: NDArray[np.float32]) -> bool:

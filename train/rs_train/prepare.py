@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from rs_toolkit.index import build_index, fingerprint, read_index, write_index
 from rs_toolkit.photos import Photo, PhotoCache, unlabelled
 from rs_toolkit.progress import Progress
 from rs_toolkit.readers import read_dataset
-from rs_toolkit.splits import SIDES, split
+from rs_toolkit.split_table import EarlierSides, make_splits
 from rs_toolkit.taxonomy import RANKS
 
-__all__ = ["class_table", "make_splits", "prepare", "saved_config"]
+__all__ = ["class_table", "prepare", "saved_config"]
 
 
 def prepare(
@@ -38,12 +37,18 @@ def prepare(
     Raises
     ------
     DataError
-        Nothing to train on: no readable photo, or fewer than two classes.
+        Nothing to train on: no readable photo, or fewer than two classes; or the splits cannot
+        be made as the settings ask (see :func:`rs_toolkit.split_table.make_splits`).
     """
     index, settings = run / "index.parquet", run / "config.json"
     if index.is_file() and settings.is_file():
         return _prepared(run, config)
+    if config.splits_from:
+        # A wrong path should fail before every photo is opened.
+        EarlierSides.read(Path(config.splits_from))
     dataset = read_dataset(data)
+    for note in dataset.notes:
+        progress.note(note)
     photos = build_index(
         dataset, cache, lambda done, total: progress.update("index photos", done, total)
     )
@@ -54,10 +59,10 @@ def prepare(
         progress.note(
             f"left out: {len(nameless)} photos without a {config.rank}, such as {nameless[0].path}"
         )
-    photos = make_splits(photos, config)
+    photos, report = make_splits(photos, config)
+    for text in report.notes():
+        progress.note(text)
     classes = class_table(photos, config.rank)
-    for side, missing in _absent(photos, classes, config.rank).items():
-        progress.note(f"{len(missing)} classes have no {side} photo: {', '.join(missing[:5])} …")
     mark = fingerprint(photos)
     write_index(index, photos)
     write_json(
@@ -68,6 +73,7 @@ def prepare(
             "classes": classes,
         },
     )
+    write_json(run / "splits.json", report.to_dict())
     counts = Counter(photo.split or "left out" for photo in photos)
     write_json(
         settings,
@@ -105,19 +111,6 @@ def _weights_sha256(weights: str) -> str | None:
     return sha256_file(path) if weights not in ("none", "imagenet") and path.is_file() else None
 
 
-def _absent(
-    photos: tuple[Photo, ...], classes: list[dict[str, Any]], rank: str
-) -> dict[str, list[str]]:
-    """Return the classes that a split has no photo of, by split, where there are any."""
-    absent = {}
-    for side in SIDES:
-        present = {photo.label(rank) for photo in photos if photo.split == side}
-        missing = [item["name"] for item in classes if item["name"] not in present]
-        if missing:
-            absent[side] = missing
-    return absent
-
-
 def saved_config(run: Path) -> tuple[TrainConfig, Path]:
     """Return the settings and the data path that a run began with.
 
@@ -137,50 +130,6 @@ def saved_config(run: Path) -> tuple[TrainConfig, Path]:
         raise RunError(
             f"{run / 'config.json'}: damaged ({error}); train into a new folder"
         ) from None
-
-
-def make_splits(photos: tuple[Photo, ...], config: TrainConfig) -> tuple[Photo, ...]:
-    """Assign train, val and test to every readable photo that has a label at the trained rank.
-
-    Raises
-    ------
-    DataError
-        No readable photo, no label at the rank, fewer than two classes, or an empty split.
-    """
-    readable = [photo for photo in photos if photo.error is None]
-    if not readable:
-        raise DataError(
-            f"none of the {len(photos)} photos can be read; check the paths in the data"
-        )
-    labelled = [photo for photo in readable if photo.label(config.rank)]
-    labels = [str(photo.label(config.rank)) for photo in labelled]
-    found = sorted(set(labels))
-    if len(found) < 2:
-        ranks = [rank for rank in (*RANKS, "common_name") if any(p.label(rank) for p in readable)]
-        got = f"only {found[0]!r}" if found else "no label"
-        raise DataError(
-            f"rank {config.rank}: got {got} in {len(readable)} photos, wanted two classes or "
-            f"more; add photos of another class, or choose --rank among: {', '.join(ranks)}"
-        )
-    strata = [
-        f"{label}\0{photo.label(config.stratum)}"
-        for label, photo in zip(labels, labelled, strict=True)
-    ]
-    groups = [photo.group or f"\0{photo.path}" for photo in labelled]
-    sides = split(
-        labels, strata=strata, groups=groups, val=config.val, test=config.test, seed=config.seed
-    )
-    for side in SIDES:
-        if side not in sides:
-            raise DataError(
-                f"{len(labels)} photos of {len(found)} classes leave the {side} split empty; "
-                "give at least three photos in some class"
-            )
-    by_path = {photo.path: side for photo, side in zip(labelled, sides, strict=True)}
-    return tuple(
-        replace(photo, split=by_path.get(photo.path) if photo.error is None else None)
-        for photo in photos
-    )
 
 
 def class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:

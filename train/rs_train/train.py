@@ -24,7 +24,7 @@ from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.pipeline import PixelSource
 from rs_toolkit.progress import Progress
 from rs_toolkit.readers import require_data
-from rs_toolkit.sampling import photo_weights
+from rs_toolkit.sampling import Shares, photo_weights
 from rs_toolkit.splits import SIDES
 from rs_train.backbones import load_backbone_weights
 from rs_train.checkpoint import Checkpoints, FitState
@@ -141,7 +141,7 @@ def _portion(
     def pixels(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         return np.stack([cache.pixels(members[row], root) for row in rows])
 
-    return Portion(PixelSource(pixels), labels)
+    return Portion(PixelSource(pixels), labels, Shares.of(members))
 
 
 def _fit_top(
@@ -167,12 +167,13 @@ def _fit_top(
             progress,
         )
 
-    train_features, labels = features("train"), portions["train"].labels
-    views = train_features.shape[1]
+    train_features, portion = features("train"), portions["train"]
+    weights = photo_weights(portion.labels, config.balance, portion.shares)
+    used, views = weights > 0, train_features.shape[1]
     head = fit_head(
-        train_features.reshape(-1, train_features.shape[-1]),
-        np.repeat(labels, views),
-        np.repeat(photo_weights(labels, config.balance), views),
+        train_features[used].reshape(-1, train_features.shape[-1]),
+        np.repeat(portion.labels[used], views),
+        np.repeat(weights[used], views),
         features("val")[:, 0],
         portions["val"].labels,
         int(model.output_shape[-1]),
@@ -204,7 +205,7 @@ def _fine_tune(
         keras.mixed_precision.set_global_policy(before)
     tuned.set_weights(model.get_weights())
     freeze_below(tuned, config.backbone, config.first_block)
-    compile_model(tuned, config, portions["train"].labels)
+    compile_model(tuned, config, portions["train"])
     train, val = portions["train"], portions["val"]
     state = fit(tuned, train, val, preprocessing, config, checkpoints, progress, stage_1, started)
     _copy_weights(tuned, model)
