@@ -54,7 +54,7 @@ def embed(
     if note.is_file():
         known = cached_features(photos, note.with_name(note.read_text("utf-8")))
         if known is not None:
-            return known.mean(axis=1)
+            return np.asarray(known.mean(axis=1), np.float32)
     quiet_tensorflow()
     import keras
 
@@ -74,7 +74,7 @@ def embed(
     with atomic_write(note) as temporary:
         folder = features_folder(extractor, cache.preprocessing, cache.directory)
         temporary.write_text(folder.name, "utf-8")
-    return found.mean(axis=1)
+    return np.asarray(found.mean(axis=1), np.float32)
 
 
 def _source(backbone: str, weights: str, cache: PhotoCache) -> str:

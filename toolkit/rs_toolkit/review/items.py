@@ -1,0 +1,197 @@
+"""What there is to review: flagged photos, groups of duplicates, and photos to compare with."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.files import read_json
+from rs_toolkit.findings import Finding, read_findings
+from rs_toolkit.grouping import connected
+from rs_toolkit.index import read_index
+from rs_toolkit.photos import Photo
+from rs_toolkit.taxonomy import Taxon, normalize_name, printable
+
+__all__ = ["CleanFolder", "Item", "read_folder"]
+
+_DUPLICATES = ("exact_duplicate", "near_duplicate")
+_EXAMPLES = 4
+
+_Findings = Mapping[int, Sequence[Finding]]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to decide.
+
+    Attributes
+    ----------
+    photos
+        Places in the index: one, or those of a group of duplicates.
+    flags
+        Highest score, 0 to 1, of each flag that brought the item here.
+    """
+
+    photos: tuple[int, ...]
+    flags: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_group(self) -> bool:
+        """Whether the question is which of the photos are the same."""
+        return len(self.photos) > 1
+
+
+@dataclass(frozen=True)
+class CleanFolder:
+    """What ``rs-toolkit clean`` left to review; photos are named by their place in the index.
+
+    Attributes
+    ----------
+    root
+        Folder that the photos' paths start from.
+    rank, classes
+        What photos are labelled with.
+    photos
+        The index.
+    findings
+        By photo.
+    items
+        Sorted, worst first.
+    """
+
+    root: Path
+    rank: str
+    classes: tuple[str, ...]
+    photos: tuple[Photo, ...]
+    findings: _Findings
+    items: tuple[Item, ...]
+    _typical: Mapping[str, Sequence[int]]
+
+    def typical(self, label: str, but: int) -> list[int]:
+        """Return up to 4 photos of a class, without ``but``: first those that have no findings."""
+        return [n for n in self._typical.get(label, ()) if n != but][:_EXAMPLES]
+
+
+def read_folder(folder: Path, report: Callable[[str], object]) -> CleanFolder:
+    """Read a folder that holds ``clean.json``, ``index.parquet`` and ``findings.parquet``.
+
+    Parameters
+    ----------
+    folder
+        Made by ``rs-toolkit clean``.
+    report
+        Called with one line of text for each finding that cannot be used.
+
+    Raises
+    ------
+    DataError
+        The folder is no such folder, a file in it is damaged, or the photos have moved.
+    ConfigError
+        Its rank is no taxon rank.
+    """
+    root, rank, classes = _settings(folder)
+    photos = read_index(folder / "index.parquet")
+    # The first row of a path is the one that is used.
+    places = {photo.path: n for n, photo in reversed(list(enumerate(photos)))}
+    findings: dict[int, list[Finding]] = {}
+    for finding in read_findings(folder / "findings.parquet"):
+        if finding.path in places:
+            findings.setdefault(places[finding.path], []).append(finding)
+        else:
+            report(f"findings.parquet: no photo {printable(finding.path)[:100]!r}; left aside")
+    items = _items(photos, places, findings)
+    return CleanFolder(
+        root, rank, classes, photos, findings, items, _typical(photos, findings, rank)
+    )
+
+
+def _settings(folder: Path) -> tuple[Path, str, tuple[str, ...]]:
+    path = folder / "clean.json"
+    remedy = "make the folder anew with: rs-toolkit clean DATA"
+    try:
+        saved = read_json(path)
+        root, rank, classes = Path(saved["data_root"]), saved["rank"], saved["classes"]
+        if not all(isinstance(name, str) for name in (rank, *classes)):
+            raise TypeError("rank and classes must be text")
+        Photo("", Taxon()).label(rank)
+    except FileNotFoundError:
+        raise DataError(f"{folder}: nothing to review (no clean.json in it); {remedy}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}; {remedy}") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = printable(f"{type(error).__name__}: {error}")[:200]
+        raise DataError(f"{path}: cannot be read ({reason}); {remedy}") from None
+    if not root.is_dir():
+        raise DataError(f"{path}: the photos are no longer in {str(root)!r}; {remedy}")
+    names = (normalize_name(name) for name in classes)
+    return root, rank, tuple(sorted({name for name in names if name}))
+
+
+def _items(
+    photos: Sequence[Photo], places: Mapping[str, int], findings: _Findings
+) -> tuple[Item, ...]:
+    groups = _groups(photos, places, findings)
+    grouped = {n for group in groups for n in group}
+    items = [Item(tuple(group), _flags(findings, group, _DUPLICATES)) for group in groups]
+    for n, found in findings.items():
+        # A duplicate of nothing that is here is shown as a photo.
+        flags = tuple(f.flag for f in found if n not in grouped or f.flag not in _DUPLICATES)
+        if flags:
+            items.append(Item((n,), _flags(findings, (n,), flags)))
+    return tuple(sorted(items, key=lambda item: (-max(item.flags.values()), item.photos)))
+
+
+def _groups(
+    photos: Sequence[Photo], places: Mapping[str, int], findings: _Findings
+) -> list[list[int]]:
+    """Return groups of duplicates, as findings name them or, where they do not, the index."""
+    edges: list[tuple[int, int]] = []
+    unnamed: set[str] = set()
+    for n, found in findings.items():
+        for finding in found:
+            if finding.flag in _DUPLICATES:
+                other = places.get(finding.detail, n)
+                if other != n:
+                    edges.append((n, other))
+                elif group := photos[n].group:
+                    unnamed.add(group)
+    chains: dict[str, list[int]] = {group: [] for group in unnamed}
+    for n, photo in enumerate(photos):
+        if photo.group in chains:
+            chains[photo.group].append(n)
+    for chain in chains.values():
+        edges += pairwise(chain)
+    groups: dict[str, set[int]] = {}
+    for edge, name in zip(edges, connected([(str(a), str(b)) for a, b in edges]), strict=True):
+        groups.setdefault(name, set()).update(edge)
+    return [sorted(group) for group in groups.values()]
+
+
+def _flags(findings: _Findings, photos: Sequence[int], flags: Sequence[str]) -> dict[str, float]:
+    highest: dict[str, float] = {}
+    for finding in (found for n in photos for found in findings.get(n, ())):
+        if finding.flag in flags:
+            highest[finding.flag] = max(finding.score, highest.get(finding.flag, 0.0))
+    return highest
+
+
+def _typical(photos: Sequence[Photo], findings: _Findings, rank: str) -> dict[str, list[int]]:
+    """Return a few usable photos of every class: the least flagged, then by their hashes."""
+
+    def oddness(n: int) -> tuple[float, str]:
+        return max((found.score for found in findings.get(n, ())), default=-1.0), photos[n].sha256
+
+    members: dict[str, list[int]] = {}
+    for n, photo in enumerate(photos):
+        label = photo.label(rank)
+        if photo.error is None and label is not None:
+            members.setdefault(label, []).append(n)
+    # One more than are shown, because the photo under review may be among them.
+    return {
+        label: heapq.nsmallest(_EXAMPLES + 1, numbers, key=oddness)
+        for label, numbers in members.items()
+    }

@@ -1,0 +1,281 @@
+"""The journal of a review: ``decisions.jsonl``, one JSON object a line, only ever appended to.
+
+=============  ====================================================================
+key            holds
+=============  ====================================================================
+time           when, in UTC, ISO 8601
+path, sha256   the photo, and the content that the person saw
+action         keep, relabel, drop, same, different, or undo
+label          relabel: the name of the right class
+group          same, different, and undo of these: the other photos, {path: sha256}
+note           what the person wrote, if anything
+=============  ====================================================================
+
+``same``: the photo and those of its group show one animal at one time.  ``different``: the
+photo does not show what those of its group show.  ``undo`` takes back the last decision on the
+same photo and group that still stands.
+
+A line reaches the disk before anybody is told so.  What a crash cut off is no JSON, so it is
+reported and left aside, and the next line starts on a line of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.errors import DataError
+from rs_toolkit.photos import Photo
+from rs_toolkit.taxonomy import printable
+
+__all__ = [
+    "ACTIONS",
+    "GROUP_ACTIONS",
+    "JOURNAL",
+    "Decision",
+    "append",
+    "latest",
+    "now",
+    "of_photos",
+    "read_decisions",
+    "read_journal",
+]
+
+JOURNAL = "decisions.jsonl"
+GROUP_ACTIONS = ("same", "different")
+ACTIONS = ("keep", "relabel", "drop", *GROUP_ACTIONS)
+_MAX_BYTES = 256_000_000
+
+Report = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of the journal; the module's table explains the fields.
+
+    Attributes
+    ----------
+    line
+        Where it stands in the journal, from 1; 0 if it was not read from one.
+    """
+
+    time: str
+    path: str
+    sha256: str
+    action: str
+    label: str | None = None
+    group: Mapping[str, str] = field(default_factory=dict)
+    note: str | None = None
+    line: int = field(default=0, compare=False)
+
+    @property
+    def subject(self) -> tuple[str, str, frozenset[str]]:
+        """The photo, its content, and the others of its group."""
+        return self.path, self.sha256, frozenset(self.group)
+
+    @property
+    def key(self) -> str:
+        """What is asked, if not what the answer is: of decisions with one key, the last counts.
+
+        Of a photo, what becomes of it.  Of a group, whether it is the same, and whether it is
+        different: these are two, because what the later one leaves of the earlier still counts.
+        """
+        question = self.action if self.group else ""
+        return "\0".join((self.path, self.sha256, question, *sorted(self.group)))
+
+
+def now() -> str:
+    """Return the time as the journal writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def append(path: Path, decision: Decision) -> None:
+    """Add one line, in one write, and return when it is on the disk.
+
+    Raises
+    ------
+    OSError
+        The journal cannot be written or the disk is full.  What part of the line was written
+        is left aside by every reader.
+    """
+    names = ("time", "path", "sha256", "action", "label", "group", "note")
+    row = {name: value for name in names if (value := getattr(decision, name)) not in (None, {})}
+    data = json.dumps(row).encode() + b"\n"
+    is_new = not path.exists()
+    with path.open("ab+", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                data = b"\n" + data
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(file.fileno())
+    if is_new:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The name of a new file is part of its folder, which has a cache of its own.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_journal(path: Path, report: Report | None = None) -> list[Decision]:
+    """Return the decisions that were not taken back, oldest first; of no file, none.
+
+    Parameters
+    ----------
+    path
+        A ``decisions.jsonl``.
+    report
+        Called with one line of text for each line of the journal that cannot be used.
+
+    Raises
+    ------
+    DataError
+        The file is larger than 256 MB.
+    OSError
+        It exists and cannot be read.
+    """
+    standing: list[Decision] = []
+    lines = _read(path).split(b"\n")
+    for number, raw in enumerate(lines, 1):
+        try:
+            if raw.strip():
+                _replay(standing, _parse(raw, number))
+        except ValueError as error:
+            cut = "; it was cut off by a crash" if number == len(lines) else ""
+            if report is not None:
+                report(f"{path} line {number}: {error}{cut}; left aside")
+    return standing
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return b""
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{path}: larger than {_MAX_BYTES} bytes; this is no journal of a review")
+    return data
+
+
+def _replay(standing: list[Decision], decision: Decision) -> None:
+    if decision.action != "undo":
+        standing.append(decision)
+        return
+    for place in range(len(standing) - 1, -1, -1):
+        if standing[place].subject == decision.subject:
+            del standing[place]
+            return
+    raise ValueError("takes back a decision that is not there")
+
+
+def _parse(raw: bytes, line: int) -> Decision:
+    try:
+        row = json.loads(raw)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise ValueError("not one JSON object")
+    time, path, sha256, action = (_text(row, key) for key in ("time", "path", "sha256", "action"))
+    label, note = (_text(row, key) if row.get(key) else None for key in ("label", "note"))
+    group = row.get("group") or {}
+    if action not in (*ACTIONS, "undo"):
+        wanted = ", ".join((*ACTIONS, "undo"))
+        raise ValueError(f"action is {printable(action)[:40]!r}, wanted one of: {wanted}")
+    if not isinstance(group, dict) or not all(isinstance(sha, str) for sha in group.values()):
+        raise ValueError("group is not {path: sha256}")
+    if bool(group) != (action in GROUP_ACTIONS) and action != "undo":
+        raise ValueError(f"{action} {'with' if group else 'without'} a group")
+    if path in group:
+        raise ValueError("the photo is in its own group")
+    if action == "relabel" and not label:
+        raise ValueError("relabel without a label")
+    return Decision(time, path, sha256, action, label, group, note, line)
+
+
+def _text(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is missing or no text")
+    return value
+
+
+def latest(decisions: Iterable[Decision]) -> dict[str, Decision]:
+    """Return the last decision of each key, in the order in which these were made."""
+    last: dict[str, Decision] = {}
+    for decision in decisions:
+        last.pop(decision.key, None)
+        last[decision.key] = decision
+    return last
+
+
+def of_photos(
+    decisions: Iterable[Decision], photos: Iterable[Photo], report: Report | None = None
+) -> list[Decision]:
+    """Return the decisions on these photos, as they are now; others are reported, one line each.
+
+    A decision on a group loses the photos that are not here, or all of itself if none is left.
+    """
+    contents: dict[str, set[str]] = {}
+    for photo in photos:
+        contents.setdefault(photo.path, set()).add(photo.sha256)
+    known: list[Decision] = []
+    for decision in decisions:
+        group = {p: sha for p, sha in decision.group.items() if sha in contents.get(p, ())}
+        problem, is_known = _compare(decision, contents.get(decision.path), group)
+        if problem and report is not None:
+            name = printable(decision.path)[:100]
+            report(f"{JOURNAL} line {decision.line}, {decision.action} {name!r}: {problem}")
+        if is_known:
+            known.append(replace(decision, group=group))
+    return known
+
+
+def _compare(
+    decision: Decision, contents: set[str] | None, group: Mapping[str, str]
+) -> tuple[str, bool]:
+    """Return what is wrong with a decision, and whether it can be used nevertheless."""
+    gone = len(decision.group) - len(group)
+    if contents is None:
+        return "no such photo here; left aside", False
+    if decision.sha256 not in contents:
+        return "the photo has changed since; left aside, review it again", False
+    if gone and not group:
+        return "none of its group is here unchanged; left aside", False
+    problem = f"{gone} of its group not here or changed; those are left aside" if gone else ""
+    return problem, True
+
+
+def read_decisions(
+    path: Path, photos: Sequence[Photo] | None = None, report: Report | None = None
+) -> dict[str, Decision]:
+    """Return the decisions that count: of each :attr:`Decision.key`, the last not taken back.
+
+    Parameters
+    ----------
+    path
+        A ``decisions.jsonl``; none need exist.
+    photos
+        If given, decisions on other photos, or on other contents of these, are left out.
+    report
+        Called with one line of text for each line of the journal that is not used.
+
+    Raises
+    ------
+    DataError, OSError
+        As of :func:`read_journal`.
+    """
+    decisions = read_journal(path, report)
+    return latest(decisions if photos is None else of_photos(decisions, photos, report))

@@ -1,0 +1,211 @@
+"""The review page on 127.0.0.1: what can be asked, and the server that answers."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import secrets
+import socketserver
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from rs_toolkit.errors import ConfigError
+from rs_toolkit.progress import Progress
+from rs_toolkit.review.guard import HOST, MAX_BODY, Application, guarded, read_body
+from rs_toolkit.review.images import SIDES, render
+from rs_toolkit.review.journal import JOURNAL
+from rs_toolkit.review.session import Refused, Session
+
+__all__ = ["ReviewServer", "serve"]
+
+_SCRIPTS = ("review.js", "relabel.js", "dom.js")
+_PAGES = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/review.css": ("review.css", "text/css; charset=utf-8"),
+    **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
+}
+# A decoded photo can take 600 MB.
+_DECODERS = threading.Semaphore(2)
+
+
+def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress) -> None:
+    """Show the review page of a clean folder until Ctrl-C; then return.
+
+    Parameters
+    ----------
+    folder
+        Made by ``rs-toolkit clean``; decisions are appended to its ``decisions.jsonl``.
+    port
+        Of 127.0.0.1, 1 to 65535; 0: one that is free.
+    open_browser
+        Whether to open the page in the user's browser.
+    progress
+        Told the page's address, what of the folder cannot be used and, at the end, what is left.
+
+    Raises
+    ------
+    ConfigError
+        The port is taken, not allowed, or no port; or the folder's rank is no taxon rank.
+    DataError
+        The folder is no clean folder, a file in it is damaged, or the photos have moved.
+    OSError
+        The journal exists and cannot be read.
+    """
+    session = Session(folder, progress.note)
+    with ReviewServer(session, port) as server:
+        total = len(session.folder.items)
+        progress.note(f"{total} to review, {session.left} not decided yet; Ctrl-C ends")
+        progress.note(server.url)
+        if open_browser:
+            # Some browsers return when they are closed.
+            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            # A decision on its way to the disk gets there.
+            with session.lock:
+                progress.note(f"{session.left} of {total} left; see {folder / JOURNAL}")
+
+
+class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
+    """Serves one session on 127.0.0.1, each request in a thread of its own.
+
+    Parameters
+    ----------
+    session
+        What to show.
+    port
+        0 to 65535; 0: one that is free.
+
+    Attributes
+    ----------
+    token
+        Secret that every request must carry; new in every server.
+
+    Raises
+    ------
+    ConfigError
+        The port is taken, not allowed, or no port.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, session: Session, port: int = 0) -> None:
+        if not 0 <= port <= 65535:
+            raise ConfigError(f"port: got {port}, wanted 1 to 65535, or 0 for any that is free")
+        try:
+            super().__init__((HOST, port), _Handler)
+        except OSError as error:
+            known = {errno.EADDRINUSE: "in use", errno.EACCES: "not allowed"}
+            reason = known.get(error.errno or 0) or error.strerror
+            raise ConfigError(
+                f"port {port} of {HOST} is {reason}; choose another, or leave --port out"
+            ) from None
+        self.token = secrets.token_urlsafe(32)
+        self.set_app(guarded(_application(session, self.token), self.token, self.server_port))
+
+    @property
+    def url(self) -> str:
+        """The page's address, with the token."""
+        return f"http://{HOST}:{self.server_port}/?token={self.token}"
+
+    def server_bind(self) -> None:
+        """Bind without asking the network for this machine's name, as the base class would."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, int(self.server_address[1])
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of connections that the browser closed."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 30
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing: the address of the page holds the token."""
+
+
+def _application(session: Session, token: str) -> Application:
+    """Return what answers requests that may be answered."""
+    from bottle import Bottle, HTTPError, HTTPResponse, request, response
+
+    class App(Bottle):  # type: ignore[misc]
+        def default_error_handler(self, res: Any) -> str:
+            response.content_type = "application/json"
+            return json.dumps({"error": str(res.body)})
+
+    app = App()
+
+    @functools.lru_cache(maxsize=64)
+    def photo(n: int, size: str) -> bytes:
+        with _DECODERS:
+            return render(session.folder.photos[n], session.folder.root, SIDES[size])
+
+    def answer(ask: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+        try:
+            return ask(*arguments)
+        except Refused as error:
+            raise HTTPError(400, str(error)) from None
+        except OSError as error:
+            raise HTTPError(500, f"not saved: {error.strerror or error}") from None
+
+    def sent() -> dict[str, Any]:
+        data = read_body(request.environ)
+        if data is None:
+            raise HTTPError(413, f"wanted a Content-Length of at most {MAX_BODY}")
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise HTTPError(400, "wanted one JSON object")
+        return value
+
+    @app.get("/photos/<n:re:[0-9]{1,9}>/<size:re:large|small>")  # type: ignore[untyped-decorator]
+    def show(n: str, size: str) -> bytes:
+        if int(n) >= len(session.folder.photos):
+            raise HTTPError(404, "no such photo")
+        response.content_type = "image/jpeg"
+        return photo(int(n), size)
+
+    @app.get("/api/queue")  # type: ignore[untyped-decorator]
+    def queue() -> dict[str, Any]:
+        return {"token": token, **session.queue()}
+
+    @app.get("/api/items/<number:re:[0-9]{1,9}>")  # type: ignore[untyped-decorator]
+    def item(number: str) -> dict[str, Any]:
+        return answer(session.item, int(number))
+
+    @app.post("/api/decide")  # type: ignore[untyped-decorator]
+    def decide() -> dict[str, Any]:
+        row = sent()
+        names = ("item", "photo", "action", "label", "note")
+        return answer(session.decide, *(row.get(name) for name in names))
+
+    @app.post("/api/undo")  # type: ignore[untyped-decorator]
+    def undo() -> dict[str, Any]:
+        sent()
+        return answer(session.undo)
+
+    # Browsers ask for it unasked.
+    app.get("/favicon.ico", callback=lambda: HTTPResponse(status=204))
+    for path, (name, kind) in _PAGES.items():
+        app.get(path, callback=_page(name, kind))
+    return app
+
+
+def _page(name: str, kind: str) -> Callable[[], Any]:
+    from bottle import HTTPResponse
+
+    data = files("rs_toolkit.review").joinpath(name).read_bytes()
+    return lambda: HTTPResponse(data, headers={"Content-Type": kind})

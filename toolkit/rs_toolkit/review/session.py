@@ -1,0 +1,264 @@
+"""A review under way: what was decided, what the page shows of it, and how it goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.review.items import CleanFolder, Item, read_folder
+from rs_toolkit.review.journal import (
+    ACTIONS,
+    GROUP_ACTIONS,
+    JOURNAL,
+    Decision,
+    append,
+    latest,
+    now,
+    of_photos,
+    read_journal,
+)
+from rs_toolkit.review.verdicts import relations
+from rs_toolkit.taxonomy import normalize_name, printable
+
+__all__ = ["Refused", "Session"]
+
+_MAX_NOTE = 500
+
+
+class Refused(Exception):
+    """A request that makes no sense here; the message says why."""
+
+
+class Session:
+    """The items of a clean folder and the decisions on them; safe to share between threads.
+
+    Every method that returns a dict returns JSON values.
+
+    Parameters
+    ----------
+    folder
+        Made by ``rs-toolkit clean``; its ``decisions.jsonl`` is read, and appended to.
+    report
+        Called with one line of text for each finding or decision that cannot be used.
+
+    Attributes
+    ----------
+    folder
+        What there is to review.
+    lock
+        Held while a decision is written.
+
+    Raises
+    ------
+    DataError, ConfigError
+        As of :func:`rs_toolkit.review.items.read_folder`.
+    OSError
+        The journal exists and cannot be read.
+    """
+
+    def __init__(self, folder: Path, report: Callable[[str], object]) -> None:
+        self.folder: CleanFolder = read_folder(folder, report)
+        self.lock = threading.Lock()
+        self._journal = folder / JOURNAL
+        self._about: dict[str, list[int]] = {}
+        for number, item in enumerate(self.folder.items):
+            for path in self._contents(item):
+                self._about.setdefault(path, []).append(number)
+        written = read_journal(self._journal, report)
+        # Lines on other photos stay in the journal; they are neither shown nor taken back.
+        here = {item.line: item for item in of_photos(written, self.folder.photos, report)}
+        # Each as it was written and as it counts here.
+        self._standing = [(item, here[item.line]) for item in written if item.line in here]
+        self._count()
+
+    @property
+    def left(self) -> int:
+        """How many items are not decided yet."""
+        return sum(not self._is_decided(number) for number in range(len(self.folder.items)))
+
+    def queue(self) -> dict[str, Any]:
+        """Return every item in brief, worst first, and the names of the classes."""
+        photos, rank = self.folder.photos, self.folder.rank
+        items = [
+            {
+                "name": printable(photos[item.photos[0]].path),
+                "labels": sorted({photos[n].label(rank) or "no label" for n in item.photos}),
+                "flags": dict(item.flags),
+                "decided": self._is_decided(number),
+            }
+            for number, item in enumerate(self.folder.items)
+        ]
+        return {"rank": rank, "classes": list(self.folder.classes), "items": items}
+
+    def item(self, number: object) -> dict[str, Any]:
+        """Return one item with its photos, and typical photos to compare it with.
+
+        Raises
+        ------
+        Refused
+            There is no such item.
+        """
+        item = self._item(number)
+        rest = self._relations.rest(list(self._contents(item)))
+        photos = [
+            self._photo(n) | {"apart": item.is_group and self.folder.photos[n].path not in rest}
+            for n in item.photos
+        ]
+        examples = [] if item.is_group else self._examples(item.photos[0])
+        return {"group": item.is_group, "photos": photos, "examples": examples}
+
+    def decide(
+        self, number: object, n: object, action: object, label: object = None, note: object = None
+    ) -> dict[str, Any]:
+        """Write one decision to the journal and, when it is on the disk, take it in.
+
+        Parameters
+        ----------
+        number, n
+            The item, and the photo of it that is meant.
+        action
+            One of :data:`rs_toolkit.review.journal.ACTIONS`.  ``same`` puts the photo together
+            with those of its group that were not set apart, ``different`` sets it apart from
+            them; either takes the whole group where that leaves no other photo.
+        label
+            Of ``relabel``: one of the classes.
+        note
+            Up to 500 letters.
+
+        Raises
+        ------
+        Refused
+            Any of these is something else; nothing is written.
+        OSError
+            The journal cannot be written.
+        """
+        item = self._item(number)
+        name = normalize_name(label) if isinstance(label, str) else None
+        if type(n) is not int or n not in item.photos:
+            raise Refused("no such photo in this item")
+        if action not in ACTIONS:
+            raise Refused(f"no such action; wanted one of: {', '.join(ACTIONS)}")
+        if action in GROUP_ACTIONS and not item.is_group:
+            raise Refused("this item is no group of duplicates")
+        if action == "relabel" and name not in self.folder.classes:
+            raise Refused("no such class; choose one of the list")
+        if note is not None and not (isinstance(note, str) and len(note) <= _MAX_NOTE):
+            raise Refused(f"the note is longer than {_MAX_NOTE} letters; shorten it")
+        photo = self.folder.photos[n]
+        with self.lock:
+            decision = Decision(
+                time=now(),
+                path=photo.path,
+                sha256=photo.sha256,
+                action=str(action),
+                label=name if action == "relabel" else None,
+                group=self._others(item, photo.path, str(action)),
+                note=printable(note or "") or None,
+            )
+            append(self._journal, decision)
+            self._standing.append((decision, decision))
+            self._count()
+            return self._changes(decision)
+
+    def undo(self) -> dict[str, Any]:
+        """Take back the last decision that stands, by one more line of the journal.
+
+        Raises
+        ------
+        Refused
+            There is none.
+        OSError
+            The journal cannot be written.
+        """
+        with self.lock:
+            if not self._standing:
+                raise Refused("nothing to take back")
+            written, decision = self._standing[-1]
+            append(
+                self._journal, replace(written, time=now(), action="undo", label=None, note=None)
+            )
+            self._standing.pop()
+            self._count()
+            return self._changes(decision)
+
+    def _count(self) -> None:
+        decisions = latest(counts for _, counts in self._standing).values()
+        self._of_photo = {(item.path, item.sha256): item for item in decisions if not item.group}
+        self._relations = relations(decisions)
+
+    def _item(self, number: object) -> Item:
+        if type(number) is not int or not 0 <= number < len(self.folder.items):
+            raise Refused("no such item")
+        return self.folder.items[number]
+
+    def _contents(self, item: Item) -> dict[str, str]:
+        return {self.folder.photos[n].path: self.folder.photos[n].sha256 for n in item.photos}
+
+    def _others(self, item: Item, path: str, action: str) -> dict[str, str]:
+        if action not in GROUP_ACTIONS:
+            return {}
+        contents = self._contents(item)
+        del contents[path]
+        rest = set(self._relations.rest([path, *contents]))
+        return {other: sha for other, sha in contents.items() if other in rest} or contents
+
+    def _is_decided(self, number: int) -> bool:
+        item = self.folder.items[number]
+        contents = self._contents(item)
+        if item.is_group:
+            return self._relations.cover(list(contents))
+        return next(iter(contents.items())) in self._of_photo
+
+    def _changes(self, decision: Decision) -> dict[str, Any]:
+        """Return what a decision, made or taken back, is about, and the state of those items."""
+        paths = (decision.path, *decision.group)
+        touched = {number for path in paths for number in self._about.get(path, ())}
+        # Where a photo is both a question of its own and part of a group.
+        about = sorted(
+            self._about.get(decision.path, ()),
+            key=lambda number: self.folder.items[number].is_group != bool(decision.group),
+        )
+        return {
+            "item": about[0] if about else None,
+            "action": decision.action,
+            "name": printable(decision.path),
+            "label": decision.label,
+            "decided": {str(number): self._is_decided(number) for number in sorted(touched)},
+        }
+
+    def _photo(self, n: int) -> dict[str, Any]:
+        photo = self.folder.photos[n]
+        decision = self._of_photo.get((photo.path, photo.sha256))
+        size = f"{photo.width} × {photo.height} px" if photo.width else None
+        return {
+            "n": n,
+            "name": printable(photo.path),
+            "label": photo.label(self.folder.rank) or "no label",
+            "facts": [fact for fact in (size, photo.split) if fact],
+            "findings": [
+                {
+                    "flag": found.flag,
+                    "score": found.score,
+                    "suggested": normalize_name(found.suggested_label),
+                    "detail": printable(found.detail),
+                }
+                for found in self.folder.findings.get(n, ())
+            ],
+            "decision": decision and {"action": decision.action, "label": decision.label},
+        }
+
+    def _examples(self, n: int) -> list[dict[str, Any]]:
+        label = self.folder.photos[n].label(self.folder.rank)
+        names = [label, *(found.suggested_label for found in self.folder.findings.get(n, ()))]
+        classes = dict.fromkeys(name for text in names if (name := normalize_name(text)))
+        return [
+            {
+                "title": "labelled" if name == label else "suggested",
+                "label": name,
+                "photos": self.folder.typical(name, n),
+            }
+            for name in classes
+        ]

@@ -1,0 +1,196 @@
+"""What decisions mean for photos: their labels, weights and groups."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from rs_toolkit.grouping import connected
+from rs_toolkit.photos import Photo
+from rs_toolkit.review.journal import JOURNAL, Decision, of_photos
+from rs_toolkit.taxonomy import RANKS, Taxon, normalize_name, printable
+
+__all__ = ["Relations", "apart", "apply_decisions", "relations", "settled"]
+
+_Names = tuple[Taxon, str | None]
+
+
+@dataclass
+class Relations:
+    """Which photos a person put together, and which apart, by their paths.
+
+    Attributes
+    ----------
+    together
+        Sets of photos of one animal; they may overlap.
+    apart
+        Of a photo, those that it was set apart from.
+    """
+
+    together: list[set[str]] = field(default_factory=list)
+    apart: dict[str, set[str]] = field(default_factory=dict)
+
+    def add(self, decision: Decision) -> None:
+        """Take in one decision; where it contradicts an earlier one, it wins."""
+        group = set(decision.group)
+        if decision.action == "same":
+            members = group | {decision.path}
+            for path in members & self.apart.keys():
+                self.apart[path] -= members
+            self.together.append(members)
+        elif decision.action == "different":
+            self.apart.setdefault(decision.path, set()).update(group)
+            for members in self.together:
+                if decision.path in members and members & group:
+                    members.remove(decision.path)
+
+    def rest(self, group: Sequence[str]) -> list[str]:
+        """Return the photos of a group that were not set apart from all others of it, in order."""
+
+        def differ(one: str, other: str) -> bool:
+            return other in self.apart.get(one, ()) or one in self.apart.get(other, ())
+
+        return [
+            path
+            for path in group
+            if not all(differ(path, other) for other in group if other != path)
+        ]
+
+    def cover(self, group: Sequence[str]) -> bool:
+        """Return whether nothing is left to say about a group of duplicates."""
+        rest = set(self.rest(group))
+        return len(rest) < 2 or any(rest <= members for members in self.together)
+
+
+def relations(decisions: Iterable[Decision]) -> Relations:
+    """Return what decisions, oldest first, say about pairs of photos."""
+    found = Relations()
+    for decision in decisions:
+        found.add(decision)
+    return found
+
+
+def apart(decisions: Mapping[str, Decision]) -> set[frozenset[str]]:
+    """Return the pairs of paths that a person said are not the same.
+
+    Take them out of the list of near-duplicate pairs before it is grouped.  Two photos of such
+    a pair can still come together through a third one, and files of the same bytes stay
+    together, because the index groups them.
+    """
+    found = relations(decisions.values()).apart
+    return {frozenset((path, other)) for path, others in found.items() for other in others}
+
+
+def settled(decisions: Mapping[str, Decision]) -> frozenset[str]:
+    """Return the paths of photos that were kept, relabelled or dropped.
+
+    A person has judged them: their findings count no more.  Those kept and relabelled weigh 1,
+    those dropped 0.
+    """
+    return frozenset(item.path for item in decisions.values() if not item.group)
+
+
+def apply_decisions(
+    photos: Sequence[Photo],
+    decisions: Mapping[str, Decision],
+    rank: str,
+    report: Callable[[str], object] | None = None,
+) -> tuple[Photo, ...]:
+    """Return the photos as a person decided; nothing is deleted, and the order stays.
+
+    =========  ====================================================================
+    action     effect on the photo
+    =========  ====================================================================
+    keep       none; see :func:`settled`
+    relabel    ``taxon`` and ``common_name`` are those of the photos of the named
+               class (of several lineages, the most frequent).  Above the rank of
+               species, names below ``rank`` and the common name are unknown
+               afterwards: the person named a family, say, and no species.  None
+               where the photo has that label already
+    drop       ``weight`` 0; ``error`` stays as it is
+    same       one ``group`` for the photo and those of the decision, joined with the
+               groups that any of them is in already; its name is the first of theirs
+    different  none; see :func:`apart`
+    =========  ====================================================================
+
+    Parameters
+    ----------
+    photos
+        As they were indexed.
+    decisions
+        Result of :func:`rs_toolkit.review.read_decisions`.
+    rank
+        Rank of the classes that photos are relabelled to.
+    report
+        Called with one line of text for each decision that cannot be applied.
+
+    Raises
+    ------
+    ConfigError
+        There is no such rank.
+    """
+    known = of_photos(decisions.values(), photos, report)
+    of_photo = {(item.path, item.sha256): item for item in known if not item.group}
+    classes = _classes(photos, rank)
+    groups = _groups(photos, relations(known))
+
+    def apply(photo: Photo) -> Photo:
+        decision = of_photo.get((photo.path, photo.sha256))
+        if decision is not None and decision.action == "relabel":
+            photo = _relabel(photo, decision, rank, classes, report)
+        elif decision is not None and decision.action == "drop":
+            photo = replace(photo, weight=0.0)
+        return replace(photo, group=groups.get(_name(photo), photo.group))
+
+    return tuple(apply(photo) for photo in photos)
+
+
+def _relabel(
+    photo: Photo,
+    decision: Decision,
+    rank: str,
+    classes: Mapping[str, _Names],
+    report: Callable[[str], object] | None,
+) -> Photo:
+    label = normalize_name(decision.label) or ""
+    if label == photo.label(rank):
+        return photo
+    if label not in classes:
+        if report is not None:
+            where = f"{JOURNAL} line {decision.line}, relabel {printable(photo.path)[:100]!r}"
+            report(f"{where}: no photo is of class {label[:100]!r}; label left as it is")
+        return photo
+    taxon, common_name = classes[label]
+    return replace(photo, taxon=taxon, common_name=common_name)
+
+
+def _classes(photos: Iterable[Photo], rank: str) -> dict[str, _Names]:
+    """Return, by class, the names that most of its photos have down to the rank."""
+    counts: dict[str, Counter[_Names]] = {}
+    for photo in photos:
+        label = photo.label(rank)
+        if label is not None and photo.error is None:
+            counts.setdefault(label, Counter())[_names(photo, rank)] += 1
+    return {label: count.most_common(1)[0][0] for label, count in counts.items()}
+
+
+def _names(photo: Photo, rank: str) -> _Names:
+    if rank in (RANKS[-1], "common_name"):
+        return photo.taxon, photo.common_name
+    upper = RANKS[: RANKS.index(rank) + 1]
+    return Taxon.from_dict({name: photo.taxon.at(name) for name in upper}), None
+
+
+def _groups(photos: Iterable[Photo], found: Relations) -> dict[str, str]:
+    """Return the new group of every old group, or photo without one, that was joined."""
+    names: dict[str, set[str]] = {}
+    for photo in photos:
+        names.setdefault(photo.path, set()).add(_name(photo))
+    joined = [set().union(*(names[path] for path in paths)) for paths in found.together if paths]
+    new = connected([sorted(nodes) for nodes in joined])
+    return {node: name for nodes, name in zip(joined, new, strict=True) for node in nodes}
+
+
+def _name(photo: Photo) -> str:
+    return photo.group or f"same:{photo.path}"
