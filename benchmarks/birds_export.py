@@ -1,7 +1,7 @@
 """Export the bird model by every recipe: size, accuracy per class, latency.
 
     python benchmarks/birds_export.py [--work benchmarks/work/birds-family] [--rounds 3]
-                                       [--passes 2]
+                                       [--passes 1]
     python benchmarks/birds_export.py --only NAME [--only NAME]
 
 Exports the run that ``birds_family.py`` trained, every variant as its recipe makes it: what mending
@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=HERE / "work" / "birds-family")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--passes", type=float, default=2.0)
+    parser.add_argument("--passes", type=float, default=1.0)
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
     arguments = parser.parse_args()
     run, folder = Run.open(arguments.work), arguments.work.parent / "birds-export"

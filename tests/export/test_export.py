@@ -320,6 +320,13 @@ def test_same_run_gives_the_same_kit(exported, toy, tmp_path) -> None:
     assert again.kit.read_bytes() == exported.kit.read_bytes()
 
 
+def test_a_model_becomes_the_same_onnx_bytes_each_time(toy) -> None:
+    from rs_export.onnx_export import to_onnx
+
+    model = toy.load_model()
+    assert to_onnx(model) == to_onnx(model)
+
+
 def test_gate_refuses_a_variant_that_lost_a_class(toy, tmp_path, monkeypatch) -> None:
     damage(monkeypatch, "tflite_int8", 3)
     lines = Lines()

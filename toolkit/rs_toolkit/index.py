@@ -33,9 +33,9 @@ def build_index(
     """Read every photo once: hash it, decode it into the cache, note its size and mode.
 
     A photo whose pixels are cached is hashed and not decoded.  A photo that cannot be read, or
-    whose box has less than a pixel, gets its ``error``; rows that the reader refused keep theirs and are not opened.  Photos with the
-    same bytes get one group, and so do the groups that such photos connect, so that no split
-    separates them.
+    whose box has less than a pixel, gets its ``error``; rows that the reader refused keep theirs
+    and are not opened.  Photos with the same bytes get one group, and so do the groups that such
+    photos connect, so that no split separates them.
 
     Parameters
     ----------
