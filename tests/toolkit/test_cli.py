@@ -23,6 +23,8 @@ FLAGS = {
     "batch_size": 5,
     "learning_rate": 0.003,
     "balance": 0.25,
+    "group_by": "site",
+    "splits_from": "runs/earlier",
     "seed": 9,
     "precision": "mixed_bfloat16",
 }

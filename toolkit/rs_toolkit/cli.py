@@ -1,4 +1,4 @@
-"""The ``rs-toolkit`` command line: sample, train, export.
+"""The ``rs-toolkit`` command line; commands on data are in ``data_cli``, on kits in ``kit_cli``.
 
 Every deliberate error becomes one line on standard error and an exit code: 0 all good, 2 usage,
 data, settings, or nothing fit to ship, 130 interrupted.
@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rs_runtime.errors import RuntimeKitError
+from rs_toolkit.data_cli import GroupBy, check, clean, review, split
 from rs_toolkit.errors import ToolkitError
 from rs_toolkit.kit_cli import app as kit_app
 
@@ -26,6 +27,8 @@ app = typer.Typer(
 )
 
 app.add_typer(kit_app, name="kit")
+for command in (check, split, clean, review):
+    app.command()(command)
 
 SAMPLE_DIR = Path("rs-sample")
 RUNS_DIR = Path("runs")
@@ -76,6 +79,10 @@ def train(
     balance: Annotated[
         float | None, typer.Option(help="Oversampling: 0 none, 0.5 square root, 1 full.")
     ] = None,
+    group_by: GroupBy = None,
+    splits_from: Annotated[
+        str | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
@@ -85,7 +92,10 @@ def train(
     from rs_toolkit.config import load_config, read_toml, sample_preset
     from rs_toolkit.errors import ConfigError
 
-    names = "weights backbone rank imgsz epochs batch_size learning_rate balance seed precision"
+    names = (
+        "weights backbone rank imgsz epochs batch_size learning_rate balance group_by splits_from "
+        "seed precision"
+    )
     given = locals()
     flags = {name: given[name] for name in names.split() if given[name] is not None}
     if weights not in (None, "none", "imagenet"):

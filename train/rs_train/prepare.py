@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def prepare(
         progress.note(
             f"left out: {len(nameless)} photos without a {config.rank}, such as {nameless[0].path}"
         )
-    photos, report = make_splits(photos, config)
+    # A clean folder has sides already; the run's settings stay as they were given.
+    kept = config.splits_from or (str(data) if dataset.source == "clean" else "")
+    photos, report = make_splits(photos, replace(config, splits_from=kept))
     for text in report.notes():
         progress.note(text)
     classes = class_table(photos, config.rank)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.files import read_json
 from rs_toolkit.photos import Dataset
 from rs_toolkit.readers.camtrap import PACKAGE_FILE, read_camtrap
 from rs_toolkit.readers.coco import find_coco, read_coco
@@ -26,7 +27,10 @@ from rs_toolkit.readers.tree import read_tree
 from rs_toolkit.readers.unpack import unpack_zip
 from rs_toolkit.taxonomy import RANKS
 
-__all__ = ["MAX_METADATA_BYTES", "read_dataset", "require_data"]
+__all__ = ["CLEAN_FILE", "MAX_METADATA_BYTES", "read_dataset", "require_data"]
+
+# Made by rs-toolkit clean, last of its folder's files.
+CLEAN_FILE = "clean.json"
 
 MAX_METADATA_BYTES = 500_000_000
 
@@ -36,6 +40,7 @@ def read_dataset(path: Path, tree_rank: str = "species") -> Dataset:
 
     What a folder is, is tried in this order:
 
+    - **Clean folder**: made by ``rs-toolkit clean``; its groups, splits and weights come along.
     - **Camtrap DP**: a folder holding ``datapackage.json``, or that file.
     - **CSV**: a ``.csv`` file, or a folder holding ``metadata.csv``: UTF-8, comma-separated, one
       photo a row.  One of the columns file_path, path, filepath, image (relative to the file's
@@ -94,6 +99,8 @@ def require_data(path: Path) -> None:
 
 
 def _read_folder(root: Path, tree_rank: str) -> Dataset:
+    if (root / CLEAN_FILE).is_file():
+        return _read_clean(root)
     for name in (PACKAGE_FILE, "metadata.csv"):
         if (root / name).is_file():
             return _read_file(root / name, tree_rank)
@@ -118,3 +125,15 @@ def _read_file(path: Path, tree_rank: str) -> Dataset:
         f"{path}: got a {suffix or 'plain'} file, wanted a folder or a .csv, .json, .parquet or "
         ".zip file"
     )
+
+
+def _read_clean(folder: Path) -> Dataset:
+    from rs_toolkit.index import read_index
+
+    try:
+        root = Path(read_json(folder / CLEAN_FILE)["data_root"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder / CLEAN_FILE}: damaged ({error}); clean again") from None
+    if not root.is_dir():
+        raise DataError(f"{folder}: the photos are no longer in {root}; clean again")
+    return Dataset(root, read_index(folder / "index.parquet"), "clean")

@@ -1,0 +1,146 @@
+"""``rs-toolkit check``, ``split``, ``clean``, ``review``: what is done to data before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["GroupBy", "check", "clean", "review", "split"]
+
+Data = Annotated[Path, typer.Argument(help="Photos, as rs-toolkit train takes them.")]
+Rank = Annotated[str | None, typer.Option(help="Taxon rank of the classes: family, species…")]
+Pixels = Annotated[int | None, typer.Option(help="Pixels per side.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
+Fraction = Annotated[float | None, typer.Option(help="Fraction of the photos.")]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(help="What no split separates: duplicates, species, site or observation."),
+]
+SplitsFrom = Annotated[
+    Path | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")
+]
+Config = Annotated[Path | None, typer.Option(help="TOML file of train's; flags override it.")]
+
+
+def check(
+    data: Data,
+    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: check/NAME]")] = None,
+    rank: Rank = None,
+    imgsz: Pixels = None,
+) -> None:
+    """Audit photos: counts, imbalance, unreadable files, duplicates, unusable frames."""
+    from rs_toolkit.check import check as audit_data
+
+    folder = out or Path("check") / data.resolve().stem
+    with _progress() as progress:
+        page = audit_data(data, _settings(None, rank=rank, imgsz=imgsz), folder, progress=progress)
+    print(page)
+
+
+def split(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("splits.csv"),
+    config: Config = None,
+    rank: Rank = None,
+    group_by: GroupBy = None,
+    val: Fraction = None,
+    test: Fraction = None,
+    splits_from: SplitsFrom = None,
+    seed: Seed = None,
+) -> None:
+    """Assign photos to train, val and test without opening them, and write a table."""
+    from rs_toolkit.readers import read_dataset
+    from rs_toolkit.split_table import split_table, write_split_table
+
+    settings = _settings(
+        config, rank=rank, group_by=group_by, val=val, test=test, splits_from=splits_from, seed=seed
+    )
+    dataset = read_dataset(data)
+    rows, report = split_table(dataset.photos, settings)
+    with _progress() as progress:
+        for note in (*dataset.notes, *report.notes()):
+            progress.note(note)
+    write_split_table(out, rows)
+    print(", ".join(f"{side} {count}" for side, count in report.photos.items()))
+    print(out)
+
+
+def clean(
+    data: Data,
+    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: clean/NAME]")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="TOML file: what findings may cost a class.")
+    ] = None,
+    config: Config = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Of the features: imagenet, a .h5 file, or none (duplicates only)."),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="xception, xception-w50 or xception-w25.")
+    ] = None,
+    rank: Rank = None,
+    imgsz: Pixels = None,
+    group_by: GroupBy = None,
+    val: Fraction = None,
+    test: Fraction = None,
+    splits_from: SplitsFrom = None,
+    seed: Seed = None,
+) -> None:
+    """Find duplicates, doubtful labels, unusable photos; group, split, weigh; delete nothing."""
+    from rs_toolkit.clean import clean as clean_data
+    from rs_toolkit.config import read_toml
+    from rs_toolkit.policy import Policy
+
+    settings = _settings(
+        config, rank=rank, imgsz=imgsz, group_by=group_by, val=val, test=test,
+        splits_from=splits_from, seed=seed, weights=weights, backbone=backbone,
+    )  # fmt: skip
+    rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
+    folder = out or Path("clean") / data.resolve().stem
+    with _progress() as progress:
+        found = clean_data(
+            data, settings, rules, folder, embed=_embed(settings, progress), progress=progress
+        )
+    print(found.summary)
+    print(folder)
+
+
+def review(
+    folder: Annotated[Path, typer.Argument(help="Folder that rs-toolkit clean made.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Show flagged photos on a local page, and keep every decision."""
+    from rs_toolkit.review import serve
+
+    with _progress() as progress:
+        serve(folder, port=port, open_browser=browser, progress=progress)
+    print(f"apply the decisions with: rs-toolkit clean DATA --out {folder}")
+
+
+def _settings(config: Path | None, **flags: Any) -> Any:
+    from rs_toolkit.config import load_config, read_toml
+
+    given = {key: str(v) if isinstance(v, Path) else v for key, v in flags.items()}
+    return load_config(read_toml(config) if config else {}, given)
+
+
+def _embed(settings: Any, progress: Any) -> Any:
+    """Return what gives features; None where random weights could tell nothing."""
+    from functools import partial
+
+    from rs_train.embed import embed
+
+    if settings.weights == "none":
+        return None
+    known = {"backbone": settings.backbone, "weights": settings.weights}
+    return partial(embed, **known, progress=progress)
+
+
+def _progress() -> Any:
+    from rs_toolkit.progress import ConsoleProgress
+
+    return ConsoleProgress()

@@ -1,0 +1,247 @@
+"""Near-duplicates: candidates by hash and by feature, decided on pixels.
+
+Photos with near hashes (whole, mirrored, or one of them cropped) or near features are candidates;
+:func:`rs_toolkit.same_picture.picture_similarity` decides.  Features only propose, because their
+cosine tells copies from other photos of a species less well than pixels do, alone or averaged
+with them: ``benchmarks/results/near-duplicates.md``, which also justifies the threshold.
+
+Groups are the connected components of the pairs, so that a burst is one group although its
+subject wanders off.  In a large component, though, a chain may join photos that have nothing in
+common: it is broken up around central photos, with which every photo of a part was compared.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_toolkit.duplicates import Pair, duplicate_groups
+from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.neighbours import near_features, near_hashes
+from rs_toolkit.perceptual_hash import greys, perceptual_hashes
+from rs_toolkit.progress import Progress
+from rs_toolkit.same_picture import THUMBNAIL, picture_similarity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["DuplicateSettings", "near_duplicates"]
+
+# From pairs of photos by number, (m, 2), to their similarities, (m,).
+Compare = Callable[["NDArray[np.int64]"], "NDArray[np.float32]"]
+
+_BATCH = 256
+# Thumbnail pixels cut from each side: copies cropped by 1 to 8 % are near the hash of what is left.
+_INNER = 3
+# With central photos, for each photo of a component; then only its own candidates are compared.
+_COMPARISONS = 50
+
+
+@dataclass(frozen=True)
+class DuplicateSettings:
+    """What counts as a near-duplicate.
+
+    Attributes
+    ----------
+    similarity
+        Least similarity of a pair, above 0 to 1.
+    radius
+        Hashes that differ in more bits, 0 to 64, are no candidates.
+    cosine
+        Features of a smaller cosine, above 0 to 1, are no candidates.
+    neighbours
+        Candidates by hash that each photo may have, the nearest first, 1 or more.
+    largest
+        Photos of a component above which it is taken for a chain and broken up, 2 or more.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range.
+    """
+
+    similarity: float = 0.65
+    radius: int = 12
+    cosine: float = 0.85
+    neighbours: int = 32
+    largest: int = 50
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "similarity": (0 < self.similarity <= 1, "above 0 to 1"),
+            "radius": (0 <= self.radius <= 64, "0 to 64"),
+            "cosine": (0 < self.cosine <= 1, "above 0 to 1"),
+            "neighbours": (self.neighbours >= 1, "1 or more"),
+            "largest": (self.largest >= 2, "2 or more"),
+        }
+        for name, (good, wanted) in ranges.items():
+            if not good:
+                raise ConfigError(f"duplicates: got {name} {getattr(self, name)}, wanted {wanted}")
+
+
+def near_duplicates(
+    count: int,
+    pixels: Callable[[int], NDArray[np.uint8]],
+    features: NDArray[np.float32] | None = None,
+    settings: DuplicateSettings | None = None,
+    progress: Progress | None = None,
+) -> tuple[Pair, ...]:
+    """Return the pairs of photos that show the same picture, exact copies included.
+
+    Memory: features, and 4 KB a photo in a temporary file; each photo's pixels are asked for once.
+
+    Parameters
+    ----------
+    count
+        Number of photos n.
+    pixels
+        Gives a photo's RGB pixels by its number: uint8 of shape (S, S, 3), squashed.
+    features
+        float32 of shape (n, d), of any length; rows of zeros propose nothing.  None: only
+        hashes propose.
+    settings, progress
+        None: the defaults, silently.
+
+    Returns
+    -------
+    tuple of Pair
+        By their numbers.  Not every pair of a group: see :func:`duplicate_groups`.
+
+    Raises
+    ------
+    DataError
+        The features are not of n photos, or not finite.
+    """
+    settings, progress = settings or DuplicateSettings(), progress or Progress()
+    _check_features(count, features)
+    if count < 2:
+        return ()
+    with tempfile.TemporaryFile() as file:
+        thumbnails = np.memmap(file, np.uint8, "w+", shape=(count, THUMBNAIL, THUMBNAIL))
+        views = _hashes(thumbnails, pixels, progress)
+        candidates = _candidates(views, features, settings)
+
+        def compare(numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+            first, second = (np.asarray(thumbnails[side]) for side in numbers.T)
+            return picture_similarity(first, second, settings.similarity)
+
+        pairs: list[Pair] = []
+        for start in range(0, len(candidates), _BATCH):
+            batch = candidates[start : start + _BATCH]
+            pairs += _alike(batch, compare, settings)
+            progress.update("compare photos", start + len(batch), len(candidates))
+        return _unchained(count, pairs, compare, settings, progress)
+
+
+def _check_features(count: int, features: NDArray[np.float32] | None) -> None:
+    if features is None:
+        return
+    if features.ndim != 2 or len(features) != count:
+        raise DataError(f"features: got shape {features.shape}, wanted ({count}, channels)")
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        raise DataError(f"features: row {bad[0]} has a number that is not finite; embed again")
+
+
+def _hashes(
+    thumbnails: NDArray[np.uint8], pixels: Callable[[int], NDArray[np.uint8]], progress: Progress
+) -> tuple[NDArray[np.uint8], ...]:
+    """Fill in the thumbnails; return hashes (n, 8) of them whole, mirrored, and cropped."""
+    count = len(thumbnails)
+    views: list[list[NDArray[np.uint8]]] = [[], [], []]
+    for start in range(0, count, _BATCH):
+        rows = range(start, min(start + _BATCH, count))
+        small = greys(np.stack([pixels(row) for row in rows]), THUMBNAIL)
+        small = np.rint(small).astype(np.uint8)
+        thumbnails[start : rows.stop] = small
+        inner = small[:, _INNER:-_INNER, _INNER:-_INNER]
+        for view, frames in zip(views, (small, small[:, :, ::-1], inner), strict=True):
+            view.append(perceptual_hashes(frames))
+        progress.update("hash photos", rows.stop, count)
+    return tuple(np.concatenate(view) for view in views)
+
+
+def _candidates(
+    views: tuple[NDArray[np.uint8], ...],
+    features: NDArray[np.float32] | None,
+    settings: DuplicateSettings,
+) -> NDArray[np.int64]:
+    """Return pairs to compare, (m, 2), each once, smaller number first, sorted."""
+    whole, mirrored, inner = views
+    near = [
+        near_hashes(whole, whole, settings.radius, settings.neighbours),
+        near_hashes(mirrored, whole, settings.radius, settings.neighbours),
+        near_hashes(inner, whole, settings.radius, settings.neighbours, symmetric=False),
+    ]
+    if features is not None:
+        near.append(near_features(features, settings.cosine))
+    pairs = np.sort(np.concatenate(near), axis=1)
+    codes = np.unique(pairs[:, 0] * len(whole) + pairs[:, 1])
+    return np.stack(np.divmod(codes, len(whole)), axis=1)
+
+
+def _alike(
+    candidates: NDArray[np.int64], compare: Compare, settings: DuplicateSettings
+) -> list[Pair]:
+    """Return those candidates, (m, 2), that are similar enough."""
+    pairs: list[Pair] = []
+    for start in range(0, len(candidates), _BATCH):
+        batch = candidates[start : start + _BATCH]
+        scores = compare(batch)
+        good = scores >= settings.similarity
+        rows = zip(*batch[good].T.tolist(), scores[good].tolist(), strict=True)
+        pairs += [Pair(*row) for row in rows]
+    return pairs
+
+
+def _unchained(
+    count: int,
+    pairs: list[Pair],
+    compare: Compare,
+    settings: DuplicateSettings,
+    progress: Progress,
+) -> tuple[Pair, ...]:
+    """Replace the pairs of every component that is too large by those of its central photos."""
+    groups = duplicate_groups(count, pairs)
+    sizes = Counter(groups)
+    chains: dict[int | None, list[Pair]] = defaultdict(list)
+    kept: list[Pair] = []
+    for pair in pairs:
+        group = groups[pair.first]
+        (chains[group] if sizes[group] > settings.largest else kept).append(pair)
+    for group, chain in chains.items():
+        parts = _around_centres(chain, compare, settings)
+        kept += parts
+        progress.note(
+            f"near-duplicates: {sizes[group]} photos connected by similar ones are "
+            f"{len({pair.first for pair in parts})} groups, each similar to one of its photos"
+        )
+    return tuple(sorted(kept, key=lambda pair: (pair.first, pair.second)))
+
+
+def _around_centres(chain: list[Pair], compare: Compare, settings: DuplicateSettings) -> list[Pair]:
+    """Return pairs of central photos, most paired first, with all that are similar to them."""
+    ends = np.array([(pair.first, pair.second) for pair in chain], np.int64)
+    members, flat = np.unique(ends, return_inverse=True)
+    ends = flat.reshape(-1, 2)
+    left = np.ones(len(members), bool)
+    budget = _COMPARISONS * len(members)
+    kept: list[Pair] = []
+    while len(ends := ends[left[ends].all(axis=1)]):
+        centre = int(np.bincount(ends.ravel()).argmax())
+        left[centre] = False
+        others = np.flatnonzero(left)
+        if len(others) > budget:
+            touching = ends[(ends == centre).any(axis=1)]
+            others = touching[touching != centre]
+        budget -= len(others)
+        both = np.sort(np.stack([np.full_like(others, centre), others], axis=1), axis=1)
+        found = _alike(members[both], compare, settings)
+        kept += found
+        left[np.searchsorted(members, [n for p in found for n in (p.first, p.second)])] = False
+    return kept

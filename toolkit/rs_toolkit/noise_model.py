@@ -1,0 +1,64 @@
+"""How probably a label is wrong, given what a classifier thinks of its photo.
+
+The model: a share e of the labels is wrong, and a wrong label is each other class with the same
+probability.  A photo whose classes have probabilities p(k) then carries the label y with
+probability
+
+    L(y) = (1 - e) p(y) + e (1 - p(y)) / (K - 1)
+
+for K classes, and by Bayes' rule its label is wrong with probability
+
+    doubt(y) = e (1 - p(y)) / (K - 1) / L(y).
+
+So a label is doubted where it is less probable than a guess, not merely where another is more
+probable.  This is the symmetric noise of Natarajan, Dhillon, Ravikumar, Tewari (2013), "Learning
+with noisy labels"; e is found by expectation maximization (Dempster, Laird, Rubin 1977).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["fit_share", "label_doubt", "log_likelihood", "own_probability"]
+
+_START, _STEPS, _CLOSE = 0.1, 200, 1e-6
+
+
+def own_probability(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return each photo's probability of its label, (n,), from (n, classes) and (n,)."""
+    return np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+
+
+def label_doubt(own: NDArray[np.float64], classes: int, share: float) -> NDArray[np.float64]:
+    """Return the probability that each label is wrong, 0 to 1.
+
+    Parameters
+    ----------
+    own : probabilities of the labels, (n,), above 0
+    classes : 2 or more
+    share : of wrong labels, 0 to 1
+    """
+    wrong = share * (1 - own) / (classes - 1)
+    return np.asarray(wrong / ((1 - share) * own + wrong))
+
+
+def fit_share(own: NDArray[np.float64], classes: int) -> float:
+    """Return the share of wrong labels that makes the labels most likely; as in label_doubt."""
+    share = _START
+    for _ in range(_STEPS):
+        before, share = share, float(np.mean(label_doubt(own, classes, share)))
+        if abs(share - before) < _CLOSE:
+            break
+    return share
+
+
+def log_likelihood(own: NDArray[np.float64], classes: int, share: float) -> float:
+    """Return the mean logarithm of L(y); parameters as in :func:`label_doubt`."""
+    return float(np.mean(np.log((1 - share) * own + share * (1 - own) / (classes - 1))))
