@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ def to_onnx(model: keras.Model) -> bytes:
     # the copies together: 5 GB for Xception.
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=_OPSET)
+    # Graphs and their nodes point at each other: 3 GB of them would wait for Python's own time.
+    gc.collect()
     _rename(proto.graph)
     return bytes(proto.SerializeToString(deterministic=True))
 
