@@ -84,7 +84,7 @@ def table(result: dict[str, Any]) -> str:
         "",
         f"{counts['test']} test photos, {counts['classes']} families, {result['imgsz']} px; "
         f"{result['machine']['cpu']}, {result['machine']['cores']} cores. "
-        f"Export {result['seconds']:.0f} s, fine-tuned weights from the cache; "
+        f"Export {result['seconds']:.0f} s, with the fine-tuning of weights not in the cache; "
         f"peak {result['peak_gb']:.1f} GB.",
         "",
         "points lost: of the float model's macro-F1; in brackets what 95 % of paired bootstrap "
