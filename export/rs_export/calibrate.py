@@ -23,7 +23,9 @@ __all__ = ["Calibration", "answered", "calibrate", "thresholds_of"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Attributes
+    """What turns a variant's logits into answers.
+
+    Attributes
     ----------
     temperature
         Above 0: probabilities are ``softmax(logits / temperature)``.

@@ -1,9 +1,9 @@
 """Near-duplicates: candidates by hash and by feature, decided on pixels.
 
 Photos with near hashes (whole, mirrored, or one of them cropped) or near features are candidates;
-:func:`rs_toolkit.same_picture.picture_similarity` decides.  Features only propose, because their
-cosine tells copies from other photos of a species less well than pixels do, alone or averaged
-with them: ``benchmarks/results/near-duplicates.md``, which also justifies the threshold.
+:func:`rs_toolkit.same_picture.picture_similarity` decides.  Features only propose: their cosine
+tells copies from other photos far less well than pixels do, and averaged with them it adds
+nothing (``benchmarks/results/near-duplicates.md``, which also justifies the threshold).
 
 Groups are the connected components of the pairs, so that a burst is one group although its
 subject wanders off.  In a large component, though, a chain may join photos that have nothing in
@@ -12,9 +12,10 @@ common: it is broken up around central photos, with which every photo of a part 
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -156,8 +157,8 @@ def _hashes(
     views: list[list[NDArray[np.uint8]]] = [[], [], []]
     for start in range(0, count, _BATCH):
         rows = range(start, min(start + _BATCH, count))
-        small = greys(np.stack([pixels(row) for row in rows]), THUMBNAIL)
-        small = np.rint(small).astype(np.uint8)
+        photos = np.stack([pixels(row) for row in rows])
+        small = np.rint(greys(photos, THUMBNAIL)).astype(np.uint8)
         thumbnails[start : rows.stop] = small
         inner = small[:, _INNER:-_INNER, _INNER:-_INNER]
         for view, frames in zip(views, (small, small[:, :, ::-1], inner), strict=True):
@@ -215,33 +216,33 @@ def _unchained(
         group = groups[pair.first]
         (chains[group] if sizes[group] > settings.largest else kept).append(pair)
     for group, chain in chains.items():
-        parts = _around_centres(chain, compare, settings)
-        kept += parts
+        parts = list(_around_centres(chain, compare, settings))
+        kept += itertools.chain.from_iterable(parts)
         progress.note(
-            f"near-duplicates: {sizes[group]} photos connected by similar ones are "
-            f"{len({pair.first for pair in parts})} groups, each similar to one of its photos"
+            f"near-duplicates: {sizes[group]} photos connected by similar ones are {len(parts)} "
+            "groups, each similar to one of its photos"
         )
     return tuple(sorted(kept, key=lambda pair: (pair.first, pair.second)))
 
 
-def _around_centres(chain: list[Pair], compare: Compare, settings: DuplicateSettings) -> list[Pair]:
-    """Return pairs of central photos, most paired first, with all that are similar to them."""
-    ends = np.array([(pair.first, pair.second) for pair in chain], np.int64)
+def _around_centres(
+    pairs: list[Pair], compare: Compare, settings: DuplicateSettings
+) -> Iterator[list[Pair]]:
+    """Yield, for each central photo, its pairs; the photo with most candidates left comes first."""
+    ends = np.array([(pair.first, pair.second) for pair in pairs], np.int64)
     members, flat = np.unique(ends, return_inverse=True)
     ends = flat.reshape(-1, 2)
     left = np.ones(len(members), bool)
     budget = _COMPARISONS * len(members)
-    kept: list[Pair] = []
     while len(ends := ends[left[ends].all(axis=1)]):
         centre = int(np.bincount(ends.ravel()).argmax())
         left[centre] = False
         others = np.flatnonzero(left)
         if len(others) > budget:
-            touching = ends[(ends == centre).any(axis=1)]
-            others = touching[touching != centre]
+            own = ends[(ends == centre).any(axis=1)]
+            others = own[own != centre]
         budget -= len(others)
         both = np.sort(np.stack([np.full_like(others, centre), others], axis=1), axis=1)
         found = _alike(members[both], compare, settings)
-        kept += found
-        left[np.searchsorted(members, [n for p in found for n in (p.first, p.second)])] = False
-    return kept
+        left[np.searchsorted(members, [(pair.first, pair.second) for pair in found])] = False
+        yield found

@@ -23,6 +23,9 @@ _TEMPERATURE = 0.05
 # Every class that was learnt gets at least about this much, so that 0 always means: not learnt.
 _LEAST = 1e-9
 _POWERS = (0.25, 4.0)
+# Of many small steps, in each of which threads would wait for a core: on a busy machine two were
+# seen to take 160 s for what one does in 2 s.
+_THREADS = 1
 # Similarities held at once; 128 MiB of float32.
 _BLOCK = 2**25
 
@@ -102,10 +105,12 @@ def out_of_fold(
 def _components(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """Standardize, rotate to principal components, and scale to a mean squared length of 1."""
     from sklearn.decomposition import PCA
+    from threadpoolctl import threadpool_limits
 
     deviation = features.std(axis=0)
     standard = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    rotated = PCA(min(_COMPONENTS, *features.shape), random_state=seed).fit_transform(standard)
+    with threadpool_limits(_THREADS):
+        rotated = PCA(min(_COMPONENTS, *features.shape), random_state=seed).fit_transform(standard)
     length = np.sqrt(np.mean(np.sum(rotated**2, axis=1)))
     return np.asarray(rotated / (length if length > 0 else 1), np.float32)
 
@@ -154,11 +159,12 @@ def _regression(
     """Return probabilities (held, classes) by class-balanced logistic regression."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     weights = weights / np.bincount(labels, weights)[labels]
     # Ten times more exact takes twice as long and ranks no better.
     solver = LogisticRegression(C=strength, max_iter=200, tol=2e-4)
-    with warnings.catch_warnings():
+    with threadpool_limits(_THREADS), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         solver.fit(features, labels, sample_weight=weights / weights.mean())
     return np.asarray(solver.predict_proba(held), np.float64)

@@ -109,11 +109,11 @@ def _align(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[n
         across = np.gradient(moved, axis=2) * (side / 2) / place[:, 2, None, None]
         columns = [down * at[:, None], down, across * at, across, moved, np.ones_like(moved)]
         design = np.stack(columns, axis=-1).reshape(count, side * side, 6)
-        weighted = (design * inside.reshape(count, -1, 1)).transpose(0, 2, 1)
+        weighted = (design * inside.reshape(count, side * side, 1)).transpose(0, 2, 1)
         normal = weighted @ design
         # Damping (Levenberg 1944) for frames that say nothing about a parameter.
         normal += np.eye(6, dtype=np.float32) * (1e-3 * normal + 1e-3)
-        solved = np.linalg.solve(normal, weighted @ first.reshape(count, -1, 1))[:, :, 0]
+        solved = np.linalg.solve(normal, weighted @ first.reshape(count, side * side, 1))[:, :, 0]
         gain = np.maximum(solved[:, 4:5], 0.2)
         place += np.clip(solved[:, :4] / gain, -_STEP, _STEP)
         place[:, ::2] = np.clip(place[:, ::2], *_SCALES)
