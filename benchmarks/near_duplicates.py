@@ -16,88 +16,57 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from changed_photos import MADE, OTHER, changed
+from duplicate_sets import PHOTOS, Material, birds, sample
 from numpy.typing import NDArray
 
 from rs_runtime.preprocess import Preprocessing
-from rs_toolkit.duplicates import Pair, duplicate_groups
 from rs_toolkit.environment import machine, versions
-from rs_toolkit.files import atomic_write, read_json, write_json
-from rs_toolkit.index import build_index
+from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.near_duplicates import DuplicateSettings, near_duplicates
 from rs_toolkit.perceptual_hash import perceptual_hashes
-from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.photos import PhotoCache, default_cache_dir
 from rs_toolkit.progress import ConsoleProgress
-from rs_toolkit.readers import read_dataset
-from rs_toolkit.sample import generate_sample
-from rs_toolkit.sample.plan import NEAR_WAYS
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent.parent / "shared"
 TUNING, REPORTED = (100, 101, 102), (0, 1, 2)
-PHOTOS, SIDE = 1000, 160
+SIDE = 160
 # All that could match, in one component or not: the curve begins far below the threshold.
 OPEN = DuplicateSettings(similarity=0.05, radius=14, cosine=0.8, largest=10**9)
 THRESHOLDS = np.round(np.arange(0.1, 1.0, 0.02), 2)
-KINDS = (*NEAR_WAYS, *MADE, *OTHER)
-Pixels = NDArray[np.uint8]
-Numbers = tuple[int, int]
 
 
-@dataclass
-class Material:
-    """Photos, pairs of them that are known (those of OTHER are no duplicates), and scores.
+def search(item: Material) -> None:
+    """Score all candidates, and take the processor time of a search as users get it."""
+    begun = time.process_time()
+    near_duplicates(len(item.pixels), item.pixels.__getitem__)
+    item.seconds = time.process_time() - begun
+    pairs = near_duplicates(len(item.pixels), item.pixels.__getitem__, settings=OPEN)
+    item.scores["pixels"] = {(pair.first, pair.second): pair.similarity for pair in pairs}
 
-    ``ignored`` pairs count neither way.  ``scores`` are by method; pairs without a score have 0.
-    """
 
-    name: str
-    pixels: Pixels
-    paths: list[str]
-    known: dict[Numbers, str]
-    ignored: set[Numbers] = field(default_factory=set)
-    photos: list[Photo] = field(default_factory=list)
-    scores: dict[str, dict[Numbers, float]] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    @property
-    def wanted(self) -> set[Numbers]:
-        """Pairs to be found."""
-        return {pair for pair, kind in self.known.items() if kind not in OTHER}
-
-    def search(self) -> None:
-        """Score all candidates, and take the processor time of a search as users get it."""
-        begun = time.process_time()
-        near_duplicates(len(self.pixels), self.pixels.__getitem__)
-        self.seconds = time.process_time() - begun
-        pairs = near_duplicates(len(self.pixels), self.pixels.__getitem__, settings=OPEN)
-        self.scores["pixels"] = {(pair.first, pair.second): pair.similarity for pair in pairs}
-
-    def compare(self, features: NDArray[np.float32]) -> None:
-        """Score the same candidates, and those of the features, by other methods."""
-        pairs = near_duplicates(len(self.pixels), self.pixels.__getitem__, features, OPEN)
-        pixels = {(pair.first, pair.second): pair.similarity for pair in pairs}
-        hashes = perceptual_hashes(self.pixels)
-        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-        cosines = {
-            pair: float(unit[pair[0]] @ unit[pair[1]]) for pair in pixels.keys() | self.wanted
-        }
-        self.scores |= {
-            "pixels, candidates by features too": pixels,
-            "cosine": cosines,
-            "hash": {
-                (i, j): 1 - float(np.bitwise_count(hashes[i] ^ hashes[j]).sum()) / 64
-                for i, j in cosines
-            },
-            "mean of pixels and cosine": {
-                pair: (pixels.get(pair, 0) + cosine) / 2 for pair, cosine in cosines.items()
-            },
-        }
+def compare(item: Material, features: NDArray[np.float32]) -> None:
+    """Score the same candidates, and those of the features, by other methods."""
+    pairs = near_duplicates(len(item.pixels), item.pixels.__getitem__, features, OPEN)
+    pixels = {(pair.first, pair.second): pair.similarity for pair in pairs}
+    hashes = perceptual_hashes(item.pixels)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    cosines = {pair: float(unit[pair[0]] @ unit[pair[1]]) for pair in pixels.keys() | item.wanted}
+    item.scores |= {
+        "pixels, candidates by features too": pixels,
+        "cosine": cosines,
+        "hash": {
+            (i, j): 1 - float(np.bitwise_count(hashes[i] ^ hashes[j]).sum()) / 64
+            for i, j in cosines
+        },
+        "mean of pixels and cosine": {
+            pair: (pixels.get(pair, 0) + cosine) / 2 for pair, cosine in cosines.items()
+        },
+    }
 
 
 def figures(sets: list[Material], threshold: float, method: str = "pixels") -> dict[str, float]:
@@ -136,53 +105,6 @@ def by_kind(sets: list[Material], threshold: float) -> dict[str, dict[str, float
     }
 
 
-def sample(seed: int, work: Path, cache: PhotoCache) -> Material:
-    """Draw a sample; pairs of the same bytes do not count, for they are found without this."""
-    root = work / f"sample-{seed}"
-    generate_sample(root, seed=seed, photos=PHOTOS)
-    photos = [p for p in build_index(read_dataset(root), cache) if p.error is None]
-    number = {photo.path: row for row, photo in enumerate(photos)}
-    faults = read_json(root / "truth.json")["faults"]
-    planted: dict[Numbers, str] = {}
-    for entry in (*faults["near_duplicates"], *faults["exact_duplicates"]):
-        first, second = sorted((number[entry["original"]], number[entry["copy"]]))
-        planted[first, second] = entry.get("how", "")
-    groups = duplicate_groups(len(photos), [Pair(*pair, 1.0) for pair in planted])
-    alike = [
-        (i, j)
-        for i, group in enumerate(groups)
-        for j in range(i + 1, len(photos))
-        if group is not None and groups[j] == group
-    ]
-    ignored = {(i, j) for i, j in alike if photos[i].sha256 == photos[j].sha256}
-    known = {pair: planted.get(pair) or "of one original" for pair in alike if pair not in ignored}
-    pixels = np.stack([cache.pixels(photo, root) for photo in photos])
-    return Material(f"sample {seed}", pixels, list(number), known, ignored, photos)
-
-
-def birds(root: Path, cache: PhotoCache) -> list[Material]:
-    """Return real birds: two halves with a changed copy of every other photo, and all as are."""
-    photos = [p for p in build_index(read_dataset(root), cache) if p.error is None]
-    halves = []
-    for half in range(2):
-        # Photos of a species lie side by side: each half has some of every species.
-        side = photos[half::2]
-        pixels = [cache.pixels(photo, root) for photo in side]
-        paths = [photo.path for photo in side]
-        known: dict[Numbers, str] = {}
-        for k, photo in enumerate(side[::2]):
-            kind = KINDS[k % len(KINDS)]
-            other = pixels[(2 * k + len(side) // 2) % len(side)]
-            known[2 * k, len(pixels)] = kind
-            rng = np.random.default_rng([half, k])
-            data = (root / photo.path).read_bytes()
-            pixels.append(changed(rng, kind, data, pixels[2 * k], other))
-            paths.append(f"{photo.path} {kind}")
-        halves.append(Material(f"birds, half {half + 1}", np.stack(pixels), paths, known))
-    pixels = [cache.pixels(photo, root) for photo in photos]
-    return [*halves, Material("birds as they are", np.stack(pixels), [p.path for p in photos], {})]
-
-
 def compared(
     tuning: Material, reported: Material, work: Path, cache: PhotoCache, weights: Path
 ) -> dict[str, Any]:
@@ -193,7 +115,7 @@ def compared(
         for item in (tuning, reported):
             root = work / item.name.replace(" ", "-")
             asked = {"backbone": "xception", "weights": str(weights), "progress": progress}
-            item.compare(embed(item.photos, root, cache, **asked))
+            compare(item, embed(item.photos, root, cache, **asked))
     rows = {}
     for method in tuning.scores:
         threshold = best_threshold([tuning], method)
@@ -295,7 +217,7 @@ def main() -> None:
         tuning.append(half)
     everything = [*tuning, *(item for sets in reported.values() for item in sets), *as_they_are]
     for item in everything:
-        item.search()
+        search(item)
         print(item.name, f"{item.seconds:.1f} s", flush=True)
     threshold = best_threshold(tuning)
     found = {item.name: unplanned(item, threshold) for item in everything}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -93,6 +94,8 @@ def test_hashes_of_copies_are_near_and_of_other_photos_far() -> None:
     original = scene(0)
     hashes = perceptual_hashes(np.stack([*copies(original).values(), pixels(scene(1))]))
     assert hashes.shape == (7, 8) and hashes.dtype == np.uint8
+    # Of 63 waves, 31 are above their median; the mean brightness does not count.
+    assert (np.bitwise_count(hashes).sum(axis=1) == 31).all()
     names = [*copies(original), "other"]
     bits = dict(zip(names, np.bitwise_count(hashes ^ hashes[0]).sum(axis=1), strict=True))
     assert bits["itself"] == 0
@@ -120,6 +123,8 @@ def test_near_hashes_are_all_found(tile, monkeypatch) -> None:
     generator = np.random.default_rng(tile)
     one, other = clustered(generator), clustered(generator)
     one[5] = other[9] = 0
+    # A hash near 0 is no reason to match.
+    one[20] = other[20] = [0] * 7 + [3]
 
     def wanted(a: np.ndarray, b: np.ndarray) -> set[tuple[int, int]]:
         bits = np.bitwise_count(a[:, None] ^ b[None]).sum(axis=2)
@@ -215,6 +220,17 @@ def test_copies_are_found_among_other_photos() -> None:
     assert found([]) == found(others[:1]) == set()
 
 
+def test_crops_are_found_whose_hash_is_far() -> None:
+    narrow = DuplicateSettings(radius=8)
+    far = 0
+    for seed in range(5):
+        images = [pixels(scene(seed)), pixels(scene(seed).crop((7, 7, SIDE - 7, SIDE - 7)))]
+        assert found(images, settings=narrow) == found(images[::-1], settings=narrow) == {(0, 1)}
+        one, other = perceptual_hashes(np.stack(images))
+        far += np.bitwise_count(one ^ other).sum() > narrow.radius
+    assert far >= 3
+
+
 def test_pixels_are_asked_for_once_and_progress_reaches_the_end() -> None:
     asked: list[int] = []
     seen: dict[str, tuple[int, int]] = {}
@@ -238,6 +254,12 @@ def test_features_propose_what_hashes_miss_and_decide_nothing() -> None:
     assert found(images, settings=narrow) == set()
     alike = np.ones((3, 5), np.float32)
     assert found(images, settings=narrow, features=alike) == {(0, 1)}
+
+
+def test_a_full_disk_is_an_error_and_not_a_crash(monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 8191))
+    with pytest.raises(OSError, match="free"):
+        found([pixels(scene(0))] * 2)
 
 
 def test_features_that_do_not_fit_are_refused(one_line) -> None:

@@ -17,12 +17,14 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rs_toolkit.duplicates import Pair, duplicate_groups
 from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.files import require_space
 from rs_toolkit.neighbours import near_features, near_hashes
 from rs_toolkit.perceptual_hash import greys, perceptual_hashes
 from rs_toolkit.progress import Progress
@@ -94,7 +96,8 @@ def near_duplicates(
 ) -> tuple[Pair, ...]:
     """Return the pairs of photos that show the same picture, exact copies included.
 
-    Memory: features, and 4 KB a photo in a temporary file; each photo's pixels are asked for once.
+    Each photo's pixels are asked for once; 4 KB a photo are kept in a temporary file.  Beside the
+    features, memory grows by some hundred bytes a photo.
 
     Parameters
     ----------
@@ -111,17 +114,21 @@ def near_duplicates(
     Returns
     -------
     tuple of Pair
-        By their numbers.  Not every pair of a group: see :func:`duplicate_groups`.
+        By their numbers.  Not every pair of a group of them.
 
     Raises
     ------
     DataError
         The features are not of n photos, or not finite.
+    OSError
+        The disk of temporary files is full.
     """
     settings, progress = settings or DuplicateSettings(), progress or Progress()
     _check_features(count, features)
     if count < 2:
         return ()
+    # A full disk would end the process when a page of the file is first written.
+    require_space(Path(tempfile.gettempdir()), count * THUMBNAIL**2)
     with tempfile.TemporaryFile() as file:
         thumbnails = np.memmap(file, np.uint8, "w+", shape=(count, THUMBNAIL, THUMBNAIL))
         views = _hashes(thumbnails, pixels, progress)

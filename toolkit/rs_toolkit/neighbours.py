@@ -121,7 +121,8 @@ def near_features(
         lists = int(4 * np.sqrt(len(rows)))
         kind = f"PCA{min(128, unit.shape[1])},L2norm,IVF{lists},Flat"
         index = faiss.index_factory(unit.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
-        index.train(np.random.default_rng(0).permutation(unit)[: 40 * lists])
+        sample = np.random.default_rng(0).choice(len(unit), min(40 * lists, len(unit)), False)
+        index.train(unit[sample])
         faiss.extract_index_ivf(index).nprobe = 16
     index.add(unit)
     found = [np.empty((0, 2), np.int64)]
