@@ -14,6 +14,7 @@ sound labels; so a flag needs both its verdict and that of :mod:`rs_toolkit.nois
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -107,7 +108,8 @@ def doubt_labels(
         raise ConfigError(f"label noise: got floor = {floor}, wanted 0 or more")
     if not 0 <= threshold <= 1:
         raise ConfigError(f"label noise: got threshold = {threshold}, wanted 0 to 1")
-    table, given, classes = check_labelled(probabilities, labels, np.shape(probabilities)[-1])
+    columns = np.shape(probabilities)[1] if np.ndim(probabilities) == 2 else None
+    table, given, classes = check_labelled(probabilities, labels, columns)
     if classes < 2:
         raise DataError("label noise: got one class, wanted two or more")
     sums = table.sum(axis=1)
@@ -156,8 +158,11 @@ def _confident_learning(
 
     if len(np.unique(labels)) < 2:
         return np.zeros(len(labels), np.bool_)
-    # A process that has loaded TensorFlow must not be forked: one job.
-    found = find_label_issues(labels, probabilities, filter_by=filter_by, n_jobs=1)
+    with warnings.catch_warnings():
+        # Of classes with few photos, which are not left to it.
+        warnings.filterwarnings("ignore", "May not flag all label issues", UserWarning)
+        # One job, as a process that has loaded TensorFlow must not be forked.
+        found = find_label_issues(labels, probabilities, filter_by=filter_by, n_jobs=1)
     return np.asarray(found, np.bool_)
 
 

@@ -94,24 +94,33 @@ def out_of_fold(
             f"out of fold: got {len(np.unique(given))} classes and {len(np.unique(group))} groups "
             "of photos, wanted two or more of each"
         )
-    table = _components(table.astype(np.float32), seed)
+    _, first = np.unique(group, return_index=True)
+    table = _components(table.astype(np.float32), first, seed)
     total = np.zeros((len(given), classes))
     for repeat in range(repeats):
         fold = _deal(given, group, folds, np.random.default_rng((seed, repeat)))
         total += _predict_folds(table, given, group, fold, classes, strength)
-    return _sharpen(total / repeats, given)
+    return _sharpen(total / repeats, given, first)
 
 
-def _components(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Standardize, rotate to principal components, and scale to a mean squared length of 1."""
+def _components(
+    features: NDArray[np.float32], first: NDArray[np.intp], seed: int
+) -> NDArray[np.float32]:
+    """Standardize, rotate to principal components, and scale to a mean squared length of 1.
+
+    All of this is fitted to the photos ``first``, one a group.
+    """
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
-    deviation = features.std(axis=0)
-    standard = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    with threadpool_limits(_THREADS):
-        rotated = PCA(min(_COMPONENTS, *features.shape), random_state=seed).fit_transform(standard)
-    length = np.sqrt(np.mean(np.sum(rotated**2, axis=1)))
+    deviation = features[first].std(axis=0)
+    scale = np.where(deviation > 0, deviation, 1)
+    standard = (features - features[first].mean(axis=0)) / scale
+    reduce = PCA(min(_COMPONENTS, len(first), features.shape[1]), random_state=seed)
+    # Where all features are equal, it would divide by their variance.
+    with threadpool_limits(_THREADS), np.errstate(invalid="ignore"):
+        rotated = reduce.fit(standard[first]).transform(standard)
+    length = np.sqrt(np.mean(np.sum(rotated[first] ** 2, axis=1)))
     return np.asarray(rotated / (length if length > 0 else 1), np.float32)
 
 
@@ -161,12 +170,12 @@ def _regression(
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    weights = weights / np.bincount(labels, weights)[labels]
+    balanced = weights / np.bincount(labels, weights)[labels]
     # Ten times more exact takes twice as long and ranks no better.
     solver = LogisticRegression(C=strength, max_iter=200, tol=2e-4)
     with threadpool_limits(_THREADS), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        solver.fit(features, labels, sample_weight=weights / weights.mean())
+        solver.fit(features, labels, sample_weight=balanced * weights.sum() / balanced.sum())
     return np.asarray(solver.predict_proba(held), np.float64)
 
 
@@ -194,12 +203,14 @@ def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(features / np.where(lengths > 0, lengths, 1), np.float32)
 
 
-def _sharpen(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Raise probabilities to the power that makes the labels most likely, and normalize."""
+def _sharpen(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], first: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Raise probabilities to the power that makes the labels of ``first`` most likely."""
     from scipy.optimize import minimize_scalar
 
     classes = probabilities.shape[1]
-    learnt = own_probability(probabilities, labels) > 0
+    learnt = first[own_probability(probabilities, labels)[first] > 0]
 
     def raised(power: float) -> NDArray[np.float64]:
         result = (probabilities / probabilities.max(axis=1, keepdims=True)) ** power
@@ -209,7 +220,7 @@ def _sharpen(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> N
         own = own_probability(raised(power), labels)[learnt]
         return -log_likelihood(own, classes, fit_share(own, classes))
 
-    if not learnt.any():
+    if not len(learnt):
         return probabilities
     best = minimize_scalar(surprise, bounds=_POWERS, method="bounded", options={"xatol": 0.02})
     return raised(float(best.x))
