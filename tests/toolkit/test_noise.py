@@ -238,33 +238,28 @@ def test_the_worst_are_ranked_first(noisy, probabilities) -> None:
 
 
 def doubtful_table() -> tuple[np.ndarray, np.ndarray]:
-    """Two classes of 20 and 5; row 0 (large) and row 20 (small) are doubted by between 0.5 and 0.9.
+    """Classes of 20, 20 and 5.  Rows 0 (large) and 40 (small) are doubted, by less than 0.9.
 
-    Row 24 (small) is doubted by more.
+    Rows 43 and 44 (small) are doubted by more; but nothing speaks for one other class than 43's.
     """
-    labels = np.repeat([0, 1], [20, 5])
-    own = np.full(25, 0.97)
-    own[[0, 20]], own[24] = 0.03, 1e-6
-    table = np.stack([own, 1 - own], axis=1)
-    table[labels == 1] = table[labels == 1, ::-1]
+    labels = np.repeat([0, 1, 2], [20, 20, 5])
+    table = np.full((45, 3), 0.015)
+    np.put_along_axis(table, labels[:, None], 0.97, axis=1)
+    table[0], table[40] = [0.02, 0.97, 0.01], [0.97, 0.01, 0.02]
+    table[43], table[44] = [0.5, 0.499999, 1e-6], [0.999998, 1e-6, 1e-6]
     return labels, table
 
 
-def test_in_a_small_class_only_great_doubt_is_flagged() -> None:
-    labels, table = doubtful_table()
-    found = doubt_labels(labels, table, floor=8)
-    assert ((found.doubt[[0, 20]] > 0.5) & (found.doubt[[0, 20]] < 0.9)).all()
-    assert found.pruned[[0, 20, 24]].all()
-    assert np.flatnonzero(found.flagged).tolist() == [0, 24]
-    assert np.flatnonzero(doubt_labels(labels, table, floor=0).flagged).tolist() == [0, 20, 24]
-    assert np.flatnonzero(doubt_labels(labels, table, floor=100).flagged).tolist() == [24]
-
-
-def test_in_a_small_class_confident_learning_has_no_say() -> None:
-    """Where no class is confident, confident learning doubts nobody; the doubt is as it was."""
+def test_in_a_small_class_only_great_doubt_is_flagged_whatever_confident_learning_says() -> None:
     labels, table = doubtful_table()
     for filter_by in FILTERS:
-        assert doubt_labels(labels, table, filter_by=filter_by, floor=8).flagged[24]
+        found = doubt_labels(labels, table, filter_by=filter_by, floor=8)
+        assert ((found.doubt[[0, 40]] > 0.5) & (found.doubt[[0, 40]] < 0.9)).all()
+        assert np.flatnonzero(found.flagged).tolist() == [0, 43, 44]
+    assert np.flatnonzero(found.pruned).tolist() == [0, 40, 44]
+    assert np.flatnonzero(doubt_labels(labels, table, floor=100).flagged).tolist() == [43, 44]
+    none = doubt_labels(labels, table, filter_by="confident_learning", floor=0)
+    assert np.flatnonzero(none.flagged).tolist() == [0, 40, 44]
 
 
 def test_a_flag_needs_both_verdicts(noisy, probabilities) -> None:

@@ -23,8 +23,8 @@ _TEMPERATURE = 0.05
 # Every class that was learnt gets at least about this much, so that 0 always means: not learnt.
 _LEAST = 1e-9
 _POWERS = (0.25, 4.0)
-# Of many small steps, in each of which threads would wait for a core: on a busy machine two were
-# seen to take 160 s for what one does in 2 s.
+# What takes many small steps is slower where threads wait for each other in each: on 2 idle cores
+# two threads were seen to take 3 to 19 s for what one does in 2 s, on busy ones more than 100 s.
 _THREADS = 1
 # Similarities held at once; 128 MiB of float32.
 _BLOCK = 2**25
