@@ -15,8 +15,8 @@ def table(result: dict[str, Any]) -> str:
     return "\n\n".join([*parts, _suspects(result)]) + "\n"
 
 
-def _rows(head: list[str], rows: list[list[Any]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def _rows(head: list[str], rows: list[list[Any]], align: str = "---:") -> str:
+    lines = [head, ["---", *[align] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
@@ -63,10 +63,10 @@ def _flips(result: dict[str, Any]) -> str:
         {result["flipped_birds"]["seeds"][0]["flipped"]} of {birds["photos"]} family labels
         ({birds["classes"]} families, 68 of them with 4 photos) flipped at random, each to any other
         family; frozen ImageNet Xception features of a photo and its mirror image, 5 folds, one
-        repeat. The settings were chosen on other flips. Only flips count as found: a label that was
-        wrong before counts against precision. `small classes`: precision / recall within classes of
-        fewer than 8 photos. `s`: processor seconds from features to flags, on
-        {result["machine"]["cpu"]}.""")
+        repeat. The settings were chosen on other flips of the same photos. Only flips count as
+        found: a label that was wrong before counts against precision. `small classes`: precision /
+        recall within classes of fewer than 8 photos. `s`: processor seconds from features to flags,
+        on {result["machine"]["cpu"]}.""")
     without = _text(f"""
         Without flips, {birds["flagged"]} labels are flagged at 224 px, and {birds["outliers"]}
         photos are outliers.""")
@@ -142,4 +142,4 @@ def _suspects(result: dict[str, Any]) -> str:
         verdict is about the family, which is the label, not about the species. {seen}.""")
     head = ["photo, by its family", "suggested", "own probability", "doubt", "flagged"]
     title = f"## The {len(found)} most suspect labels of the birds as they are"
-    return f"{title}\n\n{about}\n\n{_rows([*head, 'verdict', 'what is seen'], rows)}"
+    return f"{title}\n\n{about}\n\n{_rows([*head, 'verdict', 'what is seen'], rows, '---')}"

@@ -138,6 +138,11 @@ def test_a_class_that_could_not_be_learnt_has_probability_0_and_is_never_flagged
     assert found.share < 0.15
 
 
+def test_a_class_that_could_be_learnt_never_has_probability_0(noisy) -> None:
+    probabilities = out_of_fold(100 * noisy.features, noisy.given, strength=1e9)
+    assert (probabilities > 0).all()
+
+
 def test_a_class_of_two_photos_can_be_learnt() -> None:
     generator = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [2, 2, 10])
@@ -185,8 +190,8 @@ def test_the_share_of_wrong_labels_is_found(share) -> None:
 
 
 def test_the_doubt_is_bayes_rule() -> None:
-    # (0.1 * 0.8 / 4) / (0.9 * 0.2 + 0.1 * 0.8 / 4)
-    assert label_doubt(np.array([0.2]), 5, 0.1)[0] == pytest.approx(0.02 / 0.2)
+    # (0.1 * 0.4 / 4) / (0.9 * 0.6 + 0.1 * 0.4 / 4)
+    assert label_doubt(np.array([0.6]), 5, 0.1)[0] == pytest.approx(0.01 / 0.55)
     assert label_doubt(np.array([1.0, 0.5]), 5, 0.0).tolist() == [0, 0]
     assert (np.diff(label_doubt(np.linspace(0.001, 1, 50), 5, 0.1)) < 0).all()
 
@@ -269,6 +274,15 @@ def test_a_flag_needs_both_verdicts(noisy, probabilities) -> None:
     strict = doubt_labels(noisy.given, probabilities, threshold=0.99)
     assert strict.flagged.sum() < found.flagged.sum()
     assert (strict.doubt[strict.flagged] >= 0.99).all()
+
+
+def test_what_is_suggested_is_the_best_other_class(noisy, probabilities) -> None:
+    found = doubt_labels(noisy.given, probabilities)
+    assert (found.suggested != noisy.given).all()
+    ordered = np.sort(probabilities, axis=1)
+    sound = probabilities.argmax(axis=1) == noisy.given
+    assert np.array_equal(found.better, np.where(sound, ordered[:, -2], ordered[:, -1]))
+    assert np.array_equal(own_probability(probabilities, found.suggested), found.better)
 
 
 def test_filters_differ() -> None:

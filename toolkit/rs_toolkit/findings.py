@@ -9,7 +9,7 @@ near_duplicate      similarity to the photo that ``detail`` names
 blank               share of the frame without structure
 dark                how much darker than a usable photo
 blurred             how much less sharp than a usable photo
-label_noise         1 - out-of-fold probability of its label
+label_noise         probability that its label is wrong
 outlier             how far from every other photo of its class
 ==================  ================================================================
 """

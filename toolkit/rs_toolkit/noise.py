@@ -7,8 +7,8 @@
 
 Confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in
 dataset labels", JAIR 70) doubts a label where another class is as probable as it is, on average,
-for that class's own photos.  Where classes are many, small and alike, that holds for a third of
-sound labels; so a flag needs both its verdict and that of :mod:`rs_toolkit.noise_model`.
+for that class's own photos.  Where classes are many, small and alike, that holds for a quarter of
+the sound labels; so a flag needs both its verdict and that of :mod:`rs_toolkit.noise_model`.
 ``benchmarks/label_noise.py`` measures each alone.
 """
 

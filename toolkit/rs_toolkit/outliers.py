@@ -2,7 +2,8 @@
 
 A photo's distance is 1 - cosine of the features to the k-th nearest other photo of its class
 (Ramaswamy, Rastogi, Shim 2000), not counting its own near-duplicates, for k = 3, or half of the
-others where they are fewer than six, so that one odd photo does not make its whole class odd.
+others (rounded up) where they are fewer than five, so that one odd photo does not make its whole
+class odd.
 
 The score is the one of Kriegel, Kröger, Schubert, Zimek 2009 (LoOP: local outlier probabilities)
 for a distance that is z robust standard deviations (1.4826 times the median absolute deviation)
