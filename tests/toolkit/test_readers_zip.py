@@ -185,6 +185,15 @@ def test_damaged_metadata_and_damaged_archives_are_refused(tmp_path, one_line) -
     assert "cannot be read as a zip" in one_line(str(caught.value))
 
 
+def test_a_member_without_a_name_is_refused(tmp_path, one_line) -> None:
+    data = pack(tmp_path / "a.zip", PACKAGE).read_bytes()
+    start = data.rindex(b"media.csv")
+    (tmp_path / "a.zip").write_bytes(data[:start] + b"\0" + data[start + 1 :])
+    with pytest.raises(DataError) as caught:
+        read_dataset(tmp_path / "a.zip")
+    assert "member ''" in one_line(str(caught.value))
+
+
 @settings(deadline=None, max_examples=80)
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4))
 def test_any_damage_is_read_or_refused_in_one_line(tmp_path_factory, changes) -> None:

@@ -153,7 +153,8 @@ def _members(path: Path, archive: zipfile.ZipFile, limit: int) -> dict[str, zipf
     folded: set[str] = set()
     for member in archive.infolist():
         name, error = relative_path(member.filename)
-        if member.is_dir():
+        # `is_dir` fails where the name is empty.
+        if member.filename.endswith("/"):
             continue
         if error is not None:
             raise _refused(path, member.filename, error)

@@ -47,10 +47,15 @@ function draw(next) {
   $("search").setAttribute("aria-activedescendant", options.length ? `match-${active}` : "");
 }
 
-function choose(name) {
-  if (!name) return;
+// At once: the `close` event and the return of the focus come later than the next key may.
+function finish(name) {
   answer(name);
+  $("search").blur();
   $("relabel").close();
+}
+
+function choose(name) {
+  if (name) finish(name);
 }
 
 $("search").addEventListener("input", search);
@@ -61,6 +66,5 @@ $("search").addEventListener("keydown", (event) => {
   if (step) draw(active + step);
   else choose(matches[active]);
 });
-$("cancel").addEventListener("click", () => $("relabel").close());
-// After a choice this comes too late to change it.
-$("relabel").addEventListener("close", () => answer(undefined));
+$("cancel").addEventListener("click", () => finish());
+$("relabel").addEventListener("cancel", () => finish());
