@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -275,8 +274,7 @@ def main() -> None:
             "outliers": int((find_outliers(best.features, best.labels).score >= OUTLYING).sum()),
         },
         "machine": machine(),
-        "versions": versions()
-        | {name: metadata.version(name) for name in ("cleanlab", "faiss-cpu")},
+        "versions": versions(),
     }
     write_json(HERE / "results" / "label-noise.json", result)
     with atomic_write(HERE / "results" / "label-noise.md") as temporary:

@@ -28,6 +28,8 @@ _PACKAGES = (
     "ai-edge-litert",
     "ai-edge-quantizer",
     "scikit-learn",
+    "cleanlab",
+    "faiss-cpu",
 )
 
 
