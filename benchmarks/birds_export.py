@@ -8,7 +8,8 @@ Exports the run that ``birds_family.py`` trained, every variant as its recipe ma
 does is in ``birds_mending.py``.  Latency is measured last, variants in turn, so
 that what else the machine does hits all alike.  ``tflite_int16x8`` is left out: LiteRT runs it
 with reference kernels, which need minutes for a test set of this size.  ``--only``
-makes these anew, keeps the other scores, and times all of them again.  Writes
+makes these anew, keeps the other scores, and times all of them again; ``--passes`` is how often
+fine-tuning sees the training photos.  Writes
 ``results/birds-export.json`` and ``results/birds-export.md``.
 """
 
@@ -73,6 +74,8 @@ def rows_of(report: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
         if name != "float":
             data = (folder / Recipe.parse(name).member).read_bytes()
             rows[name]["compressed_mb"] = round(len(packed(data)) / 1e6, 3)
+            if Recipe.parse(name).preparation:
+                rows[name]["passes"] = report["settings"]["passes"]
     return rows
 
 

@@ -26,7 +26,8 @@ from rs_runtime.preprocess import Preprocessing
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, read_json, write_json
 from rs_toolkit.index import build_index
-from rs_toolkit.noise import FILTERS, LabelDoubts, doubt_labels, out_of_fold
+from rs_toolkit.noise import FILTERS, LabelDoubts, doubt_labels
+from rs_toolkit.out_of_fold import out_of_fold
 from rs_toolkit.outliers import find_outliers
 from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.progress import ConsoleProgress, Progress

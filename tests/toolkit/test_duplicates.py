@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rs_toolkit import neighbours
-from rs_toolkit.duplicates import Pair, duplicate_findings, duplicate_groups, group_photos
+from rs_toolkit.duplicates import Pair, duplicate_findings, duplicate_groups, join_groups
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.near_duplicates import DuplicateSettings, near_duplicates
 from rs_toolkit.neighbours import near_features, near_hashes
@@ -361,7 +361,7 @@ def test_photos_of_a_pair_or_of_a_group_share_a_group(graph, data) -> None:
     count, pairs = graph
     own = data.draw(st.lists(st.sampled_from([None, "x", "y", "sha256:f"]), min_size=count))
     photos = [photo(f"{n:x}.jpg", group=own[n]) for n in range(count)]
-    grouped = group_photos(photos, pairs)
+    grouped = join_groups(photos, pairs)
     assert [replace(one, group=None) for one in grouped] == [
         replace(one, group=None) for one in photos
     ]
@@ -379,7 +379,7 @@ def test_photos_of_a_pair_or_of_a_group_share_a_group(graph, data) -> None:
                 assert (grouped[i].group == grouped[j].group) == together
     # The names do not depend on the order, and photos in no pair, nor of its group, keep theirs.
     turned = [Pair(count - 1 - p.second, count - 1 - p.first, 1.0) for p in pairs]
-    assert group_photos(photos[::-1], turned) == grouped[::-1]
+    assert join_groups(photos[::-1], turned) == grouped[::-1]
     joined = {wanted[n] for n in paired}
     for n in range(count):
         if wanted[n] is None or wanted[n] not in joined:

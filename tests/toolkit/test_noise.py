@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rs_toolkit import out_of_fold as out_of_fold_module
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.labelled import check_labelled, group_numbers
-from rs_toolkit.noise import FILTERS, doubt_labels, noise_findings, out_of_fold
+from rs_toolkit.noise import FILTERS, doubt_labels, noise_findings
 from rs_toolkit.noise_model import fit_share, label_doubt, own_probability
+from rs_toolkit.out_of_fold import out_of_fold
 from rs_toolkit.outliers import find_outliers, outlier_findings
 from rs_toolkit.photos import Photo
 from rs_toolkit.taxonomy import Taxon

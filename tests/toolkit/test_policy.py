@@ -165,3 +165,9 @@ def test_findings_round_trip(tmp_path) -> None:
 def test_findings_out_of_range_are_refused(wrong) -> None:
     with pytest.raises(ValueError, match="finding a"):
         Finding(**{"path": "a", "flag": "dark", "score": 0.5, **wrong})
+
+
+def test_the_rule_of_confident_learning_can_be_chosen() -> None:
+    assert Policy.from_dict({"label_filter": "both"}).label_filter == "both"
+    with pytest.raises(ConfigError, match="wanted one of prune_by_class"):
+        Policy.from_dict({"label_filter": "guess"})

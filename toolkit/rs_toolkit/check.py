@@ -9,10 +9,9 @@ from rs_toolkit.audit import audit
 from rs_toolkit.audit_report import print_summary, write_audit
 from rs_toolkit.checks import Checks
 from rs_toolkit.config import TrainConfig
-from rs_toolkit.index import build_index
+from rs_toolkit.open_data import open_data
 from rs_toolkit.photos import PhotoCache, default_cache_dir
 from rs_toolkit.progress import Progress
-from rs_toolkit.readers import read_dataset
 
 __all__ = ["check"]
 
@@ -37,12 +36,7 @@ def check(data: Path, config: TrainConfig, out: Path, *, progress: Progress) -> 
         There is nothing to audit.
     """
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
-    dataset = read_dataset(data)
-    for note in dataset.notes:
-        progress.note(note)
-    photos = build_index(
-        dataset, cache, lambda done, total: progress.update("index photos", done, total)
-    )
+    dataset, photos = open_data(data, cache, progress)
     checks = Checks(photos, dataset.root, cache, None, progress)
     photos, duplicates = checks.duplicates()
     findings = [*duplicates, *checks.quality()]

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rs_toolkit.config import TrainConfig
-from rs_toolkit.duplicates import Pair, duplicate_findings, group_photos
+from rs_toolkit.duplicates import Pair, duplicate_findings, join_groups
 from rs_toolkit.findings import FLAGS, Finding
-from rs_toolkit.near_duplicates import near_duplicates
-from rs_toolkit.noise import doubt_labels, noise_findings
+from rs_toolkit.near_duplicates import DuplicateSettings, near_duplicates
+from rs_toolkit.noise import FILTERS, doubt_labels, noise_findings
 from rs_toolkit.out_of_fold import out_of_fold
 from rs_toolkit.outliers import outlier_findings
 from rs_toolkit.photos import Photo, PhotoCache
 from rs_toolkit.progress import Progress
 from rs_toolkit.quality import quality_findings, unreadable_findings
+from rs_toolkit.remembered import remembered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +58,8 @@ class Checks:
         self._photos, self._root, self._cache = tuple(photos), root, cache
         self._progress = progress
         self._rows = [row for row, photo in enumerate(photos) if photo.error is None]
-        readable = [photos[row] for row in self._rows]
-        self._features = embed(readable, root, cache) if embed and readable else None
+        self._readable = [photos[row] for row in self._rows]
+        self._features = embed(self._readable, root, cache) if embed and self._readable else None
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -79,30 +80,50 @@ class Checks:
         apart
             Pairs of paths that a person said are not the same.
         """
-        pairs = near_duplicates(
-            len(self._rows),
-            lambda number: self.pixels(self._photos[self._rows[number]]),
-            self._features,
-            progress=self._progress,
+        found = remembered(
+            self._cache.directory,
+            "near-duplicates-1",
+            [
+                self._cache.preprocessing.fingerprint(),
+                *(photo.content for photo in self._readable),
+                repr(DuplicateSettings()),
+                self._features,
+            ],
+            self._near_duplicates,
         )
-        placed = [Pair(self._rows[p.first], self._rows[p.second], p.similarity) for p in pairs]
+        placed = [
+            Pair(self._rows[int(first)], self._rows[int(second)], similarity)
+            for first, second, similarity in found.tolist()
+        ]
         kept = [
             pair
             for pair in placed
             if frozenset((self._photos[pair.first].path, self._photos[pair.second].path))
             not in apart
         ]
-        return group_photos(self._photos, kept), duplicate_findings(self._photos, kept)
+        return join_groups(self._photos, kept), duplicate_findings(self._photos, kept)
+
+    def _near_duplicates(self) -> NDArray[np.float64]:
+        """Return pairs of readable photos: two numbers and their similarity, (m, 3)."""
+        pairs = near_duplicates(
+            len(self._readable),
+            lambda number: self.pixels(self._readable[number]),
+            self._features,
+            progress=self._progress,
+        )
+        rows = [(pair.first, pair.second, pair.similarity) for pair in pairs]
+        return np.array(rows, np.float64).reshape(-1, 3)
 
     def quality(self) -> list[Finding]:
         """Return findings about photos that cannot be read, and blank, dark and blurred ones."""
-        readable = [self._photos[row] for row in self._rows]
         return [
             *unreadable_findings(self._photos),
-            *quality_findings(readable, self.pixels, self._progress),
+            *quality_findings(self._readable, self.pixels, self._progress),
         ]
 
-    def labels(self, photos: Sequence[Photo], config: TrainConfig) -> list[Finding]:
+    def labels(
+        self, photos: Sequence[Photo], config: TrainConfig, label_filter: str = FILTERS[0]
+    ) -> list[Finding]:
         """Return findings about labels that other photos contradict, and about outliers.
 
         What training photos are weighed by comes from training photos alone: the labels of
@@ -114,19 +135,24 @@ class Checks:
             The same as before, with their groups and splits.
         config
             Its rank and seed.
+        label_filter
+            One of :data:`rs_toolkit.noise.FILTERS`.
         """
         if self._features is None:
             return []
         used = [(place, photos[row]) for place, row in enumerate(self._rows) if photos[row].split]
         train = [(place, photo) for place, photo in used if photo.split == "train"]
         self._progress.note("compare labels with those of similar photos")
-        found = self._labels(train, config)
+        found = self._labels(train, config, label_filter)
         if len(used) > len(train):
             others = {photo.path for _, photo in used if photo.split != "train"}
-            found += [item for item in self._labels(used, config) if item.path in others]
+            every = self._labels(used, config, label_filter)
+            found += [item for item in every if item.path in others]
         return found
 
-    def _labels(self, used: Sequence[tuple[int, Photo]], config: TrainConfig) -> list[Finding]:
+    def _labels(
+        self, used: Sequence[tuple[int, Photo]], config: TrainConfig, label_filter: str
+    ) -> list[Finding]:
         names = sorted({str(photo.label(config.rank)) for _, photo in used})
         if len(names) < 2:
             return []
@@ -136,8 +162,14 @@ class Checks:
         number = {name: place for place, name in enumerate(names)}
         labels = np.array([number[str(photo.label(config.rank))] for photo in photos])
         groups = [photo.group for photo in photos]
-        probabilities = out_of_fold(features, labels, groups, classes=len(names), seed=config.seed)
-        doubts = doubt_labels(labels, probabilities)
+        settings = {"classes": len(names), "seed": config.seed}
+        probabilities = remembered(
+            self._cache.directory,
+            "out-of-fold-1",
+            [features, labels, repr(groups), repr(settings)],
+            lambda: out_of_fold(features, labels, groups, **settings),
+        )
+        doubts = doubt_labels(labels, probabilities, filter_by=label_filter)
         return [
             *noise_findings(photos, labels, names, doubts),
             *outlier_findings(photos, features, labels, names),

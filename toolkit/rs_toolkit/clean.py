@@ -31,11 +31,12 @@ from rs_toolkit.config import TrainConfig
 from rs_toolkit.environment import versions
 from rs_toolkit.files import write_json
 from rs_toolkit.findings import Finding, write_findings
-from rs_toolkit.index import build_index, fingerprint, write_index
+from rs_toolkit.index import fingerprint, write_index
+from rs_toolkit.open_data import open_data
 from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.policy import Decided, Policy, apply_policy
 from rs_toolkit.progress import Progress
-from rs_toolkit.readers import CLEAN_FILE, read_dataset
+from rs_toolkit.readers import CLEAN_FILE
 from rs_toolkit.review import JOURNAL, apart, apply_decisions, read_decisions, settled
 from rs_toolkit.split_report import SplitReport
 from rs_toolkit.split_table import make_splits
@@ -115,12 +116,7 @@ def clean(
     """
     progress, start = progress or Progress(), time.monotonic()
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
-    dataset = read_dataset(data)
-    for note in dataset.notes:
-        progress.note(note)
-    photos = build_index(
-        dataset, cache, lambda done, total: progress.update("index photos", done, total)
-    )
+    dataset, photos = open_data(data, cache, progress)
     decisions = (
         read_decisions(out / JOURNAL, photos, progress.note) if (out / JOURNAL).exists() else {}
     )
@@ -132,7 +128,7 @@ def clean(
     photos, splits = make_splits(photos, config)
     for note in splits.notes():
         progress.note(note)
-    findings = (*duplicates, *checks.quality(), *checks.labels(photos, config))
+    findings = (*duplicates, *checks.quality(), *checks.labels(photos, config, policy.label_filter))
     judged = settled(decisions)
     standing = [item for item in findings if item.path not in judged]
     photos, decided = apply_policy(photos, standing, policy, config.rank)

@@ -13,9 +13,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rs_runtime.errors import RuntimeKitError
-from rs_toolkit.data_cli import GroupBy, check, clean, review, split
+from rs_toolkit.data_cli import check, clean, review, split
 from rs_toolkit.errors import ToolkitError
 from rs_toolkit.kit_cli import app as kit_app
+from rs_toolkit.options import (
+    Backbone,
+    Config,
+    GroupBy,
+    Pixels,
+    Rank,
+    Seed,
+    SplitsFrom,
+    Weights,
+    resolved,
+)
 
 __all__ = ["app", "main"]
 
@@ -66,13 +77,11 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted run in this folder.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file; flags override it.")] = None,
-    weights: Annotated[str | None, typer.Option(help="imagenet, none, or a .h5 file.")] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="xception, xception-w50 or xception-w25.")
-    ] = None,
-    rank: Annotated[str | None, typer.Option(help="Taxon rank to train: family, species…")] = None,
-    imgsz: Annotated[int | None, typer.Option(help="Pixels per side.")] = None,
+    config: Config = None,
+    weights: Weights = None,
+    backbone: Backbone = None,
+    rank: Rank = None,
+    imgsz: Pixels = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs of fine-tuning.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Photos a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate of stage 2.")] = None,
@@ -80,10 +89,8 @@ def train(
         float | None, typer.Option(help="Oversampling: 0 none, 0.5 square root, 1 full.")
     ] = None,
     group_by: GroupBy = None,
-    splits_from: Annotated[
-        str | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    splits_from: SplitsFrom = None,
+    seed: Seed = None,
     precision: Annotated[
         str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
     ] = None,
@@ -96,11 +103,9 @@ def train(
         "weights backbone rank imgsz epochs batch_size learning_rate balance group_by splits_from "
         "seed precision"
     )
-    given = locals()
+    # A resumed run may start in another folder.
+    given = locals() | {"weights": resolved(weights)}
     flags = {name: given[name] for name in names.split() if given[name] is not None}
-    if weights not in (None, "none", "imagenet"):
-        # A resumed run may start in another folder.
-        flags["weights"] = str(Path(str(weights)).expanduser().resolve())
     if resume is not None:
         if flags or config or data or out:
             raise ConfigError("--resume takes every setting from the run; leave the others out")

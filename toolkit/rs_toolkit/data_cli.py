@@ -7,21 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["GroupBy", "check", "clean", "review", "split"]
+from rs_toolkit.options import (
+    Backbone,
+    Config,
+    GroupBy,
+    Pixels,
+    Rank,
+    Seed,
+    SplitsFrom,
+    Weights,
+    resolved,
+)
+
+__all__ = ["check", "clean", "review", "split"]
 
 Data = Annotated[Path, typer.Argument(help="Photos, as rs-toolkit train takes them.")]
-Rank = Annotated[str | None, typer.Option(help="Taxon rank of the classes: family, species…")]
-Pixels = Annotated[int | None, typer.Option(help="Pixels per side.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 Fraction = Annotated[float | None, typer.Option(help="Fraction of the photos.")]
-GroupBy = Annotated[
-    str | None,
-    typer.Option(help="What no split separates: duplicates, species, site or observation."),
-]
-SplitsFrom = Annotated[
-    Path | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")
-]
-Config = Annotated[Path | None, typer.Option(help="TOML file of train's; flags override it.")]
 
 
 def check(
@@ -74,13 +75,8 @@ def clean(
         Path | None, typer.Option(help="TOML file: what findings may cost a class.")
     ] = None,
     config: Config = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Of the features: imagenet, a .h5 file, or none (duplicates only)."),
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="xception, xception-w50 or xception-w25.")
-    ] = None,
+    weights: Weights = None,
+    backbone: Backbone = None,
     rank: Rank = None,
     imgsz: Pixels = None,
     group_by: GroupBy = None,
@@ -89,14 +85,17 @@ def clean(
     splits_from: SplitsFrom = None,
     seed: Seed = None,
 ) -> None:
-    """Find duplicates, doubtful labels, unusable photos; group, split, weigh; delete nothing."""
+    """Find duplicates, doubtful labels, unusable photos; group, split, weigh; delete nothing.
+
+    Labels are compared by features of the backbone; with --weights none they are not.
+    """
     from rs_toolkit.clean import clean as clean_data
     from rs_toolkit.config import read_toml
     from rs_toolkit.policy import Policy
 
     settings = _settings(
         config, rank=rank, imgsz=imgsz, group_by=group_by, val=val, test=test,
-        splits_from=splits_from, seed=seed, weights=weights, backbone=backbone,
+        splits_from=splits_from, seed=seed, weights=resolved(weights), backbone=backbone,
     )  # fmt: skip
     rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
     folder = out or Path("clean") / data.resolve().stem
@@ -124,8 +123,7 @@ def review(
 def _settings(config: Path | None, **flags: Any) -> Any:
     from rs_toolkit.config import load_config, read_toml
 
-    given = {key: str(v) if isinstance(v, Path) else v for key, v in flags.items()}
-    return load_config(read_toml(config) if config else {}, given)
+    return load_config(read_toml(config) if config else {}, flags)
 
 
 def _embed(settings: Any, progress: Any) -> Any:

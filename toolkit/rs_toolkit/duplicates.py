@@ -10,7 +10,7 @@ from rs_toolkit.findings import Finding
 from rs_toolkit.grouping import connected
 from rs_toolkit.photos import Photo
 
-__all__ = ["Pair", "duplicate_findings", "duplicate_groups", "group_photos"]
+__all__ = ["Pair", "duplicate_findings", "duplicate_groups", "join_groups"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def duplicate_groups(count: int, pairs: Sequence[Pair]) -> tuple[int | None, ...
     )
 
 
-def group_photos(photos: Sequence[Photo], pairs: Sequence[Pair]) -> tuple[Photo, ...]:
+def join_groups(photos: Sequence[Photo], pairs: Sequence[Pair]) -> tuple[Photo, ...]:
     """Return the photos with groups that no pair leaves, joined with the groups they had.
 
     Parameters

@@ -15,6 +15,7 @@ from typing import Any
 from rs_runtime.errors import PhotoError
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import atomic_write, sha256_bytes
+from rs_toolkit.grouping import connected
 from rs_toolkit.photos import Dataset, Photo, PhotoCache, read_photo
 from rs_toolkit.taxonomy import RANKS, Taxon
 
@@ -85,27 +86,18 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache) -> Photo:
 
 
 def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
-    """Join photos of the same bytes or group; components are found by union of sets."""
+    """Join photos of the same bytes or group."""
     copies = Counter(photo.sha256 for photo in photos if photo.error is None)
-    parent: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while (above := parent.setdefault(name, name)) != name:
-            parent[name] = name = parent[above]
-        return name
 
     def names(photo: Photo) -> list[str]:
         content = f"sha256:{photo.sha256}" if copies[photo.sha256] > 1 else None
-        return [name for name in (photo.group, content) if name]
+        return [name for name in (photo.group, content) if name and photo.error is None]
 
-    for photo in photos:
-        if photo.error is None:
-            for name in names(photo):
-                one, other = sorted((find(names(photo)[0]), find(name)))
-                parent[other] = one
+    keys = {row: found for row, photo in enumerate(photos) if (found := names(photo))}
+    groups = dict(zip(keys, connected(keys.values()), strict=True))
     return tuple(
-        replace(photo, group=find(names(photo)[0])) if not photo.error and names(photo) else photo
-        for photo in photos
+        replace(photo, group=groups[row]) if row in groups else photo
+        for row, photo in enumerate(photos)
     )
 
 

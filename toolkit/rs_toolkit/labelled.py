@@ -12,7 +12,7 @@ from rs_toolkit.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["check_labelled", "group_numbers"]
+__all__ = ["check_labelled", "group_numbers", "unit_rows"]
 
 
 def check_labelled(
@@ -76,3 +76,9 @@ def group_numbers(groups: Sequence[str | None] | None, count: int) -> NDArray[np
         for row, name in enumerate(names)
     ]
     return np.unique(raw, return_inverse=True)[1].astype(np.int64)
+
+
+def unit_rows(table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return float32 rows of length 1; rows of zeros stay."""
+    lengths = np.linalg.norm(table, axis=1, keepdims=True)
+    return np.asarray(table / np.where(lengths > 0, lengths, 1), np.float32)

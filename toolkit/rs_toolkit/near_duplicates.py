@@ -138,11 +138,7 @@ def near_duplicates(
             first, second = (np.asarray(thumbnails[side]) for side in numbers.T)
             return picture_similarity(first, second, settings.similarity)
 
-        pairs: list[Pair] = []
-        for start in range(0, len(candidates), _BATCH):
-            batch = candidates[start : start + _BATCH]
-            pairs += _alike(batch, compare, settings)
-            progress.update("compare photos", start + len(batch), len(candidates))
+        pairs = _alike(candidates, compare, settings, progress)
         return _unchained(count, pairs, compare, settings, progress)
 
 
@@ -194,7 +190,10 @@ def _candidates(
 
 
 def _alike(
-    candidates: NDArray[np.int64], compare: Compare, settings: DuplicateSettings
+    candidates: NDArray[np.int64],
+    compare: Compare,
+    settings: DuplicateSettings,
+    progress: Progress | None = None,
 ) -> list[Pair]:
     """Return those candidates, (m, 2), that are similar enough."""
     pairs: list[Pair] = []
@@ -204,6 +203,8 @@ def _alike(
         good = scores >= settings.similarity
         rows = zip(*batch[good].T.tolist(), scores[good].tolist(), strict=True)
         pairs += [Pair(*row) for row in rows]
+        if progress is not None:
+            progress.update("compare photos", start + len(batch), len(candidates))
     return pairs
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rs_toolkit.labelled import unit_rows
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -110,11 +112,10 @@ def near_features(
     """
     import faiss
 
-    lengths = np.linalg.norm(features, axis=1)
-    rows = np.flatnonzero(lengths > 0)
+    rows = np.flatnonzero(features.any(axis=1))
     if len(rows) < 2:
         return np.empty((0, 2), np.int64)
-    unit = np.ascontiguousarray(features[rows] / lengths[rows, None], np.float32)
+    unit = unit_rows(features[rows])
     if len(rows) <= _EXACT_FEATURES:
         index: faiss.Index = faiss.IndexFlatIP(unit.shape[1])
     else:

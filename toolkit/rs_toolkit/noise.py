@@ -25,14 +25,13 @@ from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.findings import Finding
 from rs_toolkit.labelled import check_labelled
 from rs_toolkit.noise_model import fit_share, label_doubt, own_probability
-from rs_toolkit.out_of_fold import out_of_fold
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rs_toolkit.photos import Photo
 
-__all__ = ["FILTERS", "LabelDoubts", "doubt_labels", "noise_findings", "out_of_fold"]
+__all__ = ["FILTERS", "LabelDoubts", "doubt_labels", "noise_findings"]
 
 FILTERS = ("prune_by_class", "prune_by_noise_rate", "both", "confident_learning")
 _SURE = 0.9
@@ -90,7 +89,7 @@ def doubt_labels(
     ----------
     labels : integer array of shape (n,), 0 to classes - 1
     probabilities : array of shape (n, classes), n >= 1, classes >= 2
-        Result of :func:`out_of_fold`.
+        Result of :func:`rs_toolkit.out_of_fold.out_of_fold`.
     filter_by : one of :data:`FILTERS`, explained at ``cleanlab.filter.find_label_issues``
     floor : photos of a class, 0 or more
     threshold : 0 to 1

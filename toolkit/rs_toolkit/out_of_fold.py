@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rs_toolkit.errors import ConfigError, DataError
-from rs_toolkit.labelled import check_labelled, group_numbers
+from rs_toolkit.labelled import check_labelled, group_numbers, unit_rows
 from rs_toolkit.noise_model import fit_share, log_likelihood, own_probability
 
 if TYPE_CHECKING:
@@ -189,18 +189,13 @@ def _votes(
     from scipy.sparse import csr_array
 
     members = csr_array((weights, (np.arange(len(labels)), labels)))
-    voters, found = _unit(features).T, np.empty((len(held), members.shape[1]))
+    voters, found = unit_rows(features).T, np.empty((len(held), members.shape[1]))
     rows = max(1, _BLOCK // len(labels))
     for start in range(0, len(held), rows):
-        alike = _unit(held[start : start + rows]) @ voters
+        alike = unit_rows(held[start : start + rows]) @ voters
         votes = np.exp((alike - alike.max(axis=1, keepdims=True)) / _TEMPERATURE)
         found[start : start + rows] = votes @ members
     return np.asarray(found / found.sum(axis=1, keepdims=True), np.float64)
-
-
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 def _sharpen(

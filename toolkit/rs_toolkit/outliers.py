@@ -28,7 +28,7 @@ import numpy as np
 
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.findings import Finding
-from rs_toolkit.labelled import check_labelled, group_numbers
+from rs_toolkit.labelled import check_labelled, group_numbers, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -90,8 +90,7 @@ def find_outliers(
         raise ConfigError(f"outliers: got neighbour = {neighbour}, wanted 1 or more")
     table, given, _ = check_labelled(features, labels)
     group = group_numbers(groups, len(given))
-    lengths = np.linalg.norm(table, axis=1, keepdims=True)
-    unit = (table / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    unit = unit_rows(table)
     own = np.empty(len(given))
     for number in np.unique(given):
         members = np.flatnonzero(given == number)

@@ -91,6 +91,11 @@ class Photo:
         if self.box is not None:
             parse_box(self.box)
 
+    @property
+    def content(self) -> str:
+        """What the cache knows the photo by: its SHA-256, and ``@`` and its box if it has one."""
+        return _content_key(self.sha256, self.box)
+
     def label(self, rank: str) -> str | None:
         """Return the name at a taxon rank or at the pseudo-rank ``common_name``, if known.
 
@@ -118,7 +123,7 @@ class Dataset:
     photos
         In the order of the rows or, of a folder tree, of the paths.
     source
-        Name of the reader: ``csv``, ``tree``, ``coco``, ``camtrap`` or ``parquet``.
+        Name of the reader: ``csv``, ``tree``, ``coco``, ``camtrap``, ``parquet`` or ``clean``.
     notes
         For people, one line each: what was odd about rows that are used all the same.
     """
@@ -164,6 +169,11 @@ def tidy_box(text: str) -> str:
     tidied = ",".join(f"{round(number, 6):g}" for number in parse_box(text))
     parse_box(tidied)
     return tidied
+
+
+def _content_key(sha256: str, box: str | None) -> str:
+    """Return the name of a photo's content, or of a part of it, in the cache."""
+    return sha256 if box is None else f"{sha256}@{tidy_box(box)}"
 
 
 def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
@@ -292,4 +302,4 @@ class PhotoCache:
 
     def _path(self, sha256: str, box: str | None) -> Path:
         folder = self.directory / self.preprocessing.fingerprint() / sha256[:2]
-        return folder / (f"{sha256}.npy" if box is None else f"{sha256}@{tidy_box(box)}.npy")
+        return folder / f"{_content_key(sha256, box)}.npy"

@@ -7,6 +7,7 @@ A policy file is TOML::
 
     max_loss = 0.1       # share of a class's training photos that all weights together may take
     min_photos = 5       # effective photos that a class keeps in any case
+    label_filter = "prune_by_class"  # which rule of confident learning doubts labels
 
     [label_noise]        # one table a flag of rs_toolkit.findings
     action = "weigh"     # drop, weigh (by the suggested weight) or report
@@ -25,6 +26,7 @@ from typing import Any
 
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.findings import FLAGS, Finding
+from rs_toolkit.noise import FILTERS
 from rs_toolkit.photos import Photo
 
 __all__ = ["ACTIONS", "Decided", "Policy", "Rule", "apply_policy"]
@@ -59,6 +61,8 @@ class Policy:
         Share of a class's training photos, 0 to 1.
     min_photos
         Effective training photos of a class that are never taken, at least 1.
+    label_filter
+        One of :data:`rs_toolkit.noise.FILTERS`.
     rules
         By flag; flags without one are reported.
 
@@ -70,12 +74,18 @@ class Policy:
 
     max_loss: float = 0.1
     min_photos: int = 5
+    label_filter: str = FILTERS[0]
     rules: Mapping[str, Rule] = field(default_factory=lambda: dict(_RULES))
 
     def __post_init__(self) -> None:
         _check("max_loss", self.max_loss, 0, 1)
         if not isinstance(self.min_photos, int) or not 1 <= self.min_photos <= 10**6:
             raise ConfigError(f"policy: got min_photos = {self.min_photos!r}; wanted 1 or more")
+        if self.label_filter not in FILTERS:
+            wanted = ", ".join(FILTERS)
+            raise ConfigError(
+                f"policy: got label_filter = {self.label_filter!r}; wanted one of {wanted}"
+            )
         for flag, rule in self.rules.items():
             if flag not in FLAGS:
                 raise ConfigError(f"policy: got {flag!r}; wanted a flag: {', '.join(FLAGS)}")
@@ -96,13 +106,14 @@ class Policy:
             A key is unknown, or a value is of the wrong kind or out of its range.
         """
         values = dict(values)
-        plain = {key: values.pop(key) for key in ("max_loss", "min_photos") if key in values}
+        names = ("max_loss", "min_photos", "label_filter")
+        plain = {key: values.pop(key) for key in names if key in values}
         rules = dict(_RULES)
         for flag, table in values.items():
             if not isinstance(table, dict) or not set(table) <= {"action", "min_score"}:
                 raise ConfigError(
-                    f"policy: {flag}: got {table!r}; wanted max_loss, min_photos, or a flag's "
-                    "table with action and min_score"
+                    f"policy: {flag}: got {table!r}; wanted {', '.join(names)}, or a flag's table "
+                    "with action and min_score"
                 )
             rules[flag] = replace(rules.get(flag, Rule()), **table)
         return cls(**plain, rules=rules)

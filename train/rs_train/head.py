@@ -126,8 +126,7 @@ def cached_features(photos: list[Photo], folder: Path) -> NDArray[np.float32] | 
 
 
 def _file(folder: Path, photo: Photo) -> Path:
-    name = photo.sha256 if photo.box is None else f"{photo.sha256}@{photo.box}"
-    return folder / photo.sha256[:2] / f"{name}.npy"
+    return folder / photo.sha256[:2] / f"{photo.content}.npy"
 
 
 def _read(file: Path, into: NDArray[np.float32]) -> bool:

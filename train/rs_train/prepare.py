@@ -11,10 +11,10 @@ from rs_runtime.manifest import MAX_TEXT
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.errors import ConfigError, DataError, RunError
 from rs_toolkit.files import read_json, sha256_file, write_json
-from rs_toolkit.index import build_index, fingerprint, read_index, write_index
+from rs_toolkit.index import fingerprint, read_index, write_index
+from rs_toolkit.open_data import open_data
 from rs_toolkit.photos import Photo, PhotoCache, unlabelled
 from rs_toolkit.progress import Progress
-from rs_toolkit.readers import read_dataset
 from rs_toolkit.split_table import EarlierSides, make_splits
 from rs_toolkit.taxonomy import RANKS
 
@@ -47,12 +47,7 @@ def prepare(
     if config.splits_from:
         # A wrong path should fail before every photo is opened.
         EarlierSides.read(Path(config.splits_from))
-    dataset = read_dataset(data)
-    for note in dataset.notes:
-        progress.note(note)
-    photos = build_index(
-        dataset, cache, lambda done, total: progress.update("index photos", done, total)
-    )
+    dataset, photos = open_data(data, cache, progress)
     for photo in photos:
         if photo.error:
             progress.note(f"left out: {photo.path}: {photo.error}")

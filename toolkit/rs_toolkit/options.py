@@ -1,0 +1,41 @@
+"""Options that several commands of ``rs-toolkit`` take, with one help text each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Backbone",
+    "Config",
+    "GroupBy",
+    "Pixels",
+    "Rank",
+    "Seed",
+    "SplitsFrom",
+    "Weights",
+    "resolved",
+]
+
+Backbone = Annotated[str | None, typer.Option(help="xception, xception-w50 or xception-w25.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file of train's; flags override it.")]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(help="What no split separates: duplicates, species, site or observation."),
+]
+Pixels = Annotated[int | None, typer.Option(help="Pixels per side.")]
+Rank = Annotated[str | None, typer.Option(help="Taxon rank of the classes: family, species…")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
+SplitsFrom = Annotated[
+    str | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")
+]
+Weights = Annotated[str | None, typer.Option(help="imagenet, none, or a .h5 file.")]
+
+
+def resolved(weights: str | None) -> str | None:
+    """Return weights so that they are found from any folder; names stay as they are."""
+    if weights in (None, "none", "imagenet"):
+        return weights
+    return str(Path(str(weights)).expanduser().resolve())
