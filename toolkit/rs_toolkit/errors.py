@@ -6,6 +6,7 @@
     ├── ConfigError            a setting is unknown, malformed or out of range
     ├── DataError              the data set as a whole cannot be used
     │   └── MetadataError      a row or column of a metadata file is wrong
+    ├── MissingPackageError    an optional extra is needed and not installed
     ├── WeightsError           pretrained weights cannot be had or do not fit
     ├── RunError               a run folder is missing, incomplete or of other settings
     └── ExportError            a conversion failed or its result was refused
@@ -21,6 +22,7 @@ __all__ = [
     "DataError",
     "ExportError",
     "MetadataError",
+    "MissingPackageError",
     "RunError",
     "ToolkitError",
     "WeightsError",
@@ -43,6 +45,10 @@ class DataError(ToolkitError):
 
 class MetadataError(DataError):
     """A row or a column of a metadata file is wrong."""
+
+
+class MissingPackageError(ToolkitError):
+    """An optional extra is needed and not installed."""
 
 
 class WeightsError(ToolkitError):

@@ -1,0 +1,57 @@
+"""torch made ready: present, deterministic, and able to import torchvision."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rs_toolkit.errors import MissingPackageError
+
+__all__ = ["ready_torch"]
+
+_KEPT: list[Any] = []
+
+
+def ready_torch(seed: int = 0) -> Any:
+    """Return the module ``torch``, seeded; timm and open_clip can be imported afterwards.
+
+    CPU builds of torch come without torchvision's compiled operators, and torchvision cannot be
+    imported unless ``nms`` and ``qnms`` are known; empty ones are declared where they are missing.
+
+    Raises
+    ------
+    MissingPackageError
+        torch, torchvision, timm or open_clip is not installed.
+    """
+    from importlib.util import find_spec
+
+    packages = {"torch": "torch", "torchvision": "torchvision", "timm": "timm"}
+    packages["open_clip"] = "open_clip_torch"
+    missing = [package for module, package in packages.items() if find_spec(module) is None]
+    if missing:
+        raise MissingPackageError(
+            f"the filter needs {', '.join(missing)}, which is not installed; "
+            "run: bash samples/install-clip.sh"
+        )
+    import torch
+
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        _declare_operators(torch)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch
+
+
+def _declare_operators(torch: Any) -> None:
+    # The library's definitions vanish with it.
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _KEPT.append(library)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    import torchvision  # noqa: F401
