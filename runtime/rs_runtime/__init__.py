@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from rs_runtime.errors import (
         EngineError,
         EngineMissingError,
+        FilterError,
         KitError,
         PhotoError,
         RuntimeKitError,
     )
+    from rs_runtime.filter import Filter, FilterVerdict
+    from rs_runtime.filter_spec import FilterClass, FilterSpec, FilterVariant
     from rs_runtime.kit import Kit, find_kit, open_kit, write_kit
     from rs_runtime.manifest import ClassInfo, Manifest, Member, Variant
     from rs_runtime.photo import PhotoInfo
@@ -27,6 +30,12 @@ __all__ = [
     "Engine",
     "EngineError",
     "EngineMissingError",
+    "Filter",
+    "FilterClass",
+    "FilterError",
+    "FilterSpec",
+    "FilterVariant",
+    "FilterVerdict",
     "Kit",
     "KitError",
     "Manifest",
@@ -48,7 +57,12 @@ __all__ = [
 _MODULES = {
     "classify": ("Classifier", "Prediction", "Score"),
     "engine": ("Engine", "load_engine"),
-    "errors": ("EngineError", "EngineMissingError", "KitError", "PhotoError", "RuntimeKitError"),
+    "errors": (
+        *("EngineError", "EngineMissingError", "FilterError"),
+        *("KitError", "PhotoError", "RuntimeKitError"),
+    ),
+    "filter": ("Filter", "FilterVerdict"),
+    "filter_spec": ("FilterClass", "FilterSpec", "FilterVariant"),
     "kit": ("Kit", "find_kit", "open_kit", "write_kit"),
     "manifest": ("ClassInfo", "Manifest", "Member", "Variant"),
     "photo": ("PhotoInfo",),

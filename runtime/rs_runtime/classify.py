@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_runtime.engine import load_engine
-from rs_runtime.errors import EngineError, EngineMissingError
-from rs_runtime.manifest import ENGINES, RANKS, Manifest, Variant
+from rs_runtime.errors import EngineError
+from rs_runtime.filter_spec import NOT_ORGANISM
+from rs_runtime.manifest import RANKS
+from rs_runtime.preprocess import load_each
 from rs_runtime.ranks import Answer, answers, levels
+from rs_runtime.variants import choose
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rs_runtime.filter import Filter, FilterVerdict
     from rs_runtime.kit import Kit
 
 __all__ = ["Classifier", "Prediction", "Score"]
-
-_PACKAGES = {"litert": "ai_edge_litert", "onnxruntime": "onnxruntime"}
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,16 @@ class Score:
 class Prediction:
     """The most probable classes of one photo, best first, and the finest answer that can be given.
 
-    ``answer`` is None if there are no thresholds to judge by.
+    ``answer`` is None if there are no thresholds to judge by.  ``filter`` is what the filter says,
+    None if none was asked.  A photo that was not classified because the filter says that it shows
+    no organism has no ``answer`` and no ``top``.
     """
 
     path: str
     variant: str
     answer: Answer | None
     top: tuple[Score, ...]
+    filter: FilterVerdict | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -66,6 +71,10 @@ class Classifier:
         CPU threads; None means all cores, at most 4.
     min_probability
         0 to 1, for every rank in place of the kit's thresholds; None means those.
+    filter
+        Judges each photo first; None: no photo is judged.  It may be replaced at any time.
+    only_organisms
+        Do not classify what the filter judges to be no organism.
 
     Raises
     ------
@@ -84,9 +93,19 @@ class Classifier:
         variant: str | None = None,
         threads: int | None = None,
         min_probability: float | None = None,
+        filter: Filter | None = None,
+        only_organisms: bool = False,
     ) -> None:
         self.manifest = kit.manifest
-        self.variant = _choose(kit.manifest, engine, variant)
+        self.filter = filter
+        self._only_organisms = only_organisms
+        self.variant = choose(
+            kit.manifest.variants,
+            kit.manifest.default_variants,
+            f"kit {kit.manifest.name!r}",
+            engine,
+            variant,
+        )
         self._engine = load_engine(self.variant.engine, kit.read(self.variant.member), threads)
         self._levels = levels(self.manifest.classes, self.manifest.rank)
         self._thresholds = self.variant.thresholds
@@ -130,49 +149,29 @@ class Classifier:
         ------
         PhotoError
             The photo cannot be used.
+        FilterError
+            The filter failed; the photo can still be classified without it.
         EngineError
             The engine failed.
         """
-        pixels = self.manifest.preprocessing.load(photo)
+        pixels, verdict = self._judged(photo)
+        if self._only_organisms and verdict is not None and verdict.verdict == NOT_ORGANISM:
+            return Prediction(str(photo), self.variant.name, None, (), verdict)
         rows = self.probabilities(pixels[None])
         row = rows[0]
         answer = answers(rows, self._levels, self._thresholds)[0] if self._thresholds else None
         best = np.argsort(-row, kind="stable")[:top]
         scores = (self._score(int(place), float(row[place])) for place in best)
-        return Prediction(str(photo), self.variant.name, answer, tuple(scores))
+        return Prediction(str(photo), self.variant.name, answer, tuple(scores), verdict)
+
+    def _judged(self, photo: Path) -> tuple[NDArray[np.uint8], FilterVerdict | None]:
+        """Return the classifier's pixels, and the filter's verdict on its own."""
+        own = self.manifest.preprocessing
+        if self.filter is None:
+            return own.load(photo), None
+        pixels, others = load_each(photo, [own, self.filter.spec.preprocessing])
+        return pixels, self.filter.verdicts(others[None])[0]
 
     def _score(self, place: int, probability: float) -> Score:
         item = self.manifest.classes[place]
         return Score(item.id, item.name, item.common_name, probability)
-
-
-def _choose(manifest: Manifest, engine: str, name: str | None) -> Variant:
-    if name is not None:
-        variant = manifest.variant(name)
-        if engine not in ("auto", variant.engine):
-            raise EngineError(f"variant {name!r} runs on {variant.engine}, not on {engine}")
-        return variant
-    candidates = _candidates(engine)
-    for candidate in candidates:
-        default = _default(manifest, candidate)
-        if default is not None:
-            return default
-    offered = ", ".join(sorted({variant.engine for variant in manifest.variants}))
-    raise EngineMissingError(
-        f"kit {manifest.name!r} has models for {offered}; usable here: "
-        f"{', '.join(candidates) or 'none'}; pip install 'rs-toolkit[onnx]', or change the engine"
-    )
-
-
-def _candidates(engine: str) -> list[str]:
-    if engine != "auto":
-        return [engine]
-    from importlib.util import find_spec
-
-    return [name for name in ENGINES if find_spec(_PACKAGES[name]) is not None]
-
-
-def _default(manifest: Manifest, engine: str) -> Variant | None:
-    if engine in manifest.default_variants:
-        return manifest.variant(manifest.default_variants[engine])
-    return next((item for item in manifest.variants if item.engine == engine), None)

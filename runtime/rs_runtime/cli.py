@@ -12,22 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_runtime.console import Parser, positive, printable, share
-from rs_runtime.errors import PhotoError, RuntimeKitError
+from rs_runtime.errors import FilterError, PhotoError, RuntimeKitError
 
 if TYPE_CHECKING:
-    from rs_runtime.classify import Prediction
+    from rs_runtime.classify import Classifier, Prediction
+    from rs_runtime.filter import Filter
+    from rs_runtime.kit import Kit
 
 __all__ = ["main"]
 
 _GOOD, _SOME_FAILED, _UNUSABLE = 0, 1, 2
 _BROKEN_PIPE, _INTERRUPTED = 141, 130  # 128 + the signal's number, as shells have it
+_DOUBTS = {"not_organism": "not an organism", "uncertain": "maybe no organism"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``rs-classify`` and return its exit code.
 
-    0: every photo was classified.  1: some photos could not be used.  2: wrong usage, no photos,
-    or the kit or the engine cannot be used.  130: interrupted.  141: the output was closed.
+    0: every photo was classified, or left out as ``--filter on`` asks.  1: some photos could not
+    be used.  2: wrong usage, no photos, or the kit or the engine cannot be used.  130:
+    interrupted.  141: the output was closed.
     """
     try:
         parser = _parser()
@@ -70,8 +74,14 @@ def _run(options: argparse.Namespace) -> int:
 
     with open_kit(find_kit(options.kit), find_public_key(options.public_key)) as kit:
         classifier = Classifier(
-            kit, options.engine, options.variant, options.threads, options.min_probability
+            kit,
+            options.engine,
+            options.variant,
+            options.threads,
+            options.min_probability,
+            only_organisms=options.filter == "on",
         )
+        classifier.filter = _filter(kit, classifier.variant.engine, options)
     if warning := classifier.variant.warning:
         _complain(f"warning: {warning}")
     show = _show_json if options.json else _show_table
@@ -81,12 +91,45 @@ def _run(options: argparse.Namespace) -> int:
             code = max(code, _fail(path, problem, options.json, _UNUSABLE))
             continue
         try:
-            prediction = classifier.classify(path, options.top)
+            prediction = _classify(classifier, path, options)
         except PhotoError as error:
             code = max(code, _fail(path, str(error), options.json, error.exit_code))
         else:
             show(prediction)
     return code
+
+
+def _filter(kit: Kit, engine: str, options: argparse.Namespace) -> Filter | None:
+    """Return the filter that the options ask for, if there is one that can be used."""
+    spec = kit.manifest.filter
+    if options.filter == "off" or (spec is None and options.filter != "on"):
+        return None
+    from rs_runtime.filter import Filter
+
+    # The classifier's engine is loaded already; another would take its time.
+    if spec is None or engine not in {variant.engine for variant in spec.variants}:
+        engine = options.engine
+    try:
+        return Filter(kit, engine, options.threads, options.filter_threshold)
+    except RuntimeKitError as error:
+        _go_on_without_filter(error, options)
+        return None
+
+
+def _classify(classifier: Classifier, path: Path, options: argparse.Namespace) -> Prediction:
+    try:
+        return classifier.classify(path, options.top)
+    except FilterError as error:
+        _go_on_without_filter(error, options)
+        classifier.filter = None
+        return classifier.classify(path, options.top)
+
+
+def _go_on_without_filter(error: RuntimeKitError, options: argparse.Namespace) -> None:
+    # To report is an extra; to leave out photos that nobody judged would be a mistake.
+    if options.filter == "on":
+        raise error
+    _complain(f"warning: photos are not judged by the filter: {error}")
 
 
 def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
@@ -120,8 +163,8 @@ def _show_json(prediction: Prediction) -> None:
 
 def _show_table(prediction: Prediction) -> None:
     rows = [(score.common_name or score.name, score) for score in prediction.top]
-    width = max(len(title) for title, _ in rows)
-    lines = [printable(f"{prediction.path}{_answer(prediction)}")]
+    width = max((len(title) for title, _ in rows), default=0)
+    lines = [printable(f"{prediction.path}{_answer(prediction)}{_doubt(prediction)}")]
     for title, score in rows:
         name = "" if title == score.name else score.name
         line = f"  {score.probability:7.1%}  {title:<{width}}  {name}"
@@ -137,6 +180,14 @@ def _answer(prediction: Prediction) -> str:
         return "  uncertain"
     rank = (answer.rank or "").replace("_", " ")
     return f"  {rank} {answer.name} ({answer.probability:.1%})"
+
+
+def _doubt(prediction: Prediction) -> str:
+    found = prediction.filter
+    if found is None or found.verdict not in _DOUBTS:
+        return ""
+    left_out = "" if prediction.top else ", not classified"
+    return f"  {_DOUBTS[found.verdict]} ({found.probability:.0%}){left_out}"
 
 
 def _fail(path: Path, problem: str, as_json: bool, code: int) -> int:
@@ -175,7 +226,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="name the finest rank that is this probable, 0 to 1 (default: the kit's thresholds)",
     )
+    _add_filter_options(parser)
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     return parser
+
+
+def _add_filter_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--filter",
+        choices=("on", "off", "report"),
+        default="report",
+        help="does a photo show an organism at all? report (default): say so beside the answer; "
+        "on: classify only those that may",
+    )
+    parser.add_argument(
+        "--filter-threshold",
+        type=share,
+        metavar="P",
+        help="an organism from this probability on, 0 to 1 (default: the kit's two thresholds)",
+    )

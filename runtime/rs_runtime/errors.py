@@ -13,7 +13,8 @@
     │   ├── KitIntegrityError  a hash or a size does not match
     │   └── KitSignatureError  the signature is missing, wrong, or cannot be checked
     └── EngineError            the inference engine is missing or refused the model
-        └── EngineMissingError
+        ├── EngineMissingError
+        └── FilterError        only the filter failed; classifying still can go on
 
 Each message is one line: what, where, got, wanted, and the fix.
 """
@@ -23,6 +24,7 @@ from __future__ import annotations
 __all__ = [
     "EngineError",
     "EngineMissingError",
+    "FilterError",
     "KitError",
     "KitFormatError",
     "KitIntegrityError",
@@ -86,3 +88,7 @@ class EngineError(RuntimeKitError):
 
 class EngineMissingError(EngineError):
     """No installed engine can run any variant of the kit."""
+
+
+class FilterError(EngineError):
+    """The filter's model was refused, failed to run, or does not fit its kit."""

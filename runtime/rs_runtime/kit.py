@@ -21,7 +21,7 @@ from rs_runtime.errors import (
     KitNotFoundError,
 )
 from rs_runtime.files import atomic_write
-from rs_runtime.manifest import Manifest, Member
+from rs_runtime.manifest import SCHEMA, Manifest, Member
 from rs_runtime.signature import check_signature
 
 __all__ = ["Kit", "find_kit", "open_kit", "write_kit"]
@@ -171,7 +171,7 @@ def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> N
     path
         Where; its folder is made.  An existing file is replaced once the new one is on disk.
     manifest
-        Its ``members`` are ignored and computed from ``members``.
+        Its ``members`` are ignored and computed from ``members``; its ``schema`` becomes SCHEMA.
     members
         Bytes by name, without ``manifest.json``.
 
@@ -187,7 +187,7 @@ def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> N
     listed = {
         name: Member(hashlib.sha256(data).hexdigest(), len(data)) for name, data in members.items()
     }
-    head = replace(manifest, members=listed).to_json()
+    head = replace(manifest, members=listed, schema=SCHEMA).to_json()
     Manifest.from_json(head)
     contents = {**members, MANIFEST: head}
     placed, tail = layout(

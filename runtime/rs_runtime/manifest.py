@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import json
 import re
-import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NoReturn, TypeVar
 
 from rs_runtime.errors import KitFormatError, KitVersionError
+from rs_runtime.filter_spec import (
+    NOT_ORGANISM,
+    ORGANISM,
+    FilterClass,
+    FilterSpec,
+    FilterVariant,
+)
+from rs_runtime.json_node import MAX_TEXT, JsonNode, Scalar, parse_json
 from rs_runtime.preprocess import Preprocessing
+from rs_runtime.variants import ENGINES, named
 
-__all__ = ["ClassInfo", "Manifest", "Member", "Variant"]
+__all__ = ["MAX_TEXT", "ClassInfo", "Manifest", "Member", "Variant"]
 
-SCHEMA = "1.2"
+SCHEMA = "1.3"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
-ENGINES = {"litert": ".tflite", "onnxruntime": ".onnx"}
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_CLASSES = 100_000
 MAX_VARIANTS = 32
-MAX_TEXT = 500
-MAX_TEMPERATURE = 1000.0
-
-Scalar = str | int | float | bool | None
-T = TypeVar("T")
+MAX_FILTER_CLASSES = 1000
+MAX_SCALING = 1000.0
+"""The most that a temperature, or a bias either way, may be."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Manifest:
     data_fingerprint: str
     environment: Mapping[str, str] = field(default_factory=dict)
     members: Mapping[str, Member] = field(default_factory=dict)
+    filter: FilterSpec | None = None
     schema: str = SCHEMA
 
     def variant(self, name: str) -> Variant:
@@ -88,11 +93,7 @@ class Manifest:
         KitFormatError
             There is none; the message lists those there are.
         """
-        for variant in self.variants:
-            if variant.name == name:
-                return variant
-        known = ", ".join(variant.name for variant in self.variants)
-        raise KitFormatError(f"kit {self.name!r} has no variant {name!r}; choose one of: {known}")
+        return named(self.variants, name, f"kit {self.name!r}")
 
     def to_json(self) -> bytes:
         """Return canonical UTF-8 JSON: sorted keys, indent 2, one final newline."""
@@ -112,11 +113,11 @@ class Manifest:
         KitFormatError
             Anything else is wrong: the message names the field, what it holds and what it must.
         """
-        root = _Node("manifest", _parse(data))
+        root = JsonNode("manifest", parse_json(data, MAX_MANIFEST_BYTES))
         if root.get("format").value != "rskit":
             root.get("format").fail("'rskit'")
         schema = root.get("schema").text()
-        match = re.fullmatch(r"([0-9]{1,4})\.[0-9]{1,4}", schema)
+        match = re.fullmatch(r"([0-9]{1,4})\.([0-9]{1,4})", schema)
         if match is None:
             root.get("schema").fail("MAJOR.MINOR")
         if int(match[1]) != int(SCHEMA.split(".")[0]):
@@ -124,141 +125,103 @@ class Manifest:
                 f"kit has schema {schema}, this runtime reads 1.x; "
                 "update rs-toolkit, or export the kit again"
             )
+        # To a schema before 1.3 the key means nothing.
+        told = root if int(match[2]) >= 3 else JsonNode("manifest", {})
         manifest = cls(
             name=root.get("name").text(),
             created_by=root.get("created_by").text(),
             rank=root.get("rank").choice((*RANKS, "common_name")),
-            classes=tuple(_class_info(item) for item in root.get("classes").items(MAX_CLASSES)),
+            classes=tuple(_class_info(item) for item in root.get("classes").items(1, MAX_CLASSES)),
             preprocessing=_preprocessing(root.get("preprocessing")),
-            variants=tuple(_variant(item) for item in root.get("variants").items(MAX_VARIANTS)),
-            default_variants=root.get("default_variants").mapping(_Node.text),
-            calibration=root.get("calibration").mapping(_Node.number),
+            variants=tuple(_variant(item) for item in root.get("variants").items(1, MAX_VARIANTS)),
+            default_variants=root.get("default_variants").mapping(JsonNode.text),
+            calibration=root.get("calibration").mapping(JsonNode.number),
             data_fingerprint=root.get("data_fingerprint").text(),
-            environment=root.get("environment").mapping(_Node.text),
+            environment=root.get("environment").mapping(JsonNode.text),
             members=root.get("members").mapping(_member),
+            filter=told.optional("filter", _filter),
             schema=schema,
         )
         _check_references(manifest)
         return manifest
 
 
-class _Node:
-    """A JSON value that knows its place, for messages."""
-
-    def __init__(self, where: str, value: Any) -> None:
-        self.where = where
-        self.value = value
-
-    def fail(self, wanted: str) -> NoReturn:
-        got = reprlib.repr(self.value)
-        got = got if len(got) <= 60 else got[:57] + "..."
-        raise KitFormatError(f"{self.where} must be {wanted}, got {got}; export the kit again")
-
-    def get(self, key: str) -> _Node:
-        if not isinstance(self.value, dict):
-            self.fail("an object")
-        if key not in self.value:
-            raise KitFormatError(f"{self.where} lacks {key!r}; export the kit again")
-        return _Node(f"{self.where}.{key}", self.value[key])
-
-    def has(self, key: str) -> bool:
-        return isinstance(self.value, dict) and key in self.value
-
-    def text(self) -> str:
-        if not isinstance(self.value, str) or not 1 <= len(self.value) <= MAX_TEXT:
-            self.fail(f"text of 1 to {MAX_TEXT} characters")
-        # Names are printed to terminals, where control characters are commands.
-        if not self.value.isprintable():
-            self.fail("printable text")
-        return self.value
-
-    def optional_text(self, key: str) -> str | None:
-        if isinstance(self.value, dict) and self.value.get(key) is None:
-            return None
-        return self.get(key).text()
-
-    def choice(self, choices: tuple[str, ...]) -> str:
-        if self.value not in choices:
-            self.fail(f"one of {', '.join(choices)}")
-        return str(self.value)
-
-    def integer(self, low: int, high: int) -> int:
-        if type(self.value) is not int or not low <= self.value <= high:
-            self.fail(f"an integer from {low} to {high}")
-        return self.value
-
-    def number(self) -> float:
-        if type(self.value) not in (int, float) or not abs(self.value) <= 1e300:
-            self.fail("a finite number")
-        return float(self.value)
-
-    def scalar(self) -> Scalar:
-        if isinstance(self.value, str):
-            return self.text()
-        if self.value is None or isinstance(self.value, bool):
-            return self.value
-        return self.number()
-
-    def items(self, most: int) -> list[_Node]:
-        if not isinstance(self.value, list) or not 1 <= len(self.value) <= most:
-            self.fail(f"a list of 1 to {most} items")
-        return [_Node(f"{self.where}[{i}]", value) for i, value in enumerate(self.value)]
-
-    def mapping(self, read: Callable[[_Node], T]) -> dict[str, T]:
-        if not isinstance(self.value, dict) or len(self.value) > 1000:
-            self.fail("an object of at most 1000 keys")
-        for key in self.value:
-            _Node(f"key in {self.where}", key).text()
-        return {key: read(_Node(f"{self.where}.{key}", v)) for key, v in self.value.items()}
-
-
-def _class_info(node: _Node) -> ClassInfo:
+def _class_info(node: JsonNode) -> ClassInfo:
     taxon = node.get("taxon")
-    names = taxon.mapping(_Node.scalar)
+    names = taxon.mapping(JsonNode.scalar)
     for rank in names:
-        _Node(f"key in {taxon.where}", rank).choice(RANKS)
+        JsonNode(f"key in {taxon.where}", rank).choice(RANKS)
     return ClassInfo(
         id=node.get("id").integer(0, MAX_CLASSES),
         name=node.get("name").text(),
-        common_name=node.optional_text("common_name"),
+        common_name=node.optional("common_name", JsonNode.text),
         taxon={rank: taxon.get(rank).text() for rank, name in names.items() if name is not None},
     )
 
 
-def _variant(node: _Node) -> Variant:
-    temperature = node.get("temperature")
+def _variant(node: JsonNode) -> Variant:
     # Schema 1.2 brought thresholds.
-    thresholds = node.get("thresholds") if node.has("thresholds") else _Node(node.where, {})
-    if not 0 < temperature.number() <= MAX_TEMPERATURE:
-        temperature.fail(f"above 0 and at most {MAX_TEMPERATURE:g}")
+    thresholds = node.get("thresholds") if node.has("thresholds") else JsonNode(node.where, {})
     return Variant(
         name=node.get("name").text(),
         engine=node.get("engine").choice(tuple(ENGINES)),
         member=node.get("member").text(),
-        temperature=temperature.number(),
-        measured=node.get("measured").mapping(_Node.scalar),
-        warning=node.optional_text("warning"),
+        temperature=_temperature(node.get("temperature")),
+        measured=node.get("measured").mapping(JsonNode.scalar),
+        warning=node.optional("warning", JsonNode.text),
         thresholds=_thresholds(thresholds),
     )
 
 
-def _thresholds(node: _Node) -> dict[str, float]:
-    found = node.mapping(_Node.number)
-    for rank, value in found.items():
-        _Node(f"key in {node.where}", rank).choice((*RANKS, "common_name"))
-        if not 0 <= value <= 1:
-            node.get(rank).fail("a number from 0 to 1")
+def _temperature(node: JsonNode) -> float:
+    if not 0 < node.number() <= MAX_SCALING:
+        node.fail(f"above 0 and at most {MAX_SCALING:g}")
+    return node.number()
+
+
+def _thresholds(node: JsonNode) -> dict[str, float]:
+    found = node.mapping(lambda value: value.within(0, 1))
+    for rank in found:
+        JsonNode(f"key in {node.where}", rank).choice((*RANKS, "common_name"))
     return found
 
 
-def _member(node: _Node) -> Member:
+def _filter(node: JsonNode) -> FilterSpec:
+    thresholds = node.get("thresholds")
+    low = thresholds.get(NOT_ORGANISM).within(0, 1)
+    return FilterSpec(
+        classes=tuple(
+            FilterClass(item.get("name").text(), item.get("organism").truth())
+            for item in node.get("classes").items(2, MAX_FILTER_CLASSES)
+        ),
+        preprocessing=_preprocessing(node.get("preprocessing")),
+        variants=tuple(
+            _filter_variant(item) for item in node.get("variants").items(1, MAX_VARIANTS)
+        ),
+        default_variants=node.get("default_variants").mapping(JsonNode.text),
+        thresholds={NOT_ORGANISM: low, ORGANISM: thresholds.get(ORGANISM).within(low, 1)},
+    )
+
+
+def _filter_variant(node: JsonNode) -> FilterVariant:
+    return FilterVariant(
+        name=node.get("name").text(),
+        engine=node.get("engine").choice(tuple(ENGINES)),
+        member=node.get("member").text(),
+        temperature=_temperature(node.get("temperature")),
+        bias=node.get("bias").within(-MAX_SCALING, MAX_SCALING),
+        measured=node.get("measured").mapping(JsonNode.scalar),
+    )
+
+
+def _member(node: JsonNode) -> Member:
     sha256 = node.get("sha256")
     if not re.fullmatch(r"[0-9a-f]{64}", sha256.text()):
         sha256.fail("64 lower-case hexadecimal digits")
     return Member(sha256.text(), node.get("size").integer(0, 2**31 - 1))
 
 
-def _preprocessing(node: _Node) -> Preprocessing:
+def _preprocessing(node: JsonNode) -> Preprocessing:
     try:
         return Preprocessing.from_dict(node.value)
     # An integer may exceed every float, and the message repeats what was given at any length.
@@ -268,49 +231,47 @@ def _preprocessing(node: _Node) -> Preprocessing:
 
 
 def _check_references(manifest: Manifest) -> None:
-    def require(holds: bool, problem: str) -> None:
-        if not holds:
-            raise KitFormatError(f"manifest: {problem}; export the kit again")
-
     ids = [item.id for item in manifest.classes]
-    require(ids == list(range(len(ids))), "class ids must be 0, 1, 2, … in order")
-    names = {item.name for item in manifest.classes}
-    require(len(names) == len(ids), "class names must be unique")
-    variants = {item.name: item for item in manifest.variants}
-    require(len(variants) == len(manifest.variants), "variant names must be unique")
+    _require(ids == list(range(len(ids))), "manifest: class ids must be 0, 1, 2, … in order")
+    _check_classes(manifest.classes, "manifest")
+    _check_variants(manifest, manifest, "manifest")
+    if manifest.filter is None:
+        return
+    kinds = {item.organism for item in manifest.filter.classes}
+    _require(len(kinds) == 2, "manifest.filter: there must be classes with organism true and false")
+    _check_classes(manifest.filter.classes, "manifest.filter")
+    _check_variants(manifest.filter, manifest, "manifest.filter")
+    taken = {variant.member for variant in manifest.variants}
+    for variant in manifest.filter.variants:
+        _require(
+            variant.member not in taken,
+            f"manifest.filter: member {variant.member!r} is a classifier's, must be a filter",
+        )
+
+
+def _check_classes(classes: Sequence[ClassInfo | FilterClass], where: str) -> None:
+    names = {item.name for item in classes}
+    _require(len(names) == len(classes), f"{where}: class names must be unique")
+
+
+def _check_variants(offer: Manifest | FilterSpec, manifest: Manifest, where: str) -> None:
+    variants = {item.name: item for item in offer.variants}
+    _require(len(variants) == len(offer.variants), f"{where}: variant names must be unique")
     for name, variant in variants.items():
         suffix = ENGINES[variant.engine]
-        require(
+        _require(
             variant.member.startswith("models/") and variant.member.endswith(suffix),
-            f"variant {name!r} must be a member models/*{suffix}, got {variant.member!r}",
+            f"{where}: variant {name!r} must be a member models/*{suffix}, got {variant.member!r}",
         )
-        require(variant.member in manifest.members, f"member {variant.member!r} is not listed")
-    for engine, name in manifest.default_variants.items():
-        require(
+        listed = variant.member in manifest.members
+        _require(listed, f"{where}: member {variant.member!r} is not listed")
+    for engine, name in offer.default_variants.items():
+        _require(
             name in variants and variants[name].engine == engine,
-            f"default_variants.{engine} must name a variant of that engine, got {name!r}",
+            f"{where}: default_variants.{engine} must name a variant of that engine, got {name!r}",
         )
 
 
-def _parse(data: bytes) -> Any:
-    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise ValueError("an object has a key twice")
-        return result
-
-    def refuse_constant(name: str) -> NoReturn:
-        raise ValueError(f"{name} is no JSON number")
-
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise KitFormatError(f"manifest.json exceeds {MAX_MANIFEST_BYTES} bytes")
-    try:
-        return json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=refuse_duplicates,
-            parse_constant=refuse_constant,
-        )
-    except (ValueError, RecursionError) as error:
-        raise KitFormatError(
-            f"manifest.json is no valid JSON: {error}; export the kit again"
-        ) from error
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise KitFormatError(f"{problem}; export the kit again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from rs_runtime.photo import PhotoInfo, decode
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PIXELS_VERSION", "Box", "PhotoInfo", "Preprocessing"]
+__all__ = ["PIXELS_VERSION", "Box", "PhotoInfo", "Preprocessing", "load_each"]
 
 PIXELS_VERSION = 1
 """Raised whenever :meth:`Preprocessing.load` gives other pixels than before."""
@@ -137,7 +138,7 @@ class Preprocessing:
         image, info = decode(source, math.ceil(side))
         if box is not None:
             image = _cut(image, info, box)
-        return np.array(self._resize(image), dtype=np.uint8), info
+        return self._pixels(image), info
 
     def model_input(self, pixels: Any) -> Any:
         """Return ``pixels * scale + offset`` in float32.
@@ -150,6 +151,9 @@ class Preprocessing:
         if isinstance(pixels, np.ndarray):
             return pixels.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
         return pixels * self.scale + self.offset
+
+    def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        return np.array(self._resize(image), dtype=np.uint8)
 
     def _resize(self, image: Image.Image) -> Image.Image:
         width, height = image.size
@@ -168,6 +172,35 @@ class Preprocessing:
         canvas = Image.new("RGB", (self.size, self.size), _PAD_COLOUR)
         canvas.paste(resized, ((self.size - target[0]) // 2, (self.size - target[1]) // 2))
         return canvas
+
+
+def load_each(
+    source: Path | bytes, preprocessings: Sequence[Preprocessing]
+) -> list[NDArray[np.uint8]]:
+    """Decode a photo once, for several models.
+
+    Parameters
+    ----------
+    source
+        As :meth:`Preprocessing.load` takes it.
+    preprocessings
+        What each model wants, at least one.
+
+    Returns
+    -------
+    uint8, shape (size, size, 3), for each.  The photo is decoded for the largest size: these
+    pixels are always what :meth:`Preprocessing.load` gives.  So are the others', but of a JPEG
+    that libjpeg would have halved once more for the smaller size alone: they then come from the
+    finer image, and differ as little as two ways to shrink a photo do.
+
+    Raises
+    ------
+    UnreadablePhotoError, PhotoTooLargeError
+        As :meth:`Preprocessing.load_with_info` does.
+    """
+    largest = max(preprocessing.size for preprocessing in preprocessings)
+    image, _ = decode(source, math.ceil(largest * _REDUCING_GAP))
+    return [preprocessing._pixels(image) for preprocessing in preprocessings]
 
 
 def _checked(box: Box) -> Box:

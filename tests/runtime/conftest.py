@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rs_runtime.filter_spec import FilterClass, FilterSpec, FilterVariant
 from rs_runtime.kit import write_kit
 from rs_runtime.manifest import ClassInfo, Manifest, Variant
 from rs_runtime.preprocess import Preprocessing
@@ -55,6 +56,27 @@ def contents() -> dict[str, bytes]:
         "models/b.onnx": b"onnx" * 20,
         "MODEL_CARD.md": b"# Colours\n",
     }
+
+
+@pytest.fixture
+def filter_spec() -> FilterSpec:
+    """A filter with the models of the colour kit: red and green are organisms, blue is none."""
+    return FilterSpec(
+        classes=tuple(FilterClass(name, name != "blue") for name in COLOURS),
+        preprocessing=Preprocessing(size=SIDE),
+        variants=(
+            FilterVariant("filter_int8", "litert", "models/filter_a.tflite", 2.0, 0.5, {"mb": 3}),
+            FilterVariant("filter_fp32", "onnxruntime", "models/filter_b.onnx"),
+        ),
+        default_variants={"litert": "filter_int8", "onnxruntime": "filter_fp32"},
+        thresholds={"not_organism": 0.25, "organism": 0.75},
+    )
+
+
+@pytest.fixture
+def filter_contents() -> dict[str, bytes]:
+    """Members that fit ``filter_spec``; the models are no models."""
+    return {"models/filter_a.tflite": bytes(range(50)), "models/filter_b.onnx": b"onnx" * 9}
 
 
 @pytest.fixture
@@ -154,6 +176,26 @@ def litert_kit(tmp_path: Path, manifest: Manifest, tflite_models: dict[str, byte
         manifest, variants=manifest.variants[:1], default_variants={"litert": "tflite_fp32"}
     )
     write_kit(path, only, {"models/a.tflite": tflite_models["float"]})
+    return path
+
+
+@pytest.fixture
+def filter_kit(
+    tmp_path: Path,
+    manifest: Manifest,
+    filter_spec: FilterSpec,
+    onnx_models: dict[str, bytes],
+    tflite_models: dict[str, bytes],
+) -> Path:
+    """A working kit with a filter, for both engines; its int8 model is the filter's."""
+    path = tmp_path / "filter.rskit"
+    models = {
+        "models/a.tflite": tflite_models["float"],
+        "models/b.onnx": onnx_models["float"],
+        "models/filter_a.tflite": tflite_models["int8"],
+        "models/filter_b.onnx": onnx_models["float"],
+    }
+    write_kit(path, replace(manifest, filter=filter_spec), models)
     return path
 
 

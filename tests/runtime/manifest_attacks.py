@@ -9,7 +9,7 @@ from typing import Any
 
 from kit_forge import Target, attack, nodes, noise, replaced, word
 
-OPTIONAL = ("common_name", "warning")
+OPTIONAL = ("common_name", "warning", "filter")
 # Older kits lack it, but it is never null.
 NEWER = ("thresholds",)
 MAPPINGS = ("taxon", "measured", "thresholds", "environment", "calibration", "default_variants")
@@ -91,6 +91,8 @@ def wrong_types(target: Target, random: Random) -> bytes:
     right = {kind(value)}
     if "measured" in path[:-1]:
         right |= {"text", "number", "truth", "null"}
+    elif path == ("filter",):
+        right |= {"null"}
     elif (path and path[-1] in OPTIONAL) or "taxon" in path[:-1]:
         right |= {"text", "null"}
     wrong = random.choice([item for item in (*POOL, word(random)) if kind(item) not in right])
@@ -108,6 +110,8 @@ def wrong_values(target: Target, random: Random) -> bytes:
         wrong += {"size": [-few, few + 0.5, 2**31 + few], "id": [-few, few + 9]}.get(path[-1], [])
         if path[-1] == "temperature" and "variants" in path:
             wrong += [-few, few + 1000, 0]
+        if path[-1] == "bias" or "thresholds" in path:
+            wrong += [-few - 1000, few + 1000]
     return target.reseal(replaced(head, path, random.choice(wrong)))
 
 
@@ -116,6 +120,8 @@ def missing_keys(target: Target, random: Random) -> bytes:
     head = json.loads(json.dumps(target.head))
     parts = [(path, part) for path, part in nodes(head) if isinstance(part, dict)]
     parts = [(path, part) for path, part in parts if not set(path) & set(MAPPINGS)]
+    # The filter's thresholds are no mapping: they need both.
+    parts.append((("filter", "thresholds"), head["filter"]["thresholds"]))
     for _ in range(random.randint(1, 4)):
         _, part = random.choice(parts)
         if keys := sorted(set(part) - {*OPTIONAL, *NEWER}):
@@ -139,6 +145,30 @@ def wrong_references(target: Target, random: Random) -> bytes:
         {"default_variants": {engine: name}},
     )
     return target.reseal({**head, **random.choice(changes)})
+
+
+@attack("is a classifier's|true and false|must be a number from 0.9")
+def wrong_filters(target: Target, random: Random) -> bytes:
+    head, few = target.head["filter"], random.randint(1, 999) / 1000
+    classes, variants, name = head["classes"], head["variants"], word(random)
+    one, other = random.sample(variants, 2)
+    same = [{**item, "organism": few < 0.5} for item in random.sample(classes, len(classes))]
+    changes = (
+        {"classes": [{**item, "name": f"{name}{item['name']}"} for item in same]},
+        {"classes": [*classes, {**random.choice(classes), "organism": few < 0.5}]},
+        {"classes": [*classes, *({"name": f"{name}{i}", "organism": True} for i in range(1000))]},
+        {"classes": random.sample(classes, 1)},
+        {"variants": [{**variants[0], "member": "models/a.tflite", "name": name}, variants[1]]},
+        {"variants": [variants[0], {**variants[1], "member": "models/b.onnx", "bias": few}]},
+        {"variants": [one, {**other, "name": one["name"], "temperature": few}]},
+        {"variants": [{**one, "member": f"models/{name}{one['member'][-7:]}"}, other]},
+        {"variants": [{**one, "name": f"{name}{i}"} for i in range(random.randint(33, 99))]},
+        {"default_variants": {one["engine"]: random.choice((other["name"], name))}},
+        {"thresholds": {"not_organism": 0.9 + few / 10, "organism": few * 0.9}},
+        {"thresholds": {"not_organism": few, name: 1}},
+    )
+    changed = {**head, **random.choice(changes)}
+    return target.reseal(replaced(target.head, ("filter",), changed))
 
 
 @attack("^$")

@@ -136,7 +136,7 @@ def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> 
 
     with ZipFile(onnx_kit) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["manifest.json"] = members["manifest.json"].replace(b'"1.2"', b'"2.0"')
+    members["manifest.json"] = members["manifest.json"].replace(b'"1.3"', b'"2.0"')
     placed, tail = layout(
         {name: len(data) for name, data in members.items()},
         {name: crc32(data) for name, data in members.items()},

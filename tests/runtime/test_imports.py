@@ -33,7 +33,7 @@ def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-@pytest.fixture(params=["litert_kit", "onnx_kit"])
+@pytest.fixture(params=["litert_kit", "onnx_kit", "filter_kit"])
 def kit(request):
     """A kit per engine."""
     return request.getfixturevalue(request.param)
@@ -54,6 +54,14 @@ def test_classifying_needs_no_network(kit, colour_photos) -> None:
     assert done.returncode == 0, done.stderr
     names = [json.loads(line)["top"][0]["name"] for line in done.stdout.splitlines()]
     assert names == ["red", "green", "blue"]
+
+
+def test_a_filter_is_loaded_only_where_it_is_used(kit, colour_photos) -> None:
+    script = RUN.replace('name.split(".")[0]', "name")
+    for option, used in (("off", False), ("report", "filter" in kit.name)):
+        done = run(script, "--kit", kit, "--filter", option, colour_photos)
+        assert done.returncode == 0, done.stderr
+        assert ("rs_runtime.filter" in json.loads(done.stderr)) == used
 
 
 def test_help_loads_neither_numpy_nor_an_engine() -> None:

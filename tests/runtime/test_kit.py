@@ -22,14 +22,17 @@ from rs_runtime.errors import (
 from rs_runtime.kit import find_kit, open_kit, write_kit
 from rs_runtime.manifest import Manifest
 
-GOLDEN = "2b66289fd54822ba8f6ee4b9b7da1f41077c8109b5cd0a1d0f20c0ed155a488a"
-# What older schemas wrote: fields that variants did not have yet, and the kit's SHA-256.
+GOLDEN = "582c21b9640b8c72a976f0cbe6754c2484f40694d81a6ef2519e40e01bfa6ff7"
+GOLDEN_WITH_FILTER = "68781c47b15b77557422204cbbcb24a4f01f67e52555c2fb8b30005ab3d00fd3"
+# What older schemas wrote, all without a filter: fields that variants did not have yet, and the
+# kit's SHA-256.
 OLDER = {
     "1.0": (
         ("warning", "thresholds"),
         "066726b7bd0549dc8fea2dfbd1612a882f9f4a741939500144a80ac756517fba",
     ),
     "1.1": (("thresholds",), "2ebce9ba0dd973aef0b932721539062f39ab9760856f9c5ed42491798f0161cc"),
+    "1.2": ((), "2b66289fd54822ba8f6ee4b9b7da1f41077c8109b5cd0a1d0f20c0ed155a488a"),
 }
 
 
@@ -77,14 +80,17 @@ def test_round_trip(kit_path, manifest, contents) -> None:
             kit.read("models/x")
 
 
-def test_bytes_are_golden(kit_path) -> None:
+def test_bytes_are_golden(kit_path, manifest, contents, filter_spec, filter_contents) -> None:
     assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == GOLDEN
+    write_kit(kit_path, replace(manifest, filter=filter_spec), contents | filter_contents)
+    assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == GOLDEN_WITH_FILTER
 
 
 @pytest.mark.parametrize("schema", sorted(OLDER))
 def test_kits_of_older_schemas_are_read(schema, kit_path, manifest, contents) -> None:
     missing, golden = OLDER[schema]
     head = json.loads(unpack(kit_path)["manifest.json"]) | {"schema": schema}
+    del head["filter"]
     for variant in head["variants"]:
         for key in missing:
             del variant[key]
@@ -92,8 +98,8 @@ def test_kits_of_older_schemas_are_read(schema, kit_path, manifest, contents) ->
     pack(kit_path, contents | {"manifest.json": old})
     assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == golden
     with open_kit(kit_path) as kit:
-        read = replace(kit.manifest, members={}, schema="1.2")
-        assert not any(variant.thresholds for variant in read.variants)
+        read = replace(kit.manifest, members={}, schema="1.3")
+        assert missing == () or not any(variant.thresholds for variant in read.variants)
         assert replace(read, variants=manifest.variants) == manifest
         assert {name: kit.read(name) for name in kit.members} == contents
 
@@ -314,5 +320,5 @@ def test_find_kit(tmp_path, monkeypatch) -> None:
 
 def test_manifest_is_the_schema_of_the_contract(manifest) -> None:
     root = json.loads(manifest.to_json())
-    assert root["format"] == "rskit" and root["schema"] == "1.2"
+    assert root["format"] == "rskit" and root["schema"] == "1.3"
     assert set(Manifest.__dataclass_fields__) | {"format"} == set(root)

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rs_runtime.preprocess import Preprocessing
 from rs_toolkit.clean import clean
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.errors import DataError
 from rs_toolkit.findings import read_findings
 from rs_toolkit.index import read_index
+from rs_toolkit.organisms import OrganismFilter
 from rs_toolkit.policy import Policy
 from rs_toolkit.readers import read_dataset
 
@@ -174,3 +176,44 @@ def test_training_takes_a_clean_folder(data, tmp_path) -> None:
     (out / "clean.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
         read_dataset(out)
+
+
+def by_brightness(floor: float) -> OrganismFilter:
+    """A filter that takes dark pictures for no organism."""
+
+    def judge(pixels: np.ndarray) -> np.ndarray:
+        JUDGED.append(len(pixels))
+        return np.where(pixels.mean(axis=(1, 2, 3)) < floor, 0.02, 0.98)
+
+    thresholds = {"not_organism": 0.1, "organism": 0.9}
+    return OrganismFilter(Preprocessing(size=32), thresholds, f"brightness {floor}", judge)
+
+
+JUDGED: list[int] = []
+
+
+def test_a_filter_gives_a_column_and_weighs_training_photos_under_the_caps(data, tmp_path) -> None:
+    JUDGED.clear()
+    out = tmp_path / "clean"
+    # More than the cap lets go: about a third of all.
+    clean(data, CONFIG, Policy(), out, organisms=by_brightness(80))
+    photos = read_index(out / "index.parquet")
+    readable = [photo for photo in photos if photo.error is None]
+    assert sum(JUDGED) == len(readable)
+    assert {photo.organism for photo in readable} == {0.02, 0.98}
+    assert all(photo.organism is None for photo in photos if photo.error)
+    flagged = {
+        item.path for item in read_findings(out / "findings.parquet") if item.flag == "not_organism"
+    }
+    assert flagged == {photo.path for photo in readable if photo.organism == 0.02}
+    assert all(photo.weight == 1 for photo in readable if photo.split != "train")
+    for family in FAMILIES:
+        train = [p for p in readable if p.split == "train" and p.label("family") == family]
+        assert sum(1 - photo.weight for photo in train) <= 0.1 * len(train) + 1e-9
+    assert any(photo.weight < 1 for photo in readable)
+    assert "not_organism" in (out / "decided.csv").read_text()
+    # Cleaning again asks it nothing; another filter judges anew.
+    clean(data, CONFIG, Policy(), out, organisms=by_brightness(80))
+    assert sum(JUDGED) == len(readable)
+    clean(data, CONFIG, Policy(), out, organisms=by_brightness(60))
+    assert sum(JUDGED) == 2 * len(readable)

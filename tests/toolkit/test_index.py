@@ -178,9 +178,13 @@ def test_parquet_keeps_everything(dataset, cache, tmp_path) -> None:
     assert read_index(tmp_path / "index.parquet") == ()
 
 
-def test_parquet_of_the_first_version_is_still_read(tmp_path) -> None:
+@pytest.mark.parametrize("version", [b"1", b"2"])
+def test_parquet_of_earlier_versions_is_still_read(tmp_path, version) -> None:
     about = {"sha256": "0" * 64, "bytes": 9, "width": 4, "height": 3, "mode": "RGB"}
-    row = {"path": "a.jpg", "common_name": "lion", "group": "g", **about, "error": None}
+    row = {"path": "a.jpg", "common_name": "lion", "group": "g"}
+    if version == b"2":
+        row |= {"site": "s", "observation": None, "box": None}
+    row |= {**about, "error": None}
     row |= {"split": "train", "weight": 0.5, "kingdom": None, "phylum": None, "class": None}
     row |= {"order": None, "family": "felidae", "genus": "panthera", "species": "panthera leo"}
     kinds = {
@@ -189,13 +193,13 @@ def test_parquet_of_the_first_version_is_still_read(tmp_path) -> None:
     }
     schema = pyarrow.schema(
         [(name, kinds.get(name, pyarrow.string())) for name in row],
-        metadata={b"rs_toolkit.index": b"1"},
+        metadata={b"rs_toolkit.index": version},
     )
     file = tmp_path / "index.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row], schema), file)
     lion = Taxon(family="felidae", genus="panthera", species="leo")
     assert read_index(file) == (
-        Photo("a.jpg", lion, "lion", "g", split="train", weight=0.5, **about),
+        Photo("a.jpg", lion, "lion", "g", row.get("site"), split="train", weight=0.5, **about),
     )
 
 

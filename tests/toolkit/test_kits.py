@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rs_runtime.filter_spec import FilterClass, FilterSpec, FilterVariant
 from rs_runtime.kit import write_kit
 from rs_runtime.manifest import ClassInfo, Manifest, Variant
 from rs_runtime.preprocess import Preprocessing
@@ -61,7 +62,7 @@ def test_inspect_shows_warnings(run, kit) -> None:
 
 
 def test_verify(run, kit, one_line) -> None:
-    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.2, {UNSIGNED}\n")
+    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.3, {UNSIGNED}\n")
     damaged = bytearray(kit.read_bytes())
     damaged[damaged.index(b"model", 200)] ^= 1
     kit.write_bytes(damaged)
@@ -77,9 +78,9 @@ def test_keygen_sign_and_verify(run, kit, tmp_path, one_line) -> None:
     code, out, err = run("verify", kit, "--public-key", public)
     assert (code, out) == (2, "") and "does not exist" in one_line(err, "rs-toolkit")
     assert run("sign", kit, "--key", key) == (0, f"{signature}\n", "")
-    said = f"{kit}: sound, 2 members, schema 1.2, signed by the owner of {public}\n"
+    said = f"{kit}: sound, 2 members, schema 1.3, signed by the owner of {public}\n"
     assert run("verify", kit, "--public-key", public) == (0, said, "")
-    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.2, {UNSIGNED}\n")
+    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.3, {UNSIGNED}\n")
     write_kit(kit, replace(MANIFEST, name="forged"), MEMBERS)
     code, out, err = run("verify", kit, "--public-key", public)
     assert (code, out) == (2, "") and "is not what the owner" in one_line(err, "rs-toolkit")
@@ -115,6 +116,46 @@ def test_diff(run, kit, tmp_path) -> None:
     code, out, _ = run("diff", kit, other)
     assert code == 1
     assert out.splitlines() == ["- class owlidae", "+ class gullidae", "  rank: family -> order"]
+
+
+def test_filters_are_told_and_compared(run, kit, tmp_path) -> None:
+    assert json.loads(run("inspect", kit)[1])["filter"] is None
+    spec = FilterSpec(
+        classes=(FilterClass("birds", True), FilterClass("documents", False)),
+        preprocessing=Preprocessing(size=16),
+        variants=(
+            FilterVariant("f", "litert", "models/filter_f.tflite", 2.0, 0.5, {"auroc": 0.9}),
+        ),
+        default_variants={"litert": "f"},
+        thresholds={"not_organism": 0.1, "organism": 0.5},
+    )
+    paths = (tmp_path / "one.rskit", tmp_path / "two.rskit")
+    for path, low in zip(paths, (0.1, 0.2), strict=True):
+        thresholds = {**spec.thresholds, "not_organism": low}
+        manifest = replace(MANIFEST, filter=replace(spec, thresholds=thresholds))
+        write_kit(path, manifest, {**MEMBERS, "models/filter_f.tflite": b"f"})
+    assert json.loads(run("inspect", paths[0])[1])["filter"] == {
+        "classes": {"birds": "organism", "documents": "not_organism"},
+        "preprocessing": Preprocessing(size=16).to_dict(),
+        "default_variants": {"litert": "f"},
+        "thresholds": {"not_organism": 0.1, "organism": 0.5},
+        "variants": {
+            "f": {
+                "auroc": 0.9,
+                "engine": "litert",
+                "member": "models/filter_f.tflite",
+                "temperature": 2.0,
+                "bias": 0.5,
+            }
+        },
+    }
+    code, out, _ = run("diff", *paths)
+    assert (code, out) == (1, "  filter.thresholds.not_organism: 0.1 -> 0.2\n")
+    code, out, _ = run("diff", kit, paths[0])
+    assert code == 1 and all(
+        line.startswith(("+ filter.", "+ members.")) for line in out.split("\n")[:-1]
+    )
+    assert "+ filter.classes.documents: not_organism" in out
 
 
 def test_extract_writes_the_members_and_nothing_else(run, kit, tmp_path) -> None:

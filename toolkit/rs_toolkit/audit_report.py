@@ -43,6 +43,7 @@ _MEANINGS = {
     "dark": "Too little light to see much.",
     "blurred": "Nothing is sharp at the size that a model sees.",
     "label_noise": "The label does not fit what the other photos teach.",
+    "not_organism": "A filter sees no organism in it.",
     "outlier": "Unlike every other photo of its class.",
 }
 _HEAD = (

@@ -64,7 +64,8 @@ class Checks:
     @property
     def flags(self) -> tuple[str, ...]:
         """The flags that are looked for."""
-        return tuple(f for f in FLAGS if self._features is not None or f not in _BY_FEATURES)
+        unseen = {"not_organism", *(_BY_FEATURES if self._features is None else ())}
+        return tuple(flag for flag in FLAGS if flag not in unseen)
 
     def pixels(self, photo: Photo) -> NDArray[np.uint8]:
         """Return a photo as uint8 RGB of shape (S, S, 3)."""

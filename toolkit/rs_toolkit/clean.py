@@ -33,6 +33,7 @@ from rs_toolkit.files import write_json
 from rs_toolkit.findings import Finding, write_findings
 from rs_toolkit.index import fingerprint, write_index
 from rs_toolkit.open_data import open_data
+from rs_toolkit.organisms import OrganismFilter, judge_organisms, organism_findings
 from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.policy import Decided, Policy, apply_policy
 from rs_toolkit.progress import Progress
@@ -89,6 +90,7 @@ def clean(
     out: Path,
     *,
     embed: Embed | None = None,
+    organisms: OrganismFilter | None = None,
     progress: Progress | None = None,
 ) -> Cleaned:
     """Clean a data set into a folder; nothing in the data set is changed.
@@ -106,6 +108,8 @@ def clean(
     embed
         Gives features to compare photos by; None: duplicates are found by hashes alone, label
         noise and outliers are not looked for.
+    organisms
+        Judges which photos show an organism; None: that is not asked.
 
     Raises
     ------
@@ -128,7 +132,12 @@ def clean(
     photos, splits = make_splits(photos, config)
     for note in splits.notes():
         progress.note(note)
-    findings = (*duplicates, *checks.quality(), *checks.labels(photos, config, policy.label_filter))
+    empty: list[Finding] = []
+    if organisms is not None:
+        photos = judge_organisms(photos, dataset.root, cache.directory, organisms, progress)
+        empty = organism_findings(photos, organisms.thresholds)
+    labels = checks.labels(photos, config, policy.label_filter)
+    findings = (*duplicates, *checks.quality(), *empty, *labels)
     judged = settled(decisions)
     standing = [item for item in findings if item.path not in judged]
     photos, decided = apply_policy(photos, standing, policy, config.rank)
@@ -136,7 +145,8 @@ def clean(
     write_json(out / "splits.json", splits.to_dict())
     write_findings(out / "findings.parquet", findings)
     write_clean_report(out, photos, findings, decided, policy, config.rank)
-    found = audit(photos, findings, config.rank, checked=checks.flags)
+    looked_for = (*checks.flags, *(("not_organism",) if organisms is not None else ()))
+    found = audit(photos, findings, config.rank, checked=looked_for)
     write_audit(found, out, photos, checks.pixels, data.resolve().name)
     write_index(out / "index.parquet", photos)
     _write_facts(cleaned, data, dataset.root, config, policy, time.monotonic() - start)

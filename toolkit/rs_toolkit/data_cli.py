@@ -74,6 +74,10 @@ def clean(
     policy: Annotated[
         Path | None, typer.Option(help="TOML file: what findings may cost a class.")
     ] = None,
+    filter_: Annotated[
+        Path | None,
+        typer.Option("--filter", help="Filter folder or kit: looks for photos of no organism."),
+    ] = None,
     config: Config = None,
     weights: Weights = None,
     backbone: Backbone = None,
@@ -91,6 +95,7 @@ def clean(
     """
     from rs_toolkit.clean import clean as clean_data
     from rs_toolkit.config import read_toml
+    from rs_toolkit.organisms import read_filter
     from rs_toolkit.policy import Policy
 
     settings = _settings(
@@ -99,10 +104,12 @@ def clean(
     )  # fmt: skip
     rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
     folder = out or Path("clean") / data.resolve().stem
+    organisms = read_filter(filter_) if filter_ else None
     with _progress() as progress:
         found = clean_data(
-            data, settings, rules, folder, embed=_embed(settings, progress), progress=progress
-        )
+            data, settings, rules, folder,
+            embed=_embed(settings, progress), organisms=organisms, progress=progress,
+        )  # fmt: skip
     print(found.summary)
     print(folder)
 

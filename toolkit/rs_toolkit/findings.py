@@ -9,6 +9,7 @@ near_duplicate      similarity to the photo that ``detail`` names
 blank               share of the frame without structure
 dark                how much darker than a usable photo
 blurred             how much less sharp than a usable photo
+not_organism        probability, by a filter, that it shows no organism
 label_noise         probability that its label is wrong
 outlier             how far from every other photo of its class
 ==================  ================================================================
@@ -29,7 +30,7 @@ __all__ = ["FLAGS", "Finding", "read_findings", "write_findings"]
 
 FLAGS = (
     *("unreadable", "exact_duplicate", "near_duplicate", "blank", "dark", "blurred"),
-    *("label_noise", "outlier"),
+    *("not_organism", "label_noise", "outlier"),
 )
 _FORMAT = {b"rs_toolkit.findings": b"1"}
 

@@ -22,8 +22,9 @@ from rs_toolkit.taxonomy import RANKS, Taxon
 __all__ = ["build_index", "fingerprint", "read_index", "write_index"]
 
 _FORMAT = b"rs_toolkit.index"
-# Version 1 had no such columns.
-_NEWER = ("site", "observation", "box")
+# Columns that files of an earlier version lack.
+_NEWER = {b"1": ("site", "observation", "box", "organism"), b"2": ("organism",)}
+_VERSION = b"3"
 
 
 def build_index(
@@ -124,11 +125,13 @@ def read_index(path: Path) -> tuple[Photo, ...]:
 
     try:
         table = pyarrow.parquet.read_table(path)
-        if table.schema.equals(_schema(_NEWER, b"1"), check_metadata=True):
-            for name in _NEWER:
-                table = table.append_column(name, pyarrow.nulls(len(table), pyarrow.string()))
-        elif not table.schema.equals(_schema(), check_metadata=True):
+        version = (table.schema.metadata or {}).get(_FORMAT, b"")
+        newer = _NEWER.get(version, ())
+        if not table.schema.equals(_schema(newer, version), check_metadata=True):
             raise DataError(f"{path}: no index of this version; index again")
+        for name in newer:
+            column = pyarrow.nulls(len(table), _schema().field(name).type)
+            table = table.append_column(name, column)
         return tuple(_photo(row) for row in table.to_pylist())
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
@@ -149,10 +152,10 @@ def fingerprint(photos: Iterable[Photo]) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
-def _schema(left_out: Sequence[str] = (), version: bytes = b"2") -> Any:
+def _schema(left_out: Sequence[str] = (), version: bytes = _VERSION) -> Any:
     import pyarrow
 
-    kinds = {"int": pyarrow.int64(), "float": pyarrow.float64()}
+    kinds = {"int": pyarrow.int64()} | dict.fromkeys(("float", "float | None"), pyarrow.float64())
     columns = [
         (item.name, kinds.get(str(item.type), pyarrow.string()))
         for item in fields(Photo)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rs_runtime.filter_spec import NOT_ORGANISM, ORGANISM, FilterSpec
 from rs_runtime.kit import Kit, open_kit
 from rs_toolkit.files import atomic_write
 
 __all__ = ["describe", "differences", "extract", "pack", "packed"]
 
+_KINDS = {True: ORGANISM, False: NOT_ORGANISM}
 _PRESET = 6
 _CHUNK = 2**20
 
@@ -37,12 +39,32 @@ def describe(kit: Kit) -> dict[str, Any]:
             }
             for variant in manifest.variants
         },
+        "filter": None if manifest.filter is None else _describe_filter(manifest.filter),
         "members": {
             name: {"size": member.size, "sha256": member.sha256}
             for name, member in sorted(manifest.members.items())
         },
         "data_fingerprint": manifest.data_fingerprint,
         "environment": dict(manifest.environment),
+    }
+
+
+def _describe_filter(spec: FilterSpec) -> dict[str, Any]:
+    return {
+        "classes": {item.name: _KINDS[item.organism] for item in spec.classes},
+        "preprocessing": spec.preprocessing.to_dict(),
+        "default_variants": dict(spec.default_variants),
+        "thresholds": dict(spec.thresholds),
+        "variants": {
+            variant.name: {
+                **variant.measured,
+                "engine": variant.engine,
+                "member": variant.member,
+                "temperature": variant.temperature,
+                "bias": variant.bias,
+            }
+            for variant in spec.variants
+        },
     }
 
 
@@ -56,6 +78,9 @@ def differences(one: Kit, other: Kit) -> list[str]:
     lines += [f"- class {name}" for name in sorted(names[0] - names[1])]
     lines += [f"+ class {name}" for name in sorted(names[1] - names[0])]
     before, after = _flat(describe(one)), _flat(describe(other))
+    for flat in (before, after):
+        # Of a kit without a filter, nothing is to be compared with the other's.
+        flat.pop("filter", None)
     for key in sorted({*before, *after}):
         if key not in after:
             lines.append(f"- {key}: {before[key]}")

@@ -64,6 +64,9 @@ class Photo:
         ``train``, ``val`` or ``test``; None where none is assigned.
     weight
         How much the photo counts in training, 0 to 1.
+    organism
+        Probability, 0 to 1, that the photo shows an organism, by the filter that cleaning used;
+        None where there was none.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class Photo:
     error: str | None = None
     split: str | None = None
     weight: float = 1.0
+    organism: float | None = None
 
     def __post_init__(self) -> None:
         if self.box is not None:

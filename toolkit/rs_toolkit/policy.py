@@ -47,6 +47,7 @@ _RULES = {
     "blank": Rule("drop"),
     "dark": Rule("weigh"),
     "blurred": Rule("weigh"),
+    "not_organism": Rule("weigh"),
     "label_noise": Rule("weigh"),
 }
 

@@ -1,0 +1,283 @@
+"""The filter: does a photo show an organism at all?
+
+A small model gives one logit per prompt class, such as "birds" (organism) or "document" (none).
+The softmax over all of them, summed over the organisms, is the odds of an organism; Platt scaling
+on validation photos makes a probability of the odds, and two thresholds a verdict of that.
+Training, export and the field take all three from here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_runtime.engine import load_engine
+from rs_runtime.errors import EngineError, FilterError, KitFormatError
+from rs_runtime.filter_spec import (
+    NOT_ORGANISM,
+    ORGANISM,
+    UNCERTAIN,
+    FilterClass,
+    FilterSpec,
+    FilterVariant,
+)
+from rs_runtime.variants import choose
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from rs_runtime.kit import Kit
+
+__all__ = [
+    "NOT_ORGANISM",
+    "ORGANISM",
+    "UNCERTAIN",
+    "Filter",
+    "FilterClass",
+    "FilterSpec",
+    "FilterVariant",
+    "FilterVerdict",
+    "organism_odds",
+    "organism_probability",
+    "verdict",
+]
+
+
+def organism_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.float64]:
+    """Return the log odds that photos show an organism.
+
+    The softmax over all classes, marginalized to two: with p_k = softmax(logits)_k,
+
+        odds = log(sum of p_k, k organism / sum of p_k, k not)
+             = logsumexp(logits, organism) - logsumexp(logits, not organism).
+
+    Parameters
+    ----------
+    logits
+        Shape (n, K), finite; n may be 0.
+    organism
+        Shape (K,), bool: whether class k shows an organism; both kinds.
+
+    Returns
+    -------
+    float64, shape (n,); above 0: an organism is the more likely.
+
+    Raises
+    ------
+    ValueError
+        A shape or type is not as above, one kind is missing, or a logit is not finite.
+    """
+    kinds, values = np.asarray(organism), np.asarray(logits)
+    if kinds.dtype != bool or kinds.ndim != 1 or kinds.all() or not kinds.any():
+        raise ValueError(
+            f"organism must be booleans (K,) of both kinds, got {kinds.dtype} {kinds.shape} with "
+            f"{np.count_nonzero(kinds)} of {kinds.size} true"
+        )
+    if values.ndim != 2 or values.shape[1] != len(kinds):
+        raise ValueError(f"logits must have shape (n, {len(kinds)}), got {values.shape}")
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("logits must be finite, got NaN or infinity")
+    return _log_sum_exp(values[:, kinds]) - _log_sum_exp(values[:, ~kinds])
+
+
+def organism_probability(
+    odds: ArrayLike, temperature: float, bias: float = 0.0
+) -> NDArray[np.float64]:
+    """Return the calibrated probability of an organism: sigmoid(odds / temperature + bias).
+
+    Platt 1999, "Probabilistic Outputs for Support Vector Machines", with A = -1 / temperature and
+    B = -bias; a bias of 0 is the temperature scaling of Guo et al. 2017.
+
+    Parameters
+    ----------
+    odds
+        Log odds from :func:`organism_odds`, any shape, not NaN.
+    temperature
+        Above 0, finite.
+    bias
+        Finite.
+
+    Returns
+    -------
+    float64, of the shape of ``odds``, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        A value is outside these ranges.
+    """
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature must be finite and above 0, got {temperature!r}")
+    if not math.isfinite(bias):
+        raise ValueError(f"bias must be finite, got {bias!r}")
+    values = np.asarray(odds, np.float64)
+    if np.isnan(values).any():
+        raise ValueError("odds must be numbers, got NaN")
+    # A tiny temperature may push odds to infinity, where the sigmoid is exact.
+    with np.errstate(over="ignore"):
+        scaled = values / temperature + bias
+    return np.asarray(np.exp(-np.logaddexp(0.0, -scaled)))
+
+
+def verdict(probability: float, thresholds: Mapping[str, float]) -> str:
+    """Return what a probability means: ``organism``, ``not_organism`` or ``uncertain``.
+
+    Parameters
+    ----------
+    probability
+        That the photo shows an organism, 0 to 1.
+    thresholds
+        ``not_organism`` and ``organism``, 0 <= not_organism <= organism <= 1.  From the second on
+        it is an organism, below the first it is none, between them nobody knows.
+
+    Raises
+    ------
+    ValueError
+        A value is outside these ranges, or a threshold is missing.
+    """
+    low, high = _checked(thresholds)
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability must be from 0 to 1, got {probability!r}")
+    if probability >= high:
+        return ORGANISM
+    return NOT_ORGANISM if probability < low else UNCERTAIN
+
+
+@dataclass(frozen=True)
+class FilterVerdict:
+    """What a filter says of one photo.
+
+    Attributes
+    ----------
+    verdict
+        ``organism``, ``not_organism`` or ``uncertain``.
+    probability
+        That the photo shows an organism, calibrated, 0 to 1.
+    variant
+        Name of the model that says so.
+    """
+
+    verdict: str
+    probability: float
+    variant: str
+
+
+class Filter:
+    """A kit's filter, loaded and ready.
+
+    Parameters
+    ----------
+    kit
+        An open kit; it may be closed once the filter exists.
+    engine
+        ``litert``, ``onnxruntime``, or ``auto``: the first of these that is installed and that
+        the filter has a model for.
+    threads
+        CPU threads; None means all cores, at most 4.
+    threshold
+        0 to 1, in place of both of the kit's thresholds, so that nothing is uncertain; None
+        means the kit's.
+
+    Raises
+    ------
+    KitFormatError
+        The kit has no filter.
+    EngineMissingError
+        The filter has no model for an engine that can be used.
+    FilterError
+        The engine is broken or refused the model, or the model does not fit its kit.
+    ValueError
+        The threshold is out of range.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        engine: str = "auto",
+        threads: int | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        spec = kit.manifest.filter
+        owner = f"kit {kit.manifest.name!r}"
+        if spec is None:
+            raise KitFormatError(f"{owner} has no filter; go without, or export it with one")
+        self.spec = spec
+        self.thresholds = dict(spec.thresholds)
+        if threshold is not None:
+            self.thresholds = {NOT_ORGANISM: threshold, ORGANISM: threshold}
+        _checked(self.thresholds)
+        self.variant = choose(
+            spec.variants, spec.default_variants, f"the filter of {owner}", engine
+        )
+        self._organism = np.array([item.organism for item in spec.classes])
+        model = kit.read(self.variant.member)
+        try:
+            self._engine = load_engine(self.variant.engine, model, threads)
+        except EngineError as error:
+            raise FilterError(f"filter {self.variant.name!r}: {error}") from error
+        wanted = spec.preprocessing.size
+        if self._engine.size not in (None, wanted):
+            raise FilterError(
+                f"filter {self.variant.name!r} takes {self._engine.size} px, "
+                f"its kit prepares {wanted} px; export the kit again"
+            )
+
+    def judge(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the calibrated probabilities that photos show an organism.
+
+        Parameters
+        ----------
+        pixels
+            uint8, shape (n, size, size, 3), from the filter's own preprocessing, n at least 1.
+
+        Returns
+        -------
+        float64, shape (n,), 0 to 1.
+
+        Raises
+        ------
+        FilterError
+            The engine failed, or the model does not fit its kit.
+        """
+        try:
+            logits = self._engine.logits(self.spec.preprocessing.model_input(pixels))
+        except EngineError as error:
+            raise FilterError(f"filter {self.variant.name!r}: {error}") from error
+        if logits.shape[1] != len(self._organism):
+            raise FilterError(
+                f"filter {self.variant.name!r} gives {logits.shape[1]} classes, "
+                f"its kit names {len(self._organism)}; export the kit again"
+            )
+        odds = organism_odds(logits, self._organism)
+        return organism_probability(odds, self.variant.temperature, self.variant.bias)
+
+    def verdicts(self, pixels: NDArray[np.uint8]) -> list[FilterVerdict]:
+        """Return the verdicts on photos; parameters and errors as :meth:`judge` has them."""
+        return [
+            FilterVerdict(verdict(p, self.thresholds), p, self.variant.name)
+            for p in self.judge(pixels).tolist()
+        ]
+
+
+def _log_sum_exp(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    top: NDArray[Any] = values.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        shifted = np.exp(values - top)
+    return np.asarray(top[:, 0] + np.log(shifted.sum(axis=1)))
+
+
+def _checked(thresholds: Mapping[str, float]) -> tuple[float, float]:
+    missing = [name for name in (NOT_ORGANISM, ORGANISM) if name not in thresholds]
+    if missing:
+        raise ValueError(f"thresholds lack {', '.join(missing)}")
+    low, high = thresholds[NOT_ORGANISM], thresholds[ORGANISM]
+    if not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"thresholds must be 0 <= not_organism <= organism <= 1, got {low!r} and {high!r}"
+        )
+    return low, high

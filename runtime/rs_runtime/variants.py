@@ -1,0 +1,103 @@
+"""Which of a kit's models to run: the same rule for its classifier and for its filter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from rs_runtime.errors import EngineError, EngineMissingError, KitFormatError
+
+__all__ = ["ENGINES", "Offer", "choose", "named"]
+
+ENGINES = {"litert": ".tflite", "onnxruntime": ".onnx"}
+"""The suffix of an engine's models, by engine, in order of preference."""
+
+_PACKAGES = {"litert": "ai_edge_litert", "onnxruntime": "onnxruntime"}
+
+
+class Offer(Protocol):
+    """A model that a kit offers."""
+
+    @property
+    def name(self) -> str:
+        """Unique among the models for one purpose."""
+
+    @property
+    def engine(self) -> str:
+        """A key of ENGINES."""
+
+
+AnyOffer = TypeVar("AnyOffer", bound=Offer)
+
+
+def named(offers: Sequence[AnyOffer], name: str, owner: str) -> AnyOffer:
+    """Return the model called ``name``.
+
+    Raises
+    ------
+    KitFormatError
+        There is none; the message calls what offers them ``owner`` and lists those there are.
+    """
+    for offer in offers:
+        if offer.name == name:
+            return offer
+    known = ", ".join(offer.name for offer in offers)
+    raise KitFormatError(f"{owner} has no variant {name!r}; choose one of: {known}")
+
+
+def choose(
+    offers: Sequence[AnyOffer],
+    defaults: Mapping[str, str],
+    owner: str,
+    engine: str = "auto",
+    name: str | None = None,
+) -> AnyOffer:
+    """Return the model to run.
+
+    Parameters
+    ----------
+    offers
+        What there is, at least one.
+    defaults
+        Name of the preferred model by engine; without one, an engine's first is preferred.
+    owner
+        What offers them, for messages, such as ``kit 'birds'``.
+    engine
+        A key of ENGINES, or ``auto``: the first that is installed and that has a model.
+    name
+        The model's name, which overrides ``defaults``; None: none is asked for.
+
+    Raises
+    ------
+    KitFormatError
+        There is no model of this name.
+    EngineMissingError
+        No installed engine fits.
+    EngineError
+        Model and engine contradict each other.
+    """
+    if name is not None:
+        offer = named(offers, name, owner)
+        if engine not in ("auto", offer.engine):
+            raise EngineError(f"variant {name!r} runs on {offer.engine}, not on {engine}")
+        return offer
+    usable = _usable(engine)
+    for candidate in usable:
+        if candidate in defaults:
+            return named(offers, defaults[candidate], owner)
+        for offer in offers:
+            if offer.engine == candidate:
+                return offer
+    offered = ", ".join(sorted({offer.engine for offer in offers}))
+    raise EngineMissingError(
+        f"{owner} has models for {offered}; usable here: {', '.join(usable) or 'none'}; "
+        "pip install 'rs-toolkit[onnx]', or change the engine"
+    )
+
+
+def _usable(engine: str) -> list[str]:
+    if engine != "auto":
+        return [engine]
+    from importlib.util import find_spec
+
+    return [name for name in ENGINES if find_spec(_PACKAGES[name]) is not None]

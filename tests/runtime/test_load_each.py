@@ -1,0 +1,62 @@
+"""One decode for several models: the pixels that each would have had alone."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rs_runtime.errors import UnreadablePhotoError
+from rs_runtime.photo import decode
+from rs_runtime.preprocess import Preprocessing, load_each
+
+
+def encode(image: Image.Image, kind: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "width"), [("PNG", 500), *(("JPEG", width) for width in (100, 500, 1000, 3000))]
+)
+def test_one_decode_serves_several_models(kind, width) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    photo = encode(Image.fromarray(noise).resize((width, width * 3 // 4)), kind)
+    large, crop, small = Preprocessing(128), Preprocessing(100, "crop"), Preprocessing(32, "pad")
+    for given in ([large, crop, small], [small, large, crop], [crop]):
+        found = load_each(photo, given)
+        best = max(given, key=lambda item: item.size)
+        assert np.array_equal(found[given.index(best)], best.load(photo))
+        for pixels, preprocessing in zip(found, given, strict=True):
+            alone = preprocessing.load(photo)
+            assert pixels.shape == alone.shape and pixels.dtype == np.uint8
+            # libjpeg shrinks by 8, 4, 2 or 1, and leaves both sides at twice the size or more.
+            steps = [width * 3 // 4 // (2 * item.size) for item in (best, preprocessing)]
+            best_step, step = (next(s for s in (8, 4, 2, 1) if s <= max(n, 1)) for n in steps)
+            if kind == "PNG" or best_step == step:
+                assert np.array_equal(pixels, alone)
+            else:
+                assert 0 < np.abs(pixels.astype(int) - alone).mean() < 5
+
+
+def test_a_photo_is_decoded_once(monkeypatch) -> None:
+    sides = []
+
+    def counted(source: bytes, side: int):
+        sides.append(side)
+        return decode(source, side)
+
+    monkeypatch.setattr("rs_runtime.preprocess.decode", counted)
+    photo = encode(Image.new("RGB", (80, 60)), "PNG")
+    found = load_each(photo, [Preprocessing(32), Preprocessing(40)])
+    assert [len(pixels) for pixels in found] == [32, 40]
+    assert sides == [80]
+
+
+def test_unreadable_photos_are_refused_as_ever(one_line) -> None:
+    with pytest.raises(UnreadablePhotoError) as caught:
+        load_each(b"hello", [Preprocessing(32)])
+    assert "no JPEG" in one_line(str(caught.value))
