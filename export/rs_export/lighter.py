@@ -7,7 +7,7 @@ others does not train: there is little to gain in them, and much to lose.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from rs_export.batches import batches
 from rs_export.ranges import activation_ranges
 from rs_toolkit.errors import ExportError
 
-__all__ = ["clustered", "freeze_light", "pruned", "rounded", "rounded_weights"]
+__all__ = ["clustered", "freeze_light", "pruned", "rounded", "rounded_weights", "worth_shrinking"]
 
 # The smallest layers, which together hold at most this share of all weights.
 _LIGHT_SHARE = 0.05
@@ -39,24 +39,23 @@ def freeze_light(model: Any) -> None:
 
 
 def pruned(method: str, model: Any, steps: int) -> Any:
-    """Return a model whose smallest weights vanish while it trains for ``steps`` steps.
+    """Return a model that trains for ``steps`` steps while its smallest weights are zero.
 
-    ``spNN`` follows Zhu and Gupta 2017 ("To prune, or not to prune"), equation 1,
-    over the first three fifths of the steps; ``sp24`` keeps 2 of every 4 weights along the input
-    channels from the start (Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks").
+    The model is :func:`rs_export.sparse.pruned_in_one_shot`: its zeros are the smallest weights and
+    stay zero; the others recover.  ``spNN`` keeps NN % of each kernel zero, ``sp24`` 2 of every 4
+    weights along the input channels (Mishra et al. 2021, "Accelerating Sparse Deep Neural
+    Networks").
     """
     import tensorflow_model_optimization as tfmot
 
     sparsity = tfmot.sparsity.keras
     end = max(1, int(steps * _PRUNING_SHARE))
     frequency = max(1, end // _PRUNING_STEPS)
+    share = 0.5 if method == "sp24" else int(method.removeprefix("sp")) / 100
+    schedule = sparsity.ConstantSparsity(share, 0, end, frequency)
+    settings = {"pruning_schedule": schedule}
     if method == "sp24":
-        schedule = sparsity.ConstantSparsity(0.5, 0, end, frequency)
-        settings = {"pruning_schedule": schedule, "sparsity_m_by_n": (2, 4)}
-    else:
-        share = int(method.removeprefix("sp")) / 100
-        schedule = sparsity.PolynomialDecay(0.0, share, 0, end, frequency=frequency)
-        settings = {"pruning_schedule": schedule}
+        settings["sparsity_m_by_n"] = (2, 4)
 
     def prune(layer: Any) -> Any:
         if method == "sp24" and layer.kernel.shape[-2] % 4:
@@ -197,12 +196,20 @@ def _changed(model: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _heavy(model: Any) -> set[str]:
-    """Return the layers with a kernel, but for the smallest, which hold little together."""
-    sizes = {
-        layer.name: int(np.prod(layer.kernel.shape))
-        for layer in model.layers
-        if hasattr(layer, "kernel") and not _is_depthwise(layer)
-    }
+    """Return the layers with a kernel that are worth shrinking."""
+    return worth_shrinking(
+        {
+            layer.name: int(np.prod(layer.kernel.shape))
+            for layer in model.layers
+            if hasattr(layer, "kernel") and not _is_depthwise(layer)
+        }
+    )
+
+
+def worth_shrinking(sizes: Mapping[str, int]) -> set[str]:
+    """Return the layers, of these numbers of weights, but for the smallest, which hold little
+    together."""
+    sizes = dict(sizes)
     left = _LIGHT_SHARE * sum(sizes.values())
     for name, size in sorted(sizes.items(), key=lambda item: item[1]):
         left -= size

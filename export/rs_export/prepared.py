@@ -16,8 +16,9 @@ import numpy as np
 from rs_export.copies import copy_of
 from rs_export.equalize import equalize
 from rs_export.legacy import set_legacy_weights
+from rs_export.sparse import pruned_in_one_shot
 from rs_toolkit.errors import ExportError
-from rs_toolkit.files import sha256_bytes, write_json
+from rs_toolkit.files import atomic_write, sha256_bytes, write_json
 from rs_toolkit.photos import default_cache_dir
 from rs_toolkit.progress import Progress
 
@@ -34,11 +35,13 @@ __all__ = ["Preparer"]
 # takes little, and equalized weights are small: Adam's steps do not shrink with them.
 _EFFORTS = {"sp": (2.0, 1.0), "c": (1.0, 0.3), "qat": (1.0, 0.03)}
 _BATCH = 32
-_VERSION = 1
+_VERSION = 2
+# Per cent of weights that can go without training: rs_export.sparse loses next to nothing.
+_FREE_SPARSITY = 50
 
 
 class Preparer:
-    """Prunes, clusters and trains with rounding, in processes of their own.
+    """Prunes, clusters and trains with rounding; training happens in processes of its own.
 
     Parameters
     ----------
@@ -83,9 +86,19 @@ class Preparer:
             # Rounding is trained on the numbers that will be rounded.
             start = equalize(start, self._inputs())
         if not path.exists():
-            self._fine_tune(preparation, start, path)
+            if method.startswith("sp"):
+                self._progress.note(f"{preparation}: prune in one shot")
+                start = pruned_in_one_shot(start, self._inputs(), method, self._seed)
+            if _needs_training(method):
+                self._fine_tune(preparation, start, path)
+            else:
+                _write(path, start)
         model = copy_of(start)
-        set_legacy_weights(model, _read(path))
+        if _needs_training(method):
+            set_legacy_weights(model, _read(path))
+        else:
+            for name, weights in _read(path).items():
+                model.get_layer(name).set_weights(weights)
         return model
 
     def _settings(self, preparation: str) -> dict[str, Any]:
@@ -152,6 +165,12 @@ class Preparer:
             raise ExportError(f"{title}: fine-tuning failed ({reason}); leave such recipes out")
 
 
+def _needs_training(method: str) -> bool:
+    """Whether weights must recover; up to a half of them can go, unstructured, without that."""
+    share = method.removeprefix("sp")
+    return not method.startswith("sp") or share == "24" or int(share) > _FREE_SPARSITY
+
+
 def _said(line: str) -> dict[str, Any]:
     """Return what a line of the process says; nothing if a library wrote it."""
     try:
@@ -159,6 +178,17 @@ def _said(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def _write(path: Path, model: keras.Model) -> None:
+    """Write weights as :func:`_read` reads them."""
+    weights = {
+        f"{layer.name}/{number}": array
+        for layer in model.layers
+        for number, array in enumerate(layer.get_weights())
+    }
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **weights)
 
 
 def _read(path: Path) -> dict[str, list[NDArray[np.float32]]]:

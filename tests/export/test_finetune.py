@@ -136,7 +136,8 @@ def test_prepared_models_still_know_the_classes(run, models) -> None:
 
 
 def test_progress_reaches_the_end(steps, models) -> None:
-    assert set(steps.done) == set(models)
+    # Half the weights go without training.
+    assert set(steps.done) == set(models) - {"sp50"}
     assert all(done == total > 1 for done, total in steps.done.values())
 
 
