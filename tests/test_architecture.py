@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "rs_export": {"rs_runtime", "rs_toolkit", "rs_export"},
 }
 # The command line dispatches to training and export inside its command bodies.
-COMMANDS = {PACKAGES["rs_toolkit"] / name for name in ("cli.py", "data_cli.py")}
+COMMANDS = {PACKAGES["rs_toolkit"] / name for name in ("cli.py", "data_cli.py", "filter_cli.py")}
 HEAVY = (
     *("tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"),
     *("torch", "sklearn", "scipy", "matplotlib", "pyarrow", "rich", "cryptography"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rs_export.recipes import RECIPES
-from rs_export.report import cell, markdown_table
+from rs_export.tables import cell, markdown_table
 from rs_runtime.probe import MEASURES
 from rs_toolkit.files import atomic_write, write_json
 

@@ -60,6 +60,9 @@ class Converter:
         Gives this many calibration photos as model inputs, float32 (n, S, S, 3).
     prepare
         Gives the model with the weights that a recipe's preparation made.
+    onnx
+        The model in float32 ONNX, as :func:`rs_export.onnx_export.to_onnx` writes it, where it is
+        there already.
     """
 
     def __init__(
@@ -67,8 +70,10 @@ class Converter:
         model: keras.Model,
         representative: Callable[[int], NDArray[np.float32]],
         prepare: Callable[[str], keras.Model] | None = None,
+        onnx: bytes | None = None,
     ) -> None:
         self._model = model
+        self._onnx = onnx
         self._representative = representative
         self._prepare = prepare
         self._inputs: dict[int, NDArray[np.float32]] = {}
@@ -119,12 +124,12 @@ class Converter:
     def _form_of(self, preparation: str) -> _Form:
         """Return the forms of a prepared model; of one at a time, because they are large."""
         if self._form is None or self._form[0] != preparation:
-            model = self._model
+            model, onnx = self._model, self._onnx
             if preparation:
                 if self._prepare is None:
                     raise ValueError(f"nothing prepares {preparation!r}")
-                model = self._prepare(preparation)
-            self._form = (preparation, _Form(model, Path(self._folder.name)))
+                model, onnx = self._prepare(preparation), None
+            self._form = (preparation, _Form(model, Path(self._folder.name), onnx))
         return self._form[1]
 
     def _quantized(
@@ -158,15 +163,18 @@ def _rounded(form: _Form, recipe: Recipe, how: Quantization, inputs: NDArray[np.
 class _Form:
     """A model in the forms that quantizers take, each made when it is first wanted."""
 
-    def __init__(self, model: keras.Model, folder: Path) -> None:
+    def __init__(self, model: keras.Model, folder: Path, onnx: bytes | None = None) -> None:
         self.model = model
         self._folder = folder
+        self._onnx = onnx
         self._even: _Form | None = None
 
     def even(self, inputs: NDArray[np.float32]) -> _Form:
         """Return the forms of the equalized model."""
         if self._even is None:
-            self._even = _Form(equalize(self.model, inputs), self._folder)
+            model = equalize(self.model, inputs)
+            same = model is self.model
+            self._even = self if same else _Form(model, self._folder)
         return self._even
 
     @cached_property
@@ -189,4 +197,4 @@ class _Form:
     @cached_property
     def onnx(self) -> bytes:
         """float32 ONNX."""
-        return to_onnx(self.model)
+        return self._onnx or to_onnx(self.model)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from rs_export.filter_export import export_filter
+from rs_export.filter_record import FilterExport
 from rs_export.kit_writer import ship
 from rs_export.recipes import Recipe
 from rs_export.report import Report, write_reports
@@ -13,7 +15,8 @@ from rs_export.session import Session
 from rs_export.settings import ExportSettings
 from rs_export.size_limit import fitting
 from rs_toolkit.errors import ExportError
-from rs_toolkit.kits import pack
+from rs_toolkit.filter_folder import FilterFolder
+from rs_toolkit.kits import pack, packed
 from rs_toolkit.progress import Progress
 from rs_toolkit.run import Run
 
@@ -38,6 +41,8 @@ class ExportResult:
         Variant in the kit, by engine.
     refused
         Why variants were refused, by variant.
+    filter
+        Variant of the filter in the kit, by engine; empty without a filter.
     """
 
     kit: Path
@@ -45,6 +50,7 @@ class ExportResult:
     reports: tuple[Path, ...]
     shipped: dict[str, str]
     refused: dict[str, str]
+    filter: dict[str, str] = field(default_factory=dict)
 
 
 def export_run(
@@ -63,6 +69,10 @@ def export_run(
     made and tried.  With a limit on the kit's size the kit has one engine: the first variant that
     fits and is not refused.
 
+    A filter (``settings.filter``) is made first, for the engines of the recipes; see
+    :func:`rs_export.filter_export.export_filter`.  The kit takes a variant of it for each engine
+    that it has a classifier for.
+
     Parameters
     ----------
     run_dir : finished run folder
@@ -76,6 +86,8 @@ def export_run(
         The run folder is missing, unfinished or damaged.
     ExportError
         Nothing may ship for an engine, or nothing fits; then there is no new kit.
+    EngineError
+        There is a filter to export, and ONNX Runtime is missing or refused it.
     """
     settings = settings or ExportSettings()
     # Before any long work: a wrong recipe should fail at once.
@@ -83,18 +95,21 @@ def export_run(
     start = time.monotonic()
     run = Run.open(Path(run_dir))
     folder = Path(out) if out else run.path / "export"
-    session = Session(run, folder, settings, progress or Progress())
+    progress = progress or Progress()
+    found = _filter(settings, folder, progress)
+    session = Session(run, folder, settings, progress)
     problem = ""
     with session.converter:
         if settings.max_mb:
-            shipped, problem = fitting(session, chosen)
+            shipped, problem = fitting(session, chosen, _beside(found))
         else:
             for recipe in _grouped(chosen):
                 session.add(recipe)
             engines = dict.fromkeys(recipe.engine for recipe in chosen)
             shipped = {engine: _choose(session, engine) for engine in engines}
     names = {engine: recipe.name for engine, recipe in shipped.items() if recipe}
-    report = Report(session, names, time.monotonic() - start)
+    found = found.only(names) if found else None
+    report = Report(session, names, time.monotonic() - start, found)
     paths = write_reports(report, folder)
     if problem:
         raise ExportError(f"{problem}; see {paths[1]}")
@@ -103,9 +118,29 @@ def export_run(
     if settings.max_mb:
         kit = pack(kit)
     size = kit.stat().st_size / 1e6
-    session.progress.note(f"kit {kit} ({size:.1f} MB): {', '.join(names.values())}")
+    filters = dict(found.shipped) if found else {}
+    held = ", ".join([*names.values(), *filters.values()])
+    session.progress.note(f"kit {kit} ({size:.1f} MB): {held}")
     table = {name: item.row for name, item in session.measured.items()}
-    return ExportResult(kit, table, paths, names, session.refused)
+    return ExportResult(kit, table, paths, names, session.refused, filters)
+
+
+def _filter(settings: ExportSettings, folder: Path, progress: Progress) -> FilterExport | None:
+    """Convert the filter, if there is to be one."""
+    if settings.filter is None:
+        return None
+    engines = list(dict.fromkeys(recipe.engine for recipe in settings.chosen))
+    source = FilterFolder.open(Path(settings.filter))
+    return export_filter(source, engines, settings, folder, progress)
+
+
+def _beside(found: FilterExport | None) -> dict[str, float]:
+    """Return packed 10**6 bytes of the filter in a kit for each engine."""
+    if found is None:
+        return {}
+    return {
+        engine: len(packed(found.models[name].data)) / 1e6 for engine, name in found.shipped.items()
+    }
 
 
 def _grouped(recipes: tuple[Recipe, ...]) -> list[Recipe]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rs_export.described import class_infos, created_by
+from rs_export.filter_report import filter_card
 from rs_export.recipes import Recipe
-from rs_export.report import Report, answer_table, cell, markdown_table
+from rs_export.report import Report, answer_table
+from rs_export.tables import cell, markdown_table
 from rs_export.verify import classes_that_fell
 from rs_runtime.kit import write_kit
 from rs_runtime.manifest import Manifest, Variant
@@ -31,6 +33,8 @@ def ship(report: Report, folder: Path) -> Path:
         temporary.write_bytes(card)
     models = [Recipe.parse(name).member for name in report.shipped.values()]
     members = {member: (folder / member).read_bytes() for member in models}
+    if report.filter:
+        members |= report.filter.members()
     kit = folder / f"{report.name}.rskit"
     write_kit(kit, _manifest(report), {**members, _CARD: card})
     return kit
@@ -49,6 +53,7 @@ def _manifest(report: Report) -> Manifest:
         calibration={"temperature": run.temperature},
         data_fingerprint=run.data_fingerprint,
         environment=versions(),
+        filter=report.filter.spec() if report.filter else None,
     )
 
 
@@ -123,7 +128,7 @@ A photo is named at the finest rank that is probable enough, or not at all.
 - Photos from other places, seasons and cameras than the data set's.
 - Photos that show none of these classes: they get a class too, and may get a name.
 - Speed and accuracy on other processors; `report.json` has the latency on the exporting machine.
-"""
+{filter_card(report.filter) if report.filter else ""}"""
 
 
 def _failures(report: Report) -> str:

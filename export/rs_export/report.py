@@ -8,14 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rs_export.filter_record import FilterExport
+from rs_export.filter_report import filter_section
 from rs_export.recipes import Recipe
 from rs_export.session import Session
+from rs_export.tables import cell, markdown_table
 from rs_export.verify import TITLES, classes_that_fell
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.run import Run
 
-__all__ = ["Report", "answer_table", "cell", "markdown_table", "write_reports"]
+__all__ = ["Report", "answer_table", "write_reports"]
 
 _LISTED = 5
 _SENSITIVE = 15
@@ -29,6 +32,7 @@ class Report:
     session: Session
     shipped: dict[str, str]
     seconds: float
+    filter: FilterExport | None = None
 
     @property
     def run(self) -> Run:
@@ -65,6 +69,7 @@ class Report:
                 for name, item in measured
             },
             "per_class": {name: item.per_class for name, item in measured},
+            "filter": self.filter.to_dict() if self.filter else None,
             "recipes": [Recipe.parse(name).to_dict() for name, _ in measured if name != "float"],
             "settings": session.settings.to_dict(),
             "counts": self.counts,
@@ -90,17 +95,6 @@ def write_reports(report: Report, folder: Path) -> tuple[Path, Path, Path]:
     with atomic_write(text) as temporary:
         temporary.write_text(_markdown(report, picture.name), "utf-8")
     return data, text, picture
-
-
-def cell(text: str) -> str:
-    """Return text that cannot break a Markdown table."""
-    return " ".join(text.replace("|", "\\|").split())
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, numbers to the right."""
-    marks = ["---", *("---:" for _ in head[1:])]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
 
 
 def _markdown(report: Report, picture: str) -> str:
@@ -135,6 +129,8 @@ def _markdown(report: Report, picture: str) -> str:
                 for item in fallen
             )
             parts.append(f"{name}, classes that lost most F1: {listed}.")
+    if report.filter:
+        parts.append(filter_section(report.filter))
     return "\n\n".join(parts) + "\n"
 
 

@@ -63,6 +63,8 @@ class ExportSettings:
         Training photos that measure activation ranges, at least 1.
     seed
         Of everything random.
+    filter
+        Folder that ``rs-toolkit distill`` made, whose filter the kit takes along; None: none.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class ExportSettings:
     threads: int = 2
     calibration_photos: int = 200
     seed: int = 0
+    filter: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rs_export.recipes import Recipe
 from rs_export.session import Session
@@ -14,8 +14,17 @@ __all__ = ["fitting"]
 _REST = 0.05
 
 
-def fitting(session: Session, recipes: Sequence[Recipe]) -> tuple[dict[str, Recipe | None], str]:
+def fitting(
+    session: Session, recipes: Sequence[Recipe], beside: Mapping[str, float]
+) -> tuple[dict[str, Recipe | None], str]:
     """Make variants in order until one may ship and its packed kit fits.
+
+    Parameters
+    ----------
+    session, recipes
+        What makes them, and which.
+    beside
+        Packed 10**6 bytes of what a kit for an engine holds besides; engines left out: nothing.
 
     Returns
     -------
@@ -29,6 +38,7 @@ def fitting(session: Session, recipes: Sequence[Recipe]) -> tuple[dict[str, Reci
         if recipe.name not in session.measured:
             continue
         size = len(packed((session.folder / recipe.member).read_bytes())) / 1e6 + _REST
+        size += beside.get(recipe.engine, 0.0)
         ships = recipe in session.passing(recipe.engine)
         session.progress.note(f"{recipe.name}: {size:.2f} MB packed, {limit:g} allowed")
         if ships and size <= limit:

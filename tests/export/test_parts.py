@@ -11,8 +11,8 @@ import pytest
 
 from rs_export.calibration_set import class_balanced
 from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
-from rs_export.report import markdown_table
 from rs_export.settings import TARGETS, ExportSettings
+from rs_export.tables import markdown_table
 from rs_export.verify import Measured, refusal
 from rs_toolkit.bootstrap import Drop
 from rs_toolkit.calibration import (

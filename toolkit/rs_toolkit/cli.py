@@ -15,6 +15,7 @@ import typer
 from rs_runtime.errors import RuntimeKitError
 from rs_toolkit.data_cli import check, clean, review, split
 from rs_toolkit.errors import ToolkitError
+from rs_toolkit.filter_cli import distill
 from rs_toolkit.kit_cli import app as kit_app
 from rs_toolkit.options import (
     Backbone,
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 
 app.add_typer(kit_app, name="kit")
-for command in (check, split, clean, review):
+for command in (check, split, clean, review, distill):
     app.command()(command)
 
 SAMPLE_DIR = Path("rs-sample")
@@ -154,6 +155,10 @@ def export(
     ] = 1.0,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for timings.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    filter_folder: Annotated[
+        Path | None,
+        typer.Option("--filter", help="Folder of rs-toolkit distill: the kit takes its filter."),
+    ] = None,
 ) -> None:
     """Convert a run to TFLite and ONNX, measure every variant per class, and write a kit."""
     from rs_export import ExportSettings, export_run
@@ -172,6 +177,7 @@ def export(
         passes=passes,
         threads=threads,
         seed=seed,
+        filter=str(filter_folder) if filter_folder else None,
     )
     quiet_tensorflow()
     with _progress() as progress:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_toolkit.files import atomic_write
 from rs_toolkit.metrics import macro_f1
 from rs_toolkit.progress import Progress
+from rs_train.content_cache import known_arrays, remembered_arrays
 
 if TYPE_CHECKING:
     import keras
@@ -87,24 +87,19 @@ def frozen_features(
     fingerprints, one small file a photo, so that an interrupted pass goes on where it stopped
     and a second run embeds nothing.
     """
-    folder = features_folder(extractor, preprocessing, cache_dir)
-    # Every batch has the same shape, lest a photo's features depend on what else is missing.
-    files = [_file(folder, photo) for photo in photos]
-    channels = int(extractor.output_shape[-1])
-    features = np.empty((len(photos), _VIEWS, channels), np.float32)
-    missing = [row for row, file in enumerate(files) if not _read(file, features[row])]
-    for start in range(0, len(missing), batch_size):
-        rows = missing[start : start + batch_size]
+
+    def embedded(batch: list[Photo]) -> NDArray[np.float32]:
+        # Every batch has the same shape, lest a photo's features depend on what else is missing.
         images = np.zeros((batch_size, *extractor.input_shape[1:]), np.float32)
-        loaded = np.stack([pixels(photos[row]) for row in rows])
-        images[: len(rows)] = preprocessing.model_input(loaded)
+        images[: len(batch)] = preprocessing.model_input(np.stack([pixels(x) for x in batch]))
         views = [extractor.predict_on_batch(x) for x in (images, images[:, :, ::-1])]
-        features[rows] = np.stack(views, 1)[: len(rows)]
-        for row in rows:
-            with atomic_write(files[row]) as temporary, temporary.open("wb") as file:
-                np.save(file, features[row])
-        progress.update("frozen features", min(start + batch_size, len(missing)), len(missing))
-    return features
+        return np.stack(views, 1)[: len(batch)]
+
+    folder = features_folder(extractor, preprocessing, cache_dir)
+    shape = (_VIEWS, int(extractor.output_shape[-1]))
+    return remembered_arrays(
+        photos, folder, shape, embedded, progress, "frozen features", batch_size
+    )
 
 
 def features_folder(extractor: keras.Model, preprocessing: Preprocessing, cache_dir: Path) -> Path:
@@ -116,28 +111,8 @@ def features_folder(extractor: keras.Model, preprocessing: Preprocessing, cache_
 def cached_features(photos: list[Photo], folder: Path) -> NDArray[np.float32] | None:
     """Return what :func:`frozen_features` left in a folder, without its model; None unless every
     photo's is there."""
-    try:
-        found = [np.load(_file(folder, photo), allow_pickle=False) for photo in photos]
-    except (OSError, ValueError, EOFError):
-        return None
-    shapes = {item.shape for item in found}
-    sound = len(shapes) == 1 and {item.dtype for item in found} == {np.dtype(np.float32)}
-    return np.stack(found) if sound and len(shapes.pop()) == 2 else None
-
-
-def _file(folder: Path, photo: Photo) -> Path:
-    return folder / photo.sha256[:2] / f"{photo.content}.npy"
-
-
-def _read(file: Path, into: NDArray[np.float32]) -> bool:
-    try:
-        saved = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return False
-    if saved.shape != into.shape:
-        return False
-    into[:] = saved
-    return True
+    found = known_arrays(photos, folder)
+    return found if found is not None and found.ndim == 3 else None
 
 
 def fit_head(

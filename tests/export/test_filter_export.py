@@ -1,0 +1,401 @@
+"""A student that tells discs from stripes: converted, measured, gated, mended, shipped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_nets import Net
+from PIL import Image
+
+from rs_export import ExportSettings, export_run
+from rs_export.convert import Converter, Quantization
+from rs_export.filter_export import export_filter
+from rs_export.filter_measure import FilterScores, Judge, Scaling, filter_refusal
+from rs_export.recipes import Recipe
+from rs_runtime.engine import load_engine
+from rs_runtime.filter import Filter, organism_odds
+from rs_runtime.kit import open_kit
+from rs_runtime.preprocess import Preprocessing
+from rs_toolkit.errors import ExportError
+from rs_toolkit.files import write_json
+from rs_toolkit.filter_folder import FilterFolder, Verdicts, write_filter_json
+from rs_toolkit.index import fingerprint, write_index
+from rs_toolkit.kits import packed
+from rs_toolkit.photos import Photo, sha256_bytes
+from rs_toolkit.platt import fit_platt
+from rs_toolkit.progress import Progress
+from rs_toolkit.taxonomy import Taxon
+
+SIDE = 32
+CLASSES = [
+    {"name": "warm disc", "organism": True},
+    {"name": "cold disc", "organism": True},
+    {"name": "rows", "organism": False},
+    {"name": "columns", "organism": False},
+]
+SIDES = {"train": 24, "val": 12, "test": 25}
+SETTINGS = ExportSettings(calibration_photos=40, recipes=("tflite_fp32", "onnx_fp32"))
+TO_KIT = replace(SETTINGS, recipes=("tflite_fp32",), calibration_photos=20)
+ENGINES = ("litert", "onnxruntime")
+PREPROCESSING = Preprocessing(size=SIDE)
+
+
+def draw(kind: int, generator: np.random.Generator) -> np.ndarray:
+    image = generator.normal(120, 25, (SIDE, SIDE, 3))
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    if kind < 2:
+        x, y = generator.integers(10, 22, 2)
+        disc = (columns - x) ** 2 + (rows - y) ** 2 < 90
+        image[disc] += [(70, 0, -70), (-70, 0, 70)][kind]
+    else:
+        stripe = ((rows, columns)[kind - 2] // 3 + generator.integers(2)) % 2 == 0
+        image[stripe] += 60
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def student(verdict: np.ndarray | None) -> bytes:
+    """Random convolutions, an embedding of length 1, and a matrix; without it, the embedding."""
+    net = Net(SIDE, seed=3)
+    x = net.op("Clip", net.conv(net.photos(), 3, 16, strides=[2, 2], pads=[0, 0, 1, 1]), 0.0, 6.0)
+    x = net.op("HardSwish", net.conv(x, 16, 16, 3, 16))
+    x = net.op("Add", x, net.conv(net.op("Relu", net.conv(x, 16, 32, 1)), 32, 16, 1))
+    x = net.op("Relu", net.conv(x, 16, 48, 3, strides=[2, 2]))
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    x = net.unit(net.dense(x, 48, 32))
+    if verdict is None:
+        return net.model(x, 32)
+    return net.model(net.op("Gemm", x, verdict[:-1], verdict[-1]), 4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> FilterFolder:
+    """A finished filter folder, its student solved by least squares."""
+    root, path = tmp_path_factory.mktemp("photos"), tmp_path_factory.mktemp("filters") / "discs"
+    path.mkdir()
+    generator = np.random.default_rng(0)
+    photos, pixels, kinds = [], [], []
+    for side, count in SIDES.items():
+        for number in range(4 * count):
+            name, kind = f"{side}{number}.png", number % 4
+            pixels.append(draw(kind, generator))
+            Image.fromarray(pixels[-1]).save(root / name)
+            content = sha256_bytes((root / name).read_bytes())
+            photos.append(Photo(name, Taxon(), sha256=content, split=side))
+            kinds.append(kind)
+    truth, splits = np.array(kinds) < 2, np.array([photo.split for photo in photos])
+    inputs = PREPROCESSING.model_input(np.stack(pixels))
+    embedding = load_engine("onnxruntime", student(None)).logits(inputs)
+    known = np.append(embedding, np.ones((len(inputs), 1)), axis=1)
+    train, wanted = splits == "train", 8 * np.eye(4)[kinds]
+    square = known[train].T @ known[train] + 1e-3 * np.eye(33)
+    verdict = np.linalg.solve(square, known[train].T @ wanted[train])
+    (path / "student.onnx").write_bytes(student(verdict))
+    odds = organism_odds(known @ verdict, np.array([item["organism"] for item in CLASSES]))
+    temperature, bias = fit_platt(odds[splits == "val"], truth[splits == "val"])
+    write_index(path / "index.parquet", photos)
+    Verdicts(np.ones(len(truth), bool), truth, truth.astype(float)).write(path / "verdicts.parquet")
+    write_json(path / "config.json", {"data_root": str(root), "not_organism_root": None})
+    write_filter_json(
+        path,
+        classes=CLASSES,
+        preprocessing=PREPROCESSING,
+        calibration={"temperature": temperature, "bias": bias},
+        thresholds={"not_organism": 0.5, "organism": 0.5},
+        student="toy",
+        teacher=None,
+        metrics={},
+        data_fingerprint=fingerprint(photos),
+    )
+    return FilterFolder.open(path)
+
+
+@pytest.fixture(scope="module")
+def exported(folder, tmp_path_factory) -> Any:
+    out = tmp_path_factory.mktemp("out")
+    return export_filter(folder, ENGINES, SETTINGS, out, Progress()), out
+
+
+def test_every_variant_is_as_good_as_the_student(exported) -> None:
+    found, out = exported
+    assert found.reference.row["auroc"] > 0.95
+    assert found.difference < 1e-3
+    assert list(found.models) == [
+        *("filter_tflite_fp32", "filter_tflite_int8", "filter_onnx_fp32", "filter_onnx_u8s8")
+    ]
+    assert not found.refused
+    for model in found.models.values():
+        assert model.test.agreement >= 0.98
+        assert model.test.auroc > found.reference.row["auroc"] - 0.01
+        assert model.test.cosine > 0.95
+        assert (out / model.member).read_bytes() == model.data
+    for name in ("filter_tflite_fp32", "filter_onnx_fp32"):
+        assert found.models[name].test.cosine == pytest.approx(1, abs=1e-5)
+        assert found.models[name].test.agreement == 1
+    assert dict(found.shipped) == {
+        "litert": "filter_tflite_int8",
+        "onnxruntime": "filter_onnx_u8s8",
+    }
+
+
+def test_8_bit_variants_hold_8_bit_weights(exported) -> None:
+    import onnx
+
+    found, _ = exported
+    graph = onnx.load_model_from_string(found.models["filter_onnx_u8s8"].data).graph
+    weights = {item.name: item for item in graph.initializer if len(item.dims) == 4}
+    assert {item.data_type for item in weights.values()} == {onnx.TensorProto.INT8}
+    from rs_export.tflite_file import unpack
+
+    tensors = unpack(found.models["filter_tflite_int8"].data).subgraphs[0].tensors
+    assert {item.type for item in tensors if len(item.shape) == 4 and item.shape[0] > 1} == {9}
+
+
+def test_float_scaling_is_the_folders_own(exported, folder) -> None:
+    found, _ = exported
+    scaling = found.models["filter_tflite_fp32"].scaling
+    assert scaling.temperature == pytest.approx(folder.calibration["temperature"], rel=1e-3)
+    assert scaling.bias == pytest.approx(folder.calibration["bias"], rel=1e-3, abs=1e-3)
+
+
+def test_every_variant_has_a_scaling_of_its_own(folder, exported, tmp_path, monkeypatch) -> None:
+    convert = Converter.convert
+
+    def quieter(self: Converter, recipe: Recipe, how: Quantization | None = None) -> bytes:
+        head = next(x for x in reversed(self._model.layers) if x.weights)
+        sound = head.get_weights()
+        head.set_weights([0.25 * array for array in sound])
+        with Converter(self._model, self._representative) as other:
+            data = convert(other, recipe, how)
+        head.set_weights(sound)
+        return data
+
+    monkeypatch.setattr(Converter, "convert", quieter)
+    found = export_filter(folder, ("onnxruntime",), SETTINGS, tmp_path, Progress())
+    model = found.models["filter_onnx_fp32"]
+    usual = exported[0].models["filter_onnx_fp32"].scaling
+    assert model.test.agreement == 1
+    assert model.scaling.temperature / usual.temperature == pytest.approx(0.25, rel=0.3)
+
+
+def test_a_kit_takes_the_filter_for_its_engines_alone(exported) -> None:
+    spec, members = exported[0].only(["litert"]).spec(), exported[0].only(["litert"]).members()
+    assert [variant.name for variant in spec.variants] == ["filter_tflite_int8"]
+    assert dict(spec.default_variants) == {"litert": "filter_tflite_int8"}
+    assert list(members) == ["models/filter_tflite_int8.tflite"]
+    assert len(exported[0].spec().variants) == 2
+
+
+def test_calibration_photos_are_balanced_training_photos(folder) -> None:
+    from rs_export.filter_bench import FilterBench
+
+    bench = FilterBench(folder, SETTINGS)
+    inputs = bench.converter.inputs(40)
+    photos, truth = folder.side("train")
+    every = PREPROCESSING.model_input(folder.pixels(photos))
+    places = [int(np.abs(every - one).reshape(len(every), -1).max(1).argmin()) for one in inputs]
+    assert len(set(places)) == 40
+    assert truth[places].sum() == 20
+
+
+def damage(monkeypatch, *names: str) -> None:
+    """Turn the verdict of variants of these names around: organisms look like the others."""
+    convert = Converter.convert
+
+    def damaged(self: Converter, recipe: Recipe, how: Quantization | None = None) -> bytes:
+        if recipe.name not in names or (how and how.float_layers):
+            return convert(self, recipe, how)
+        head = next(x for x in reversed(self._model.layers) if x.weights)
+        sound = head.get_weights()
+        head.set_weights([np.roll(sound[0], 2, axis=1), sound[1]])
+        with Converter(self._model, self._representative) as other:
+            data = convert(other, recipe, how)
+        head.set_weights(sound)
+        return data
+
+    monkeypatch.setattr(Converter, "convert", damaged)
+
+
+def test_gate_refuses_and_float32_ships(folder, tmp_path, monkeypatch) -> None:
+    damage(monkeypatch, "tflite_int8")
+    settings = replace(SETTINGS, mend=False)
+    found = export_filter(folder, ("litert",), settings, tmp_path, Progress())
+    assert "AUROC fell" in found.refused["filter_tflite_int8"]
+    assert dict(found.shipped) == {"litert": "filter_tflite_fp32"}
+    assert not found.mending
+
+
+def test_a_refused_variant_is_mended_by_layers_in_float(folder, tmp_path, monkeypatch) -> None:
+    damage(monkeypatch, "onnx_u8s8")
+    found = export_filter(folder, ("onnxruntime",), SETTINGS, tmp_path, Progress())
+    steps = found.mending["filter_onnx_u8s8"]
+    assert [entry["step"] for entry in steps] == [
+        "larger calibration set", "percentile ranges", "sensitive layers in float32",
+    ]  # fmt: skip
+    assert steps[0]["result"].startswith("validation photos: AUROC fell")
+    assert "test" not in steps[0]
+    assert steps[2]["result"] == "passed"
+    assert steps[2]["float_layers"]
+    assert found.sensitivity
+    assert dict(found.shipped) == {"onnxruntime": "filter_onnx_u8s8"}
+    assert not found.refused
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_last_steps_are_other_numbers(folder, tmp_path, monkeypatch) -> None:
+    damage(monkeypatch, "tflite_int8", "tflite_dynamic_int8")
+    convert = Converter.convert
+
+    def broken(self: Converter, recipe: Recipe, how: Quantization | None = None) -> bytes:
+        if how != Quantization(SETTINGS.calibration_photos):
+            raise ExportError("cannot")
+        return convert(self, recipe, how)
+
+    monkeypatch.setattr(Converter, "convert", broken)
+    found = export_filter(folder, ("litert",), SETTINGS, tmp_path, Progress())
+    results = [(e["variant"], e["result"]) for e in found.mending["filter_tflite_int8"]]
+    assert results == [
+        *[("filter_tflite_int8", "cannot")] * 3,
+        ("filter_tflite_dynamic_int8", results[3][1]),
+        ("filter_tflite_fp16", "passed"),
+    ]
+    assert results[3][1].startswith("validation photos: AUROC fell")
+    assert dict(found.shipped) == {"litert": "filter_tflite_fp16"}
+    assert set(found.refused) == {"filter_tflite_int8"}
+
+
+def test_no_filter_when_even_float32_fails(folder, tmp_path, monkeypatch, one_line) -> None:
+    monkeypatch.setattr("rs_export.filter_export.filter_refusal", lambda *_: "no good")
+    settings = replace(SETTINGS, mend=False)
+    with pytest.raises(ExportError, match=r"even float32 was refused.*no good") as caught:
+        export_filter(folder, ("onnxruntime",), settings, tmp_path, Progress())
+    one_line(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"preprocessing": Preprocessing(size=48)}, "takes 32 px"),
+        ({"classes": CLASSES[1:]}, "gives 4 logits, filter.json says 32 px and 3 classes"),
+        ({"photos": ()}, "0 organisms and 0 others among the train photos"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(folder, tmp_path, change, reason, one_line) -> None:
+    broken = replace(folder, **change)
+    if "photos" in change:
+        nothing = np.zeros(0, bool)
+        broken = replace(broken, verdicts=Verdicts(nothing, nothing, np.zeros(0)))
+    with pytest.raises(ExportError, match=reason) as caught:
+        export_filter(broken, ENGINES, SETTINGS, tmp_path, Progress())
+    one_line(str(caught.value))
+
+
+def scores(**changes: float) -> FilterScores:
+    whole = {"cosine": 1.0, "agreement": 1.0, "auroc": 0.97, "flagged": 0.0, "found": 0.9}
+    return FilterScores(**{**whole, "uncertain": 0.1, **changes})
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        (scores(), False),
+        (scores(auroc=0.96), False),
+        (scores(auroc=0.959), True),
+        (scores(agreement=0.98), False),
+        (scores(agreement=0.979), True),
+        (scores(auroc=0.99, cosine=0.5), False),
+    ],
+)
+def test_the_gates_limits(found, refused) -> None:
+    assert bool(filter_refusal(found, scores())) is refused
+
+
+def test_scores_are_what_they_say() -> None:
+    judge = Judge(np.array([True, False]), {"not_organism": 0.3, "organism": 0.7})
+    truth = np.array([True, True, True, False, False])
+    odds = np.array([4.0, 0.0, -3.0, -4.0, 2.0], np.float32)
+    logits = np.stack([odds, np.zeros(5, np.float32)], axis=1)
+    plain = Scaling(1.0, 0.0)
+    found = judge.scores(logits, plain, logits, plain, truth)
+    assert found.agreement == found.cosine == pytest.approx(1)
+    assert (found.flagged, found.found, found.uncertain) == pytest.approx((1 / 3, 1 / 2, 1 / 5))
+    assert found.auroc == pytest.approx(4 / 6)
+    moved = judge.scores(-logits, plain, logits, plain, truth)
+    # Of five verdicts only the uncertain one stays.
+    assert moved.agreement == pytest.approx(1 / 5)
+    assert moved.auroc == pytest.approx(1 - 4 / 6)
+    assert moved.cosine < 0
+
+
+@pytest.fixture(scope="module")
+def kits(trained, folder, tmp_path_factory) -> list[Any]:
+    """The kit of one run with the filter, twice, and without."""
+    chosen = [replace(TO_KIT, filter=str(folder.path))] * 2 + [TO_KIT]
+    outs = [tmp_path_factory.mktemp("kit") for _ in chosen]
+    return [export_run(trained, s, out=out) for s, out in zip(chosen, outs, strict=True)]
+
+
+def test_the_filter_travels_in_the_kit(kits, folder) -> None:
+    result = kits[0]
+    assert result.filter == {"litert": "filter_tflite_int8"}
+    report = json.loads((result.kit.parent / "report.json").read_text())["filter"]
+    text = (result.kit.parent / "report.md").read_text()
+    assert "## Filter" in text
+    assert "| filter_tflite_int8 |" in text
+    with open_kit(result.kit) as kit:
+        spec = kit.manifest.filter
+        assert [item.name for item in spec.classes] == [item["name"] for item in CLASSES]
+        assert dict(spec.default_variants) == result.filter
+        assert dict(spec.thresholds) == folder.thresholds
+        [variant] = spec.variants
+        assert variant.member == "models/filter_tflite_int8.tflite"
+        assert "ms" not in variant.measured
+        assert variant.measured["auroc"] == report["table"]["filter_tflite_int8"]["auroc"]
+        card = kit.read("MODEL_CARD.md").decode()
+        photos, truth = folder.side("test")
+        found = Filter(kit).verdicts(folder.pixels(photos))
+    assert "50 test photos of organisms and 50 of others" in card
+    assert "no CLIP model taught it" in card
+    right = [(item.verdict == "organism") == true for item, true in zip(found, truth, strict=True)]
+    assert np.mean(right) > 0.9
+    flagged = np.mean([item.verdict == "not_organism" for item in found], where=truth)
+    assert flagged == pytest.approx(report["table"]["filter_tflite_int8"]["flagged"])
+
+
+def test_same_run_and_filter_give_the_same_kit(kits) -> None:
+    assert kits[0].kit.read_bytes() == kits[1].kit.read_bytes()
+
+
+def test_without_a_filter_there_is_none(kits) -> None:
+    result = kits[2]
+    assert result.filter == {}
+    assert json.loads((result.kit.parent / "report.json").read_text())["filter"] is None
+    with open_kit(result.kit) as kit:
+        assert kit.manifest.filter is None
+        assert set(kit.members) == {"models/tflite_fp32.tflite", "MODEL_CARD.md"}
+        assert "Filter" not in kit.read("MODEL_CARD.md").decode()
+
+
+def test_the_limit_on_size_counts_the_filter(kits, trained, folder, tmp_path) -> None:
+    models = kits[0].kit.parent / "models"
+    names = ("tflite_fp32", "filter_tflite_int8")
+    classifier, beside = (len(packed((models / f"{n}.tflite").read_bytes())) / 1e6 for n in names)
+    # Enough for the classifier and what else is in its kit, and for half of the filter.
+    limit = classifier + 0.05 + beside / 2
+    settings = replace(TO_KIT, filter=str(folder.path), max_mb=limit)
+    with pytest.raises(ExportError, match="no variant fits") as caught:
+        export_run(trained, settings, out=tmp_path)
+    told = float(str(caught.value).split("tflite_fp32 ")[1].split(" MB")[0])
+    assert told == pytest.approx(classifier + 0.05 + beside, abs=0.006)
+
+
+def test_a_missing_folder_costs_no_work(trained, tmp_path, one_line) -> None:
+    settings = replace(SETTINGS, filter=str(tmp_path / "none"))
+    with pytest.raises(Exception, match="no such filter folder") as caught:
+        export_run(trained, settings, out=tmp_path / "out")
+    one_line(str(caught.value))
+    assert not Path(tmp_path / "out").exists()
