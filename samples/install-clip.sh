@@ -4,11 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${RS_VENV:-.venv}
-"$venv/bin/pip" install --index-url "${RS_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" \
-    'torch==2.13.0' ||
-    "$venv/bin/pip" install 'torch==2.13.0'
+pip=("$venv/bin/pip" install --quiet --disable-pip-version-check --constraint requirements.lock)
+index=${RS_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
+"${pip[@]}" --retries 1 --timeout 15 --index-url "$index" torch || "${pip[@]}" torch
 if "$venv/bin/pip" freeze | grep -qi '^nvidia-'; then
     echo "install-clip.sh: pip fetched CUDA packages; set RS_TORCH_INDEX to an index of CPU builds" >&2
     exit 1
 fi
-"$venv/bin/pip" install --constraint requirements.lock --editable '.[clip]'
+"${pip[@]}" --editable '.[clip]'

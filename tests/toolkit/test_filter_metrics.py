@@ -79,6 +79,15 @@ def test_the_lower_threshold_is_a_half_at_most() -> None:
     assert found == {"not_organism": 0.5, "organism": 0.5}
 
 
+def test_what_is_like_neither_kind_is_left_between_the_thresholds() -> None:
+    probability = np.concatenate([np.linspace(0.9, 1, 100), np.linspace(0, 0.01, 100)])
+    truth = np.arange(200) < 100
+    found = fit_thresholds(probability, truth, [None] * 200)
+    assert (probability[~truth] < found["not_organism"]).mean() == 0.95
+    assert found["not_organism"] < 0.02
+    assert found["organism"] == 0.5
+
+
 def test_above_the_upper_threshold_are_organisms() -> None:
     probability = np.concatenate([np.linspace(0.6, 1, 300), np.linspace(0.1, 0.8, 100)])
     truth = np.arange(400) < 300

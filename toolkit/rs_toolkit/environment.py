@@ -30,6 +30,10 @@ _PACKAGES = (
     "scikit-learn",
     "cleanlab",
     "faiss-cpu",
+    "torch",
+    "torchvision",
+    "timm",
+    "open_clip_torch",
 )
 
 

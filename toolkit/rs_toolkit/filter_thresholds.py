@@ -4,12 +4,16 @@ Two thresholds cut the probability of an organism, fitted on validation photos:
 
 ``not_organism``
     The largest value up to 1/2 below which lie at most 1 % of the organisms, and at most 5 % of
-    the organisms of any class with 10 photos or more.  What is below it is flagged.
+    the organisms of any class with 10 photos or more; but no larger than it takes to have 95 % of
+    the others below.  What is below it is flagged.
 ``organism``
-    The smallest value, not below the other, at or above which 99 % of the photos are organisms.
+    The smallest value, not below the other, at or above which 99 % of the photos are organisms;
+    but no smaller than it takes to have 99 % of the organisms at or above it, up to 1/2.
     Its promise holds for photos mixed as the validation photos are.
 
-Between them, nobody knows.
+Between them, nobody knows.  Where validation photos are told apart without an error, this leaves
+the gap between the two kinds to photos that are like neither: an elephant to a filter that has
+seen birds and documents.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ __all__ = ["fit_thresholds"]
 _HIGHEST = 0.5
 # At most one in so many organisms may be flagged: of all, and of a class.
 _FLAGGED, _FLAGGED_IN_CLASS = 100, 20
+# Of the others, at most one in so many need not be flagged.
+_MISSED = 20
 _PURITY = 0.99
 
 
@@ -68,8 +74,12 @@ def fit_thresholds(
         for found in members.values()
         if len(found) >= ENOUGH
     ]
+    if not truth.all():
+        most = -_bound(-probability[~truth], _MISSED)
+        bounds.append(float(np.nextafter(most, 1)))
     low = min(bounds)
-    return {"not_organism": low, "organism": _purest(probability, truth, low)}
+    sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
+    return {"not_organism": low, "organism": max(sure, _purest(probability, truth, low))}
 
 
 def _bound(values: NDArray[np.float64], one_in: int) -> float:

@@ -70,7 +70,8 @@ def near_hashes(
             stop = min(start + batch, tile + _TILE, count)
             # faiss' radius is exclusive.
             ends, distances, columns = index.range_search(queries[start:stop], radius + 1)
-            rows = np.repeat(np.arange(start, stop), np.diff(ends.astype(np.int64)))
+            counts = (ends[1:] - ends[:-1]).astype(np.int64)
+            rows = np.repeat(np.arange(start, stop), counts)
             columns = columns + offset
             other = columns > rows if symmetric else columns != rows
             near = _nearest(rows[other], columns[other], distances[other], limit)
