@@ -14,20 +14,32 @@ from rs_toolkit.errors import ConfigError
 from rs_toolkit.grouping import LEVELS
 from rs_toolkit.taxonomy import RANKS
 
-__all__ = ["TrainConfig", "load_config", "read_toml", "sample_preset"]
+__all__ = [
+    "TrainConfig",
+    "check_setting",
+    "choice",
+    "load_config",
+    "number",
+    "read_toml",
+    "sample_preset",
+    "text",
+]
 
 _MAX_CONFIG_BYTES = 1_000_000
 
 
-def _number(default: float, low: float, high: float, text: str) -> Any:
+def number(default: float, low: float, high: float, text: str) -> Any:
+    """Return a field for a number from ``low`` to ``high``; ``text`` says what it is."""
     return field(default=default, metadata={"low": low, "high": high, "text": text})
 
 
-def _choice(default: str, choices: tuple[str, ...], text: str) -> Any:
+def choice(default: str, choices: tuple[str, ...], text: str) -> Any:
+    """Return a field for one of ``choices``; ``text`` says what it is."""
     return field(default=default, metadata={"choices": choices, "text": text})
 
 
-def _text(default: str, text: str) -> Any:
+def text(default: str, text: str) -> Any:
+    """Return a field for any text; ``text`` says what it is."""
     return field(default=default, metadata={"text": text})
 
 
@@ -38,40 +50,40 @@ class TrainConfig:
     Two runs with equal settings, data and versions on one machine give the same model.
     """
 
-    backbone: str = _text("xception", "name in the backbone registry")
-    weights: str = _text("imagenet", "imagenet, none, or a weights file (.h5)")
-    rank: str = _choice("family", (*RANKS, "common_name"), "taxon rank to train, or common_name")
-    imgsz: int = _number(224, 32, 1024, "pixels per side that the model sees")
-    resize: str = _choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
-    val: float = _number(0.15, 0.01, 0.5, "fraction of photos for validation")
-    test: float = _number(0.2, 0.01, 0.5, "fraction of photos for the test")
-    stratify_by: str = _choice(
+    backbone: str = text("xception", "name in the backbone registry")
+    weights: str = text("imagenet", "imagenet, none, or a weights file (.h5)")
+    rank: str = choice("family", (*RANKS, "common_name"), "taxon rank to train, or common_name")
+    imgsz: int = number(224, 32, 1024, "pixels per side that the model sees")
+    resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
+    val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
+    test: float = number(0.2, 0.01, 0.5, "fraction of photos for the test")
+    stratify_by: str = choice(
         "", ("", *RANKS, "common_name"), "whose proportions the splits keep; empty: the rank's"
     )
-    group_by: str = _choice("duplicates", LEVELS, "what no split separates, beside duplicates")
-    splits_from: str = _text(
+    group_by: str = choice("duplicates", LEVELS, "what no split separates, beside duplicates")
+    splits_from: str = text(
         "", "earlier run folder or index.parquet whose photos keep their splits; empty: none"
     )
-    balance: float = _number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 full balance")
-    epochs: int = _number(20, 0, 10_000, "most epochs of fine-tuning (stage 2)")
-    patience: int = _number(6, 1, 10_000, "epochs without a better validation macro-F1 before stop")
-    batch_size: int = _number(32, 1, 4096, "photos a step")
-    learning_rate: float = _number(1e-4, 1e-8, 1.0, "peak rate of stage 2; cosine to a hundredth")
-    weight_decay: float = _number(1e-4, 0.0, 1.0, "decoupled weight decay (AdamW)")
-    label_smoothing: float = _number(0.1, 0.0, 0.9, "label smoothing of the cross-entropy")
-    dropout: float = _number(0.3, 0.0, 0.95, "dropout before the last layer")
-    augment: float = _number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes")
-    fine_tune_from: str = _text(
+    balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 full balance")
+    epochs: int = number(20, 0, 10_000, "most epochs of fine-tuning (stage 2)")
+    patience: int = number(6, 1, 10_000, "epochs without a better validation macro-F1 before stop")
+    batch_size: int = number(32, 1, 4096, "photos a step")
+    learning_rate: float = number(1e-4, 1e-8, 1.0, "peak rate of stage 2; cosine to a hundredth")
+    weight_decay: float = number(1e-4, 0.0, 1.0, "decoupled weight decay (AdamW)")
+    label_smoothing: float = number(0.1, 0.0, 0.9, "label smoothing of the cross-entropy")
+    dropout: float = number(0.3, 0.0, 0.95, "dropout before the last layer")
+    augment: float = number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes")
+    fine_tune_from: str = text(
         "auto", "first block trained in stage 2; all; auto: block9, or all from random weights"
     )
-    precision: str = _choice(
+    precision: str = choice(
         "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "arithmetic of stage 2"
     )
-    seed: int = _number(0, 0, 2**31 - 1, "seed of splits, order, augmentation and weights")
+    seed: int = number(0, 0, 2**31 - 1, "seed of splits, order, augmentation and weights")
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            _check(item.name, getattr(self, item.name), item.type, item.metadata)
+            check_setting(item.name, getattr(self, item.name), item.type, item.metadata)
         if self.val + self.test >= 0.9:
             raise ConfigError(
                 f"val + test: got {self.val} + {self.test}; at least a tenth of the photos "
@@ -104,7 +116,14 @@ def _listed(choices: tuple[str, ...]) -> str:
     return ", ".join(choice or "(empty)" for choice in choices)
 
 
-def _check(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> None:
+def check_setting(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> None:
+    """Check a field's value against its type, and the metadata that the functions above gave it.
+
+    Raises
+    ------
+    ConfigError
+        It is of another type or out of range.
+    """
     wanted: Any = {"int": int, "float": (int, float), "str": str}[str(kind)]
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise ConfigError(f"{name}: got {value!r}, wanted {kind} ({rules['text']})")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from rs_toolkit.config import _check, _choice, _number, _text
+from rs_toolkit.config import check_setting, choice, number, text
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["DistillConfig", "load_distill_config"]
@@ -21,43 +21,43 @@ class DistillConfig:
     Two filters with equal settings, data and versions on one machine are the same.
     """
 
-    student: str = _text("mobilenetv4_conv_small", "name in the registry of students")
-    student_weights: str = _text("none", "package, none, or a file (.safetensors, .pth)")
-    teacher: str = _text("none", "an open_clip model, or none: labels alone")
-    teacher_weights: str = _text("", "the teacher's weights file; empty: the public ones")
-    prompts: str = _text("", "TOML file of prompts; empty: those that come along")
-    imgsz: int = _number(160, 32, 1024, "pixels per side that the student sees")
-    resize: str = _choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
-    val: float = _number(0.15, 0.01, 0.5, "fraction of photos for validation")
-    test: float = _number(0.15, 0.01, 0.5, "fraction of photos for the test")
-    splits_from: str = _text("", "earlier run or clean folder whose photos keep their side")
-    balance: float = _number(0.5, 0.0, 1.0, "oversampling of families: 0 none, 1 full balance")
-    train_from: str = _choice(
+    student: str = text("mobilenetv4_conv_small", "name in the registry of students")
+    student_weights: str = text("none", "package, none, or a file (.safetensors, .pth)")
+    teacher: str = text("none", "an open_clip model, or none: labels alone")
+    teacher_weights: str = text("", "the teacher's weights file; empty: the public ones")
+    prompts: str = text("", "TOML file of prompts; empty: those that come along")
+    imgsz: int = number(160, 32, 1024, "pixels per side that the student sees")
+    resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
+    val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
+    test: float = number(0.15, 0.01, 0.5, "fraction of photos for the test")
+    splits_from: str = text("", "earlier run or clean folder whose photos keep their side")
+    balance: float = number(0.5, 0.0, 1.0, "oversampling of families: 0 none, 1 full balance")
+    train_from: str = choice(
         "all", ("all", "head"), "what is trained: all layers, or the last ones on frozen features"
     )
-    batch_norm: str = _choice(
+    batch_norm: str = choice(
         "auto",
         ("auto", "frozen", "train"),
         "statistics of batch normalization; auto: train from random weights, else frozen",
     )
-    views: int = _number(2, 1, 100, "views of a photo that the teacher embeds")
-    epochs: int = _number(20, 0, 10_000, "most epochs")
-    patience: int = _number(6, 1, 10_000, "epochs without a better validation AUROC before stop")
-    batch_size: int = _number(32, 2, 4096, "photos a step")
-    learning_rate: float = _number(5e-4, 1e-8, 1.0, "peak rate; cosine to a hundredth")
-    weight_decay: float = _number(1e-2, 0.0, 1.0, "decoupled weight decay (AdamW)")
-    cosine_weight: float = _number(1.0, 0.0, 100.0, "of 1 - cosine to the teacher's embedding")
-    l1_weight: float = _number(0.1, 0.0, 100.0, "of smooth L1 to the teacher's embedding")
-    verdict_weight: float = _number(1.0, 0.0, 100.0, "of the verdict's cross-entropy")
-    teacher_share: float = _number(
+    views: int = number(2, 1, 100, "views of a photo that the teacher embeds")
+    epochs: int = number(20, 0, 10_000, "most epochs")
+    patience: int = number(6, 1, 10_000, "epochs without a better validation AUROC before stop")
+    batch_size: int = number(32, 2, 4096, "photos a step")
+    learning_rate: float = number(5e-4, 1e-8, 1.0, "peak rate; cosine to a hundredth")
+    weight_decay: float = number(1e-2, 0.0, 1.0, "decoupled weight decay (AdamW)")
+    cosine_weight: float = number(1.0, 0.0, 100.0, "of 1 - cosine to the teacher's embedding")
+    l1_weight: float = number(0.1, 0.0, 100.0, "of smooth L1 to the teacher's embedding")
+    verdict_weight: float = number(1.0, 0.0, 100.0, "of the verdict's cross-entropy")
+    teacher_share: float = number(
         0.3, 0.0, 1.0, "part that the teacher's probability has in a labelled photo's target"
     )
-    augment: float = _number(1.0, 0.0, 2.0, "strength of changes of colour")
-    seed: int = _number(0, 0, 2**31 - 1, "seed of splits, order, views and weights")
+    augment: float = number(1.0, 0.0, 2.0, "strength of changes of colour")
+    seed: int = number(0, 0, 2**31 - 1, "seed of splits, order, views and weights")
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            _check(item.name, getattr(self, item.name), item.type, item.metadata)
+            check_setting(item.name, getattr(self, item.name), item.type, item.metadata)
         if self.val + self.test >= 0.9:
             raise ConfigError(
                 f"val + test: got {self.val} + {self.test}; at least a tenth of the photos "
