@@ -4,7 +4,7 @@ Two thresholds cut the probability of an organism, fitted on validation photos:
 
 ``not_organism``
     The largest value up to 1/2 below which lie at most 1 % of the organisms, and at most 5 % of
-    the organisms of any class with 10 photos or more; but no larger than it takes to have 95 % of
+    the organisms of any class with 10 photos or more; but no larger than it takes to have 99 % of
     the others below.  What is below it is flagged.
 ``organism``
     The smallest value, not below the other, at or above which 99 % of the photos are organisms;
@@ -36,7 +36,7 @@ _HIGHEST = 0.5
 # At most one in so many organisms may be flagged: of all, and of a class.
 _FLAGGED, _FLAGGED_IN_CLASS = 100, 20
 # Of the others, at most one in so many need not be flagged.
-_MISSED = 20
+_MISSED = 100
 _PURITY = 0.99
 
 
