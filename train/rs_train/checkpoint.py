@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_toolkit.errors import RunError
-from rs_toolkit.files import atomic_write, read_json, require_space, write_json
+from rs_toolkit.files import atomic_write, require_space
+from rs_train.state_file import StateFile
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +45,7 @@ class FitState:
     seconds: float = 0.0
 
 
-class Checkpoints:
+class Checkpoints(StateFile[FitState]):
     """The ``checkpoints/`` folder of a run.
 
     A state names the weights files that belong to it, and is renamed into place after they are
@@ -60,8 +60,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
-        self.folder = folder
-        self.fingerprint = fingerprint
+        super().__init__(folder, fingerprint, FitState)
 
     def save(self, state: FitState, model: keras.Model) -> None:
         """Write the model, its optimizer and the state; drop what is no longer needed.
@@ -82,35 +81,6 @@ class Checkpoints:
         for file in self.folder.glob("epoch-*.weights.h5"):
             if file not in keep:
                 file.unlink()
-
-    def save_state(self, state: FitState) -> None:
-        """Write the state alone, where no weight changed since the last save."""
-        write_json(
-            self.folder / "state.json", {"fingerprint": self.fingerprint, "state": asdict(state)}
-        )
-
-    def load(self) -> FitState | None:
-        """Return the saved state, or None where no epoch was finished.
-
-        Raises
-        ------
-        RunError
-            The state is damaged, or was made with other settings or data.
-        """
-        path = self.folder / "state.json"
-        if not path.exists():
-            return None
-        try:
-            saved = read_json(path)
-            state, mark = FitState(**saved["state"]), str(saved["fingerprint"])
-        except (ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise RunError(f"{path}: damaged ({error}); delete the run and train again") from None
-        if mark != self.fingerprint:
-            raise RunError(
-                f"{path}: the settings or the photos changed since the run began; "
-                "train into a new folder, or restore them"
-            )
-        return state
 
     def restore(self, model: keras.Model, epoch: int) -> None:
         """Load the weights (and the optimizer, if the model has one) of a saved epoch."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rs_toolkit.errors import RunError
-from rs_toolkit.files import atomic_write, read_json, write_json
+from rs_toolkit.files import atomic_write
+from rs_train.state_file import StateFile
 
 __all__ = ["DistillState", "StudentCheckpoints"]
 
@@ -39,7 +40,7 @@ class DistillState:
     seconds: float = 0.0
 
 
-class StudentCheckpoints:
+class StudentCheckpoints(StateFile[DistillState]):
     """The ``checkpoints/`` folder of a filter.
 
     A state is renamed into place after the files that it names: a kill at any instant leaves the
@@ -54,13 +55,7 @@ class StudentCheckpoints:
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
-        self.folder = folder
-        self.fingerprint = fingerprint
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is a state to continue from."""
-        return (self.folder / "state.json").is_file()
+        super().__init__(folder, fingerprint, DistillState)
 
     def save(self, state: DistillState, student: Any, optimizer: Any) -> None:
         """Write the student, its optimizer and the state; drop what is no longer needed.
@@ -84,35 +79,6 @@ class StudentCheckpoints:
         for file in self.folder.glob("*.safetensors"):
             if file not in keep:
                 file.unlink()
-
-    def save_state(self, state: DistillState) -> None:
-        """Write the state alone, where no weight changed since the last save."""
-        write_json(
-            self.folder / "state.json", {"fingerprint": self.fingerprint, "state": asdict(state)}
-        )
-
-    def load(self) -> DistillState | None:
-        """Return the saved state, or None where no epoch was finished.
-
-        Raises
-        ------
-        RunError
-            The state is damaged, or was made with other settings or data.
-        """
-        path = self.folder / "state.json"
-        if not self.begun:
-            return None
-        try:
-            saved = read_json(path)
-            state, mark = DistillState(**saved["state"]), str(saved["fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path}: damaged ({error}); delete the folder, distil again") from None
-        if mark != self.fingerprint:
-            raise RunError(
-                f"{path}: the settings or the photos changed since it began; distil into a new "
-                "folder, or restore them"
-            )
-        return state
 
     def restore(self, epoch: int, student: Any, optimizer: Any | None = None) -> None:
         """Load the weights of a saved epoch, and the optimizer's state where one is given.
