@@ -25,7 +25,7 @@ from rs_train.distill_data import DistillData, kind_of, prepare_distillation
 from rs_train.distill_fit import Course, fit_student
 from rs_train.distill_measure import answers, measure
 from rs_train.distill_portion import Portion, portion
-from rs_train.distill_teacher import ask_teacher, learn_from_labels, set_targets
+from rs_train.distill_teacher import ask_teacher, learn_from_labels, meet_teacher, set_targets
 from rs_train.student import build_student, get_student
 from rs_train.student_onnx import write_student_onnx
 from rs_train.torch_setup import ready_torch
@@ -88,12 +88,13 @@ def distill(
     checkpoints = StudentCheckpoints(out / "checkpoints", config.fingerprint())
     # A checkpoint replaces all pretrained weights; their file may be gone by now.
     weights = "none" if checkpoints.begun else config.student_weights
-    # Before any long work: wrong weights should fail in seconds.
+    # Before any long work: wrong weights, of student or teacher, should fail in seconds.
+    met = meet_teacher(config) if config.has_teacher else None
     build_student(config.student, weights, config.imgsz, config.seed)
     cache = PhotoCache(default_cache_dir(), preprocessing)
     found = prepare_distillation(data, not_organism, config, out, cache, progress)
     checkpoints.fingerprint = f"{config.fingerprint()}-{found.mark[:16]}"
-    lesson = ask_teacher(config, found, progress) if config.has_teacher else learn_from_labels()
+    lesson = ask_teacher(*met, config, found, progress) if met else learn_from_labels()
     verdicts = set_targets(found, lesson, config.teacher_share)
     verdicts.write(out / "verdicts.parquet")
     portions = {side: portion(side, found, verdicts, lesson, cache) for side in SIDES}

@@ -20,7 +20,10 @@ from rs_train.distill_data import DistillData
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Lesson", "ask_teacher", "learn_from_labels", "set_targets"]
+    from rs_train.prompts import Prompts
+    from rs_train.teacher import Teacher
+
+__all__ = ["Lesson", "ask_teacher", "learn_from_labels", "meet_teacher", "set_targets"]
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,8 @@ def learn_from_labels() -> Lesson:
     return Lesson([{"name": name, "organism": kind} for name, kind in names.items()])
 
 
-def ask_teacher(config: DistillConfig, data: DistillData, progress: Progress) -> Lesson:
-    """Embed the photos that are used, once each, and calibrate the teacher's judgement.
-
-    The calibration is fitted on the labelled validation photos; where those are of one kind, the
-    teacher's own odds stand.
+def meet_teacher(config: DistillConfig) -> tuple[Teacher, Prompts]:
+    """Load the teacher that the settings name, and read its prompts.
 
     Raises
     ------
@@ -84,11 +84,31 @@ def ask_teacher(config: DistillConfig, data: DistillData, progress: Progress) ->
     """
     from rs_train.prompts import read_prompts
     from rs_train.teacher import load_teacher
+
+    prompts = read_prompts(Path(config.prompts) if config.prompts else None)
+    return load_teacher(config.teacher, config.teacher_weights or None), prompts
+
+
+def ask_teacher(
+    teacher: Teacher,
+    prompts: Prompts,
+    config: DistillConfig,
+    data: DistillData,
+    progress: Progress,
+) -> Lesson:
+    """Embed the photos that are used, once each, and calibrate the teacher's judgement.
+
+    The calibration is fitted on the labelled validation photos; where those are of one kind, the
+    teacher's own odds stand.
+
+    Raises
+    ------
+    WeightsError
+        The teacher is broken.
+    """
     from rs_train.teacher_embeddings import teacher_embeddings
     from rs_train.zero_shot import class_logits, text_weights
 
-    prompts = read_prompts(Path(config.prompts) if config.prompts else None)
-    teacher = load_teacher(config.teacher, config.teacher_weights or None)
     text = text_weights(teacher, prompts, default_cache_dir())
     cache = PhotoCache(default_cache_dir(), teacher.preprocessing)
     used = data.rows()
