@@ -12,7 +12,8 @@
    birds and of the pictures are held out, and the camera-trap photos of ``edge_cases`` are only
    judged.
 
-Writes ``results/filter.json`` and ``results/filter.md``.
+What is in the work folder already is not made again.  Writes ``results/filter.json`` and
+``results/filter.md``.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ ANIMALS = "african american domestic ocelot"
 def sample_folders(work: Path, photos: int) -> tuple[Path, Path, Path]:
     """Return the sample, a folder of its photos of organisms, and one of pictures of none."""
     sample, organisms, others = (work / name for name in ("sample", "organisms", "others"))
+    if others.exists():
+        return sample, organisms, others
     generate_sample(sample, seed=0, photos=photos)
     planted = {item["path"] for item in read_json(sample / "truth.json")["faults"]["non_organism"]}
     with (sample / "metadata.csv").open(newline="") as file:
@@ -84,22 +87,31 @@ def on_sample(work: Path, epochs: int, photos: int, progress: Progress) -> dict[
     from rs_train.distill import distill
 
     sample, organisms, others = sample_folders(work, photos)
-    begun = time.perf_counter()
-    (work / "clip").mkdir()
-    config, checkpoint = runpy.run_path(str(TINY))["train_tiny_clip"](work / "clip")
-    seconds = {"tiny_clip": time.perf_counter() - begun}
+    seconds = {}
+    config, checkpoint = (work / "clip" / f"tiny.{suffix}" for suffix in ("json", "safetensors"))
+    if not checkpoint.exists():
+        begun = time.perf_counter()
+        checkpoint.parent.mkdir(parents=True)
+        runpy.run_path(str(TINY))["train_tiny_clip"](checkpoint.parent)
+        seconds["tiny_clip"] = time.perf_counter() - begun
     settings = DistillConfig(
         teacher=str(config), teacher_weights=str(checkpoint), prompts=str(PROMPTS), epochs=epochs
     )
-    begun = time.perf_counter()
-    folder = distill(organisms, settings, work / "filter", not_organism=others, progress=progress)
-    seconds["distill"] = time.perf_counter() - begun
+    folder = distill(
+        organisms,
+        settings,
+        work / "filter",
+        not_organism=others,
+        resume=True,
+        progress=progress,
+    )
     run = xception(sample, work / "run", progress)
     report, ratios = exported(run, folder, progress), added(run, sample)
     metrics = read_json(folder / "metrics.json")
+    seconds["distill"] = read_json(folder / "environment.json")["seconds"]
     return {
-        "teacher_auroc": metrics["teacher"]["auroc"],
-        "student_auroc": metrics["auroc"],
+        "teacher_auroc": metrics["test"]["teacher_auroc"],
+        "student_auroc": metrics["test"]["auroc"],
         **int8(report),
         "added_time_ratio": max(ratios.values()),
         "added_time_ratios": ratios,
@@ -113,7 +125,8 @@ def xception(data: Path, out: Path, progress: Progress) -> Path:
     """Return a run of Xception at 299 px with random weights, which take as long as any."""
     from rs_train.train import train
 
-    return train(data, TrainConfig(weights="none", imgsz=299, epochs=0), out, progress=progress)
+    config = TrainConfig(weights="none", imgsz=299, epochs=0)
+    return train(data, config, out, resume=True, progress=progress)
 
 
 def exported(run: Path, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -172,11 +185,14 @@ def on_birds(work: Path, data: Path, epochs: int, progress: Progress) -> dict[st
         train_from="head",
         learning_rate=2e-3,
     )
-    begun = time.perf_counter()
     path = distill(
-        data, settings, work / "birds-filter", not_organism=work / "rendered", progress=progress
+        data,
+        settings,
+        work / "birds-filter",
+        not_organism=work / "rendered",
+        resume=True,
+        progress=progress,
     )
-    seconds = time.perf_counter() - begun
     folder, judge = FilterFolder.open(path), read_filter(path)
     photos, truth = folder.side("test")
     judged = np.concatenate(
@@ -188,7 +204,7 @@ def on_birds(work: Path, data: Path, epochs: int, progress: Progress) -> dict[st
         "thresholds": dict(judge.thresholds),
         "edge_cases": edge,
         "counts": {"birds": int(truth.sum()), "rendered": int((~truth).sum())},
-        "seconds": round(seconds, 1),
+        "seconds": read_json(path / "environment.json")["seconds"],
         "metrics": folder.metrics,
     }
 
@@ -277,8 +293,7 @@ def main() -> None:
     parser.add_argument("--real-epochs", type=int, default=10)
     parser.add_argument("--work", type=Path, default=HERE / "work" / "filter")
     arguments = parser.parse_args()
-    shutil.rmtree(arguments.work, ignore_errors=True)
-    arguments.work.mkdir(parents=True)
+    arguments.work.mkdir(parents=True, exist_ok=True)
     quiet_tensorflow()
     with ConsoleProgress() as progress:
         real = on_birds(arguments.work, arguments.data, arguments.real_epochs, progress)
