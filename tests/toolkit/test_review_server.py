@@ -246,7 +246,9 @@ def test_the_page_has_all_it_needs_and_nothing_from_elsewhere() -> None:
 
 
 _PROGRAM = """
-import sys
+import signal, sys
+# A suite in the background ignores Ctrl-C, and so would its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from rs_toolkit.progress import Progress
 from rs_toolkit.review import serve
