@@ -110,7 +110,7 @@ def _filter(kit: Kit, engine: str, options: argparse.Namespace) -> Filter | None
     if spec is None or engine not in {variant.engine for variant in spec.variants}:
         engine = options.engine
     try:
-        return Filter(kit, engine, options.threads, options.filter_threshold)
+        return Filter(kit, engine, threshold=options.filter_threshold)
     except RuntimeKitError as error:
         _go_on_without_filter(error, options)
         return None

@@ -178,7 +178,8 @@ class Filter:
         ``litert``, ``onnxruntime``, or ``auto``: the first of these that is installed and that
         the filter has a model for.
     threads
-        CPU threads; None means all cores, at most 4.
+        CPU threads.  One by default: the model is too small to gain by more, and a second pool of
+        waiting threads takes the cores from the classifier's.
     threshold
         0 to 1, in place of both of the kit's thresholds, so that nothing is uncertain; None
         means the kit's.
@@ -199,7 +200,7 @@ class Filter:
         self,
         kit: Kit,
         engine: str = "auto",
-        threads: int | None = None,
+        threads: int = 1,
         threshold: float | None = None,
     ) -> None:
         spec = kit.manifest.filter
