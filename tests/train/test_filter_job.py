@@ -14,6 +14,7 @@ from rs_runtime.kit import open_kit
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.distill_config import DistillConfig
 from rs_toolkit.files import read_json
+from rs_toolkit.organisms import read_filter
 from rs_toolkit.sample import generate_sample
 from rs_toolkit.sample.faults import non_organism
 from rs_train.train import train
@@ -79,6 +80,16 @@ def test_teacher_and_student_tell_organisms(folder) -> None:
     found = read_json(folder / "metrics.json")["test"]
     assert found["teacher_auroc"] > 0.85
     assert found["auroc"] > 0.75
+
+
+def test_cleaning_takes_the_filter_from_its_folder_or_from_a_kit(folder, kit, others) -> None:
+    one, other = read_filter(folder), read_filter(kit)
+    photos = sorted(others.glob("*.jpg"))[:8]
+    pixels = np.stack([one.preprocessing.load(photo) for photo in photos])
+    assert one.preprocessing == other.preprocessing
+    assert dict(one.thresholds) == dict(other.thresholds)
+    assert np.corrcoef(one.judge(pixels), other.judge(pixels))[0, 1] > 0.9
+    assert len({one.fingerprint, other.fingerprint, read_filter(kit).fingerprint}) == 2
 
 
 def test_a_kit_judges_before_it_names(kit, sample, others, capsys) -> None:

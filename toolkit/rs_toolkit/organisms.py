@@ -76,7 +76,9 @@ def _of_kit(path: Path) -> OrganismFilter:
 
     with open_kit(path) as kit:
         loaded = Filter(kit)
-    mark = f"{sha256_file(path)} {loaded.variant.name}"
+    # Every byte of it was verified against this hash already.
+    model, how = kit.manifest.members[loaded.variant.member].sha256, loaded.variant
+    mark = f"{model} {how.temperature} {how.bias} {loaded.spec.classes}"
     return OrganismFilter(loaded.spec.preprocessing, loaded.thresholds, mark, loaded.judge)
 
 

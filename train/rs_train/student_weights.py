@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_toolkit.errors import MissingPackageError, WeightsError
-from rs_train.teacher_weights import OPTION, read_weights
+from rs_train.teacher_weights import OPTION, load_all, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,7 +108,8 @@ def load_student_weights(
     if names is not None:
         found = names(found, body)
     found = {name: value for name, value in found.items() if not name.startswith(_CLASSIFIERS)}
-    _fit(body, found, path)
+    advice = f"give the --student that it was trained as, or check {_OPTION}"
+    load_all(body, found, path, advice)
 
 
 def lite0_names(found: dict[str, Tensor], body: Any) -> dict[str, Tensor]:
@@ -133,26 +134,3 @@ def lite0_names(found: dict[str, Tensor], body: Any) -> dict[str, Tensor]:
             name = f"{_LITE0[first]}.{rest}"
         renamed[name] = value
     return renamed
-
-
-def _fit(body: Any, found: dict[str, Tensor], path: Path) -> None:
-    wanted = body.state_dict()
-    advice = f"give the --student that it was trained as, or check {_OPTION}"
-    for what, names in (
-        ("lacks", wanted.keys() - found.keys()),
-        ("has the unknown", found.keys() - wanted.keys()),
-    ):
-        if names:
-            raise WeightsError(
-                f"{path}: {what} {min(names)[:100]!r} and {len(names) - 1} other tensors; {advice}"
-            )
-    for name, tensor in found.items():
-        got, fits = tuple(tensor.shape), tuple(wanted[name].shape)
-        if got != fits or tensor.is_floating_point() != wanted[name].is_floating_point():
-            raise WeightsError(
-                f"{path}: {name!r} is {tensor.dtype} {got}, "
-                f"wanted {wanted[name].dtype} {fits}; {advice}"
-            )
-        if not tensor.isfinite().all():
-            raise WeightsError(f"{path}: {name!r} holds values that are not finite; get it again")
-    body.load_state_dict(found)

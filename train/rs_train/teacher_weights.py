@@ -17,7 +17,7 @@ from rs_toolkit.files import sha256_file
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["OPTION", "download_weights", "fit_weights", "read_weights", "short"]
+__all__ = ["OPTION", "download_weights", "fit_weights", "load_all", "read_weights", "short"]
 
 OPTION = "--teacher-weights FILE"
 _ADVICE = f"give the architecture that it was trained as: --teacher NAME, or check {OPTION}"
@@ -135,20 +135,42 @@ def fit_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> Non
     WeightsError
         A tensor is missing, unknown, of another shape or kind, or not finite.
     """
-    found, wanted = _renamed(model, weights, path), model.state_dict()
+    load_all(model, _renamed(model, weights, path), path, _ADVICE)
+
+
+def load_all(model: nn.Module, found: dict[str, Tensor], path: Path, advice: str) -> None:
+    """Load tensors that have the model's own names, all or none.
+
+    Parameters
+    ----------
+    model
+        What they are for.
+    found
+        Tensors by name.
+    path
+        The file that they are from, for messages.
+    advice
+        What to do about tensors that do not fit.
+
+    Raises
+    ------
+    WeightsError
+        A tensor is missing, unknown, of another shape or kind, or not finite.
+    """
+    wanted = model.state_dict()
     for what, names in (
         ("lacks", wanted.keys() - found.keys()),
         ("has the unknown", found.keys() - wanted.keys()),
     ):
         if names:
             others = f"{min(names)[:100]!r} and {len(names) - 1} other tensors"
-            raise WeightsError(f"{path}: {what} {others}; {_ADVICE}")
+            raise WeightsError(f"{path}: {what} {others}; {advice}")
     for name, tensor in found.items():
         got, fits = tuple(tensor.shape), tuple(wanted[name].shape)
         if got != fits or tensor.is_floating_point() != wanted[name].is_floating_point():
             raise WeightsError(
                 f"{path}: {name!r} is {tensor.dtype} {got}, "
-                f"wanted {wanted[name].dtype} {fits}; {_ADVICE}"
+                f"wanted {wanted[name].dtype} {fits}; {advice}"
             )
         if not tensor.isfinite().all():
             raise WeightsError(f"{path}: {name!r} holds values that are not finite; get it again")
