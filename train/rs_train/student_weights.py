@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_toolkit.errors import MissingPackageError, WeightsError
-from rs_train.teacher_weights import OPTION, load_all, read_weights
+from rs_train.teacher_weights import load_all, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,10 +101,7 @@ def load_student_weights(
     path = weights_file(weights)
     if path is None:
         return
-    try:
-        found = read_weights(path)
-    except WeightsError as error:
-        raise WeightsError(str(error).replace(OPTION, _OPTION)) from None
+    found = read_weights(path, option=_OPTION)
     if names is not None:
         found = names(found, body)
     found = {name: value for name, value in found.items() if not name.startswith(_CLASSIFIERS)}

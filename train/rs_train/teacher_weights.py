@@ -27,7 +27,7 @@ _SAFE, _PICKLED = ".safetensors", (".pt", ".pth", ".bin")
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
-def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+def read_weights(path: Path, sha256: str | None = None, option: str = OPTION) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name.
 
     Parameters
@@ -37,6 +37,8 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         dict, or a training checkpoint that holds one as ``state_dict``.
     sha256
         The 64 hexadecimal digits that the file must have; None: any.
+    option
+        The command line's, that gave the file, for messages.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         The file is missing, empty, larger than 10 GB, damaged, of another kind or hash, a
         TorchScript program, or holds anything but tensors.
     """
-    _check_file(path, sha256)
+    _check_file(path, sha256, option)
     try:
         found = _safe(path) if path.suffix == _SAFE else _pickled(path)
     except WeightsError:
@@ -63,13 +65,13 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}
 
 
-def _check_file(path: Path, sha256: str | None) -> None:
+def _check_file(path: Path, sha256: str | None, option: str) -> None:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read ({short(error)}); check {OPTION}") from None
+        raise WeightsError(f"{path}: cannot be read ({short(error)}); check {option}") from None
     if not stat.S_ISREG(status.st_mode):
-        raise WeightsError(f"{path}: is no regular file; check {OPTION}")
+        raise WeightsError(f"{path}: is no regular file; check {option}")
     if path.suffix not in (_SAFE, *_PICKLED):
         wanted = ", ".join((_SAFE, *_PICKLED))
         raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted one of {wanted}")
