@@ -142,7 +142,7 @@ def _module() -> Any:
     import torch
     from torch import nn
 
-    class StudentModule(nn.Module):
+    class StudentModule(nn.Module):  # type: ignore[misc, unused-ignore]  # Any without torch
         def __init__(
             self, body: Any, width: int, mean: Any, std: Any, text: Any, scale: float
         ) -> None:
