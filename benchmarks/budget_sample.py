@@ -17,10 +17,11 @@ from typing import Any
 
 from rs_export import ExportSettings, export_run
 from rs_export.budget import propose
-from rs_toolkit.config import load_config, sample_preset
+from rs_toolkit.config import TrainConfig, sample_preset
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import read_json, write_json
 from rs_toolkit.sample import generate_sample
+from rs_toolkit.settings import load_settings
 from rs_train.train import train
 
 BUDGETS = Path(__file__).resolve().parent.parent / "tests" / "regression" / "budgets.json"
@@ -30,7 +31,7 @@ def reference_report(reference: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make the reference run of a budget file in ``folder`` and return its export report."""
     data = folder / "sample"
     generate_sample(data, seed=reference["seed"], photos=reference["photos"])
-    config = load_config(sample_preset(), reference["settings"])
+    config = load_settings(TrainConfig, sample_preset(), reference["settings"])
     run = train(data, config, folder / "reference")
     # The budget itself limits what each variant may lose, some more than the gate allows.
     settings = ExportSettings(

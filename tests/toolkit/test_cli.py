@@ -173,7 +173,7 @@ def test_wrong_setting(refused, shapes, tmp_path, arguments, said) -> None:
 
 
 def test_resume_of_nothing(refused, tmp_path) -> None:
-    assert "no run to resume" in refused("train", "--resume", tmp_path / "none")
+    assert "nothing to resume" in refused("train", "--resume", tmp_path / "none")
 
 
 @pytest.mark.parametrize("other", [["--seed", 3], ["--out", "r"], ["--config", "c.toml"], ["data"]])

@@ -4,12 +4,13 @@ from dataclasses import fields
 
 import pytest
 
-from rs_toolkit.config import TrainConfig, load_config, read_toml, sample_preset
+from rs_toolkit.config import TrainConfig, read_toml, sample_preset
 from rs_toolkit.errors import ConfigError
+from rs_toolkit.settings import load_settings
 
 
 def test_later_layers_win_and_none_does_not_count() -> None:
-    config = load_config({"imgsz": 96, "seed": 3}, {"imgsz": 128}, {"seed": None})
+    config = load_settings(TrainConfig, {"imgsz": 96, "seed": 3}, {"imgsz": 128}, {"seed": None})
     assert (config.imgsz, config.seed) == (128, 3)
 
 
@@ -20,7 +21,7 @@ def test_settings_round_trip_and_fingerprint() -> None:
 
 
 def test_the_sample_preset_is_valid() -> None:
-    assert load_config(sample_preset()).weights == "none"
+    assert load_settings(TrainConfig, sample_preset()).weights == "none"
 
 
 def test_the_settings_file_of_the_samples_shows_every_setting(repository) -> None:
@@ -43,7 +44,7 @@ def test_the_settings_file_of_the_samples_shows_every_setting(repository) -> Non
 )
 def test_a_wrong_setting_is_named(key, value, said) -> None:
     with pytest.raises(ConfigError, match=said):
-        load_config({"test": 0.5} if key == "val" else {}, {key: value})
+        load_settings(TrainConfig, {"test": 0.5} if key == "val" else {}, {key: value})
 
 
 def test_a_bad_file_is_one_line(tmp_path) -> None:

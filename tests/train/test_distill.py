@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rs_toolkit.distill_config import DistillConfig, load_distill_config
+from rs_toolkit.distill_config import DistillConfig
 from rs_toolkit.errors import ConfigError, DataError, RunError
 from rs_toolkit.filter_folder import FilterFolder
 from rs_toolkit.filter_metrics import auroc
 from rs_toolkit.progress import Progress
 from rs_toolkit.sample.faults import non_organism
+from rs_toolkit.settings import load_settings
 
 pytest.importorskip("torch")
 if find_spec("timm") is None:
@@ -324,7 +325,7 @@ def test_divergence_is_one_line(shapes, others, tmp_path, one_line, monkeypatch)
 )
 def test_wrong_settings_are_refused(one_line, changes) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_distill_config(changes)
+        load_settings(DistillConfig, changes)
     one_line(str(caught.value))
 
 

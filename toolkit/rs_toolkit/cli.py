@@ -97,8 +97,9 @@ def train(
     ] = None,
 ) -> None:
     """Train an oversampled Xception by hybrid transfer learning."""
-    from rs_toolkit.config import load_config, read_toml, sample_preset
+    from rs_toolkit.config import TrainConfig, read_toml, sample_preset
     from rs_toolkit.errors import ConfigError
+    from rs_toolkit.settings import load_settings
 
     names = (
         "weights backbone rank imgsz epochs batch_size learning_rate balance group_by splits_from "
@@ -115,7 +116,7 @@ def train(
     preset: dict[str, Any] = {}
     if data is None:
         preset = sample_preset()
-    settings = load_config(preset, read_toml(config) if config else {}, flags)
+    settings = load_settings(TrainConfig, preset, read_toml(config) if config else {}, flags)
     if data is None:
         _draw_sample(SAMPLE_DIR, 1000, 0)
         data = SAMPLE_DIR

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.grouping import LEVELS
+from rs_toolkit.settings import Settings, check_fractions, choice, number, text
 from rs_toolkit.taxonomy import RANKS
 
-__all__ = [
-    "TrainConfig",
-    "check_setting",
-    "choice",
-    "load_config",
-    "number",
-    "read_toml",
-    "sample_preset",
-    "text",
-]
+__all__ = ["TrainConfig", "read_toml", "sample_preset"]
 
 _MAX_CONFIG_BYTES = 1_000_000
 
 
-def number(default: float, low: float, high: float, text: str) -> Any:
-    """Return a field for a number from ``low`` to ``high``; ``text`` says what it is."""
-    return field(default=default, metadata={"low": low, "high": high, "text": text})
-
-
-def choice(default: str, choices: tuple[str, ...], text: str) -> Any:
-    """Return a field for one of ``choices``; ``text`` says what it is."""
-    return field(default=default, metadata={"choices": choices, "text": text})
-
-
-def text(default: str, text: str) -> Any:
-    """Return a field for any text; ``text`` says what it is."""
-    return field(default=default, metadata={"text": text})
-
-
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Everything that decides a training run, apart from the photos.
 
     Two runs with equal settings, data and versions on one machine give the same model.
@@ -82,13 +56,8 @@ class TrainConfig:
     seed: int = number(0, 0, 2**31 - 1, "seed of splits, order, augmentation and weights")
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            check_setting(item.name, getattr(self, item.name), item.type, item.metadata)
-        if self.val + self.test >= 0.9:
-            raise ConfigError(
-                f"val + test: got {self.val} + {self.test}; at least a tenth of the photos "
-                "must be left for training; lower one of them"
-            )
+        super().__post_init__()
+        check_fractions(self.val, self.test)
 
     @property
     def stratum(self) -> str:
@@ -101,38 +70,6 @@ class TrainConfig:
         if self.fine_tune_from != "auto":
             return self.fine_tune_from
         return "all" if self.weights == "none" else "block9"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values."""
-        return asdict(self)
-
-    def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that change with any setting."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _listed(choices: tuple[str, ...]) -> str:
-    return ", ".join(choice or "(empty)" for choice in choices)
-
-
-def check_setting(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> None:
-    """Check a field's value against its type, and the metadata that the functions above gave it.
-
-    Raises
-    ------
-    ConfigError
-        It is of another type or out of range.
-    """
-    wanted: Any = {"int": int, "float": (int, float), "str": str}[str(kind)]
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        raise ConfigError(f"{name}: got {value!r}, wanted {kind} ({rules['text']})")
-    if "choices" in rules and value not in rules["choices"]:
-        raise ConfigError(f"{name}: got {value!r}, wanted one of {_listed(rules['choices'])}")
-    if "low" in rules and not rules["low"] <= value <= rules["high"]:
-        raise ConfigError(
-            f"{name}: got {value}, wanted {rules['low']} to {rules['high']} ({rules['text']})"
-        )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -156,22 +93,3 @@ def read_toml(path: Path) -> dict[str, Any]:
 def sample_preset() -> dict[str, Any]:
     """Return the settings that suit the synthetic sample: small, from scratch, minutes on a CPU."""
     return read_toml(Path(__file__).parent / "presets" / "sample.toml")
-
-
-def load_config(*layers: Mapping[str, Any]) -> TrainConfig:
-    """Merge layers of settings, later ones winning; ``None`` values do not count.
-
-    Raises
-    ------
-    ConfigError
-        A key is unknown, or a value is of the wrong type or out of range.
-    """
-    known = [item.name for item in fields(TrainConfig)]
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.items():
-            if key not in known:
-                raise ConfigError(f"unknown setting {key!r}; wanted one of: {', '.join(known)}")
-            if value is not None:
-                merged[key] = value
-    return TrainConfig(**merged)

@@ -128,9 +128,10 @@ def review(
 
 
 def _settings(config: Path | None, **flags: Any) -> Any:
-    from rs_toolkit.config import load_config, read_toml
+    from rs_toolkit.config import TrainConfig, read_toml
+    from rs_toolkit.settings import load_settings
 
-    return load_config(read_toml(config) if config else {}, flags)
+    return load_settings(TrainConfig, read_toml(config) if config else {}, flags)
 
 
 def _embed(settings: Any, progress: Any) -> Any:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
-from rs_toolkit.config import check_setting, choice, number, text
 from rs_toolkit.errors import ConfigError
+from rs_toolkit.settings import Settings, check_fractions, choice, number, text
 
-__all__ = ["DistillConfig", "load_distill_config"]
+__all__ = ["DistillConfig"]
 
 
 @dataclass(frozen=True)
-class DistillConfig:
+class DistillConfig(Settings):
     """Everything that decides a filter, apart from the photos.
 
     Two filters with equal settings, data and versions on one machine are the same.
@@ -56,13 +52,8 @@ class DistillConfig:
     seed: int = number(0, 0, 2**31 - 1, "seed of splits, order, views and weights")
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            check_setting(item.name, getattr(self, item.name), item.type, item.metadata)
-        if self.val + self.test >= 0.9:
-            raise ConfigError(
-                f"val + test: got {self.val} + {self.test}; at least a tenth of the photos "
-                "must be left for training; lower one of them"
-            )
+        super().__post_init__()
+        check_fractions(self.val, self.test)
         if self.teacher == "none" and (self.teacher_weights or self.prompts):
             raise ConfigError("--teacher-weights and --prompts need a --teacher; name it")
 
@@ -77,26 +68,3 @@ class DistillConfig:
         if self.batch_norm != "auto":
             return self.batch_norm == "frozen"
         return self.student_weights != "none"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values."""
-        return asdict(self)
-
-    def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that change with any setting."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def load_distill_config(flags: Mapping[str, Any]) -> DistillConfig:
-    """Return the defaults with these settings; ``None`` values do not count.
-
-    Raises
-    ------
-    ConfigError
-        A key is unknown, or a value is of the wrong type or out of range.
-    """
-    known = [item.name for item in fields(DistillConfig)]
-    if unknown := sorted(flags.keys() - set(known)):
-        raise ConfigError(f"unknown setting {unknown[0]!r}; wanted one of: {', '.join(known)}")
-    return DistillConfig(**{key: value for key, value in flags.items() if value is not None})

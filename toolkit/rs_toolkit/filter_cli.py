@@ -49,8 +49,9 @@ def distill(
     ] = None,
 ) -> None:
     """Train a filter of a few megabytes: does a photo show an organism at all?"""
-    from rs_toolkit.distill_config import load_distill_config
+    from rs_toolkit.distill_config import DistillConfig
     from rs_toolkit.errors import ConfigError
+    from rs_toolkit.settings import load_settings
 
     flags: dict[str, Any] = {
         "teacher": _teacher(teacher), "teacher_weights": _resolved(teacher_weights),
@@ -69,7 +70,8 @@ def distill(
         return
     if data is None:
         raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
-    _distill(data, load_distill_config(flags), out or _free(data), not_organism, resume=False)
+    settings = load_settings(DistillConfig, flags)
+    _distill(data, settings, out or _free(data), not_organism, resume=False)
 
 
 def _distill(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,10 @@ def load_backbone_weights(model: keras.Model, name: str, weights: str) -> None:
     if path.suffix != ".h5":
         raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted an HDF5 file (.h5)")
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            # A line for every layer that the file lacks, before the error that says so.
+            warnings.simplefilter("ignore", UserWarning)
+            model.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{path}: does not fit backbone {name} or is damaged: {first}") from None

@@ -12,7 +12,6 @@ from rs_runtime.filter import organism_probability
 from rs_runtime.preprocess import Preprocessing
 from rs_toolkit.distill_config import DistillConfig
 from rs_toolkit.environment import machine, versions
-from rs_toolkit.errors import RunError
 from rs_toolkit.files import write_json
 from rs_toolkit.filter_folder import write_filter_json
 from rs_toolkit.filter_thresholds import fit_thresholds
@@ -26,6 +25,7 @@ from rs_train.distill_fit import Course, fit_student
 from rs_train.distill_measure import answers, measure
 from rs_train.distill_portion import Portion, portion
 from rs_train.distill_teacher import ask_teacher, learn_from_labels, meet_teacher, set_targets
+from rs_train.run_folder import is_finished
 from rs_train.student import build_student, get_student
 from rs_train.student_onnx import write_student_onnx
 from rs_train.torch_setup import ready_torch
@@ -73,13 +73,7 @@ def distill(
         The data, the weights or the settings cannot be used; see each subclass.
     """
     progress = progress or Progress()
-    begun = any((out / name).exists() for name in ("config.json", "filter.json"))
-    if begun and not resume:
-        raise RunError(
-            f"{out}: holds a filter already; use --resume {out}, or choose another --out"
-        )
-    if (out / "filter.json").exists():
-        progress.note(f"{out} is finished already")
+    if is_finished(out, "filter.json", "filter", resume, progress):
         return out
     started = time.perf_counter()
     get_student(config.student)

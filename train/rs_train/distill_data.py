@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rs_toolkit.distill_config import DistillConfig
-from rs_toolkit.errors import ConfigError, DataError, RunError
-from rs_toolkit.files import read_json, sha256_file, write_json
+from rs_toolkit.errors import DataError
+from rs_toolkit.files import sha256_file, write_json
 from rs_toolkit.grouping import group_photos
 from rs_toolkit.index import fingerprint, read_index, write_index
 from rs_toolkit.open_data import open_data
@@ -21,6 +21,7 @@ from rs_toolkit.progress import Progress
 from rs_toolkit.readers import require_data
 from rs_toolkit.split_table import EarlierSides
 from rs_toolkit.splits import split
+from rs_train.run_folder import begun, require_same, undamaged
 from rs_train.student_weights import weights_file
 
 if TYPE_CHECKING:
@@ -208,24 +209,17 @@ def _write(
 
 
 def _prepared(out: Path, config: DistillConfig) -> DistillData:
-    try:
-        saved = read_json(out / "config.json")
-        settings, other = saved["settings"], saved["not_organism_root"]
-        changed = [name for name, value in config.to_dict().items() if settings[name] != value]
-        found = DistillData(
+    saved = begun(out)
+    with undamaged(out):
+        require_same(out, saved["settings"], config)
+        other = saved["not_organism_root"]
+        return DistillData(
             read_index(out / "index.parquet"),
             int(saved["data_photos"]),
             Path(saved["data_root"]),
             None if other is None else Path(other),
             str(saved["data_fingerprint"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-        raise RunError(f"{out}: a file of the run is damaged ({error}); distil again") from None
-    if changed:
-        raise RunError(
-            f"{out}: began with other settings ({', '.join(changed)}); distil into a new folder"
-        )
-    return found
 
 
 def saved_distill_config(out: Path) -> tuple[DistillConfig, Path, Path | None]:
@@ -236,16 +230,8 @@ def saved_distill_config(out: Path) -> tuple[DistillConfig, Path, Path | None]:
     RunError
         The folder is none, or its settings are damaged.
     """
-    try:
-        saved: dict[str, Any] = read_json(out / "config.json")
+    saved = begun(out)
+    with undamaged(out / "config.json"):
         other = saved["not_organism"]
         config = DistillConfig(**saved["settings"])
         return config, Path(saved["data"]), None if other is None else Path(other)
-    except OSError:
-        raise RunError(
-            f"{out}: nothing to resume (config.json missing); start without --resume"
-        ) from None
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
-        raise RunError(
-            f"{out / 'config.json'}: damaged ({error}); distil into a new folder"
-        ) from None

@@ -9,7 +9,7 @@ from typing import Any
 
 from rs_runtime.manifest import MAX_TEXT
 from rs_toolkit.config import TrainConfig
-from rs_toolkit.errors import ConfigError, DataError, RunError
+from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json, sha256_file, write_json
 from rs_toolkit.index import fingerprint, read_index, write_index
 from rs_toolkit.open_data import open_data
@@ -17,6 +17,7 @@ from rs_toolkit.photos import Photo, PhotoCache, unlabelled
 from rs_toolkit.progress import Progress
 from rs_toolkit.split_table import EarlierSides, make_splits
 from rs_toolkit.taxonomy import RANKS
+from rs_train.run_folder import begun, require_same, undamaged
 
 __all__ = ["class_table", "prepare", "saved_config"]
 
@@ -91,17 +92,12 @@ def _prepared(
     run: Path, config: TrainConfig
 ) -> tuple[tuple[Photo, ...], list[dict[str, Any]], Path, str]:
     """Read what an earlier session prepared."""
-    try:
-        saved = read_json(run / "config.json")
+    saved = begun(run)
+    with undamaged(run):
+        require_same(run, saved["settings"], config)
         classes = read_json(run / "classes.json")["classes"]
-        root, mark, settings = saved["data_root"], saved["data_fingerprint"], saved["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{run}: a file of the run is damaged ({error}); train again") from None
-    if other := [name for name, value in config.to_dict().items() if settings.get(name) != value]:
-        raise RunError(
-            f"{run}: began with other settings ({', '.join(other)}); train into a new folder"
-        )
-    return read_index(run / "index.parquet"), classes, Path(root), str(mark)
+        root, mark = Path(saved["data_root"]), str(saved["data_fingerprint"])
+        return read_index(run / "index.parquet"), classes, root, mark
 
 
 def _weights_sha256(weights: str) -> str | None:
@@ -117,17 +113,9 @@ def saved_config(run: Path) -> tuple[TrainConfig, Path]:
     RunError
         The folder is no run, or its settings are damaged.
     """
-    try:
-        saved = read_json(run / "config.json")
+    saved = begun(run)
+    with undamaged(run / "config.json"):
         return TrainConfig(**saved["settings"]), Path(saved["data"])
-    except OSError:
-        raise RunError(
-            f"{run}: no run to resume (config.json missing); start without --resume"
-        ) from None
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
-        raise RunError(
-            f"{run / 'config.json'}: damaged ({error}); train into a new folder"
-        ) from None
 
 
 def class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:

@@ -17,7 +17,6 @@ from rs_runtime.preprocess import Preprocessing
 from rs_toolkit.calibration import fit_temperature
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.environment import machine, versions
-from rs_toolkit.errors import RunError
 from rs_toolkit.files import atomic_write, require_space, write_json
 from rs_toolkit.metrics import confusion_matrix, evaluate
 from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
@@ -33,6 +32,7 @@ from rs_train.head import fit_head, frozen_features
 from rs_train.model import build_classifier, feature_extractor, freeze_below, set_head
 from rs_train.plots import plot_confusion
 from rs_train.prepare import prepare
+from rs_train.run_folder import is_finished
 
 if TYPE_CHECKING:
     import keras
@@ -75,14 +75,10 @@ def train(
         The data, the weights or the settings cannot be used; see each subclass.
     """
     progress = progress or Progress()
-    begun = any((run / name).exists() for name in ("config.json", "metrics.json"))
-    if begun and not resume:
-        raise RunError(f"{run}: holds a run already; use --resume {run}, or choose another --out")
-    if not begun:
-        require_data(data)
-    if (run / "metrics.json").exists():
-        progress.note(f"{run} is finished already")
+    if is_finished(run, "metrics.json", "run", resume, progress):
         return run
+    if not (run / "config.json").exists():
+        require_data(data)
     started = time.perf_counter()
     _make_deterministic(config)
     preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)

@@ -1,0 +1,105 @@
+"""What the settings of every training share: checked fields, layers, a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from rs_toolkit.errors import ConfigError
+
+__all__ = ["Settings", "check_fractions", "choice", "load_settings", "number", "text"]
+
+Kind = TypeVar("Kind", bound="Settings")
+
+
+def number(default: float, low: float, high: float, text: str) -> Any:
+    """Return a field for a number from ``low`` to ``high``; ``text`` says what it is."""
+    return field(default=default, metadata={"low": low, "high": high, "text": text})
+
+
+def choice(default: str, choices: tuple[str, ...], text: str) -> Any:
+    """Return a field for one of ``choices``; ``text`` says what it is."""
+    return field(default=default, metadata={"choices": choices, "text": text})
+
+
+def text(default: str, text: str) -> Any:
+    """Return a field for any text; ``text`` says what it is."""
+    return field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of settings; each field comes from :func:`number`, :func:`choice` or :func:`text`.
+
+    Raises
+    ------
+    ConfigError
+        A value is of another type or out of range.
+    """
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            _check(item.name, getattr(self, item.name), item.type, item.metadata)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that change with any setting."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_settings(kind: type[Kind], *layers: Mapping[str, Any]) -> Kind:
+    """Merge layers of settings, later ones winning; ``None`` values do not count.
+
+    Raises
+    ------
+    ConfigError
+        A key is unknown, or a value is of the wrong type or out of range.
+    """
+    known = [item.name for item in fields(kind)]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if key not in known:
+                raise ConfigError(f"unknown setting {key!r}; wanted one of: {', '.join(known)}")
+            if value is not None:
+                merged[key] = value
+    return kind(**merged)
+
+
+def check_fractions(val: float, test: float) -> None:
+    """Raise ConfigError where validation and test leave too little to train on."""
+    if val + test >= 0.9:
+        raise ConfigError(
+            f"val + test: got {val} + {test}; at least a tenth of the photos must be left for "
+            "training; lower one of them"
+        )
+
+
+def _listed(choices: tuple[str, ...]) -> str:
+    return ", ".join(choice or "(empty)" for choice in choices)
+
+
+def _check(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> None:
+    """Check a field's value against its type, and the metadata that the functions above gave it.
+
+    Raises
+    ------
+    ConfigError
+        It is of another type or out of range.
+    """
+    wanted: Any = {"int": int, "float": (int, float), "str": str}[str(kind)]
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise ConfigError(f"{name}: got {value!r}, wanted {kind} ({rules['text']})")
+    if "choices" in rules and value not in rules["choices"]:
+        raise ConfigError(f"{name}: got {value!r}, wanted one of {_listed(rules['choices'])}")
+    if "low" in rules and not rules["low"] <= value <= rules["high"]:
+        raise ConfigError(
+            f"{name}: got {value}, wanted {rules['low']} to {rules['high']} ({rules['text']})"
+        )
