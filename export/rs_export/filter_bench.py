@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from rs_export.onnx_to_keras import keras_from_onnx, require_same
 from rs_export.recipes import Recipe
 from rs_export.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.settings import ExportSettings
-from rs_export.verify import median_ms, predict
+from rs_export.verify import Model, median_ms, predict
 from rs_runtime.engine import load_engine
 from rs_toolkit.errors import ExportError
 from rs_toolkit.filter_folder import FilterFolder
@@ -29,13 +29,9 @@ if TYPE_CHECKING:
 
     from rs_toolkit.photos import Photo
 
-    Model = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
 __all__ = ["FilterBench"]
 
-_CHUNK = 256
 _COMPARED = 8
-_SENSITIVITY_PHOTOS = 32
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ class FilterBench:
         scaling, scores = self._scaling, None
         if self._val.both:
             engine = load_engine(recipe.engine, data, self._settings.threads)
-            logits = self._predict(engine.logits, self._val.photos)
+            logits = predict(engine.logits, self.source, self._val.photos)
             scaling = self._fitted(logits) or scaling
             scores = self._scores(self._val, logits, scaling)
         data = filter_described(data, recipe, self.source, scaling)
@@ -134,7 +130,7 @@ class FilterBench:
     def judge(self, model: FilterModel) -> FilterModel:
         """Return a variant with what the test photos say of it."""
         engine = load_engine(model.recipe.engine, model.data, self._settings.threads)
-        logits = self._predict(engine.logits, self._test.photos)
+        logits = predict(engine.logits, self.source, self._test.photos)
         scores = self._scores(self._test, logits, model.scaling)
         return model.tested(scores, median_ms(engine.logits, self._one))
 
@@ -146,9 +142,7 @@ class FilterBench:
         """Return the most sensitive layers with at most this share of the weights."""
         if not self.sensitivity:
             inputs = self.converter.inputs(self._settings.calibration_photos)
-            self.sensitivity = sensitivity_table(
-                self.converter.equalized(), inputs[:_SENSITIVITY_PHOTOS]
-            )
+            self.sensitivity = sensitivity_table(self.converter.equalized(), inputs)
         return most_sensitive(self.sensitivity, share)
 
     @cached_property
@@ -164,14 +158,7 @@ class FilterBench:
 
     def _side(self, name: str, model: Model) -> _Side:
         photos, truth = self.source.side(name)
-        return _Side(photos, truth, self._predict(model, photos))
-
-    def _predict(self, model: Model, photos: Sequence[Photo]) -> NDArray[np.float32]:
-        """Return logits; pixels are read by parts, because test sets can exceed memory."""
-        parts = [photos[start : start + _CHUNK] for start in range(0, len(photos), _CHUNK)]
-        ready, classes = self.source.preprocessing, len(self.source.classes)
-        found = [predict(model, self.source.pixels(part), ready) for part in parts]
-        return np.concatenate([np.empty((0, classes), np.float32), *found])
+        return _Side(photos, truth, predict(model, self.source, photos))
 
     def _representative(self, count: int) -> NDArray[np.float32]:
         """Return training photos, as many organisms as others where there are enough."""

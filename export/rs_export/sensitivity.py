@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sensitivity", "most_sensitive", "sensitivity_table"]
 
+_PHOTOS = 32
 _KINDS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
 
 
@@ -54,10 +55,12 @@ def sensitivity_table(model: keras.Model, inputs: NDArray[np.float32]) -> tuple[
     model
         A functional float model; unchanged.
     inputs
-        Photos to measure on, float32 (n, S, S, 3), scaled as the model wants them.
+        Photos to measure on, float32 (n, S, S, 3), scaled as the model wants them; the first 32
+        are used.
     """
     import keras
 
+    inputs = inputs[:_PHOTOS]
     layers = [layer for layer in model.layers if type(layer).__name__ in _KINDS]
     switches = keras.Variable(np.zeros(len(layers), np.float32), trainable=False)
     places = {layer.name: place for place, layer in enumerate(layers)}

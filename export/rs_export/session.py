@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Built", "Session"]
 
-_CHUNK = 256
-_SENSITIVITY_PHOTOS = 32
-
 
 @dataclass(frozen=True)
 class _Side:
@@ -155,7 +152,7 @@ class Session:
         if not self._val.photos:
             calibration, drops = self.calibrations["float"], {}
         else:
-            logits = self._predict(engine.logits, self._val.photos)
+            logits = predict(engine.logits, self.run, self._val.photos)
             labels, precision = self._val.labels, self.settings.min_precision
             calibration = calibrate(logits, labels, self._levels, precision)
             drops = dict(drops_of(logits, self._val.logits, self._val.labels))
@@ -166,7 +163,7 @@ class Session:
     def judge(self, name: str, built: Built) -> Measured:
         """Return a variant's results on the test photos."""
         model = built.engine.logits
-        logits = self._predict(model, self._test.photos)
+        logits = predict(model, self.run, self._test.photos)
         return self._measure(name, logits, built.calibration, len(built.data), model)
 
     def sensitive(self, share: float) -> tuple[str, ...]:
@@ -174,9 +171,7 @@ class Session:
         if not self.sensitivity:
             self.progress.note("measure each layer's sensitivity to rounding")
             inputs = self.converter.inputs(self.settings.calibration_photos)
-            self.sensitivity = sensitivity_table(
-                self.converter.equalized(), inputs[:_SENSITIVITY_PHOTOS]
-            )
+            self.sensitivity = sensitivity_table(self.converter.equalized(), inputs)
         return most_sensitive(self.sensitivity, share)
 
     def _keep(self, recipe: Recipe, built: Built, result: Measured) -> None:
@@ -248,14 +243,7 @@ class Session:
 
     def _side(self, name: str, model: Model) -> _Side:
         photos, labels = self.run.split(name)
-        return _Side(photos, labels, self._predict(model, photos))
-
-    def _predict(self, model: Model, photos: Sequence[Photo]) -> NDArray[np.float32]:
-        """Return logits; pixels are read by parts, because test sets can exceed memory."""
-        parts = [photos[start : start + _CHUNK] for start in range(0, len(photos), _CHUNK)]
-        ready = self.run.preprocessing
-        found = [predict(model, self.run.pixels(part), ready) for part in parts]
-        return np.concatenate([np.empty((0, len(self._names)), np.float32), *found])
+        return _Side(photos, labels, predict(model, self.run, photos))
 
     def _representative(self, count: int) -> NDArray[np.float32]:
         photos, labels = self.run.split("train")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,12 +16,15 @@ from rs_toolkit.bootstrap import Drop, paired_drops
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rs_toolkit.photos import Photo
+
 Model = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 
 __all__ = [
     "TITLES",
     "Measured",
     "Model",
+    "PhotoSource",
     "beyond",
     "classes_that_fell",
     "drops_of",
@@ -34,6 +37,7 @@ __all__ = [
 TITLES = {"macro_f1": "macro-F1", "worst_decile_f1": "worst-decile F1"}
 _WARM_UP, _TIMED = 5, 25
 _NAMED = 3
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,28 @@ class Measured:
     answered: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def predict(
-    model: Model,
-    pixels: NDArray[np.uint8],
-    preprocessing: Preprocessing,
-) -> NDArray[np.float32]:
-    """Return logits of shape (n, classes) for uint8 photos of shape (n, S, S, 3), in batches."""
-    return logits_of(lambda part: model(preprocessing.model_input(part)), pixels)
+class PhotoSource(Protocol):
+    """What photos to measure on come from: a run, or the folder of a filter."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How its photos become pixels, and pixels the model's input."""
+
+    @property
+    def classes(self) -> Sequence[Any]:
+        """One item a logit."""
+
+    def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
+        """Return photos as uint8 (n, S, S, 3)."""
+
+
+def predict(model: Model, source: PhotoSource, photos: Sequence[Photo]) -> NDArray[np.float32]:
+    """Return logits, float32 (n, classes); pixels are read by parts, as they can exceed memory."""
+    found = [np.empty((0, len(source.classes)), np.float32)]
+    for start in range(0, len(photos), _CHUNK):
+        pixels = source.pixels(photos[start : start + _CHUNK])
+        found.append(logits_of(lambda part: model(source.preprocessing.model_input(part)), pixels))
+    return np.concatenate(found)
 
 
 def median_ms(model: Model, photo: NDArray[np.float32]) -> float:

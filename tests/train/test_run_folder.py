@@ -30,10 +30,10 @@ def test_spoilt_settings(tmp_path, one_line, saved, text) -> None:
 def test_spoilt_settings_under_a_run_that_goes_on(tmp_path, one_line, text) -> None:
     (tmp_path / "config.json").write_text(text)
     (tmp_path / "index.parquet").write_bytes(b"PAR1")
-    with pytest.raises(RunError, match="damaged|other settings") as caught:
+    with pytest.raises(RunError, match=r"damaged|other settings") as caught:
         prepare(tmp_path, TrainConfig(), tmp_path, None, Progress())
     one_line(str(caught.value))
-    with pytest.raises(RunError, match="damaged|other settings") as caught:
+    with pytest.raises(RunError, match=r"damaged|other settings") as caught:
         prepare_distillation(tmp_path, None, DistillConfig(), tmp_path, None, Progress())
     one_line(str(caught.value))
 
