@@ -114,18 +114,9 @@ def table(result: dict[str, Any]) -> str:
         for name, pair in result["speed_ratios"].items()
     )
     lines[-1] += "."
-    if older := [name for name, row in result["variants"].items() if is_older(name, row)]:
-        lines.append(
-            f"\nMade by pruning the smallest weights, before decision 0011: {', '.join(older)}."
-        )
     lines += [f"\n{name} {row['gate']}." for name, row in result["variants"].items()
               if row["gate"] != "passed"]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def is_older(name: str, row: dict[str, Any]) -> bool:
-    """Whether a pruned variant was kept from a time that did not record its passes."""
-    return name != "float" and Recipe.parse(name).preparation[:2] == "sp" and "passes" not in row
 
 
 def packed_mb(row: dict[str, Any]) -> str:
