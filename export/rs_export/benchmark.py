@@ -127,7 +127,7 @@ def _locate(target: Path) -> tuple[Run | None, Path]:
     if not target.is_dir():
         return None, target
     run = Run.open(target)
-    kit = target / "export" / f"{target.resolve().name}.rskit"
+    kit = target / "export" / f"{run.name}.rskit"
     if not kit.is_file():
         raise RunError(f"{kit}: no such kit; make it with: rs-toolkit export {target}")
     return run, kit

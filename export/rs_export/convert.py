@@ -63,6 +63,8 @@ class Converter:
     onnx
         The model in float32 ONNX, as :func:`rs_export.onnx_export.to_onnx` writes it, where it is
         there already.
+    photos
+        Size of the calibration set that channels are equalized on.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class Converter:
         representative: Callable[[int], NDArray[np.float32]],
         prepare: Callable[[str], keras.Model] | None = None,
         onnx: bytes | None = None,
+        photos: int = Quantization.photos,
     ) -> None:
         self._model = model
+        self._photos = photos
         self._onnx = onnx
         self._representative = representative
         self._prepare = prepare
@@ -100,7 +104,7 @@ class Converter:
         ExportError
             The converter failed.
         """
-        how = how or Quantization()
+        how = how or Quantization(self._photos)
         # Outside: a photo that cannot be read, or a failed training, is no fault of the converter.
         inputs = self.inputs(how.photos) if recipe.calibrated else None
         form = self._form_of(recipe.preparation)
@@ -119,7 +123,7 @@ class Converter:
 
     def equalized(self) -> keras.Model:
         """Return the model with channels of equal range."""
-        return self._form_of("").even(self.inputs(Quantization().photos)).model
+        return self._form_of("").even(self.inputs(self._photos)).model
 
     def _form_of(self, preparation: str) -> _Form:
         """Return the forms of a prepared model; of one at a time, because they are large."""
@@ -137,7 +141,7 @@ class Converter:
     ) -> bytes:
         """Round, see how the logits shifted, and take that back."""
         # Weights trained with rounding fit the channels that they were trained with.
-        even = form if recipe.qat else form.even(self.inputs(Quantization().photos))
+        even = form if recipe.qat else form.even(self.inputs(self._photos))
         data = _rounded(even, recipe, how, inputs)
         return correct_bias(data, recipe.engine, inputs, self._wanted(how.photos))
 

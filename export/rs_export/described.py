@@ -17,7 +17,7 @@ def described(model: bytes, recipe: Recipe, run: Run, temperature: float) -> byt
     """Return a model file that says what it needs and gives, for use without its kit."""
     scale, offset = run.preprocessing.scale, run.preprocessing.offset
     info = ModelInfo(
-        name=run.path.resolve().name,
+        name=run.name,
         description=f"Names the {run.rank} of the organism in a photo; outputs are logits",
         rank=run.rank,
         labels=tuple(item["name"] for item in run.classes),

@@ -88,7 +88,9 @@ class FilterBench:
         data = read_onnx_file(source.path / "student.onnx")
         model = keras_from_onnx(data)
         self._require_shape(model.input_shape, model.output_shape)
-        self.converter = Converter(model, self._representative, onnx=tidied(data))
+        self.converter = Converter(
+            model, self._representative, onnx=tidied(data), photos=settings.calibration_photos
+        )
         inputs = self.converter.inputs(settings.calibration_photos)
         self.difference = require_same(model, data, inputs[:_COMPARED])
         student = load_engine("onnxruntime", data, settings.threads)

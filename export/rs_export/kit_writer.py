@@ -35,7 +35,7 @@ def ship(report: Report, folder: Path) -> Path:
     members = {member: (folder / member).read_bytes() for member in models}
     if report.filter:
         members |= report.filter.members()
-    kit = folder / f"{report.name}.rskit"
+    kit = folder / f"{report.run.name}.rskit"
     write_kit(kit, _manifest(report), {**members, _CARD: card})
     return kit
 
@@ -43,7 +43,7 @@ def ship(report: Report, folder: Path) -> Path:
 def _manifest(report: Report) -> Manifest:
     run = report.run
     return Manifest(
-        name=report.name,
+        name=report.run.name,
         created_by=created_by(),
         rank=run.rank,
         classes=class_infos(run),
@@ -93,7 +93,7 @@ def _card(report: Report) -> str:
     untested = sum(1 for item in columns[0] if not item["support"])
     scores = ("accuracy", "top-5", "macro-F1", "worst-decile F1", "calibration error")
     head = ["variant", "MB", *scores, "as float"]
-    return f"""# {cell(report.name)}
+    return f"""# {cell(report.run.name)}
 
 Names the {cell(run.rank)} of the organism in a photo, among {len(run.classes)} classes.
 Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers below are from

@@ -39,11 +39,6 @@ class Report:
         """What was exported."""
         return self.session.run
 
-    @property
-    def name(self) -> str:
-        """Name of the run, hence of the kit."""
-        return self.run.path.resolve().name
-
     @cached_property
     def counts(self) -> dict[str, int]:
         """Photos by split, and classes."""
@@ -55,7 +50,7 @@ class Report:
         session = self.session
         measured = session.measured.items()
         return {
-            "run": self.name,
+            "run": self.run.name,
             "data_fingerprint": self.run.data_fingerprint,
             "table": {name: item.row for name, item in measured},
             "shipped": self.shipped,
@@ -107,7 +102,7 @@ def _markdown(report: Report, picture: str) -> str:
         )
         rows.append([name, *values, state])
     parts = [
-        f"# Export of {cell(report.name)}",
+        f"# Export of {cell(report.run.name)}",
         f"{report.counts['test']} test photos, {report.counts['classes']} classes, "
         f"{report.session.settings.threads} threads, {machine()['cpu']}. "
         "mb: 10^6 bytes; agreement: share of photos with the float model's first class; "

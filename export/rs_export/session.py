@@ -107,7 +107,12 @@ class Session:
             "float", self._test.logits, self.calibrations["float"], size, run_float
         )
         self.measured = {"float": result}
-        self.converter = Converter(self._model, self._representative, self._prepared)
+        self.converter = Converter(
+            self._model,
+            self._representative,
+            self._prepared,
+            photos=self.settings.calibration_photos,
+        )
 
     def add(self, recipe: Recipe) -> None:
         """Convert, save and measure one variant; mend or refuse it if it lost too much."""

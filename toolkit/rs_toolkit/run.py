@@ -92,6 +92,11 @@ class Run:
         except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
             raise RunError(f"{path}: a file of the run is damaged ({error}); train again") from None
 
+    @property
+    def name(self) -> str:
+        """Name of the run, hence of its kit."""
+        return self.path.resolve().name
+
     def split(self, name: str) -> tuple[list[Photo], NDArray[np.int64]]:
         """Return the photos of one split and their class numbers, shape (n,)."""
         number = {item["name"]: item["id"] for item in self.classes}
