@@ -54,6 +54,10 @@ class ToyRun:
     data_fingerprint: str = "0" * 64
 
     @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
     def classes(self) -> list[dict[str, Any]]:
         return [
             {"id": i, "name": name, "common_name": None, "taxon": {"family": name, "order": None}}
