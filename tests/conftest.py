@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+# Torch's threads wait by spinning: two processes of them take four times as long.  It reads this
+# when it is imported, which test modules do before any fixture.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
