@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from publish import publish
 
 from rs_export import RECIPES, ExportSettings, Recipe, export_run
 from rs_export.verify import median_ms
 from rs_runtime.engine import load_engine
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
-from rs_toolkit.files import atomic_write, read_json, write_json
+from rs_toolkit.files import read_json
 from rs_toolkit.kits import packed
 from rs_toolkit.progress import ConsoleProgress
 from rs_toolkit.run import Run
@@ -180,10 +181,7 @@ def main() -> None:
     for name, values in timed.items():
         rows[name] |= values
     result |= {"variants": rows, "speed_ratios": ratios(rows)}
-    write_json(path, result)
-    with atomic_write(HERE / "results" / "birds-export.md") as temporary:
-        temporary.write_text(table(result), "utf-8")
-    print(table(result))
+    publish("birds-export", result, table(result))
 
 
 if __name__ == "__main__":

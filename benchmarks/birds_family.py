@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from publish import publish
 
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
-from rs_toolkit.files import atomic_write, read_json, write_json
+from rs_toolkit.files import read_json
 from rs_toolkit.metrics import accuracy, macro_f1
 from rs_toolkit.photos import PhotoCache, default_cache_dir
 from rs_toolkit.progress import ConsoleProgress, Progress
@@ -156,10 +157,7 @@ def main() -> None:
         "history": read_json(path / "history.json"),
         "seconds": seconds,
     }
-    write_json(HERE / "results" / "birds-family.json", result)
-    with atomic_write(HERE / "results" / "birds-family.md") as temporary:
-        temporary.write_text(table(result), "utf-8")
-    print(table(result))
+    publish("birds-family", result, table(result))
 
 
 if __name__ == "__main__":

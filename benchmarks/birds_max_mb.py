@@ -13,30 +13,29 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from birds_export import packed_mb, rows_of
+from publish import publish
+
 from rs_export import ExportSettings, export_run
-from rs_export.recipes import Recipe
 from rs_toolkit.environment import quiet_tensorflow
-from rs_toolkit.files import atomic_write, read_json, write_json
-from rs_toolkit.kits import packed
+from rs_toolkit.files import read_json
 from rs_toolkit.progress import ConsoleProgress
 
 HERE = Path(__file__).resolve().parent
-KEPT = ("shipped", "refused", "mending", "drops", "counts", "settings", "machine", "versions")
-SCORES = ("mb", "accuracy", "macro_f1", "worst_decile_f1", "ece", "agreement")
+KEPT = ("shipped", "mending", "counts", "settings", "machine", "versions")
 
 
 def result(folder: Path) -> dict[str, Any]:
     """Return what an export's folder says of its variants and its kit."""
     report = read_json(folder / "report.json")
-    variants = {}
-    for name, row in report["table"].items():
-        variants[name] = {key: row[key] for key in SCORES}
-        if name != "float":
-            data = (folder / Recipe.parse(name).member).read_bytes()
-            variants[name]["compressed_mb"] = round(len(packed(data)) / 1e6, 3)
     kits = {path.name: path.stat().st_size / 1e6 for path in sorted(folder.glob("*.rskit*"))}
     kept = {key: report[key] for key in KEPT}
-    return {"kits_mb": kits, "seconds": report["seconds"], "variants": variants, **kept}
+    return {
+        "kits_mb": kits,
+        "seconds": report["seconds"],
+        "variants": rows_of(report, folder),
+        **kept,
+    }
 
 
 def table(found: dict[str, Any]) -> str:
@@ -53,13 +52,11 @@ def table(found: dict[str, Any]) -> str:
         "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, row in found["variants"].items():
-        drop = found["drops"][name]["macro_f1"]
-        state = "shipped" if name in found["shipped"].values() else found["refused"].get(name, "")
-        xz = f"{row['compressed_mb']:.1f}" if "compressed_mb" in row else ""
+        state = "shipped" if name in found["shipped"].values() else row["gate"]
         lines.append(
-            f"| {name} | {row['mb']:.1f} | {xz} | {row['macro_f1']:.3f} | "
-            f"{100 * drop['drop']:.1f} ({100 * drop['low']:.1f}) | {row['ece']:.3f} | "
-            f"{row['agreement']:.3f} | {state} |"
+            f"| {name} | {row['mb']:.1f} | {packed_mb(row)} | {row['macro_f1']:.3f} | "
+            f"{100 * row['macro_f1_drop']:.1f} ({100 * row['macro_f1_drop_low']:.1f}) | "
+            f"{row['ece']:.3f} | {row['agreement']:.3f} | {state} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -77,10 +74,7 @@ def main() -> None:
         with ConsoleProgress() as progress:
             export_run(arguments.work, settings, out=folder, progress=progress)
     found = result(folder)
-    write_json(HERE / "results" / "birds-max-mb.json", found)
-    with atomic_write(HERE / "results" / "birds-max-mb.md") as temporary:
-        temporary.write_text(table(found), "utf-8")
-    print(table(found))
+    publish("birds-max-mb", found, table(found))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from publish import publish
+
 from rs_export import ExportSettings, Recipe
 from rs_export.convert import Quantization
 from rs_export.mending import Step, steps
 from rs_export.session import Session
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
-from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.progress import ConsoleProgress
 from rs_toolkit.run import Run
 
@@ -97,10 +98,7 @@ def main() -> None:
         "machine": machine(),
         "versions": versions(),
     }
-    write_json(HERE / "results" / "birds-mending.json", result)
-    with atomic_write(HERE / "results" / "birds-mending.md") as temporary:
-        temporary.write_text(table(result), "utf-8")
-    print(table(result))
+    publish("birds-mending", result, table(result))
 
 
 if __name__ == "__main__":

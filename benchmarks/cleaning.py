@@ -30,11 +30,12 @@ from typing import Any
 
 import numpy as np
 from label_noise import flip, hits
+from publish import publish
 
 from rs_toolkit.clean import clean
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
-from rs_toolkit.files import atomic_write, read_json, write_json
+from rs_toolkit.files import read_json
 from rs_toolkit.findings import read_findings
 from rs_toolkit.index import read_index
 from rs_toolkit.policy import Policy
@@ -215,10 +216,7 @@ def main() -> None:
         "machine": machine(),
         "versions": versions(),
     }
-    write_json(RESULTS / "cleaning.json", result)
-    with atomic_write(RESULTS / "cleaning.md") as temporary:
-        temporary.write_text(table(result), "utf-8")
-    print(table(result))
+    publish("cleaning", result, table(result))
 
 
 if __name__ == "__main__":

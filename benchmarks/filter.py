@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from publish import publish
 from rendered import render
 
 from rs_export import ExportSettings, export_run
@@ -38,7 +39,7 @@ from rs_runtime.kit import open_kit
 from rs_toolkit.config import TrainConfig
 from rs_toolkit.distill_config import DistillConfig
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
-from rs_toolkit.files import atomic_write, read_json, write_json
+from rs_toolkit.files import read_json
 from rs_toolkit.filter_folder import FilterFolder
 from rs_toolkit.organisms import read_filter
 from rs_toolkit.progress import ConsoleProgress, Progress
@@ -301,10 +302,7 @@ def main() -> None:
         progress.note(f"real: {real}")
         sample = on_sample(arguments.work, arguments.epochs, arguments.photos, progress)
     result = {"sample": sample, "real": real, "machine": machine(), "versions": versions()}
-    write_json(HERE / "results" / "filter.json", result)
-    with atomic_write(HERE / "results" / "filter.md") as temporary:
-        temporary.write_text(table(result), "utf-8")
-    print(table(result))
+    publish("filter", result, table(result))
 
 
 if __name__ == "__main__":

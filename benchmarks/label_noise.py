@@ -21,10 +21,11 @@ from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
+from publish import publish
 
 from rs_runtime.preprocess import Preprocessing
 from rs_toolkit.environment import machine, versions
-from rs_toolkit.files import atomic_write, read_json, write_json
+from rs_toolkit.files import read_json
 from rs_toolkit.index import build_index
 from rs_toolkit.noise import FILTERS, LabelDoubts, doubt_labels
 from rs_toolkit.out_of_fold import out_of_fold
@@ -277,10 +278,7 @@ def main() -> None:
         "machine": machine(),
         "versions": versions(),
     }
-    write_json(HERE / "results" / "label-noise.json", result)
-    with atomic_write(HERE / "results" / "label-noise.md") as temporary:
-        temporary.write_text(table(result), "utf-8")
-    print(table(result))
+    publish("label-noise", result, table(result))
 
 
 if __name__ == "__main__":

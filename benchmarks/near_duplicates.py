@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from duplicate_sets import PHOTOS, Material, birds, sample
 from numpy.typing import NDArray
+from publish import publish
 
 from rs_runtime.preprocess import Preprocessing
 from rs_toolkit.environment import machine, versions
-from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.near_duplicates import DuplicateSettings, near_duplicates
 from rs_toolkit.perceptual_hash import perceptual_hashes
 from rs_toolkit.photos import PhotoCache, default_cache_dir
@@ -230,10 +230,7 @@ def main() -> None:
     }
     if weights.is_file():
         result["methods"] = compared(tuning[0], reported["sample"][0], work, cache, weights)
-    write_json(HERE / "results" / "near-duplicates.json", result)
-    with atomic_write(HERE / "results" / "near-duplicates.md") as temporary:
-        temporary.write_text(table(result), "utf-8")
-    print(table(result))
+    publish("near-duplicates", result, table(result))
 
 
 if __name__ == "__main__":
