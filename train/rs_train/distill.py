@@ -79,15 +79,16 @@ def distill(
     get_student(config.student)
     ready_torch(config.seed)
     preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
-    checkpoints = StudentCheckpoints(out / "checkpoints", config.fingerprint())
     # A checkpoint replaces all pretrained weights; their file may be gone by now.
-    weights = "none" if checkpoints.begun else config.student_weights
+    resumed = StudentCheckpoints.begun(out / "checkpoints")
+    weights = "none" if resumed else config.student_weights
     # Before any long work: wrong weights, of student or teacher, should fail in seconds.
     met = meet_teacher(config) if config.has_teacher else None
     build_student(config.student, weights, config.imgsz, config.seed)
     cache = PhotoCache(default_cache_dir(), preprocessing)
     found = prepare_distillation(data, not_organism, config, out, cache, progress)
-    checkpoints.fingerprint = f"{config.fingerprint()}-{found.mark[:16]}"
+    mark = f"{config.fingerprint()}-{found.mark[:16]}"
+    checkpoints = StudentCheckpoints(out / "checkpoints", mark)
     lesson = ask_teacher(*met, config, found, progress) if met else learn_from_labels()
     verdicts = set_targets(found, lesson, config.teacher_share)
     verdicts.write(out / "verdicts.parquet")

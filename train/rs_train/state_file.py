@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json, write_json
+from rs_train.run_folder import undamaged
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,10 +36,10 @@ class StateFile(Generic[State]):
         self.fingerprint = fingerprint
         self._kind = kind
 
-    @property
-    def begun(self) -> bool:
-        """Whether there is a state to continue from."""
-        return (self.folder / "state.json").is_file()
+    @staticmethod
+    def begun(folder: Path) -> bool:
+        """Whether a ``checkpoints`` folder holds a state to continue from."""
+        return (folder / "state.json").is_file()
 
     def save_state(self, state: State) -> None:
         """Write the state alone, where no weight changed since the last save."""
@@ -55,13 +56,11 @@ class StateFile(Generic[State]):
             The state is damaged, or was made with other settings or data.
         """
         path = self.folder / "state.json"
-        if not self.begun:
+        if not self.begun(self.folder):
             return None
-        try:
+        with undamaged(path):
             saved = read_json(path)
             state, mark = self._kind(**saved["state"]), str(saved["fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path}: damaged ({error}); delete the run and begin again") from None
         if mark != self.fingerprint:
             raise RunError(
                 f"{path}: the settings or the photos changed since the run began; begin in a new "

@@ -84,7 +84,7 @@ def train(
     preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
     cache = PhotoCache(default_cache_dir(), preprocessing)
     # A checkpoint replaces all pretrained weights; their file may be gone by now.
-    weights = "none" if (run / "checkpoints" / "state.json").exists() else config.weights
+    weights = "none" if Checkpoints.begun(run / "checkpoints") else config.weights
     # Before any long work: a wrong backbone, block or weights file should fail in seconds.
     model = _pretrained(config, weights, 2)
     freeze_below(model, config.backbone, config.first_block)
