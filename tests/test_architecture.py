@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "rs_export": {"rs_runtime", "rs_toolkit", "rs_export"},
 }
 # The command line dispatches to training and export inside its command bodies.
-COMMANDS = {PACKAGES["rs_toolkit"] / name for name in ("cli.py", "data_cli.py", "filter_cli.py")}
+COMMANDS = {PACKAGES["rs_toolkit"] / "cli" / f"{name}.py" for name in ("main", "data", "distill")}
 HEAVY = (
     *("tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"),
     *("torch", "sklearn", "scipy", "matplotlib", "pyarrow", "rich", "cryptography"),
@@ -32,8 +32,8 @@ HEAVY = (
 RUNTIME_MAY_IMPORT = {*sys.stdlib_module_names, "numpy", "PIL", "rs_runtime"}
 # The only files that may import these, inside functions.
 RUNTIME_MAY_IMPORT_LATE = {
-    "engine.py": {"ai_edge_litert", "onnxruntime"},
-    "signature.py": {"cryptography"},
+    "engines/engine.py": {"ai_edge_litert", "onnxruntime"},
+    "kit/signature.py": {"cryptography"},
 }
 FILES = [(name, file) for name, folder in PACKAGES.items() for file in sorted(folder.rglob("*.py"))]
 
@@ -73,7 +73,8 @@ def test_heavy_imports_are_inside_functions(package, file) -> None:
 
 def test_runtime_imports_nothing_but_numpy_pillow_one_engine_and_cryptography() -> None:
     for file in sorted(PACKAGES["rs_runtime"].rglob("*.py")):
-        allowed = RUNTIME_MAY_IMPORT | RUNTIME_MAY_IMPORT_LATE.get(file.name, set())
+        path = file.relative_to(PACKAGES["rs_runtime"]).as_posix()
+        allowed = RUNTIME_MAY_IMPORT | RUNTIME_MAY_IMPORT_LATE.get(path, set())
         assert imports(file, module_level=False) <= allowed, file
 
 
@@ -89,7 +90,7 @@ def test_no_pickle_eval_or_exec() -> None:
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['rs-toolkit', '--help']\n"
-        "from rs_toolkit.cli import main\n"
+        "from rs_toolkit.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         f"print('LOADED', sorted(set({[m for m in HEAVY if m != 'rich']!r}) & set(sys.modules)))"

@@ -10,7 +10,7 @@ import typer
 
 import rs_runtime.cli
 from rs_runtime.errors import PhotoError, RuntimeKitError
-from rs_toolkit.cli import app
+from rs_toolkit.cli.main import app
 from rs_toolkit.errors import ToolkitError
 
 FOLDERS = ("toolkit", "train", "export", "runtime", "tests", "samples", "benchmarks", "docs")
