@@ -1,4 +1,7 @@
-"""Read kits and classify photos offline: the runtime of rs-toolkit."""
+"""Read kits and classify photos offline: the runtime of rs-toolkit.
+
+Takes a kit and photos.  Gives a class, a coarser rank or no answer for each photo.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """From files of many layouts to a list of labelled photos, none of them opened yet.
 
+Takes a folder, an archive or a file of metadata.  Gives photos with paths and labels, or with the
+reason why one cannot be used.
+
 ==============  =====================================================================
 module          reads
 ==============  =====================================================================
