@@ -1,4 +1,4 @@
-"""The ``rs-toolkit`` command line; commands on data are in ``data_cli``, on kits in ``kit_cli``.
+"""The ``rs-toolkit`` command line; commands on data are in ``cli.data``, on kits in ``cli.kit``.
 
 Every deliberate error becomes one line on standard error and an exit code: 0 all good, 2 usage,
 data, settings, or nothing fit to ship, 130 interrupted.
