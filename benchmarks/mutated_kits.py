@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from publish import publish
+
 from rs_toolkit.environment import machine
 
 ROOT = Path(__file__).resolve().parent.parent
