@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from rs_runtime.errors import UnreadablePhotoError
-from rs_runtime.photo import PhotoInfo, decode
+from rs_runtime.photo import PhotoInfo, cut, decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -221,7 +221,7 @@ def _cut(image: Image.Image, info: PhotoInfo, box: Box) -> Image.Image:
         )
     x0, x1 = _span(left, left + width, image.width)
     y0, y1 = _span(top, top + height, image.height)
-    return image.crop((x0, y0, x1, y1))
+    return cut(image, (x0, y0, x1, y1))
 
 
 def _span(start: float, end: float, pixels: int) -> tuple[int, int]:
