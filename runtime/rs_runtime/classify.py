@@ -63,8 +63,8 @@ class Classifier:
     kit
         An open kit; it may be closed once the classifier exists.
     engine
-        ``litert``, ``onnxruntime``, or ``auto``: the first of these that is installed and that
-        the kit has a model for.
+        ``litert``, ``onnxruntime``, or ``auto``: the first of these that the kit has a model for
+        and that can be imported here.
     variant
         Name of the model to use; None means the kit's default for the engine.
     threads

@@ -175,8 +175,8 @@ class Filter:
     kit
         An open kit; it may be closed once the filter exists.
     engine
-        ``litert``, ``onnxruntime``, or ``auto``: the first of these that is installed and that
-        the filter has a model for.
+        ``litert``, ``onnxruntime``, or ``auto``: the first of these that the filter has a model
+        for and that can be imported here.
     threads
         CPU threads.  One by default: the model is too small to gain by more, and a second pool of
         waiting threads takes the cores from the classifier's.
