@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rs_runtime.classify import Classifier
 from rs_runtime.cli import main
+from rs_runtime.errors import EngineError
 from rs_runtime.kit import open_kit, write_kit
 
 
@@ -223,6 +226,37 @@ def test_full_disk_is_one_line(onnx_kit, colour_photos, one_line, options) -> No
         )
     assert done.returncode == 2
     assert "cannot be written" in one_line(done.stderr, "rs-classify")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_engine_error_costs_one_photo(classify, colour_photos, monkeypatch, options) -> None:
+    real = Classifier.classify
+
+    def failing(self: Classifier, photo: Path, top: int = 5):
+        if photo.name == "b.JPG":
+            raise EngineError("onnxruntime failed to run the model: out of memory")
+        return real(self, photo, top)
+
+    monkeypatch.setattr(Classifier, "classify", failing)
+    code, out, err = classify(colour_photos, "--top", 1, *options)
+    assert code == 1 and len(err) == 1 and "b.JPG" in err[0] and "out of memory" in err[0]
+    text = "\n".join(out)
+    assert "a.jpg" in text and "c.jpg" in text
+    # An engine that answers no photo at all is of no use.
+    code, out, err = classify(colour_photos / "b.JPG", *options)
+    assert code == 2 and len(err) == 1
+
+
+def test_an_error_of_the_system_says_what_failed(classify, colour_photos, monkeypatch) -> None:
+    def refused(*_: object) -> Path:
+        raise PermissionError(errno.EACCES, "Permission denied", "/mnt/kits")
+
+    monkeypatch.setattr("rs_runtime.kit.find_kit", refused)
+    code, out, err = classify(colour_photos)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "'/mnt/kits': Permission denied" in err[0] and "output" not in err[0]
+    # The output still works.
+    assert classify("--version")[1][0].startswith("rs-classify ")
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
