@@ -85,12 +85,12 @@ def choose(
         return offer
     unusable = []
     for candidate in ENGINES if engine == "auto" else (engine,):
-        offer = _preferred(offers, defaults, candidate, owner)
-        if offer is None:
+        preferred = _preferred(offers, defaults, candidate, owner)
+        if preferred is None:
             continue
         problem = _import_problem(candidate) if engine == "auto" else None
         if problem is None:
-            return offer
+            return preferred
         unusable.append(f"{candidate} cannot be loaded here ({problem})")
     offered = ", ".join(sorted({offer.engine for offer in offers}))
     raise EngineMissingError(
