@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rs_runtime.console import OutputError, Parser, positive, printable, say, share
 from rs_runtime.errors import EngineError, FilterError, PhotoError, RuntimeKitError
+from rs_runtime.stderr import command_process
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier, Prediction
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     # Pillow warns about odd metadata; the output is for photos that cannot be used.
-    with warnings.catch_warnings():
+    with command_process(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return _run(options)

@@ -13,7 +13,7 @@ import numpy as np
 
 from rs_runtime.errors import EngineError, EngineMissingError
 from rs_runtime.ports import Port, litert_port, onnx_port
-from rs_runtime.stderr import held_stderr
+from rs_runtime.stderr import quiet_libraries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,8 +98,8 @@ class _LiteRt(Engine):
     def __init__(self, model: bytes, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        # XNNPACK announces itself on the C level's stderr.
-        with held_stderr(_is_news):
+        # XNNPACK announces itself on standard error.
+        with quiet_libraries():
             self._interpreter = Interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         source = _only(self._interpreter.get_input_details(), "input")
@@ -228,10 +228,6 @@ def _refuse_both_packages() -> None:
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
             "pip uninstall both, then install the one you want"
         )
-
-
-def _is_news(line: bytes) -> bool:
-    return not line.startswith((b"INFO:", b"I0000"))
 
 
 def _reason(error: Exception) -> str:
