@@ -43,10 +43,10 @@ def test_table(classify, colour_photos) -> None:
 def test_the_finest_certain_rank_is_named(
     classify, onnx_kit, manifest, onnx_models, colour_photos
 ) -> None:
-    kingdoms = ("animalia", "animalia", "plantae")
+    phyla = ("chordata", "chordata", "mollusca")
     classes = tuple(
-        replace(item, taxon={"kingdom": kingdom, "phylum": "one"})
-        for item, kingdom in zip(manifest.classes, kingdoms, strict=True)
+        replace(item, taxon={"kingdom": "animalia", "phylum": phylum})
+        for item, phylum in zip(manifest.classes, phyla, strict=True)
     )
 
     def lines(*options: object, **thresholds: float) -> list[str]:
@@ -61,11 +61,11 @@ def test_the_finest_certain_rank_is_named(
         return [line.partition(" (")[0] for line in lines(*options, **thresholds)]
 
     families, uncertain = ["family red", "family green", "family blue"], ["uncertain"] * 3
-    kingdoms = ["kingdom animalia", "kingdom animalia", "kingdom plantae"]
-    assert names(family=0.5, kingdom=0.5) == families
-    assert names(family=1.0, kingdom=0.5) == kingdoms
-    # All are of one phylum, as would be a photo of anything.
-    assert names(family=1.0, kingdom=1.0, phylum=0.0) == uncertain
+    phyla_named = ["phylum chordata", "phylum chordata", "phylum mollusca"]
+    assert names(family=0.5, phylum=0.5) == families
+    assert names(family=1.0, phylum=0.5) == phyla_named
+    # All are of one kingdom, as would be a photo of anything.
+    assert names(family=1.0, phylum=1.0, kingdom=0.0) == uncertain
     assert names("--min-probability", 1, family=0.0) == uncertain
     assert names("--min-probability", 0) == families
     assert not any("family" in line for line in lines())
