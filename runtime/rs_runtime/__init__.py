@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rs_runtime.manifest import ClassInfo, Manifest, Member, Variant
     from rs_runtime.photo import PhotoInfo
     from rs_runtime.preprocess import Preprocessing
+    from rs_runtime.preprocessing_spec import PreprocessingSpec
     from rs_runtime.ranks import Answer
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "PhotoInfo",
     "Prediction",
     "Preprocessing",
+    "PreprocessingSpec",
     "RuntimeKitError",
     "Score",
     "Variant",
@@ -67,6 +69,7 @@ _MODULES = {
     "manifest": ("ClassInfo", "Manifest", "Member", "Variant"),
     "photo": ("PhotoInfo",),
     "preprocess": ("Preprocessing",),
+    "preprocessing_spec": ("PreprocessingSpec",),
     "ranks": ("Answer",),
 }
 

@@ -25,6 +25,7 @@ from rs_runtime.filter_spec import (
     FilterSpec,
     FilterVariant,
 )
+from rs_runtime.preprocess import Preprocessing
 from rs_runtime.variants import choose
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class Filter:
         if spec is None:
             raise KitFormatError(f"{owner} has no filter; go without, or export it with one")
         self.spec = spec
+        self.preprocessing = Preprocessing.of(spec.preprocessing)
         self.thresholds = dict(spec.thresholds)
         if threshold is not None:
             self.thresholds = {NOT_ORGANISM: threshold, ORGANISM: threshold}
@@ -246,7 +248,7 @@ class Filter:
             The engine failed, or the model does not fit its kit.
         """
         try:
-            logits = self._engine.logits(self.spec.preprocessing.model_input(pixels))
+            logits = self._engine.logits(self.preprocessing.model_input(pixels))
         except EngineError as error:
             raise FilterError(f"filter {self.variant.name!r}: {error}") from error
         if logits.shape[1] != len(self._organism):

@@ -185,7 +185,7 @@ def _written(folder: str) -> tuple[Path, float]:
 def _warm(classifier: Any, photo: Path, repeat: int) -> dict[str, float]:
     import numpy as np
 
-    pixels = classifier.manifest.preprocessing.load(photo)[None]
+    pixels = classifier.preprocessing.load(photo)[None]
     model, _ = _timed(lambda: classifier.probabilities(pixels), repeat)
     whole, cpu = _timed(lambda: classifier.classify(photo), repeat)
     found = {

@@ -79,7 +79,7 @@ def _of_kit(path: Path) -> OrganismFilter:
     # Every byte of it was verified against this hash already.
     model, how = kit.manifest.members[loaded.variant.member].sha256, loaded.variant
     mark = f"{model} {how.temperature} {how.bias} {loaded.spec.classes}"
-    return OrganismFilter(loaded.spec.preprocessing, loaded.thresholds, mark, loaded.judge)
+    return OrganismFilter(loaded.preprocessing, loaded.thresholds, mark, loaded.judge)
 
 
 def _of_folder(path: Path) -> OrganismFilter:
