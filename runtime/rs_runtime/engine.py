@@ -32,7 +32,8 @@ class Engine(ABC):
     name
         ``litert`` or ``onnxruntime``.
     size
-        Side of the square input in pixels, or None where the model leaves it open.
+        Side of the square input in pixels; None for an ONNX model that takes any.  A LiteRT model
+        must fix it: its tensors are resized to another batch size only.
     """
 
     name: str
@@ -168,8 +169,9 @@ def load_engine(
     model
         The model's bytes, or its file.  One input (n, S, S, 3) and one output (n, classes), in
         float32, float16, or 8-bit integers with one scale and zero point per tensor.  LiteRT
-        models carry these; ONNX models with integer ends carry them as metadata properties
-        ``rs.input_scale``, ``rs.input_zero_point``, ``rs.output_scale``, ``rs.output_zero_point``.
+        models carry these; ONNX models with integer inputs or outputs carry them as metadata
+        properties ``rs.input_scale``, ``rs.input_zero_point``, ``rs.output_scale``,
+        ``rs.output_zero_point``.
     threads
         CPU threads, at least 1; None means :func:`default_threads`.
     providers

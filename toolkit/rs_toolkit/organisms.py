@@ -17,7 +17,7 @@ import numpy as np
 from rs_runtime.filter import (
     NOT_ORGANISM,
     Filter,
-    organism_odds,
+    organism_log_odds,
     organism_probability,
     verdict,
 )
@@ -91,7 +91,7 @@ def _of_folder(path: Path) -> OrganismFilter:
     engine, kinds, how = load_engine("onnxruntime", model), folder.organism, folder.calibration
 
     def judge(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        odds = organism_odds(engine.logits(folder.preprocessing.model_input(pixels)), kinds)
+        odds = organism_log_odds(engine.logits(folder.preprocessing.model_input(pixels)), kinds)
         return organism_probability(odds, how["temperature"], how["bias"])
 
     mark = f"{sha256_file(model)} {how} {kinds.tolist()}"
