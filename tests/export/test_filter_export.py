@@ -18,7 +18,7 @@ from rs_export.filter_export import export_filter
 from rs_export.filter_measure import FilterScores, Judge, Scaling, filter_refusal
 from rs_export.recipes import Recipe
 from rs_runtime.engines.engine import load_engine
-from rs_runtime.filter import Filter, organism_odds
+from rs_runtime.filter import Filter, organism_log_odds
 from rs_runtime.kit.kit import open_kit
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.index import fingerprint, write_index
@@ -95,7 +95,7 @@ def folder(tmp_path_factory) -> FilterFolder:
     square = known[train].T @ known[train] + 1e-3 * np.eye(33)
     verdict = np.linalg.solve(square, known[train].T @ wanted[train])
     (path / "student.onnx").write_bytes(student(verdict))
-    odds = organism_odds(known @ verdict, np.array([item["organism"] for item in CLASSES]))
+    odds = organism_log_odds(known @ verdict, np.array([item["organism"] for item in CLASSES]))
     temperature, bias = fit_platt(odds[splits == "val"], truth[splits == "val"])
     write_index(path / "index.parquet", photos)
     Verdicts(np.ones(len(truth), bool), truth, truth.astype(float)).write(path / "verdicts.parquet")

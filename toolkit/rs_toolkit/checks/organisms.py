@@ -17,7 +17,7 @@ import numpy as np
 from rs_runtime.filter import (
     NOT_ORGANISM,
     Filter,
-    organism_odds,
+    organism_log_odds,
     organism_probability,
     verdict,
 )
@@ -79,7 +79,7 @@ def _of_kit(path: Path) -> OrganismFilter:
     # Every byte of it was verified against this hash already.
     model, how = kit.manifest.members[loaded.variant.member].sha256, loaded.variant
     mark = f"{model} {how.temperature} {how.bias} {loaded.spec.classes}"
-    return OrganismFilter(loaded.spec.preprocessing, loaded.thresholds, mark, loaded.judge)
+    return OrganismFilter(loaded.preprocessing, loaded.thresholds, mark, loaded.judge)
 
 
 def _of_folder(path: Path) -> OrganismFilter:
@@ -91,7 +91,7 @@ def _of_folder(path: Path) -> OrganismFilter:
     engine, kinds, how = load_engine("onnxruntime", model), folder.organism, folder.calibration
 
     def judge(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        odds = organism_odds(engine.logits(folder.preprocessing.model_input(pixels)), kinds)
+        odds = organism_log_odds(engine.logits(folder.preprocessing.model_input(pixels)), kinds)
         return organism_probability(odds, how["temperature"], how["bias"])
 
     mark = f"{sha256_file(model)} {how} {kinds.tolist()}"

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rs_runtime.errors import RuntimeKitError
+from rs_runtime.stderr import command_process
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.kit import app as kit_app
@@ -279,7 +280,8 @@ def _fail(message: str, code: int) -> NoReturn:
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
     try:
-        app()
+        with command_process():
+            app()
     except (ToolkitError, RuntimeKitError) as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
