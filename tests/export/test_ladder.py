@@ -109,6 +109,16 @@ def test_force_ships_what_failed_with_a_warning(trained, tmp_path, monkeypatch) 
     assert warning.startswith("shipped by force: macro-F1 fell by")
 
 
+def test_force_displaces_no_variant_that_passed(trained, tmp_path, monkeypatch) -> None:
+    blind(monkeypatch, lambda recipe, how: recipe.calibrated)
+    # The refused one is made first and is the smaller.
+    names = ("tflite_int8", "tflite_fp32")
+    settings = ExportSettings(recipes=names, mend=False, force=True)
+    result = export_run(trained, settings, out=tmp_path)
+    assert list(result.refused) == ["tflite_int8"]
+    assert result.shipped == {"litert": "tflite_fp32"}
+
+
 def test_float_variants_and_clusters_have_fewer_steps() -> None:
     assert list(steps(RECIPES["tflite_fp16"], 10, lambda share: ())) == []
     clustered = steps(Recipe.parse("tflite_c8_int8"), 10, lambda share: ())

@@ -148,7 +148,7 @@ def export(
         float, typer.Option(min=0, max=1, help="Share of the names given that must be right.")
     ] = 0.9,
     force: Annotated[
-        bool, typer.Option("--force", help="Ship what lost too much, marked as failed.")
+        bool, typer.Option("--force", help="Where all lost too much, ship one, marked as failed.")
     ] = False,
     mend: Annotated[bool, typer.Option(help="Try other ways to round what lost too much.")] = True,
     passes: Annotated[
