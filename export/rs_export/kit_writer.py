@@ -111,7 +111,9 @@ def _card(report: Report) -> str:
 
 Names the {cell(run.rank)} of the organism in a photo, among {len(run.classes)} classes.
 Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers below are from
-{counts["test"]} test photos that were used for nothing else than accepting or refusing variants.
+{counts["test"]} test photos. No weight was trained on them, but they decided which variants were
+accepted, refused or rounded in another way, so the numbers of a shipped variant may be a little
+too good.
 Input: RGB, {run.preprocessing.size} x {run.preprocessing.size} pixels, {run.preprocessing.resize}.
 
 ## Test results

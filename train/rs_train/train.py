@@ -1,7 +1,7 @@
 """Hybrid transfer learning from a data set to a finished run folder.
 
 Stage 1 fits the linear top on the frozen backbone; stage 2 fine-tunes the upper blocks at a
-lower rate with batch-norm statistics frozen (after Ferreira et al. 2018).  With random weights
+lower rate with batch normalization frozen (after Ferreira et al. 2018).  With random weights
 there is nothing to transfer: stage 1 is skipped and stage 2 trains every layer.
 """
 
