@@ -35,6 +35,17 @@ def test_check_prints_a_summary_and_writes_a_page(run, photos, tmp_path) -> None
     assert "felidae/copy.jpg" in json.dumps(found) and "canidae/cut.jpg" in json.dumps(found)
 
 
+@pytest.mark.parametrize("command", ["check", "clean"])
+def test_folders_that_differ_behind_a_dot_are_written_apart(run, photos, tmp_path, command) -> None:
+    for year in ("2024", "2025"):
+        photos.rename(photos.with_name(f"photos.{year}"))
+        photos = photos.with_name(f"photos.{year}")
+        settings = ("--weights", "none") if command == "clean" else ()
+        assert run(command, photos, "--imgsz", 64, *settings)[0] == 0
+    found = {path.name for path in (tmp_path / command).iterdir()}
+    assert found == {"photos.2024", "photos.2025"}
+
+
 def test_split_opens_no_photo(run, photos, tmp_path) -> None:
     for photo in photos.rglob("*.jpg"):
         photo.write_bytes(b"")

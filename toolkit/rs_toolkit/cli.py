@@ -28,6 +28,7 @@ from rs_toolkit.options import (
     Weights,
     resolved,
 )
+from rs_toolkit.output_folder import free_folder
 
 __all__ = ["app", "main"]
 
@@ -120,7 +121,7 @@ def train(
     if data is None:
         _draw_sample(SAMPLE_DIR, 1000, 0)
         data = SAMPLE_DIR
-    run = out or _free_run(data)
+    run = out or free_folder(RUNS_DIR, data)
     _train(data, settings, run, resume=False)
 
 
@@ -254,15 +255,6 @@ def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
         f"macro-F1 {test['macro_f1']:.3f}, worst-decile F1 {test['worst_decile_f1']:.3f}"
     )
     print(run)
-
-
-def _free_run(data: Path) -> Path:
-    """Return runs/NAME, with a number where that is taken."""
-    name = data.resolve().stem if data.suffix == ".csv" else data.resolve().name
-    run, number = RUNS_DIR / name, 2
-    while run.exists():
-        run, number = RUNS_DIR / f"{name}-{number}", number + 1
-    return run
 
 
 def _progress() -> Any:

@@ -18,6 +18,7 @@ from rs_toolkit.options import (
     Weights,
     resolved,
 )
+from rs_toolkit.output_folder import output_folder
 
 __all__ = ["check", "clean", "review", "split"]
 
@@ -34,7 +35,7 @@ def check(
     """Audit photos: counts, imbalance, unreadable files, duplicates, unusable frames."""
     from rs_toolkit.check import check as audit_data
 
-    folder = out or Path("check") / data.resolve().stem
+    folder = out or output_folder(Path("check"), data)
     with _progress() as progress:
         page = audit_data(data, _settings(None, rank=rank, imgsz=imgsz), folder, progress=progress)
     print(page)
@@ -103,7 +104,7 @@ def clean(
         splits_from=splits_from, seed=seed, weights=resolved(weights), backbone=backbone,
     )  # fmt: skip
     rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
-    folder = out or Path("clean") / data.resolve().stem
+    folder = out or output_folder(Path("clean"), data)
     organisms = read_filter(filter_) if filter_ else None
     with _progress() as progress:
         found = clean_data(
