@@ -17,7 +17,7 @@ from rs_toolkit.out_of_fold import out_of_fold
 from rs_toolkit.outliers import outlier_findings
 from rs_toolkit.photos import Photo, PhotoCache
 from rs_toolkit.progress import Progress
-from rs_toolkit.quality import quality_findings, unreadable_findings
+from rs_toolkit.quality import PREPROCESSING, quality_findings, unreadable_findings
 from rs_toolkit.remembered import remembered
 
 if TYPE_CHECKING:
@@ -117,9 +117,15 @@ class Checks:
 
     def quality(self) -> list[Finding]:
         """Return findings about photos that cannot be read, and blank, dark and blurred ones."""
+        # With the settings' defaults these are the pixels that were cached when it was indexed.
+        fixed = PhotoCache(self._cache.directory, PREPROCESSING)
+
+        def pixels(photo: Photo) -> NDArray[np.uint8]:
+            return fixed.pixels(photo, self._root)
+
         return [
             *unreadable_findings(self._photos),
-            *quality_findings(self._readable, self.pixels, self._progress),
+            *quality_findings(self._readable, pixels, self._progress),
         ]
 
     def labels(
