@@ -31,7 +31,7 @@ from rs_train.fit import Portion, compile_model, fit, predict_logits
 from rs_train.head import fit_head, frozen_features
 from rs_train.model import build_classifier, feature_extractor, freeze_below, set_head
 from rs_train.plots import plot_confusion
-from rs_train.prepare import prepare
+from rs_train.prepare import prepare, require_same_weights
 from rs_train.run_folder import is_finished
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def train(
     _make_deterministic(config)
     preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
     cache = PhotoCache(default_cache_dir(), preprocessing)
+    require_same_weights(run, config)
     # A checkpoint replaces all pretrained weights; their file may be gone by now.
     weights = "none" if Checkpoints.begun(run / "checkpoints") else config.weights
     # Before any long work: a wrong backbone, block or weights file should fail in seconds.
