@@ -381,16 +381,15 @@ def test_without_a_filter_there_is_none(kits) -> None:
 
 
 def test_the_limit_on_size_counts_the_filter(kits, trained, folder, tmp_path) -> None:
-    models = kits[0].kit.parent / "models"
-    names = ("tflite_fp32", "filter_tflite_int8")
-    classifier, beside = (len(packed((models / f"{n}.tflite").read_bytes())) / 1e6 for n in names)
+    whole, alone = (len(packed(kits[n].kit.read_bytes())) / 1e6 for n in (0, 2))
     # Enough for the classifier and what else is in its kit, and for half of the filter.
-    limit = classifier + 0.05 + beside / 2
-    settings = replace(TO_KIT, filter=str(folder.path), max_mb=limit)
+    settings = replace(TO_KIT, filter=str(folder.path), max_mb=(whole + alone) / 2)
     with pytest.raises(ExportError, match="no variant fits") as caught:
         export_run(trained, settings, out=tmp_path)
     told = float(str(caught.value).split("tflite_fp32 ")[1].split(" MB")[0])
-    assert told == pytest.approx(classifier + 0.05 + beside, abs=0.006)
+    assert told == pytest.approx(whole, abs=0.006)
+    fitting = export_run(trained, replace(settings, max_mb=whole), out=tmp_path)
+    assert fitting.kit.stat().st_size == round(1e6 * whole)
 
 
 def test_a_missing_folder_costs_no_work(trained, tmp_path, one_line) -> None:

@@ -50,12 +50,15 @@ class OrganismFilter:
         Changes with the model and with how its answers are read.
     judge
         From uint8 pixels (n, S, S, 3) to probabilities (n,) that they show an organism.
+    path
+        The folder or kit that it was read from; None where there is none.
     """
 
     preprocessing: Preprocessing
     thresholds: Mapping[str, float]
     fingerprint: str
     judge: Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+    path: Path | None = None
 
 
 def read_filter(path: Path) -> OrganismFilter:
@@ -68,7 +71,7 @@ def read_filter(path: Path) -> OrganismFilter:
     RuntimeKitError
         The kit is missing, damaged or without a filter, or no engine can run it.
     """
-    return _of_kit(path) if path.is_file() else _of_folder(path)
+    return replace(_of_kit(path) if path.is_file() else _of_folder(path), path=path.resolve())
 
 
 def _of_kit(path: Path) -> OrganismFilter:

@@ -29,6 +29,7 @@ from rs_toolkit.cli.options import (
     resolved,
 )
 from rs_toolkit.errors import ToolkitError
+from rs_toolkit.output_folder import free_folder
 
 __all__ = ["app", "main"]
 
@@ -121,7 +122,7 @@ def train(
     if data is None:
         _draw_sample(SAMPLE_DIR, 1000, 0)
         data = SAMPLE_DIR
-    run = out or _free_run(data)
+    run = out or free_folder(RUNS_DIR, data)
     _train(data, settings, run, resume=False)
 
 
@@ -149,7 +150,7 @@ def export(
         float, typer.Option(min=0, max=1, help="Share of the names given that must be right.")
     ] = 0.9,
     force: Annotated[
-        bool, typer.Option("--force", help="Ship what lost too much, marked as failed.")
+        bool, typer.Option("--force", help="Where all lost too much, ship one, marked as failed.")
     ] = False,
     mend: Annotated[bool, typer.Option(help="Try other ways to round what lost too much.")] = True,
     passes: Annotated[
@@ -255,15 +256,6 @@ def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
         f"macro-F1 {test['macro_f1']:.3f}, worst-decile F1 {test['worst_decile_f1']:.3f}"
     )
     print(run)
-
-
-def _free_run(data: Path) -> Path:
-    """Return runs/NAME, with a number where that is taken."""
-    name = data.resolve().stem if data.suffix == ".csv" else data.resolve().name
-    run, number = RUNS_DIR / name, 2
-    while run.exists():
-        run, number = RUNS_DIR / f"{name}-{number}", number + 1
-    return run
 
 
 def _progress() -> Any:
