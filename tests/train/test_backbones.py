@@ -68,7 +68,7 @@ def test_unknown_name_and_too_small_input() -> None:
 
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="registered already"):
-        register(Backbone("xception", lambda size: None, (), False))  # type: ignore[arg-type]
+        register(Backbone("xception", lambda size: None, ()))  # type: ignore[arg-type]
     assert "xception" in BACKBONES
 
 
