@@ -50,7 +50,7 @@ def folder(sample, others, tiny_clip, repository, tmp_path_factory) -> Path:
 
     config, checkpoint = tiny_clip
     settings = DistillConfig(
-        student="mobilenetv4_conv_small_035",
+        student="tiny",
         teacher=str(config),
         teacher_weights=str(checkpoint),
         prompts=str(repository / "samples" / "prompts-sample.toml"),

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "BACKBONES",
+    "WEIGHTS",
     "Backbone",
     "Config",
     "GroupBy",
@@ -19,7 +21,9 @@ __all__ = [
     "resolved",
 ]
 
-Backbone = Annotated[str | None, typer.Option(help="xception, xception-w50 or xception-w25.")]
+BACKBONES = "xception, xception-w50, xception-w25, efficientnet_lite0 or mobilenetv2-w50"
+WEIGHTS = "imagenet, package (of efficientnet_lite0), none, or a .h5 file."
+Backbone = Annotated[str | None, typer.Option(help=f"{BACKBONES}.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file of train's; flags override it.")]
 GroupBy = Annotated[
     str | None,
@@ -31,11 +35,11 @@ Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 SplitsFrom = Annotated[
     str | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")
 ]
-Weights = Annotated[str | None, typer.Option(help="imagenet, none, or a .h5 file.")]
+Weights = Annotated[str | None, typer.Option(help=WEIGHTS)]
 
 
 def resolved(weights: str | None) -> str | None:
     """Return weights so that they are found from any folder; names stay as they are."""
-    if weights in (None, "none", "imagenet"):
+    if weights in (None, "none", "imagenet", "package"):
         return weights
     return str(Path(str(weights)).expanduser().resolve())

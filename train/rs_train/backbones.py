@@ -41,7 +41,8 @@ class Backbone:
         From the input side in pixels to a Keras model: (N, S, S, 3) in [-1, 1] to a feature map
         (N, H, W, C).
     blocks
-        Layer-name prefixes from input to output: where fine-tuning may start.
+        Layer-name prefixes from input to output, an underscore after ``block`` left out: where
+        fine-tuning may start.
     imagenet
         Builds it with the ImageNet weights that Keras publishes; None: there are none.
     package
@@ -207,7 +208,7 @@ def _half_mobilenet(imgsz: int, weights: str | None = None) -> keras.Model:
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _MOMENTUM
-    return model
+    return keras.Model(inputs, model.output, name="mobilenetv2_w50")
 
 
 def _scaled_xception(width: float) -> Callable[[int], keras.Model]:
@@ -296,14 +297,12 @@ def _middle_block(x: Any, number: int, count: int) -> Any:
 register(Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=_imagenet_xception))
 register(Backbone("xception-w50", _scaled_xception(0.5), _XCEPTION_BLOCKS))
 register(Backbone("xception-w25", _scaled_xception(0.25), _XCEPTION_BLOCKS))
-register(
-    Backbone("efficientnet_lite0", build_efficientnet_lite0, BLOCKS, package=load_package)
-)
+register(Backbone("efficientnet_lite0", build_efficientnet_lite0, BLOCKS, package=load_package))
 register(
     Backbone(
         "mobilenetv2-w50",
         _half_mobilenet,
-        tuple(f"block_{number}" for number in range(1, 17)),
+        tuple(f"block{number}" for number in range(1, 17)),
         imagenet=lambda: _half_mobilenet(224, "imagenet"),
     )
 )

@@ -21,8 +21,8 @@ from rs_toolkit.progress import Progress
 from rs_toolkit.readers import require_data
 from rs_toolkit.split_table import EarlierSides
 from rs_toolkit.splits import split
+from rs_train.backbones import weights_file
 from rs_train.run_folder import begun, require_same, undamaged
-from rs_train.student_weights import weights_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

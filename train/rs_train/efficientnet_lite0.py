@@ -57,9 +57,7 @@ def build_efficientnet_lite0(imgsz: int) -> keras.Model:
     from keras import Input, Model, layers
 
     inputs = Input((imgsz, imgsz, 3), name="photos")
-    x = layers.Conv2D(
-        _STEM, 3, strides=2, padding="same", use_bias=False, name="stem_conv"
-    )(inputs)
+    x = layers.Conv2D(_STEM, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(inputs)
     x = _normalized(x, "stem_bn", activation="stem_act")
     number = 0
     for kernel, first, expansion, channels, count in _STAGES:
@@ -130,10 +128,8 @@ def load_package(model: keras.Model) -> None:
             parts = ("weight", "bias", "running_mean", "running_var")
             layer.set_weights([found[f"{name}.{part}"] for part in parts])
         else:
-            # torch: (outputs, inputs of a group, rows, columns).
-            order = (2, 3, 0, 1) if "depthwise" in name else (2, 3, 1, 0)
-            shape = [layer.weights[0].shape[axis] for axis in np.argsort(order)]
-            layer.set_weights([found[f"{name}.weight"].reshape(shape).transpose(order)])
+            # They came from TensorFlow, and lie in the file in its order.
+            layer.set_weights([found[f"{name}.weight"].reshape(layer.weights[0].shape)])
 
 
 def _torch_name(layer: str) -> str:
@@ -144,7 +140,7 @@ def _torch_name(layer: str) -> str:
 
 
 def read_package(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the tensors of the package's file by name, each as one row of numbers.
+    """Return the tensors of the package's file by name, each as one row of numbers, as stored.
 
     The file is as torch 1.5 wrote it: five pickles, of which the fourth names each tensor and its
     storage and the fifth lists the storages; then each storage, its length before its numbers.

@@ -73,7 +73,7 @@ def freeze_below(model: keras.Model, name: str, block: str) -> None:
         )
     upper = False
     for layer in model.layers:
-        upper = upper or layer.name.startswith(f"{block}_")
+        upper = upper or layer.name.replace("block_", "block").startswith(f"{block}_")
         layer.trainable = upper and not isinstance(layer, keras.layers.BatchNormalization)
 
 
