@@ -99,9 +99,14 @@ def test_a_source_may_be_asked_for_views() -> None:
 
     rows, views = np.array([3, 1, 2]), np.array([0, 1, 3])
     batches = changed_batches(
-        PixelSource(dimmed), (rows, views), (rows, views), PREPROCESSING, lambda images, seed: images,
-        batch_size=2, seed=(0, 0),
-    )  # fmt: skip
+        PixelSource(dimmed),
+        (rows, views),
+        (rows, views),
+        PREPROCESSING,
+        lambda images, seed: images,
+        batch_size=2,
+        seed=(0, 0),
+    )
     found = [(np.asarray(x), np.asarray(one), np.asarray(two)) for x, (one, two) in batches]
     shown, one, two = (np.concatenate(part) for part in zip(*found, strict=True))
     assert one.tolist() == rows.tolist() and two.tolist() == views.tolist()
