@@ -57,7 +57,7 @@ def folder(sample, others, tiny_clip, repository, tmp_path_factory) -> Path:
         imgsz=64,
         epochs=10,
         views=1,
-        learning_rate=2e-3,
+        learning_rate=1e-2,
         val=0.25,
         test=0.25,
     )
