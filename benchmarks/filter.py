@@ -4,7 +4,7 @@
 
 1. The sample: a tiny CLIP (``tests/train/tiny_clip.py``) is trained on drawn pictures with
    captions, because no public checkpoint can be had where this was run.  It teaches
-   ``mobilenetv4_conv_small`` at 160 px on the sample's photos and on pictures of no organism; those
+   ``mobilenetv2-w50`` at 160 px on the sample's photos and on pictures of no organism; those
    that are planted in the sample under the label of a species are put with the latter.
 2. A kit of Xception at 299 px with that filter: how much longer a photo takes with it.
 3. Real photos: the birds of ``../shared`` against rendered pictures (``rendered.py``), on ImageNet

@@ -25,4 +25,4 @@ def build(imgsz: int) -> Any:
 
 
 if "tiny" not in BACKBONES:
-    register(Backbone("tiny", build, ("block1", "block2"), imagenet=False))
+    register(Backbone("tiny", build, ("block1", "block2")))

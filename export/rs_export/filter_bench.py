@@ -11,10 +11,7 @@ import numpy as np
 
 from rs_export.convert import Converter, Quantization
 from rs_export.filter_measure import FilterScores, Judge, Scaling
-from rs_export.filter_record import FilterModel, filter_described
-from rs_export.onnx.converter import tidied
-from rs_export.onnx_graph import read_onnx_file
-from rs_export.onnx_to_keras import keras_from_onnx, require_same
+from rs_export.filter_record import FilterModel, FilterReference, filter_described
 from rs_export.quantize.calibration_set import class_balanced
 from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.recipes import Recipe
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
     from rs_toolkit.data.photos import Photo
 
 __all__ = ["FilterBench"]
-
-_COMPARED = 8
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,7 @@ class FilterBench:
     converter
         A context manager that is to be entered.
     reference
-        The student's own results, by ONNX Runtime.
-    difference
-        Largest difference of a logit of its translation to Keras.
+        The student's own results, by Keras.
     counts
         Organisms and others by split.
     sensitivity
@@ -73,11 +66,10 @@ class FilterBench:
 
     Raises
     ------
+    RunError
+        The student is damaged, or not of the folder's size and classes.
     ExportError
-        The student is damaged, cannot be translated, or is not of the folder's size and classes;
-        or there are too few photos.
-    EngineError
-        ONNX Runtime is missing, or refused the student.
+        There are too few photos.
     """
 
     def __init__(self, source: FilterFolder, settings: ExportSettings) -> None:
@@ -85,24 +77,19 @@ class FilterBench:
         self._judge = Judge(source.organism, source.thresholds)
         self.sensitivity: tuple[Sensitivity, ...] = ()
         self.counts = self._counted()
-        data = read_onnx_file(source.path / "student.onnx")
-        model = keras_from_onnx(data)
-        self._require_shape(model.input_shape, model.output_shape)
-        self.converter = Converter(
-            model, self._representative, onnx=tidied(data), photos=settings.calibration_photos
-        )
-        inputs = self.converter.inputs(settings.calibration_photos)
-        self.difference = require_same(model, data, inputs[:_COMPARED])
-        student = load_engine("onnxruntime", data, settings.threads)
-        self._val, self._test = (self._side(name, student.logits) for name in ("val", "test"))
+        model = source.load_model()
+        self.converter = Converter(model, self._representative, photos=settings.calibration_photos)
+        student = model.predict_on_batch
+        self._val, self._test = (self._side(name, student) for name in ("val", "test"))
         given = Scaling(source.calibration["temperature"], source.calibration["bias"])
         # Variants are fitted to the same photos: what differs is then the model alone.
         self._scaling = self._fitted(self._val.logits) or given
-        self.reference = FilterModel(
-            Recipe("onnxruntime"), data, self._scaling, None,
+        self.reference = FilterReference(
+            (source.path / "student.keras").stat().st_size,
+            self._scaling,
             self._scores(self._test, self._test.logits, self._scaling),
-            median_ms(student.logits, self._one),
-        )  # fmt: skip
+            median_ms(student, self._one),
+        )
 
     def build(self, recipe: Recipe, how: Quantization) -> FilterModel:
         """Convert, scale and measure one variant on the test photos.
@@ -183,11 +170,3 @@ class FilterBench:
                     f"{'both' if least is min else 'any'}; distil again with more photos"
                 )
         return counts
-
-    def _require_shape(self, source: tuple[int, ...], target: tuple[int, ...]) -> None:
-        side, classes = self.source.preprocessing.size, len(self.source.classes)
-        if (source[1], target[1]) != (side, classes):
-            raise ExportError(
-                f"{self.source.path / 'student.onnx'}: takes {source[1]} px and gives {target[1]} "
-                f"logits, filter.json says {side} px and {classes} classes; distil again"
-            )

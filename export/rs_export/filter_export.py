@@ -1,9 +1,8 @@
 """The filter of a kit: a student converted, measured against itself, and mended where it lost.
 
-``student.onnx`` is translated to Keras once (:mod:`rs_export.onnx_to_keras`); TFLite is made of
-that, 8-bit ONNX of the file itself.  Every variant has a scaling of its own, fitted on validation
-photos, and meets the test photos in the engine that will run it.  An 8-bit variant that lost too
-much (:func:`rs_export.filter_measure.filter_refusal`) is mended as a classifier is
+Every variant has a scaling of its own, fitted on validation photos, and meets the test photos in
+the engine that will run it.  An 8-bit variant that lost too much
+(:func:`rs_export.filter_measure.filter_refusal`) is mended as a classifier is
 (:mod:`rs_export.mending`, without training), judged on validation photos first; after that come
 weights alone in 8 bits, and weights alone in 16 bits.
 """
@@ -18,7 +17,7 @@ from typing import Any
 from rs_export.convert import Quantization
 from rs_export.filter_bench import FilterBench
 from rs_export.filter_measure import filter_refusal
-from rs_export.filter_record import FilterExport, FilterModel
+from rs_export.filter_record import FilterExport, FilterModel, FilterReference
 from rs_export.mending import Step, steps
 from rs_export.recipes import Recipe
 from rs_export.settings import ExportSettings
@@ -67,13 +66,12 @@ def export_filter(
 
     Raises
     ------
+    RunError
+        The student is damaged.
     ExportError
-        The student is damaged or cannot be translated, there are too few photos, or even float32
-        was refused.
-    EngineError
-        ONNX Runtime is missing, or refused the student.
+        There are too few photos, or even float32 was refused.
     """
-    progress.note(f"translate and measure the filter {source.path}")
+    progress.note(f"measure the filter {source.path}")
     bench = FilterBench(source, settings)
     work = _Work(bench, settings, folder, progress)
     work.say("student", bench.reference)
@@ -89,7 +87,6 @@ def export_filter(
         mending=work.mending,
         sensitivity=tuple(asdict(row) for row in bench.sensitivity),
         shipped={engine: work.smallest(engine).name for engine in engines},
-        difference=bench.difference,
         counts=bench.counts,
     )
 
@@ -142,7 +139,7 @@ class _Work:
             raise ExportError(f"filter for {engine}: even float32 was refused ({told})")
         return min(passing, key=lambda model: len(model.data))
 
-    def say(self, name: str, model: FilterModel) -> None:
+    def say(self, name: str, model: FilterModel | FilterReference) -> None:
         """Tell a variant's results."""
         row = model.row
         self.progress.note(
@@ -152,7 +149,7 @@ class _Work:
         )
 
     def _refusal(self, model: FilterModel) -> str | None:
-        assert model.test is not None and self.bench.reference.test is not None
+        assert model.test is not None
         return filter_refusal(model.test, self.bench.reference.test)
 
     def _keep(self, model: FilterModel) -> None:

@@ -15,9 +15,36 @@ from rs_export.tflite.metadata import tflite_with_metadata
 from rs_runtime.kit.filter_spec import FilterClass, FilterSpec, FilterVariant
 from rs_toolkit.folders.filter import FilterFolder
 
-__all__ = ["FilterExport", "FilterModel", "filter_described"]
+__all__ = ["FilterExport", "FilterModel", "FilterReference", "filter_described"]
 
 _PREFIX = "filter_"
+
+
+@dataclass(frozen=True)
+class FilterReference:
+    """The student in Keras, which variants are compared with.
+
+    Attributes
+    ----------
+    size
+        Bytes of its file.
+    scaling
+        Fitted on validation photos.
+    test
+        Scores on test photos.
+    ms
+        Median milliseconds of one photo, the model alone.
+    """
+
+    size: int
+    scaling: Scaling
+    test: FilterScores
+    ms: float
+
+    @property
+    def row(self) -> dict[str, float]:
+        """mb (10**6 bytes), the scores on test photos, and ms."""
+        return {"mb": self.size / 1e6, **self.test.to_dict(), "ms": self.ms}
 
 
 @dataclass(frozen=True)
@@ -76,7 +103,7 @@ class FilterExport:
     source
         The filter folder.
     reference
-        The student in ONNX Runtime.
+        The student in Keras.
     models
         Variants by name, in the order in which they were made.
     refused
@@ -87,20 +114,17 @@ class FilterExport:
         How much each layer loses by rounding; empty unless mending needed to know.
     shipped
         Name of the variant in the kit, by engine.
-    difference
-        Largest difference of a logit between the student and its translation to Keras.
     counts
         Organisms and others by split.
     """
 
     source: FilterFolder
-    reference: FilterModel
+    reference: FilterReference
     models: Mapping[str, FilterModel]
     refused: Mapping[str, str]
     mending: Mapping[str, list[dict[str, Any]]]
     sensitivity: tuple[dict[str, Any], ...]
     shipped: Mapping[str, str]
-    difference: float
     counts: Mapping[str, Mapping[str, int]]
 
     def only(self, engines: Iterable[str]) -> FilterExport:
@@ -137,7 +161,10 @@ class FilterExport:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON values."""
         source = self.source
-        measured = {"student": self.reference, **self.models}
+        measured: dict[str, FilterReference | FilterModel] = {
+            "student": self.reference,
+            **self.models,
+        }
         return {
             "folder": str(source.path),
             "student": source.student,
@@ -146,7 +173,6 @@ class FilterExport:
             "classes": source.classes,
             "thresholds": source.thresholds,
             "counts": self.counts,
-            "translation_difference": self.difference,
             "table": {name: model.row for name, model in measured.items()},
             "scalings": {
                 "filter.json": source.calibration,

@@ -29,8 +29,7 @@ def filter_section(found: FilterExport) -> str:
     parts = [
         "## Filter",
         f"Student {cell(found.source.student)}, of {cell(str(found.source.path))}. "
-        f"{_photos(found)} Its translation to Keras differs by at most "
-        f"{found.difference:.1g} in a logit. {_NOTE}",
+        f"{_photos(found)} {_NOTE}",
         _table(
             found, names, [("ms", [f"{_row(found, n)['ms']:.1f}" for n in names]), ("", states)]
         ),

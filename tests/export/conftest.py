@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from rs_toolkit.config.training import TrainConfig
 from rs_train.classifier.train import train
-
-# For onnx_nets.py.
-sys.path.insert(0, str(Path(__file__).parent))
 
 CONFIG = TrainConfig(
     backbone="tiny", weights="none", imgsz=32, epochs=12, patience=12, batch_size=16,

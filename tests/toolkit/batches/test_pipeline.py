@@ -5,7 +5,14 @@ import pytest
 
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.batches.oversampling import Shares
-from rs_toolkit.batches.pipeline import augment, evaluation_batches, training_epoch
+from rs_toolkit.batches.pipeline import (
+    PixelSource,
+    augment,
+    changed_batches,
+    evaluation_batches,
+    recolour,
+    training_epoch,
+)
 
 SIDE = 40
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, SIDE, SIDE, 3), dtype=np.uint8)
@@ -74,3 +81,33 @@ def test_augmentation_mirrors_half_the_photos(mirrored) -> None:
     out = np.asarray(augment(ramp, 1.0, np.array([5, 6], np.int32)))
     falls = out[:, :, 0].mean((1, 2)) > out[:, :, -1].mean((1, 2))
     assert 16 <= (falls == mirrored).sum() <= 48
+
+
+def test_recoloured_photos_keep_their_shapes() -> None:
+    images, seed = PIXELS.astype("float32"), np.array([1, 2], np.int32)
+    assert np.array_equal(recolour(images, 0.0, seed), images)
+    changed = np.asarray(recolour(images, 1.0, seed))
+    assert changed.min() >= 0 and changed.max() <= 255
+    assert np.abs(changed - images).mean() > 3
+    for one, other in zip(images, changed, strict=True):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9
+
+
+def test_a_source_may_be_asked_for_views() -> None:
+    def dimmed(rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        return (PIXELS[rows] // (views + 1)[:, None, None, None]).astype(np.uint8)
+
+    rows, views = np.array([3, 1, 2]), np.array([0, 1, 3])
+    batches = changed_batches(
+        PixelSource(dimmed),
+        (rows, views),
+        (rows, views),
+        PREPROCESSING,
+        lambda images, seed: images,
+        batch_size=2,
+        seed=(0, 0),
+    )
+    found = [(np.asarray(x), np.asarray(one), np.asarray(two)) for x, (one, two) in batches]
+    shown, one, two = (np.concatenate(part) for part in zip(*found, strict=True))
+    assert one.tolist() == rows.tolist() and two.tolist() == views.tolist()
+    assert np.array_equal(shown, PREPROCESSING.model_input(dimmed(rows, views)))

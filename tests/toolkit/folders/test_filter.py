@@ -56,7 +56,7 @@ def folder(tmp_path) -> Path:
     roots = {"data_root": "data", "not_organism_root": "others"}
     config = {key: str(tmp_path / value) for key, value in roots.items()}
     (path / "config.json").write_text(json.dumps(config))
-    (path / "student.onnx").write_bytes(b"onnx")
+    (path / "student.keras").write_bytes(b"keras")
     write_filter_json(path, **ABOUT)
     return path
 
@@ -91,11 +91,24 @@ def test_pixels_come_from_the_photos_own_root(folder, monkeypatch, tmp_path) -> 
     assert found.pixels([]).shape == (0, 24, 24, 3)
 
 
-@pytest.mark.parametrize("name", ["filter.json", "student.onnx", "verdicts.parquet"])
+@pytest.mark.parametrize("name", ["filter.json", "student.keras", "verdicts.parquet"])
 def test_an_unfinished_folder_is_refused(folder, one_line, name) -> None:
     (folder / name).unlink()
     with pytest.raises(RunError, match=f"{name} missing.*--resume") as caught:
         FilterFolder.open(folder)
+    one_line(str(caught.value))
+
+
+def test_a_folder_of_an_earlier_version_is_to_be_made_again(folder, one_line) -> None:
+    (folder / "student.keras").rename(folder / "student.onnx")
+    with pytest.raises(RunError, match=r"earlier version.*rs-toolkit distill") as caught:
+        FilterFolder.open(folder)
+    assert "--resume" not in one_line(str(caught.value))
+
+
+def test_a_damaged_student_is_one_line(folder, one_line) -> None:
+    with pytest.raises(RunError, match=r"student\.keras: damaged.*distil again") as caught:
+        FilterFolder.open(folder).load_model()
     one_line(str(caught.value))
 
 

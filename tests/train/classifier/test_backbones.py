@@ -65,6 +65,33 @@ def test_freezing_leaves_batch_norm_and_lower_blocks_alone() -> None:
         freeze_below(model, "xception-w25", "block99")
 
 
+@pytest.mark.parametrize(
+    ("name", "below", "first"),
+    [
+        ("efficientnet_lite0", "block8_project_conv", "block9_expand_conv"),
+        ("mobilenetv2-w50", "block_8_project", "block_9_expand"),
+    ],
+)
+def test_each_backbone_is_fine_tuned_from_its_ninth_block(name, below, first) -> None:
+    from rs_toolkit.config.training import TrainConfig
+
+    model = build_classifier(name, 64, 3)
+    freeze_below(model, name, TrainConfig(backbone=name).first_block)
+    trained = [layer.name for layer in model.layers if layer.trainable and layer.trainable_weights]
+    assert trained[0] == first and trained[-1] == "predictions" and below not in trained
+
+
+def test_half_mobilenet_takes_keras_weights(tmp_path) -> None:
+    import keras
+
+    theirs = keras.applications.MobileNetV2(alpha=0.5, include_top=False, weights=None)
+    theirs.save_weights(tmp_path / "made.weights.h5")
+    ours = build_backbone("mobilenetv2-w50", 64)
+    load_backbone_weights(ours, "mobilenetv2-w50", str(tmp_path / "made.weights.h5"))
+    for one, two in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert np.array_equal(one, two)
+
+
 def test_unknown_name_and_too_small_input() -> None:
     with pytest.raises(ConfigError, match=r"wanted one of .*xception-w25"):
         build_backbone("resnet", 96)
@@ -74,7 +101,7 @@ def test_unknown_name_and_too_small_input() -> None:
 
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="registered already"):
-        register(Backbone("xception", lambda size: None, (), False))  # type: ignore[arg-type]
+        register(Backbone("xception", lambda size: None, ()))  # type: ignore[arg-type]
     assert "xception" in BACKBONES
 
 

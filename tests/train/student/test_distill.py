@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rs_runtime.filter import organism_log_odds, organism_probability
+from rs_toolkit.batches.oversampling import Shares
+from rs_toolkit.batches.pipeline import PixelSource
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.errors import ConfigError, DataError, RunError
@@ -17,19 +22,13 @@ from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.metrics.binary import auroc
 from rs_toolkit.progress import Progress
 from rs_toolkit.sample.faults import non_organism
-
-pytest.importorskip("torch")
-if find_spec("timm") is None:
-    pytest.skip("timm is not installed", allow_module_level=True)
-
-from rs_runtime.filter import organism_log_odds, organism_probability
+from rs_train.classifier.backbones import build_backbone
 from rs_train.student.data import saved_distill_config
 from rs_train.student.distill import distill
-from rs_train.student.fit import _rate
-from rs_train.student.portion import Portion, balanced_order, recoloured
+from rs_train.student.portion import StudentPhotos, balanced_order
 
 CONFIG = DistillConfig(
-    student="mobilenetv4_conv_small_035",
+    student="tiny",
     imgsz=32,
     epochs=5,
     patience=6,
@@ -90,14 +89,11 @@ def test_the_folder_is_whole(finished) -> None:
     assert scores[history["best_epoch"]] == max(scores)
 
 
-def test_metrics_are_those_of_the_exported_model(finished) -> None:
-    import onnxruntime
-
+def test_metrics_are_those_of_the_saved_model(finished) -> None:
     found = FilterFolder.open(finished)
     photos, truth = found.side("test")
-    session = onnxruntime.InferenceSession(finished / "student.onnx")
-    pixels = found.preprocessing.model_input(found.pixels(photos))
-    odds = organism_log_odds(session.run(None, {"photos": pixels})[0], found.organism)
+    logits = np.asarray(found.load_model()(found.preprocessing.model_input(found.pixels(photos))))
+    odds = organism_log_odds(logits, found.organism)
     probability = organism_probability(odds, **found.calibration)
     metrics = found.metrics["test"]
     assert metrics["auroc"] == pytest.approx(auroc(odds, truth))
@@ -108,17 +104,30 @@ def test_metrics_are_those_of_the_exported_model(finished) -> None:
 
 
 def test_something_was_learnt(finished) -> None:
-    assert FilterFolder.open(finished).metrics["test"]["auroc"] > 0.8
+    """Drawn shapes on noise and pages are easily told apart; chance is 0.5."""
+    assert FilterFolder.open(finished).metrics["test"]["auroc"] > 0.75
+    history = json.loads((finished / "history.json").read_text())
+    losses = [row["val_loss"] for row in history["epochs"]]
+    assert losses[history["best_epoch"]] < 0.8 * losses[0]
+
+
+def weights_of(folder: Path) -> list[np.ndarray]:
+    return FilterFolder.open(folder).load_model().get_weights()
 
 
 def assert_same_result(one: Path, other: Path) -> None:
-    names = ("metrics.json", "filter.json", "student.onnx")
-    assert [(one / n).read_bytes() == (other / n).read_bytes() for n in names] == [True] * 3
+    for left, right in zip(weights_of(one), weights_of(other), strict=True):
+        assert np.array_equal(left, right)
+    for name in ("metrics.json", "filter.json"):
+        assert (one / name).read_text() == (other / name).read_text()
 
 
 @pytest.mark.parametrize("changes", [{}, {"train_from": "head"}])
 def test_interrupted_and_resumed_ends_the_same(shapes, others, tmp_path, finished, changes) -> None:
-    config = replace(CONFIG, **changes)
+    # A weights file of its own, gone by the time of --resume: the checkpoint replaces it.
+    own = tmp_path / "own.weights.h5"
+    build_backbone(CONFIG.student, CONFIG.imgsz).save_weights(own)
+    config = replace(CONFIG, **changes, **({"student_weights": str(own)} if changes else {}))
     whole, halves = finished, tmp_path / "halves"
     if changes:
         whole = distill(shapes, config, tmp_path / "whole", not_organism=others)
@@ -126,10 +135,40 @@ def test_interrupted_and_resumed_ends_the_same(shapes, others, tmp_path, finishe
         distill(shapes, config, halves, not_organism=others, progress=StopAfter(2))
     with pytest.raises(RunError, match="--resume"):
         FilterFolder.open(halves)
+    own.unlink()
     saved, data, folder = saved_distill_config(halves)
     assert (saved, data, folder) == (config, shapes, others)
     distill(data, saved, halves, not_organism=folder, resume=True)
     assert_same_result(whole, halves)
+
+
+def test_a_frozen_backbone_stays_as_it_came(shapes, others, tmp_path) -> None:
+    own = tmp_path / "own.weights.h5"
+    backbone = build_backbone(CONFIG.student, CONFIG.imgsz)
+    backbone.save_weights(own)
+    config = replace(CONFIG, train_from="head", student_weights=str(own), epochs=2)
+    out = distill(shapes, config, tmp_path / "filter", not_organism=others)
+    found = FilterFolder.open(out).load_model()
+    for layer in (layer for layer in backbone.layers if layer.weights):
+        for left, right in zip(
+            layer.get_weights(), found.get_layer(layer.name).get_weights(), strict=True
+        ):
+            assert np.array_equal(left, right)
+
+
+def test_a_teacher_alone_needs_torch(shapes, others, repository, tmp_path) -> None:
+    """From photos to a finished filter, and no torch is loaded."""
+    code = (
+        "import runpy, sys; from pathlib import Path; from rs_train.student.distill import distill;"
+        f"runpy.run_path({str(repository / 'tests' / 'tiny_backbone.py')!r});"
+        "from rs_toolkit.config.distillation import DistillConfig;"
+        f"config = DistillConfig(**{replace(CONFIG, epochs=1).to_dict()!r});"
+        f"distill(Path({str(shapes)!r}), config, Path({str(tmp_path / 'filter')!r}),"
+        f" not_organism=Path({str(others)!r}));"
+        "print({'torch', 'timm', 'open_clip', 'safetensors', 'onnx'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_a_finished_filter_is_left_alone(shapes, others, finished, one_line) -> None:
@@ -149,8 +188,8 @@ def test_other_settings_do_not_resume(shapes, others, tmp_path, one_line) -> Non
         distill(shapes, replace(CONFIG, seed=5), out, not_organism=others, resume=True)
     one_line(str(caught.value))
     state = out / "checkpoints" / "state.json"
-    (state.parent / "optimizer-0001.safetensors").write_bytes(b"not tensors")
-    with pytest.raises(RunError, match="optimizer-0001") as caught:
+    (state.parent / "epoch-0001.weights.h5").write_bytes(b"not weights")
+    with pytest.raises(RunError, match="epoch-0001") as caught:
         distill(shapes, CONFIG, out, not_organism=others, resume=True)
     one_line(str(caught.value))
 
@@ -162,8 +201,6 @@ def test_only_organisms_are_no_data(shapes, tmp_path, one_line) -> None:
 
 
 def test_a_photo_of_both_folders_is_no_proof(shapes, others, tmp_path) -> None:
-    import shutil
-
     folder = shutil.copytree(others, tmp_path / "others")
     shutil.copy(next((shapes / "discidae").iterdir()), folder / "chart" / "copy.png")
     (folder / "chart" / "bad.png").write_bytes(b"")
@@ -180,8 +217,6 @@ def test_a_photo_of_both_folders_is_no_proof(shapes, others, tmp_path) -> None:
 def test_duplicates_stay_together_and_earlier_sides_are_kept(
     shapes, others, tmp_path, finished
 ) -> None:
-    import shutil
-
     folder = shutil.copytree(others, tmp_path / "others")
     for number in range(6):
         shutil.copy(folder / "chart" / "03.png", folder / "chart" / f"copy{number}.png")
@@ -245,8 +280,6 @@ def test_with_a_teacher_too_resuming_ends_the_same_and_embeds_nothing(
 
 
 def test_photos_without_a_label_are_judged_by_the_teacher(shapes, others, taught, tmp_path) -> None:
-    import shutil
-
     folder = shutil.copytree(shapes, tmp_path / "shapes")
     # Photos outside of the folders of classes have no label.
     for number, file in enumerate(sorted((folder / "discidae").iterdir())[:8]):
@@ -257,26 +290,29 @@ def test_photos_without_a_label_are_judged_by_the_teacher(shapes, others, taught
     assert len(rows) == 8 and all(found.photos[row].split for row in rows)
     target = found.verdicts.target[rows]
     assert np.array_equal(found.verdicts.truth[rows], target >= 0.5)
+
+
+def test_without_a_teacher_photos_without_a_label_are_left_out(shapes, others, tmp_path) -> None:
+    folder = shutil.copytree(shapes, tmp_path / "shapes")
+    for number, file in enumerate(sorted((folder / "discidae").iterdir())[:8]):
+        file.rename(folder / f"{number}.png")
     notes = Notes()
-    without = replace(CONFIG, epochs=0)
-    distill(folder, without, tmp_path / "g", not_organism=others, progress=notes)
+    config = replace(CONFIG, epochs=0)
+    distill(folder, config, tmp_path / "filter", not_organism=others, progress=notes)
     assert any("8 photos without a label" in note for note in notes.notes)
 
 
-def portion_of(truth: list[bool], labels: list[int]) -> Portion:
-    from rs_toolkit.batches.oversampling import Shares
-
-    count = len(truth)
+def photos_of(truth: list[bool], labels: list[int]) -> StudentPhotos:
+    count, kinds = len(truth), np.array(truth)
     shares = Shares(np.arange(count), np.ones(count))
-    kinds = np.array(truth)
-    return Portion(
-        np.arange(count), [""] * count, lambda row: np.zeros((4, 4, 3), np.uint8), kinds,
-        kinds * 1.0, np.array(labels), shares, None,
-    )  # fmt: skip
+    views = PixelSource(lambda rows, numbers: np.zeros((len(rows), 4, 4, 3), np.uint8))
+    return StudentPhotos(
+        np.arange(count), views, kinds, kinds * 1.0, np.array(labels), shares, None
+    )
 
 
 def test_an_epoch_shows_both_kinds_alike_and_rare_families_more() -> None:
-    train = portion_of([True] * 110 + [False] * 10, [0] * 100 + [1] * 10 + [2] * 10)
+    train = photos_of([True] * 110 + [False] * 10, [0] * 100 + [1] * 10 + [2] * 10)
     orders = [balanced_order(train, CONFIG, epoch) for epoch in range(3)]
     assert np.array_equal(orders[1], balanced_order(train, CONFIG, 1))
     assert not np.array_equal(orders[0], orders[1])
@@ -286,25 +322,13 @@ def test_an_epoch_shows_both_kinds_alike_and_rare_families_more() -> None:
         assert shown[1] / shown[0] > 0.2
 
 
-def test_recoloured_photos_keep_their_shapes() -> None:
-    rng = np.random.default_rng(0)
-    images = rng.uniform(0, 255, (5, 8, 8, 3)).astype(np.float32)
-    assert recoloured(images, 0.0, rng) == pytest.approx(images, abs=0.01)
-    changed = recoloured(images, 1.0, rng)
-    assert changed.dtype == np.float32 and changed.min() >= 0 and changed.max() <= 255
-    assert np.abs(changed - images).mean() > 3
-    for one, other in zip(images, changed, strict=True):
-        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9
-
-
-def test_the_rate_rises_and_falls() -> None:
-    rates = [_rate(at, 10) for at in np.linspace(0.1, 10, 100)]
-    assert max(rates) == pytest.approx(1.0) and rates[-1] == pytest.approx(0.01)
-    assert np.argmax(rates) == pytest.approx(9, abs=1) and _rate(1.0, 1) == 1.0
-
-
 def test_divergence_is_one_line(shapes, others, tmp_path, one_line, monkeypatch) -> None:
-    monkeypatch.setattr("rs_train.student.fit._rate", lambda at, epochs: 1e30)
+    def wild(*_: object) -> object:
+        import keras
+
+        return keras.optimizers.SGD(float("inf"))
+
+    monkeypatch.setattr("rs_train.student.fit.adamw", wild)
     out = tmp_path / "filter"
     with pytest.raises(RunError, match="--learning-rate") as caught:
         distill(shapes, replace(CONFIG, train_from="head"), out, not_organism=others)
@@ -330,8 +354,6 @@ def test_wrong_settings_are_refused(one_line, changes) -> None:
 
 
 def test_the_command(shapes, others, tmp_path, monkeypatch, capsys) -> None:
-    import sys
-
     from rs_toolkit.cli.main import main
 
     def run(*arguments: object) -> int:

@@ -50,14 +50,14 @@ def folder(sample, others, tiny_clip, repository, tmp_path_factory) -> Path:
 
     config, checkpoint = tiny_clip
     settings = DistillConfig(
-        student="mobilenetv4_conv_small_035",
+        student="tiny",
         teacher=str(config),
         teacher_weights=str(checkpoint),
         prompts=str(repository / "samples" / "prompts-sample.toml"),
         imgsz=64,
         epochs=10,
         views=1,
-        learning_rate=2e-3,
+        learning_rate=1e-2,
         val=0.25,
         test=0.25,
     )

@@ -16,11 +16,20 @@ if TYPE_CHECKING:
 
     from rs_runtime.photos.preprocess import Preprocessing
 
-__all__ = ["PixelSource", "augment", "evaluation_batches", "training_epoch"]
+__all__ = [
+    "PixelSource",
+    "augment",
+    "changed_batches",
+    "evaluation_batches",
+    "recolour",
+    "training_epoch",
+]
 
 
 class PixelSource:
-    """From photo numbers, shape (n,), to uint8 RGB pixels, shape (n, S, S, 3).
+    """From photo numbers, int64 (n,), to uint8 RGB pixels (n, S, S, 3).
+
+    There may be further arrays of shape (n,) that say how each photo is shown.
 
     TensorFlow buries what a Python function raises under an error of its own; this keeps it, so
     that a photo that vanished is reported as just that.
@@ -31,13 +40,13 @@ class PixelSource:
         Does the work.
     """
 
-    def __init__(self, load: Callable[[NDArray[np.int64]], NDArray[np.uint8]]) -> None:
+    def __init__(self, load: Callable[..., NDArray[np.uint8]]) -> None:
         self._load = load
         self._failure: Exception | None = None
 
-    def __call__(self, photos: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def __call__(self, *picks: NDArray[np.int64]) -> NDArray[np.uint8]:
         try:
-            return self._load(photos)
+            return self._load(*picks)
         except Exception as error:
             self._failure = error
             raise
@@ -72,18 +81,58 @@ def training_epoch(
     A function of its arguments alone: the same (seed, epoch) gives the same batches, which is
     what lets ``--resume`` reach the result of an uninterrupted run.
     """
+    order = epoch_order(labels, balance, seed, epoch, shares)
+    return changed_batches(
+        pixels,
+        (order,),
+        labels[order],
+        preprocessing,
+        lambda images, draw: augment(images, strength, draw),
+        batch_size=batch_size,
+        seed=(seed, epoch),
+    )
+
+
+def changed_batches(
+    pixels: PixelSource,
+    picks: tuple[NDArray[np.int64], ...],
+    targets: Any,
+    preprocessing: Preprocessing,
+    change: Callable[[Any, Any], Any],
+    *,
+    batch_size: int,
+    seed: tuple[int, ...],
+) -> tf.data.Dataset:
+    """Return batches of (inputs, targets) in the order given.
+
+    Parameters
+    ----------
+    pixels
+        Gives the photos.
+    picks
+        What ``pixels`` takes: arrays of shape (n,).
+    targets
+        An array of n rows, or a tuple of several.
+    preprocessing
+        Scales the pixels.
+    change
+        From float32 images (b, S, S, 3), 0 to 255, and an int32 seed (2,), which differs from
+        batch to batch, to images of the same kind.
+    batch_size
+        Photos a batch; the last one may have fewer.
+    seed
+        Of the changes.
+    """
     import tensorflow as tf
 
-    order = epoch_order(labels, balance, seed, epoch, shares)
-    draw = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0] >> 1)  # fits int32
+    draw = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)  # fits int32
 
-    def finish(batch: Any, photos: Any, targets: Any) -> tuple[Any, Any]:
-        images = _gather(pixels, photos, preprocessing.size)
-        images = augment(images, strength, tf.stack([draw, tf.cast(batch, tf.int32)]))
-        return preprocessing.model_input(images), targets
+    def finish(batch: Any, chosen: Any, wanted: Any) -> tuple[Any, Any]:
+        images = _gather(pixels, chosen, preprocessing.size)
+        images = change(images, tf.stack([draw, tf.cast(batch, tf.int32)]))
+        return preprocessing.model_input(images), wanted
 
-    dataset = tf.data.Dataset.from_tensor_slices((order, labels[order]))
-    dataset = dataset.batch(batch_size).enumerate()
+    dataset = tf.data.Dataset.from_tensor_slices((picks, targets)).batch(batch_size).enumerate()
     return dataset.map(
         lambda batch, pair: finish(batch, *pair), num_parallel_calls=2, deterministic=True
     ).prefetch(2)
@@ -96,7 +145,7 @@ def evaluation_batches(
     import tensorflow as tf
 
     def finish(photos: Any) -> Any:
-        return preprocessing.model_input(_gather(pixels, photos, preprocessing.size))
+        return preprocessing.model_input(_gather(pixels, (photos,), preprocessing.size))
 
     dataset = tf.data.Dataset.range(count).batch(batch_size)
     return dataset.map(finish, num_parallel_calls=2, deterministic=True).prefetch(2)
@@ -125,13 +174,8 @@ def augment(images: Any, strength: float, seed: Any) -> Any:
 
     if strength == 0:
         return images
-    count, side = tf.shape(images)[0], tf.shape(images)[1]
-
-    def uniform(salt: int, low: float, high: float) -> Any:
-        return tf.random.stateless_uniform(
-            [count], seed + tf.constant([0, salt * 100_003]), low, high
-        )
-
+    side = tf.shape(images)[1]
+    uniform = _uniform(images, seed)
     area = uniform(1, 1 - 0.45 * min(strength, 1.5), 1.0)
     aspect = tf.exp(uniform(2, -0.29 * strength, 0.29 * strength))
     height = tf.minimum(1.0, tf.sqrt(area / aspect))
@@ -143,7 +187,17 @@ def augment(images: Any, strength: float, seed: Any) -> Any:
     boxes = tf.stack(
         [top, tf.where(mirrored, right, left), top + height, tf.where(mirrored, left, right)], 1
     )
-    images = tf.image.crop_and_resize(images, boxes, tf.range(count), [side, side])
+    images = tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), [side, side])
+    return recolour(images, strength, seed)
+
+
+def recolour(images: Any, strength: float, seed: Any) -> Any:
+    """Change a batch's colours alone; parameters and result are those of :func:`augment`."""
+    import tensorflow as tf
+
+    if strength == 0:
+        return images
+    uniform = _uniform(images, seed)
 
     def column(salt: int, reach: float) -> Any:
         return uniform(salt, 1 - reach * strength, 1 + reach * strength)[:, None, None, None]
@@ -154,9 +208,21 @@ def augment(images: Any, strength: float, seed: Any) -> Any:
     return tf.clip_by_value((images - gray) * column(8, 0.3) + gray, 0.0, 255.0)
 
 
-def _gather(pixels: PixelSource, photos: Any, side: int) -> Any:
+def _uniform(images: Any, seed: Any) -> Callable[[int, float, float], Any]:
+    """Return what draws a number a photo, float32 (n,), from a salt and two limits."""
     import tensorflow as tf
 
-    images = tf.numpy_function(pixels, [photos], tf.uint8)
+    def draw(salt: int, low: float, high: float) -> Any:
+        return tf.random.stateless_uniform(
+            [tf.shape(images)[0]], seed + tf.constant([0, salt * 100_003]), low, high
+        )
+
+    return draw
+
+
+def _gather(pixels: PixelSource, picks: tuple[Any, ...], side: int) -> Any:
+    import tensorflow as tf
+
+    images = tf.numpy_function(pixels, list(picks), tf.uint8)
     images.set_shape([None, side, side, 3])
     return tf.cast(images, tf.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,18 +87,19 @@ def _of_kit(path: Path) -> OrganismFilter:
 
 
 def _of_folder(path: Path) -> OrganismFilter:
-    from rs_runtime.engines.engine import load_engine
     from rs_toolkit.folders.filter import FilterFolder
 
     folder = FilterFolder.open(path)
-    model = path / "student.onnx"
-    engine, kinds, how = load_engine("onnxruntime", model), folder.organism, folder.calibration
+    # Loaded for the first photo: answers may all be known already.
+    student = cache(folder.load_model)
+    kinds, how = folder.organism, folder.calibration
 
     def judge(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        odds = organism_log_odds(engine.logits(folder.preprocessing.model_input(pixels)), kinds)
+        inputs = folder.preprocessing.model_input(pixels)
+        odds = organism_log_odds(np.asarray(student().predict_on_batch(inputs)), kinds)
         return organism_probability(odds, how["temperature"], how["bias"])
 
-    mark = f"{sha256_file(model)} {how} {kinds.tolist()}"
+    mark = f"{sha256_file(path / 'student.keras')} {how} {kinds.tolist()}"
     return OrganismFilter(folder.preprocessing, folder.thresholds, mark, judge)
 
 
@@ -121,7 +123,7 @@ def judge_organisms(
     loaded
         The filter.
     """
-    cache = PhotoCache(cache_dir, loaded.preprocessing)
+    decoded = PhotoCache(cache_dir, loaded.preprocessing)
     rows = [row for row, photo in enumerate(photos) if photo.error is None]
     if not rows:
         return tuple(photos)
@@ -130,7 +132,7 @@ def judge_organisms(
         found = []
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
-            pixels = np.stack([cache.pixels(photos[row], root) for row in batch])
+            pixels = np.stack([decoded.pixels(photos[row], root) for row in batch])
             found.append(loaded.judge(pixels))
             progress.update("look for organisms", start + len(batch), len(rows))
         return np.concatenate(found)

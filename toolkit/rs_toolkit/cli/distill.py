@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rs_toolkit.cli.options import Pixels, Seed, SplitsFrom
+from rs_toolkit.cli.options import BACKBONES, WEIGHTS, Pixels, Seed, SplitsFrom, resolved
 from rs_toolkit.output_folder import free_folder
 
 __all__ = ["distill"]
@@ -30,11 +30,9 @@ def distill(
     ] = None,
     prompts: Annotated[Path | None, typer.Option(help="TOML file of what photos may show.")] = None,
     student: Annotated[
-        str | None, typer.Option(help="mobilenetv4_conv_small or efficientnet_lite0.")
+        str | None, typer.Option(help=f"mobilenetv2-w50 (default), or another of: {BACKBONES}.")
     ] = None,
-    student_weights: Annotated[
-        str | None, typer.Option(help="A file, package (of efficientnet_lite0) or none.")
-    ] = None,
+    student_weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
     train_from: Annotated[
         str | None, typer.Option(help="all layers, or the head on frozen features.")
     ] = None,
@@ -57,7 +55,7 @@ def distill(
     flags: dict[str, Any] = {
         "teacher": _teacher(teacher), "teacher_weights": _resolved(teacher_weights),
         "prompts": _resolved(prompts), "student": student,
-        "student_weights": _weights(student_weights), "train_from": train_from, "imgsz": imgsz,
+        "student_weights": resolved(student_weights), "train_from": train_from, "imgsz": imgsz,
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
         "splits_from": splits_from, "seed": seed,
     }  # fmt: skip
@@ -78,8 +76,11 @@ def distill(
 def _distill(
     data: Path, settings: Any, out: Path, not_organism: Path | None, *, resume: bool
 ) -> None:
+    from rs_toolkit.environment import quiet_tensorflow
     from rs_toolkit.folders.filter import FilterFolder
     from rs_toolkit.progress import ConsoleProgress
+
+    quiet_tensorflow()
     from rs_train.student.distill import distill as distill_filter
 
     with ConsoleProgress() as progress:
@@ -108,7 +109,3 @@ def _resolved(path: Path | None) -> str | None:
 def _teacher(name: str | None) -> str | None:
     """Return a model's name as it is, and the path of a configuration file resolved."""
     return _resolved(Path(name)) if name and Path(name).is_file() else name
-
-
-def _weights(weights: str | None) -> str | None:
-    return weights if weights in (None, "none", "package") else _resolved(Path(str(weights)))

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "BACKBONES",
+    "WEIGHTS",
     "Backbone",
     "Config",
     "GroupBy",
@@ -19,10 +21,11 @@ __all__ = [
     "resolved",
 ]
 
-Backbone = Annotated[
-    str | None,
-    typer.Option(help="xception, or a narrower one: xception-w50, xception-w25, xception-w12."),
-]
+BACKBONES = (
+    "xception, xception-w50, xception-w25, xception-w12, efficientnet_lite0 or mobilenetv2-w50"
+)
+WEIGHTS = "imagenet, package (of efficientnet_lite0), none, or a .h5 file."
+Backbone = Annotated[str | None, typer.Option(help=f"{BACKBONES}.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file of train's; flags override it.")]
 GroupBy = Annotated[
     str | None,
@@ -34,11 +37,11 @@ Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 SplitsFrom = Annotated[
     str | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")
 ]
-Weights = Annotated[str | None, typer.Option(help="imagenet, none, or a .h5 file.")]
+Weights = Annotated[str | None, typer.Option(help=WEIGHTS)]
 
 
 def resolved(weights: str | None) -> str | None:
     """Return weights so that they are found from any folder; names stay as they are."""
-    if weights in (None, "none", "imagenet"):
+    if weights in (None, "none", "imagenet", "package"):
         return weights
     return str(Path(str(weights)).expanduser().resolve())

@@ -17,8 +17,8 @@ class DistillConfig(Settings):
     Two filters with equal settings, data and versions on one machine are the same.
     """
 
-    student: str = text("mobilenetv4_conv_small", "name in the registry of students")
-    student_weights: str = text("none", "package, none, or a file (.safetensors, .pth)")
+    student: str = text("mobilenetv2-w50", "name in the backbone registry")
+    student_weights: str = text("none", "imagenet, package, none, or a weights file (.h5)")
     teacher: str = text("none", "an open_clip model, or none: labels alone")
     teacher_weights: str = text("", "the teacher's weights file; empty: the public ones")
     prompts: str = text("", "TOML file of prompts; empty: those that come along")
@@ -34,7 +34,7 @@ class DistillConfig(Settings):
     batch_norm: str = choice(
         "auto",
         ("auto", "frozen", "train"),
-        "statistics of batch normalization; auto: train from random weights, else frozen",
+        "batch normalization: trained, or left alone; auto: trained from random weights alone",
     )
     views: int = number(2, 1, 100, "views of a photo that the teacher embeds")
     epochs: int = number(20, 0, 10_000, "most epochs")
@@ -64,7 +64,7 @@ class DistillConfig(Settings):
 
     @property
     def frozen_batch_norm(self) -> bool:
-        """Whether batch normalization keeps the statistics it came with."""
+        """Whether batch normalization stays as it came."""
         if self.batch_norm != "auto":
             return self.batch_norm == "frozen"
         return self.student_weights != "none"

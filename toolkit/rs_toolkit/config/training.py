@@ -25,7 +25,7 @@ class TrainConfig(Settings):
     """
 
     backbone: str = text("xception", "name in the backbone registry")
-    weights: str = text("imagenet", "imagenet, none, or a weights file (.h5)")
+    weights: str = text("imagenet", "imagenet, package, none, or a weights file (.h5)")
     rank: str = choice("family", (*RANKS, "common_name"), "taxon rank to train, or common_name")
     imgsz: int = number(224, 32, 1024, "pixels per side that the model sees")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")

@@ -2,8 +2,8 @@
 
 ::
 
-    student.onnx      float32, opset 17; input (n, S, S, 3) scaled by Preprocessing; output logits
-                      (n, K) of the K classes of filter.json
+    student.keras     float32; input (n, S, S, 3) scaled by Preprocessing; output logits (n, K) of
+                      the K classes of filter.json
     filter.json       classes, preprocessing, calibration, thresholds, student, teacher, metrics;
                       written last: its presence says that the folder is finished
     index.parquet     every photo, with its split, or why it is unreadable
@@ -33,15 +33,17 @@ from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.errors import DataError, RunError
 from rs_toolkit.files import atomic_write
 from rs_toolkit.folders.filter_json import checked_json, read_filter_json, write_filter_json
+from rs_toolkit.keras_model import load_keras_model
 from rs_toolkit.splits.assign import SIDES
 
 if TYPE_CHECKING:
+    import keras
     from numpy.typing import NDArray
 
 __all__ = ["FilterFolder", "Verdicts", "write_filter_json"]
 
 _MAX_MODEL_BYTES = 2**30
-_FILES = ("filter.json", "student.onnx", "config.json", "index.parquet", "verdicts.parquet")
+_FILES = ("filter.json", "student.keras", "config.json", "index.parquet", "verdicts.parquet")
 _VERDICTS = {b"rs_toolkit.verdicts": b"1"}
 
 
@@ -116,7 +118,7 @@ class FilterFolder:
     Attributes
     ----------
     path
-        The folder; ``path / "student.onnx"`` is its model.
+        The folder; ``path / "student.keras"`` is its model.
     classes
         K rows ``{"name": str, "organism": bool}`` in the order of the logits.
     preprocessing
@@ -167,14 +169,19 @@ class FilterFolder:
         """
         if not path.is_dir():
             raise RunError(f"{path}: no such filter folder; give one that rs-toolkit distill made")
+        if (path / "student.onnx").is_file() and not (path / "student.keras").exists():
+            raise RunError(
+                f"{path}: made by an earlier version, whose student.onnx is no longer read; distil "
+                "again: rs-toolkit distill"
+            )
         missing = [name for name in _FILES if not (path / name).is_file()]
         if missing:
             raise RunError(
                 f"{path}: not a finished filter ({', '.join(missing)} missing); finish it with "
                 f"rs-toolkit distill --resume {path}"
             )
-        if (path / "student.onnx").stat().st_size > _MAX_MODEL_BYTES:
-            raise RunError(f"{path / 'student.onnx'}: larger than {_MAX_MODEL_BYTES} bytes")
+        if (path / "student.keras").stat().st_size > _MAX_MODEL_BYTES:
+            raise RunError(f"{path / 'student.keras'}: larger than {_MAX_MODEL_BYTES} bytes")
         about = read_filter_json(path)
         roots = checked_json(path / "config.json", _roots)
         photos, verdicts = _photos(path)
@@ -193,6 +200,17 @@ class FilterFolder:
     def organism(self) -> NDArray[np.bool_]:
         """Which of the K classes are organisms, bool of shape (K,)."""
         return np.array([item["organism"] for item in self.classes], bool)
+
+    def load_model(self) -> keras.Model:
+        """Load the student; its file is treated as untrusted.
+
+        Raises
+        ------
+        RunError
+            The file is damaged, or the model is not of the folder's size and classes.
+        """
+        path, size = self.path / "student.keras", self.preprocessing.size
+        return load_keras_model(path, size, len(self.classes), "distil again")
 
     def side(self, name: str) -> tuple[list[Photo], NDArray[np.bool_]]:
         """Return the photos of ``train``, ``val`` or ``test`` and whether each shows an organism.

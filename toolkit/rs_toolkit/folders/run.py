@@ -28,6 +28,7 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json
+from rs_toolkit.keras_model import load_keras_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,20 +122,8 @@ class Run:
         RunError
             The file is damaged, or the model is not of the run's size and classes.
         """
-        import keras
-
-        path, side = self.path / "model.keras", self.preprocessing.size
-        try:
-            model = keras.models.load_model(path, compile=False, safe_mode=True)
-            shapes = tuple(model.input_shape), tuple(model.output_shape)
-        except Exception as error:
-            # Keras raises whatever zipfile, h5py and its deserializer raised.
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise RunError(f"{path}: damaged ({reason}); train again") from None
-        wanted = ((None, side, side, 3), (None, len(self.classes)))
-        if shapes != wanted:
-            raise RunError(f"{path}: got shapes {shapes}, wanted {wanted}; train again")
-        return model
+        path, size = self.path / "model.keras", self.preprocessing.size
+        return load_keras_model(path, size, len(self.classes), "train again")
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Backbones by name: Keras' Xception and its width-reduced siblings."""
+"""Backbones by name: Xception and its width-reduced siblings; small ones with ReLU6."""
 
 from __future__ import annotations
 
@@ -9,11 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_toolkit.errors import ConfigError, WeightsError
+from rs_train.classifier.efficientnet_lite0 import (
+    BLOCKS,
+    build_efficientnet_lite0,
+    load_package,
+    package_file,
+)
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["BACKBONES", "Backbone", "build_backbone", "load_backbone_weights", "register"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "build_backbone",
+    "load_backbone_weights",
+    "register",
+    "weights_file",
+]
 
 
 @dataclass(frozen=True)
@@ -28,18 +41,25 @@ class Backbone:
         From the input side in pixels to a Keras model: (N, S, S, 3) in [-1, 1] to a feature map
         (N, H, W, C).
     blocks
-        Layer-name prefixes from input to output: where fine-tuning may start.
+        Layer-name prefixes from input to output, an underscore after ``block`` left out: where
+        fine-tuning may start.
     imagenet
-        Whether Keras publishes ImageNet weights for it.
+        Builds it with the ImageNet weights that Keras publishes; None: there are none.
+    package
+        Loads the weights that an installed package ships; None: there is none.
     """
 
     name: str
     build: Callable[[int], keras.Model]
     blocks: tuple[str, ...]
-    imagenet: bool
+    imagenet: Callable[[], keras.Model] | None = None
+    package: Callable[[keras.Model], None] | None = None
 
 
 BACKBONES: dict[str, Backbone] = {}
+# Of batch normalization.  Keras' own, 0.99 and more, lags a hundred steps or more behind, and an
+# epoch of a small data set has few more.
+_MOMENTUM = 0.9
 _XCEPTION_BLOCKS = tuple(f"block{number}" for number in range(1, 15))
 
 
@@ -73,22 +93,52 @@ def build_backbone(name: str, imgsz: int) -> keras.Model:
         raise ConfigError(f"backbone {name} at imgsz {imgsz}: {first}; raise imgsz") from None
 
 
-def load_backbone_weights(model: keras.Model, name: str, weights: str) -> None:
-    """Load ``imagenet``, ``none`` (nothing) or a weights file into a backbone.
+def weights_file(weights: str) -> Path | None:
+    """Return the local file that weights are read from; None: there is none yet, or none needed.
 
-    Only HDF5 (``.h5``) is read: it holds arrays and no code.
+    Raises
+    ------
+    MissingPackageError
+        ``package``, which is not installed.
+    """
+    if weights in ("none", "imagenet"):
+        return None
+    return package_file() if weights == "package" else Path(weights)
+
+
+def load_backbone_weights(
+    model: keras.Model, name: str, weights: str, option: str = "--weights"
+) -> None:
+    """Load weights into a backbone, all or none.
+
+    Parameters
+    ----------
+    model
+        What :func:`build_backbone` made.
+    name
+        Of the backbone.
+    weights
+        ``imagenet``, ``package``, ``none`` (nothing), or an HDF5 file (``.h5``), which holds arrays
+        and no code.
+    option
+        The command line's, that gave them, for messages.
 
     Raises
     ------
     WeightsError
-        ImageNet weights cannot be downloaded, or the file is missing, damaged, or of another
-        architecture.
+        ImageNet weights cannot be downloaded, no package has any, or the file is missing, damaged,
+        or of another architecture.
+    MissingPackageError
+        The package is not installed.
     """
     if weights == "none":
         return
-    path = _imagenet_file(name) if weights == "imagenet" else Path(weights)
+    if weights == "package":
+        _load_package(model, name, option)
+        return
+    path = _imagenet_file(name, option) if weights == "imagenet" else Path(weights)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file; check --weights")
+        raise WeightsError(f"{path}: no such weights file; check {option}")
     if path.suffix != ".h5":
         raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted an HDF5 file (.h5)")
     try:
@@ -101,19 +151,31 @@ def load_backbone_weights(model: keras.Model, name: str, weights: str) -> None:
         raise WeightsError(f"{path}: does not fit backbone {name} or is damaged: {first}") from None
 
 
-def _imagenet_file(name: str) -> Path:
+def _load_package(model: keras.Model, name: str, option: str) -> None:
+    load = BACKBONES[name].package
+    if load is None:
+        known = ", ".join(item.name for item in BACKBONES.values() if item.package)
+        raise WeightsError(
+            f"weights package: there is one of {known} alone, not of backbone {name}; choose that, "
+            f"or give a local file: {option} FILE.h5"
+        )
+    load(model)
+
+
+def _imagenet_file(name: str, option: str) -> Path:
     import keras
 
-    advice = "give a local file: --weights FILE.h5, or train from scratch: --weights none"
-    if not BACKBONES[name].imagenet:
+    advice = f"give a local file: {option} FILE.h5, or train from scratch: {option} none"
+    published = BACKBONES[name].imagenet
+    if published is None:
         raise WeightsError(f"weights imagenet: none are published for backbone {name}; {advice}")
     try:
-        full = keras.applications.Xception(weights="imagenet", include_top=False)
+        full = published()
     except Exception as error:
         # Keras raises whatever urllib, ssl or h5py raised; offline is the usual cause.
         first = str(error).splitlines()[0]
         raise WeightsError(f"weights imagenet: cannot be downloaded ({first}); {advice}") from None
-    path = Path(keras.config.keras_home()) / "models" / "xception_notop_converted.weights.h5"
+    path = Path(keras.config.keras_home()) / "models" / f"{name}_notop_converted.weights.h5"
     full.save_weights(path)
     return path
 
@@ -124,6 +186,29 @@ def _xception(imgsz: int) -> keras.Model:
     return keras.applications.Xception(
         weights=None, include_top=False, input_shape=(imgsz, imgsz, 3)
     )
+
+
+def _imagenet_xception() -> keras.Model:
+    import keras
+
+    return keras.applications.Xception(weights="imagenet", include_top=False)
+
+
+def _half_mobilenet(imgsz: int, weights: str | None = None) -> keras.Model:
+    """Return MobileNetV2 (Sandler et al. 2018) with half of the channels.
+
+    It has ReLU6 throughout: the hard-swish of MobileNetV3 loses more in 8 bits.
+    """
+    import keras
+
+    inputs = keras.Input((imgsz, imgsz, 3), name="photos")
+    model = keras.applications.MobileNetV2(
+        input_tensor=inputs, alpha=0.5, include_top=False, weights=weights
+    )
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _MOMENTUM
+    return keras.Model(inputs, model.output, name="mobilenetv2_w50")
 
 
 def _scaled_xception(width: float) -> Callable[[int], keras.Model]:
@@ -181,13 +266,9 @@ def _separable(x: Any, name: str, count: int, *, relu_before: bool = True) -> An
 
 
 def _normalization(x: Any, name: str) -> Any:
-    """Batch normalization whose statistics keep up with training from scratch.
-
-    Keras' momentum of 0.99 lags a hundred steps behind; a small data set has few more an epoch.
-    """
     from keras import layers
 
-    return layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    return layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(x)
 
 
 def _down_block(x: Any, number: int, counts: tuple[int, int], *, first_relu: bool) -> Any:
@@ -213,7 +294,16 @@ def _middle_block(x: Any, number: int, count: int) -> Any:
     return layers.Add(name=f"block{number}_add")([x, shortcut])
 
 
-register(Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=True))
-register(Backbone("xception-w50", _scaled_xception(0.5), _XCEPTION_BLOCKS, imagenet=False))
-register(Backbone("xception-w25", _scaled_xception(0.25), _XCEPTION_BLOCKS, imagenet=False))
-register(Backbone("xception-w12", _scaled_xception(0.125), _XCEPTION_BLOCKS, imagenet=False))
+register(Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=_imagenet_xception))
+register(Backbone("xception-w50", _scaled_xception(0.5), _XCEPTION_BLOCKS))
+register(Backbone("xception-w25", _scaled_xception(0.25), _XCEPTION_BLOCKS))
+register(Backbone("xception-w12", _scaled_xception(0.125), _XCEPTION_BLOCKS))
+register(Backbone("efficientnet_lite0", build_efficientnet_lite0, BLOCKS, package=load_package))
+register(
+    Backbone(
+        "mobilenetv2-w50",
+        _half_mobilenet,
+        tuple(f"block{number}" for number in range(1, 17)),
+        imagenet=lambda: _half_mobilenet(224, "imagenet"),
+    )
+)

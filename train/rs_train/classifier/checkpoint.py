@@ -1,4 +1,4 @@
-"""What an interrupted run continues from: weights, optimizer, epoch, history."""
+"""What an interrupted training continues from: weights, optimizer, epoch, history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Checkpoints", "FitState"]
 
 @dataclass
 class FitState:
-    """Where stage 2 stands.
+    """Where a training stands.
 
     Attributes
     ----------
@@ -26,27 +26,28 @@ class FitState:
         Finished epochs.
     history
         One row a finished epoch; row 0 is the state before the first.
-    best_epoch, best_macro_f1
-        The epoch of best validation macro-F1, whose weights the run keeps.
+    best_epoch, best_score
+        The epoch of the best score on validation photos, whose weights are kept; see
+        :class:`rs_train.classifier.fit_loop.Judgement`.
     finished
-        Whether fitting ended by itself.
+        Whether it ended by itself.
     stage_1
-        What stage 1 measured; None where it was skipped.
+        What a classifier's stage 1 measured; None where there was none.
     seconds
-        Wall time of the whole run so far, of all its sessions.
+        Wall time so far, of all sessions.
     """
 
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
-    best_macro_f1: float = -1.0
+    best_score: list[float] = field(default_factory=list)
     finished: bool = False
     stage_1: dict[str, float] | None = None
     seconds: float = 0.0
 
 
 class Checkpoints(StateFile[FitState]):
-    """The ``checkpoints/`` folder of a run.
+    """The ``checkpoints/`` folder of a run or a filter.
 
     A state names the weights files that belong to it, and is renamed into place after they are
     on disk: a kill at any instant leaves the last complete epoch.
@@ -89,7 +90,9 @@ class Checkpoints(StateFile[FitState]):
             model.load_weights(path)
         except (OSError, ValueError, KeyError) as error:
             first = str(error).splitlines()[0]
-            raise RunError(f"{path}: damaged ({first}); delete the run and train again") from None
+            raise RunError(
+                f"{path}: damaged ({first}); delete the folder and begin again"
+            ) from None
 
     def _weights(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04d}.weights.h5"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_toolkit.errors import ConfigError
+from rs_toolkit.files import atomic_write, require_space
 from rs_train.classifier.backbones import BACKBONES, build_backbone
 
 if TYPE_CHECKING:
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["build_classifier", "feature_extractor", "freeze_below", "set_head"]
+__all__ = ["build_classifier", "feature_extractor", "freeze_below", "save_model", "set_head"]
 
 _HEAD = "predictions"
 
@@ -37,7 +39,7 @@ def build_classifier(name: str, imgsz: int, classes: int, dropout: float = 0.0) 
 
 
 def feature_extractor(model: keras.Model) -> keras.Model:
-    """Return the part of a classifier before dropout: inputs to (N, channels) features."""
+    """Return the part of a classifier or student up to its pooling: inputs to (N, channels)."""
     import keras
 
     return keras.Model(model.input, model.get_layer("avg_pool").output)
@@ -74,5 +76,19 @@ def freeze_below(model: keras.Model, name: str, block: str) -> None:
         )
     upper = False
     for layer in model.layers:
-        upper = upper or layer.name.startswith(f"{block}_")
+        upper = upper or layer.name.replace("block_", "block").startswith(f"{block}_")
         layer.trainable = upper and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a model as a ``.keras`` file, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        The disk is full.
+    """
+    # HDF5 crashes the process on a full disk.
+    require_space(path.parent, 2 * 4 * model.count_params() + 2**20)
+    with atomic_write(path) as temporary:
+        model.save(temporary)

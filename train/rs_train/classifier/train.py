@@ -20,16 +20,23 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.environment import machine, versions
-from rs_toolkit.files import atomic_write, require_space, write_json
+from rs_toolkit.files import write_json
 from rs_toolkit.metrics.classification import confusion_matrix, evaluate
 from rs_toolkit.metrics.temperature import fit_temperature
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
 from rs_train.classifier.backbones import load_backbone_weights
 from rs_train.classifier.checkpoint import Checkpoints, FitState
-from rs_train.classifier.fine_tune import Portion, compile_model, fit, predict_logits
+from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
+from rs_train.classifier.fit_loop import fit, make_deterministic
 from rs_train.classifier.linear_probe import fit_head, frozen_features
-from rs_train.classifier.model import build_classifier, feature_extractor, freeze_below, set_head
+from rs_train.classifier.model import (
+    build_classifier,
+    feature_extractor,
+    freeze_below,
+    save_model,
+    set_head,
+)
 from rs_train.classifier.plots import plot_confusion
 from rs_train.classifier.prepare import prepare, require_same_weights
 from rs_train.run_folder import is_finished
@@ -80,7 +87,7 @@ def train(
     if not (run / "config.json").exists():
         require_data(data)
     started = time.perf_counter()
-    _make_deterministic(config)
+    make_deterministic(config.seed)
     preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
     cache = PhotoCache(default_cache_dir(), preprocessing)
     require_same_weights(run, config)
@@ -102,14 +109,6 @@ def train(
     _finish(run, model, portions, classes, config, preprocessing, state)
     progress.note(f"run written to {run}")
     return run
-
-
-def _make_deterministic(config: TrainConfig) -> None:
-    import keras
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(config.seed)
-    tf.config.experimental.enable_op_determinism()
 
 
 def _pretrained(config: TrainConfig, weights: str, classes: int) -> keras.Model:
@@ -202,9 +201,8 @@ def _fine_tune(
         keras.mixed_precision.set_global_policy(before)
     tuned.set_weights(model.get_weights())
     freeze_below(tuned, config.backbone, config.first_block)
-    compile_model(tuned, config, portions["train"])
-    train, val = portions["train"], portions["val"]
-    state = fit(tuned, train, val, preprocessing, config, checkpoints, progress, stage_1, started)
+    course = ClassifierCourse(tuned, portions["train"], portions["val"], preprocessing, config)
+    state = fit(course, config, checkpoints, progress, stage_1, started)
     _copy_weights(tuned, model)
     return state
 
@@ -235,9 +233,7 @@ def _finish(
         side: evaluate(values, portions[side].labels, names, temperature)
         for side, values in logits.items()
     }
-    require_space(run, 2 * 4 * model.count_params() + 2**20)
-    with atomic_write(run / "model.keras") as temporary:
-        model.save(temporary)
+    save_model(model, run / "model.keras")
     write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": "val"})
     write_json(
         run / "history.json",

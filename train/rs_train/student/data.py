@@ -21,8 +21,8 @@ from rs_toolkit.files import sha256_file, write_json
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import split
 from rs_toolkit.splits.table import EarlierSides
+from rs_train.classifier.backbones import weights_file
 from rs_train.run_folder import begun, require_same, undamaged
-from rs_train.student.weights import weights_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rs_runtime.filter import organism_probability
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.config.distillation import DistillConfig
@@ -19,20 +17,18 @@ from rs_toolkit.metrics.platt import fit_platt
 from rs_toolkit.metrics.thresholds import fit_thresholds
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
+from rs_train.classifier.checkpoint import Checkpoints, FitState
+from rs_train.classifier.fit_loop import fit, make_deterministic
+from rs_train.classifier.model import save_model
 from rs_train.run_folder import is_finished
-from rs_train.student.checkpoint import DistillState, StudentCheckpoints
 from rs_train.student.data import DistillData, kind_of, prepare_distillation
-from rs_train.student.fit import Course, fit_student
+from rs_train.student.fit import StudentCourse
 from rs_train.student.lesson import ask_teacher, learn_from_labels, meet_teacher, set_targets
 from rs_train.student.measure import answers, measure
-from rs_train.student.onnx_file import write_student_onnx
-from rs_train.student.portion import Portion, portion
-from rs_train.student.student import build_student, get_student
-from rs_train.teacher.torch_setup import ready_torch
+from rs_train.student.portion import StudentPhotos, student_photos
+from rs_train.student.student import build_student
 
 __all__ = ["distill"]
-
-_COMPARED = 16  # photos whose logits are compared between torch and ONNX
 
 
 def distill(
@@ -76,11 +72,10 @@ def distill(
     if is_finished(out, "filter.json", "filter", resume, progress):
         return out
     started = time.perf_counter()
-    get_student(config.student)
-    ready_torch(config.seed)
+    make_deterministic(config.seed)
     preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
     # A checkpoint replaces all pretrained weights; their file may be gone by now.
-    resumed = StudentCheckpoints.begun(out / "checkpoints")
+    resumed = Checkpoints.begun(out / "checkpoints")
     weights = "none" if resumed else config.student_weights
     # Before any long work: wrong weights, of student or teacher, should fail in seconds.
     met = meet_teacher(config) if config.has_teacher else None
@@ -88,25 +83,27 @@ def distill(
     cache = PhotoCache(default_cache_dir(), preprocessing)
     found = prepare_distillation(data, not_organism, config, out, cache, progress)
     mark = f"{config.fingerprint()}-{found.mark[:16]}"
-    checkpoints = StudentCheckpoints(out / "checkpoints", mark)
+    checkpoints = Checkpoints(out / "checkpoints", mark)
     lesson = ask_teacher(*met, config, found, progress) if met else learn_from_labels()
     verdicts = set_targets(found, lesson, config.teacher_share)
     verdicts.write(out / "verdicts.parquet")
-    portions = {side: portion(side, found, verdicts, lesson, cache) for side in SIDES}
+    photos = {
+        side: student_photos(side, found, verdicts, lesson, cache, config.seed) for side in SIDES
+    }
     student = build_student(
         config.student, weights, config.imgsz, config.seed, lesson.text, lesson.scale
     )
-    course = Course(
-        student, portions["train"], portions["val"], lesson, preprocessing, config, progress
+    course = StudentCourse(
+        student, photos["train"], photos["val"], lesson, preprocessing, config, progress
     )
-    state = fit_student(course, checkpoints, started)
-    _finish(out, course, portions["test"], found, state)
+    state = fit(course, config, checkpoints, progress, started=started)
+    _finish(out, course, photos["test"], found, state)
     progress.note(f"filter written to {out}")
     return out
 
 
 def _finish(
-    out: Path, course: Course, test: Portion, data: DistillData, state: DistillState
+    out: Path, course: StudentCourse, test: StudentPhotos, data: DistillData, state: FitState
 ) -> None:
     """Calibrate on validation photos, measure on test photos, and write the results."""
     val, config = course.val, course.config
@@ -121,10 +118,7 @@ def _finish(
         side: measure(found[side], photos, data, course, calibration, thresholds)
         for side, photos in sides.items()
     }
-    shown = np.arange(min(_COMPARED, len(test.rows)))
-    images = test.images(shown, np.zeros_like(shown), config.seed)
-    inputs = course.preprocessing.model_input(images)
-    metrics["onnx"] = write_student_onnx(course.student, inputs, out / "student.onnx")
+    save_model(course.student, out / "student.keras")
     write_json(out / "history.json", {"best_epoch": state.best_epoch, "epochs": state.history})
     environment = {"machine": machine(), "versions": versions(), "seed": config.seed}
     write_json(out / "environment.json", {**environment, "seconds": round(state.seconds, 1)})

@@ -1,36 +1,40 @@
-"""A student's gradient descent: seeded, kept epoch by epoch, resumed exactly."""
+"""A student's training: on photos, or on what its frozen backbone makes of them."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_runtime.filter import organism_log_odds
 from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.batches.pipeline import changed_batches, evaluation_batches, recolour
 from rs_toolkit.config.distillation import DistillConfig
-from rs_toolkit.errors import RunError
 from rs_toolkit.metrics.binary import auroc
 from rs_toolkit.progress import Progress
-from rs_train.student.checkpoint import DistillState, StudentCheckpoints
+from rs_train.classifier.fit_loop import Course, Judgement, adamw
+from rs_train.classifier.model import feature_extractor
 from rs_train.student.lesson import Lesson
-from rs_train.student.loss import distill_loss, student_odds
-from rs_train.student.portion import Portion, balanced_order, recoloured, student_features
+from rs_train.student.loss import losses
+from rs_train.student.portion import StudentPhotos, balanced_order, student_features
+from rs_train.student.student import freeze, outputs_of
 
 if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
     from numpy.typing import NDArray
 
-__all__ = ["Course", "fit_student"]
+__all__ = ["StudentCourse"]
 
 _MOST_VIEWS = 2**31
 
 
-@dataclass
-class Course:
-    """A student and all that it is trained with.
+class StudentCourse(Course):
+    """The training of a student.
 
-    Attributes
+    Parameters
     ----------
     student
         As :func:`rs_train.student.student.build_student` makes it.
@@ -38,183 +42,124 @@ class Course:
         Photos to learn from, and to choose the best epoch by.
     lesson
         What is taught.
-    preprocessing, config, progress
-        As everywhere.
+    preprocessing
+        What makes a photo the student's input.
+    config
+        Settings.
+    progress
+        Told of features as they are computed.
     """
 
-    student: Any
-    train: Portion
-    val: Portion
-    lesson: Lesson
-    preprocessing: Preprocessing
-    config: DistillConfig
-    progress: Progress
-    _frozen: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    def __init__(
+        self,
+        student: keras.Model,
+        train: StudentPhotos,
+        val: StudentPhotos,
+        lesson: Lesson,
+        preprocessing: Preprocessing,
+        config: DistillConfig,
+        progress: Progress,
+    ) -> None:
+        import keras
+
+        self.student, self.lesson = student, lesson
+        self.train, self.val = train, val
+        self.preprocessing, self.config, self._progress = preprocessing, config, progress
+        self._features: dict[int, NDArray[np.float32]] = {}
+        self._losses = losses(lesson, config)
+        self._extractor = feature_extractor(student)
+        freeze(student, body=self._head_only, batch_norm=config.frozen_batch_norm)
+        outputs = _alone_or_all(outputs_of(student))
+        self.model = self.learner = keras.Model(student.input, outputs)
+        if self._head_only:
+            self.learner = keras.Model(self._extractor.output, outputs)
+        optimizer = adamw(config, len(balanced_order(train, config, 0)))
+        for model in {id(part): part for part in (self.model, self.learner)}.values():
+            model.compile(optimizer, _alone_or_all(self._losses))
+
+    def batches(self, epoch: int) -> tf.data.Dataset:
+        """Return a random view of each photo, in changed colours; or the features of one."""
+        import tensorflow as tf
+
+        config, train = self.config, self.train
+        rows = balanced_order(train, config, epoch)
+        # A teacher's views are fixed, and so are those of frozen features.
+        fixed = self._head_only or train.taught is not None
+        generator = np.random.default_rng((config.seed, epoch))
+        views = generator.integers(0, config.views if fixed else _MOST_VIEWS, len(rows))
+        targets = _alone_or_all(self._targets(train, rows, views))
+        if self._head_only:
+            shown = self._frozen(train, config.views)[rows, views]
+            return tf.data.Dataset.from_tensor_slices((shown, targets)).batch(config.batch_size)
+        return changed_batches(
+            train.views,
+            (rows, views),
+            targets,
+            self.preprocessing,
+            lambda images, seed: recolour(images, config.augment, seed),
+            batch_size=config.batch_size,
+            seed=(config.seed, epoch),
+        )
+
+    def judge(self) -> Judgement:
+        """Return loss and AUROC of the validation photos as they are; the AUROC goes first."""
+        found, rows = self.ask(self.val), np.arange(len(self.val.rows))
+        wanted = self._targets(self.val, rows, np.zeros_like(rows))
+        pairs = zip(self._losses, wanted, found, strict=True)
+        loss = float(sum(float(term(*pair)) for term, *pair in pairs))
+        # Rounded, so that a difference that says nothing does not outweigh the loss.  Of numbers
+        # that are not finite there is none.
+        sound = np.isfinite(loss)
+        area = round(auroc(self.odds(found), self.val.truth), 4) if sound else float("nan")
+        figures = {"val_loss": loss, "val_auroc": area}
+        return Judgement(figures, (area, -loss), f"loss {loss:.4f}  AUROC {area:.4f}")
+
+    def unburied(self) -> AbstractContextManager[None]:
+        """Return that of the training photos."""
+        return self.train.views.unburied()
+
+    def ask(self, photos: StudentPhotos) -> list[NDArray[np.float32]]:
+        """Return what the student makes of photos as they are.
+
+        Returns
+        -------
+        list
+            Embeddings (n, dim), of a student that has a teacher, and logits (n, K).
+        """
+        if self._head_only:
+            found = self.learner.predict(self._frozen(photos, 1)[:, 0], verbose=0)
+        else:
+            source, size = photos.view(0), self.config.batch_size
+            shown = evaluation_batches(source, len(photos.rows), self.preprocessing, size)
+            with source.unburied():
+                found = self.model.predict(shown, verbose=0)
+        parts = found if isinstance(found, list | tuple) else [found]
+        return [np.asarray(part, np.float32) for part in parts]
+
+    def odds(self, found: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+        """Return the log odds of an organism, (n,), of what :meth:`ask` returned."""
+        return organism_log_odds(found[-1], self.lesson.organism)
 
     @property
-    def head_only(self) -> bool:
-        """Whether the backbone stays as it is."""
+    def _head_only(self) -> bool:
         return self.config.train_from == "head"
 
-    @property
-    def views(self) -> int:
-        """How many views there are: a teacher's are fixed, and so are those of frozen features."""
-        fixed = self.head_only or self.train.taught is not None
-        return self.config.views if fixed else _MOST_VIEWS
+    def _targets(
+        self, photos: StudentPhotos, rows: NDArray[np.int64], views: NDArray[np.int64]
+    ) -> tuple[Any, ...]:
+        """Return what is wanted of each output, n rows each."""
+        target = photos.target[rows].astype(np.float32)
+        return (target,) if photos.taught is None else (photos.taught[rows, views], target)
 
-    def step(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Any:
-        """Return the loss of a random view of each of these training photos, a tensor."""
-        import torch
-
-        views = rng.integers(0, self.views, len(rows))
-        if self.head_only:
-            features = torch.from_numpy(self._features("train", self.views)[rows, views])
-        else:
-            images = self.train.images(rows, views, self.config.seed)
-            images = recoloured(images, self.config.augment, rng)
-            inputs = torch.from_numpy(self.preprocessing.model_input(images))
-            features = self.student.features(inputs)
-        taught = self.train.taught
-        return self._loss(
-            self.student.head(features),
-            None if taught is None else taught[rows, views],
-            self.train.target[rows],
-        )
-
-    def validate(self) -> tuple[float, float]:
-        """Return loss and AUROC of the validation photos as they are."""
-        import torch
-
-        features = torch.from_numpy(self._features("val", 1)[:, 0])
-        taught = None if self.val.taught is None else self.val.taught[:, 0]
-        self.student.eval()
-        with torch.no_grad():
-            outputs = self.student.head(features)
-            loss = float(self._loss(outputs, taught, self.val.target))
-            odds = student_odds(outputs[1], self.lesson).numpy()
-        # Of a student that diverged there is nothing to rank.
-        return loss, auroc(odds, self.val.truth) if np.isfinite(odds).all() else 0.0
-
-    def _loss(
-        self, outputs: tuple[Any, Any], taught: NDArray[np.float32] | None, target: Any
-    ) -> Any:
-        import torch
-
-        goal = None if taught is None else torch.from_numpy(taught)
-        wanted = torch.from_numpy(target.astype(np.float32))
-        return distill_loss(*outputs, goal, wanted, self.lesson, self.config)
-
-    def _features(self, side: str, views: int) -> NDArray[np.float32]:
-        """Return features of a side; those of a frozen backbone are computed once."""
-        if side not in self._frozen:
-            photos = self.train if side == "train" else self.val
-            found = student_features(
-                self.student, photos, views, self.preprocessing, self.config.seed, self.progress
+    def _frozen(self, photos: StudentPhotos, views: int) -> NDArray[np.float32]:
+        """Return the features of a backbone that stays as it is, computed once."""
+        if id(photos) not in self._features:
+            self._features[id(photos)] = student_features(
+                self._extractor, photos, views, self.preprocessing, self._progress
             )
-            if not self.head_only:
-                return found
-            self._frozen[side] = found
-        return self._frozen[side]
+        return self._features[id(photos)]
 
 
-def fit_student(course: Course, checkpoints: StudentCheckpoints, started: float) -> DistillState:
-    """Train until the validation photos are told apart no better, and leave the best epoch.
-
-    Continues from ``checkpoints`` where a state exists.  Every epoch is a function of the saved
-    state, the seed and its number, so that an interrupted run ends as an uninterrupted one.
-    ``started`` is the ``time.perf_counter()`` at which this session began.
-
-    Raises
-    ------
-    RunError
-        The loss became infinite, or a checkpoint is damaged.
-    """
-    config, student = course.config, course.student
-    optimizer = _optimizer(student, config)
-    state = checkpoints.load()
-    if state is None:
-        state = DistillState()
-        _record(state, course, None)
-        checkpoints.save(state, student, optimizer)
-    else:
-        checkpoints.restore(state.epoch, student, optimizer)
-    earlier = state.seconds
-    while not state.finished:
-        if state.epoch >= config.epochs or state.epoch - state.best_epoch >= config.patience:
-            state.finished = True
-            checkpoints.save_state(state)
-            break
-        loss = _one_epoch(course, optimizer, state.epoch)
-        state.epoch += 1
-        _record(state, course, loss)
-        state.seconds = round(earlier + time.perf_counter() - started, 2)
-        checkpoints.save(state, student, optimizer)
-        row = state.history[-1]
-        course.progress.note(
-            f"epoch {state.epoch}/{config.epochs}  loss {loss:.4f}  validation loss "
-            f"{row['val_loss']:.4f}  AUROC {row['val_auroc']:.4f}"
-        )
-    checkpoints.restore(state.best_epoch, student)
-    student.eval()
-    return state
-
-
-def _optimizer(student: Any, config: DistillConfig) -> Any:
-    """Return AdamW; biases and gains, having one dimension, do not decay."""
-    import torch
-
-    student.body.requires_grad_(config.train_from == "all")
-    trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
-
-
-def _one_epoch(course: Course, optimizer: Any, epoch: int) -> float:
-    """Train on each photo of the epoch's order once; return the mean loss."""
-    import torch
-
-    config = course.config
-    order = balanced_order(course.train, config, epoch)
-    steps = -(-len(order) // config.batch_size)
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    torch.manual_seed(config.seed + epoch)
-    total = 0.0
-    course.student.train(not (config.frozen_batch_norm or course.head_only))
-    for step, rows in enumerate(np.array_split(order, steps)):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _rate(epoch + (step + 1) / steps, config.epochs)
-        loss = course.step(rows, np.random.default_rng((config.seed, epoch, step)))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        total += loss.item() * len(rows)
-        course.progress.update(f"epoch {epoch + 1}", step + 1, steps, f"loss {loss.item():.4f}")
-    return total / len(order)
-
-
-def _rate(at: float, epochs: int) -> float:
-    """Return the share of the peak rate: warm-up over one epoch, then cosine to a hundredth."""
-    if at <= 1:
-        return at
-    return float(0.01 + 0.99 * (1 + np.cos(np.pi * (at - 1) / max(1, epochs - 1))) / 2)
-
-
-def _record(state: DistillState, course: Course, loss: float | None) -> None:
-    """Append a history row with the validation figures, and note a new best."""
-    val_loss, area = course.validate()
-    if not np.isfinite([loss or 0.0, val_loss]).all():
-        raise RunError(
-            f"epoch {state.epoch}: the loss became {loss}, {val_loss} on validation photos; lower "
-            f"--learning-rate (got {course.config.learning_rate})"
-        )
-    # Rounded, so that a difference that says nothing does not outweigh the loss.
-    area = round(area, 4)
-    state.history.append(
-        {"epoch": state.epoch, "loss": loss, "val_loss": val_loss, "val_auroc": area}
-    )
-    if (area, -val_loss) > (state.best_auroc, -state.best_loss):
-        state.best_epoch, state.best_auroc, state.best_loss = state.epoch, area, val_loss
+def _alone_or_all(parts: Sequence[Any]) -> Any:
+    """Return what Keras takes for as many outputs: one thing, or a tuple of them."""
+    return parts[0] if len(parts) == 1 else tuple(parts)

@@ -13,51 +13,62 @@ h is 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from rs_toolkit.config.distillation import DistillConfig
     from rs_train.student.lesson import Lesson
 
-__all__ = ["distill_loss", "student_odds"]
+__all__ = ["Loss", "losses"]
+
+Loss = Callable[[Any, Any], Any]
+"""From what is wanted and what a student gave, n rows each, to the mean of n losses."""
 
 
-def student_odds(logits: Any, lesson: Lesson) -> Any:
-    """Return the log odds of an organism, tensor (n,), of logits (n, K).
-
-    As :func:`rs_runtime.filter.organism_log_odds`, with gradients.
-    """
-    import torch
-
-    organism = torch.from_numpy(lesson.organism)
-    return logits[:, organism].logsumexp(1) - logits[:, ~organism].logsumexp(1)
-
-
-def distill_loss(
-    embedding: Any, logits: Any, taught: Any, target: Any, lesson: Lesson, config: DistillConfig
-) -> Any:
-    """Return the mean loss of n photos, a tensor of no dimension.
+def losses(lesson: Lesson, config: DistillConfig) -> list[Loss]:
+    """Return a loss for each of :func:`rs_train.student.student.outputs_of`; L is their sum.
 
     Parameters
     ----------
-    embedding, taught
-        Unit rows (n, d) of student and teacher; None without a teacher.
-    logits
-        The student's, (n, K).
-    target
-        Probability of an organism, (n,), 0 to 1.
     lesson
         Gives the classes and the teacher's calibration.
     config
         Gives the weights a, b and c.
     """
-    from torch.nn import functional
+    verdict = _verdict_loss(lesson, config)
+    return [verdict] if lesson.embeddings is None else [_embedding_loss(config), verdict]
 
-    scaled = student_odds(logits, lesson) / lesson.temperature + lesson.bias
-    loss = config.verdict_weight * functional.binary_cross_entropy_with_logits(scaled, target)
-    if taught is None:
-        return loss
-    scale = embedding.shape[1] ** 0.5
-    cosine = (embedding * taught).sum(1).mean()
-    distance = functional.smooth_l1_loss(scale * embedding, scale * taught)
-    return loss + config.cosine_weight * (1 - cosine) + config.l1_weight * distance
+
+def _embedding_loss(config: DistillConfig) -> Loss:
+    """Return the loss of unit rows (n, d) against the teacher's."""
+    from keras import losses, ops
+
+    def loss(taught: Any, embedding: Any) -> Any:
+        scale = embedding.shape[1] ** 0.5
+        cosine = ops.sum(embedding * taught, axis=1)
+        distance = losses.huber(scale * taught, scale * embedding, delta=1.0)
+        return ops.mean(config.cosine_weight * (1 - cosine) + config.l1_weight * distance)
+
+    return loss
+
+
+def _verdict_loss(lesson: Lesson, config: DistillConfig) -> Loss:
+    """Return the loss of logits (n, K) against probabilities of an organism (n,)."""
+    from keras import ops
+
+    shown, others = (np.flatnonzero(lesson.organism == kind) for kind in (True, False))
+
+    def loss(target: Any, logits: Any) -> Any:
+        # As rs_runtime.filter.organism_log_odds, with gradients.
+        odds = ops.logsumexp(ops.take(logits, shown, axis=1), axis=1)
+        odds = odds - ops.logsumexp(ops.take(logits, others, axis=1), axis=1)
+        scaled = odds / lesson.temperature + lesson.bias
+        wanted = ops.cast(ops.reshape(target, (-1,)), "float32")
+        return config.verdict_weight * ops.mean(
+            ops.binary_crossentropy(wanted, scaled, from_logits=True)
+        )
+
+    return loss

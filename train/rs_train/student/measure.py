@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_runtime.filter import organism_log_odds, organism_probability
+from rs_runtime.filter import organism_probability
 from rs_toolkit.metrics.binary import auroc, filter_metrics
 from rs_train.student.data import DistillData
-from rs_train.student.fit import Course
-from rs_train.student.portion import Portion, student_features
+from rs_train.student.fit import StudentCourse
+from rs_train.student.portion import StudentPhotos
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,26 +36,20 @@ class Answers:
     cosine: NDArray[np.float64] | None
 
 
-def answers(course: Course, photos: Portion) -> Answers:
+def answers(course: StudentCourse, photos: StudentPhotos) -> Answers:
     """Ask the student of a course about photos."""
-    import torch
-
-    features = student_features(
-        course.student, photos, 1, course.preprocessing, course.config.seed, course.progress
-    )
-    with torch.no_grad():
-        embedding, logits = course.student.head(torch.from_numpy(features[:, 0]))
-    odds = organism_log_odds(logits.numpy(), course.lesson.organism)
+    found = course.ask(photos)
     if photos.taught is None:
-        return Answers(odds, None)
-    return Answers(odds, (embedding.numpy() * photos.taught[:, 0]).sum(1).astype(np.float64))
+        return Answers(course.odds(found), None)
+    cosine = (found[0] * photos.taught[:, 0]).sum(1).astype(np.float64)
+    return Answers(course.odds(found), cosine)
 
 
 def measure(
     found: Answers,
-    photos: Portion,
+    photos: StudentPhotos,
     data: DistillData,
-    course: Course,
+    course: StudentCourse,
     calibration: Mapping[str, float],
     thresholds: Mapping[str, float],
 ) -> dict[str, Any]:

@@ -1,15 +1,16 @@
-"""The photos of one side as a student is shown them, and what it makes of them."""
+"""The photos of one side as a student is shown them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.batches.oversampling import Shares, epoch_order
+from rs_toolkit.batches.pipeline import PixelSource, evaluation_batches
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.folders.filter import Verdicts
@@ -19,25 +20,25 @@ from rs_train.student.lesson import Lesson
 from rs_train.teacher.embeddings import photo_view
 
 if TYPE_CHECKING:
+    import keras
     from numpy.typing import NDArray
 
-__all__ = ["Portion", "balanced_order", "portion", "recoloured", "student_features"]
+__all__ = ["StudentPhotos", "balanced_order", "student_features", "student_photos"]
 
 _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Portion:
+class StudentPhotos:
     """Photos of one side.
 
     Attributes
     ----------
     rows
         Their numbers among all photos, int64 (n,).
-    contents
-        n times ``Photo.content``.
-    pixels
-        From 0 to n - 1 to uint8 pixels (S, S, 3).
+    views
+        Gives views of photos: takes numbers from 0 to n - 1 and numbers of views, see
+        :func:`rs_train.teacher.embeddings.photo_view`.
     truth, target
         bool and float64 (n,); see :class:`rs_toolkit.folders.filter.Verdicts`.
     labels
@@ -49,39 +50,36 @@ class Portion:
     """
 
     rows: NDArray[np.int64]
-    contents: list[str]
-    pixels: Callable[[int], NDArray[np.uint8]]
+    views: PixelSource
     truth: NDArray[np.bool_]
     target: NDArray[np.float64]
     labels: NDArray[np.int64]
     shares: Shares
     taught: NDArray[np.float32] | None
 
-    def images(
-        self, rows: NDArray[np.int64], views: NDArray[np.int64], seed: int
-    ) -> NDArray[np.float32]:
-        """Return views of photos, 0 to 255, float32 (len(rows), S, S, 3)."""
-        found = [
-            photo_view(self.pixels(int(row)), self.contents[row], int(view), seed)
-            for row, view in zip(rows, views, strict=True)
-        ]
-        return np.stack(found).astype(np.float32)
+    def view(self, number: int) -> PixelSource:
+        """Return what gives one view of each photo."""
+        return PixelSource(lambda rows: self.views(rows, np.full(len(rows), number)))
 
 
-def portion(
-    side: str, data: DistillData, verdicts: Verdicts, lesson: Lesson, cache: PhotoCache
-) -> Portion:
-    """Return the photos of ``train``, ``val`` or ``test``."""
+def student_photos(
+    side: str,
+    data: DistillData,
+    verdicts: Verdicts,
+    lesson: Lesson,
+    cache: PhotoCache,
+    seed: int,
+) -> StudentPhotos:
+    """Return the photos of ``train``, ``val`` or ``test``; ``seed`` is that of their views."""
     rows, pixels = data.rows(side), data.pixels(cache)
     photos = [data.photos[row] for row in rows]
     names = [
         class_of(photo, row < data.data_photos) for photo, row in zip(photos, rows, strict=True)
     ]
     taught = lesson.embeddings
-    return Portion(
+    return StudentPhotos(
         rows,
-        [photo.content for photo in photos],
-        lambda number: pixels(int(rows[number])),
+        PixelSource(_views(rows, [photo.content for photo in photos], pixels, seed)),
         verdicts.truth[rows],
         verdicts.target[rows],
         np.unique(names, return_inverse=True)[1].astype(np.int64),
@@ -90,7 +88,24 @@ def portion(
     )
 
 
-def balanced_order(train: Portion, config: DistillConfig, epoch: int) -> NDArray[np.int64]:
+def _views(
+    rows: NDArray[np.int64],
+    contents: list[str],
+    pixels: Callable[[int], NDArray[np.uint8]],
+    seed: int,
+) -> Callable[..., NDArray[np.uint8]]:
+    def load(photos: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return np.stack(
+            [
+                photo_view(pixels(int(rows[photo])), contents[photo], int(view), seed)
+                for photo, view in zip(photos, views, strict=True)
+            ]
+        )
+
+    return load
+
+
+def balanced_order(train: StudentPhotos, config: DistillConfig, epoch: int) -> NDArray[np.int64]:
     """Return the photos of an epoch, numbers from 0 to n - 1 in random order.
 
     Half show organisms and half do not, each half oversampled as
@@ -109,45 +124,23 @@ def balanced_order(train: Portion, config: DistillConfig, epoch: int) -> NDArray
 
 
 def student_features(
-    student: Any,
-    photos: Portion,
+    extractor: keras.Model,
+    photos: StudentPhotos,
     views: int,
     preprocessing: Preprocessing,
-    seed: int,
     progress: Progress,
 ) -> NDArray[np.float32]:
     """Return the features of views 0 to ``views - 1``, float32 (n, views, width).
 
-    View 0 is the photo as it is; the student is left in evaluation mode.
+    View 0 is the photo as it is.
     """
-    import torch
-
-    student.eval()
-    found = []
-    pairs = [(row, view) for row in range(len(photos.rows)) for view in range(views)]
-    for start in range(0, len(pairs), _BATCH):
-        rows, numbers = np.array(pairs[start : start + _BATCH]).T
-        images = preprocessing.model_input(photos.images(rows, numbers, seed))
-        with torch.no_grad():
-            found.append(student.features(torch.from_numpy(images)).numpy())
-        progress.update("student features", start + len(rows), len(pairs))
-    return np.concatenate(found).reshape(len(photos.rows), views, -1)
-
-
-def recoloured(
-    images: NDArray[np.float32], strength: float, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Return photos of changed colour, float32 (n, S, S, 3), 0 to 255.
-
-    At strength 1, by up to 20 % in brightness and 30 % in contrast and saturation.
-    """
-    light, contrast, colour = (
-        rng.uniform(1 - reach * strength, 1 + reach * strength, (len(images), 1, 1, 1)).astype(
-            np.float32
-        )
-        for reach in (0.2, 0.3, 0.3)
-    )
-    mean = images.mean((1, 2, 3), keepdims=True)
-    images = (images - mean) * contrast + mean * light
-    grey = images.mean(3, keepdims=True)
-    return np.asarray(np.clip((images - grey) * colour + grey, 0, 255), np.float32)
+    found, count = [], len(photos.rows)
+    for view in range(views):
+        source, parts = photos.view(view), []
+        with source.unburied():
+            for batch in evaluation_batches(source, count, preprocessing, _BATCH):
+                parts.append(np.asarray(extractor.predict_on_batch(batch), np.float32))
+                done = view * count + min(count, len(parts) * _BATCH)
+                progress.update("student features", done, views * count)
+        found.append(np.concatenate(parts))
+    return np.stack(found, axis=1)

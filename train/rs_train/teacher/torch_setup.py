@@ -13,7 +13,7 @@ _KEPT: list[Any] = []
 
 
 def ready_torch(seed: int = 0) -> Any:
-    """Return the module ``torch``, seeded; timm and open_clip can be imported afterwards.
+    """Return the module ``torch``, seeded; open_clip can be imported afterwards.
 
     CPU builds of torch come without torchvision's compiled operators, and torchvision cannot be
     imported unless ``nms`` and ``qnms`` are known; empty ones are declared where they are missing.
@@ -21,16 +21,15 @@ def ready_torch(seed: int = 0) -> Any:
     Raises
     ------
     MissingPackageError
-        torch, torchvision, timm or open_clip is not installed.
+        torch, torchvision or open_clip is not installed.
     """
     from importlib.util import find_spec
 
-    packages = {"torch": "torch", "torchvision": "torchvision", "timm": "timm"}
-    packages["open_clip"] = "open_clip_torch"
+    packages = {"torch": "torch", "torchvision": "torchvision", "open_clip": "open_clip_torch"}
     missing = [package for module, package in packages.items() if find_spec(module) is None]
     if missing:
         raise MissingPackageError(
-            f"the filter needs {', '.join(missing)}, which is not installed; "
+            f"a teacher needs {', '.join(missing)}, which is not installed; "
             "run: bash samples/install-clip.sh"
         )
     import torch

@@ -17,7 +17,7 @@ from rs_toolkit.files import sha256_file
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["OPTION", "download_weights", "fit_weights", "load_all", "read_weights", "short"]
+__all__ = ["OPTION", "download_weights", "fit_weights", "read_weights", "short"]
 
 OPTION = "--teacher-weights FILE"
 _ADVICE = f"give the architecture that it was trained as: --teacher NAME, or check {OPTION}"
@@ -27,7 +27,7 @@ _SAFE, _PICKLED = ".safetensors", (".pt", ".pth", ".bin")
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
-def read_weights(path: Path, sha256: str | None = None, option: str = OPTION) -> dict[str, Tensor]:
+def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name.
 
     Parameters
@@ -37,8 +37,6 @@ def read_weights(path: Path, sha256: str | None = None, option: str = OPTION) ->
         dict, or a training checkpoint that holds one as ``state_dict``.
     sha256
         The 64 hexadecimal digits that the file must have; None: any.
-    option
-        The command line's, that gave the file, for messages.
 
     Raises
     ------
@@ -46,7 +44,7 @@ def read_weights(path: Path, sha256: str | None = None, option: str = OPTION) ->
         The file is missing, empty, larger than 10 GB, damaged, of another kind or hash, a
         TorchScript program, or holds anything but tensors.
     """
-    _check_file(path, sha256, option)
+    _check_file(path, sha256)
     try:
         found = _safe(path) if path.suffix == _SAFE else _pickled(path)
     except WeightsError:
@@ -65,13 +63,13 @@ def read_weights(path: Path, sha256: str | None = None, option: str = OPTION) ->
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}
 
 
-def _check_file(path: Path, sha256: str | None, option: str) -> None:
+def _check_file(path: Path, sha256: str | None) -> None:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read ({short(error)}); check {option}") from None
+        raise WeightsError(f"{path}: cannot be read ({short(error)}); check {OPTION}") from None
     if not stat.S_ISREG(status.st_mode):
-        raise WeightsError(f"{path}: is no regular file; check {option}")
+        raise WeightsError(f"{path}: is no regular file; check {OPTION}")
     if path.suffix not in (_SAFE, *_PICKLED):
         wanted = ", ".join((_SAFE, *_PICKLED))
         raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted one of {wanted}")
@@ -137,28 +135,7 @@ def fit_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> Non
     WeightsError
         A tensor is missing, unknown, of another shape or kind, or not finite.
     """
-    load_all(model, _renamed(model, weights, path), path, _ADVICE)
-
-
-def load_all(model: nn.Module, found: dict[str, Tensor], path: Path, advice: str) -> None:
-    """Load tensors that have the model's own names, all or none.
-
-    Parameters
-    ----------
-    model
-        What they are for.
-    found
-        Tensors by name.
-    path
-        The file that they are from, for messages.
-    advice
-        What to do about tensors that do not fit.
-
-    Raises
-    ------
-    WeightsError
-        A tensor is missing, unknown, of another shape or kind, or not finite.
-    """
+    found = _renamed(model, weights, path)
     wanted = model.state_dict()
     for what, names in (
         ("lacks", wanted.keys() - found.keys()),
@@ -166,13 +143,13 @@ def load_all(model: nn.Module, found: dict[str, Tensor], path: Path, advice: str
     ):
         if names:
             others = f"{min(names)[:100]!r} and {len(names) - 1} other tensors"
-            raise WeightsError(f"{path}: {what} {others}; {advice}")
+            raise WeightsError(f"{path}: {what} {others}; {_ADVICE}")
     for name, tensor in found.items():
         got, fits = tuple(tensor.shape), tuple(wanted[name].shape)
         if got != fits or tensor.is_floating_point() != wanted[name].is_floating_point():
             raise WeightsError(
                 f"{path}: {name!r} is {tensor.dtype} {got}, "
-                f"wanted {wanted[name].dtype} {fits}; {advice}"
+                f"wanted {wanted[name].dtype} {fits}; {_ADVICE}"
             )
         if not tensor.isfinite().all():
             raise WeightsError(f"{path}: {name!r} holds values that are not finite; get it again")

@@ -1,0 +1,47 @@
+"""A Keras model from a file that nobody vouches for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rs_toolkit.environment import quiet_tensorflow
+from rs_toolkit.errors import RunError
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["load_keras_model"]
+
+
+def load_keras_model(path: Path, size: int, classes: int, advice: str) -> keras.Model:
+    """Load a float32 model in Keras' safe mode, which runs no code of the file.
+
+    Parameters
+    ----------
+    path
+        A ``.keras`` file.
+    size, classes
+        What the model must be of: from (n, size, size, 3) to (n, classes).
+    advice
+        What to do about a wrong file.
+
+    Raises
+    ------
+    RunError
+        The file is damaged, or its model is of another size or number of classes.
+    """
+    quiet_tensorflow()
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        shapes = tuple(model.input_shape), tuple(model.output_shape)
+    except Exception as error:
+        # Keras raises whatever zipfile, h5py and its deserializer raised.
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise RunError(f"{path}: damaged ({reason}); {advice}") from None
+    wanted = ((None, size, size, 3), (None, classes))
+    if shapes != wanted:
+        raise RunError(f"{path}: got shapes {shapes}, wanted {wanted}; {advice}")
+    return model

@@ -1,0 +1,198 @@
+"""The loop of every training: an epoch, a look at the validation photos, a checkpoint.
+
+What is trained on and how it is judged is a :class:`Course`: of the classifier
+(:mod:`rs_train.classifier.fine_tune`) or of a filter's student (:mod:`rs_train.student.fit`).
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_toolkit.errors import RunError
+from rs_toolkit.progress import Progress
+from rs_train.classifier.checkpoint import Checkpoints, FitState
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from rs_toolkit.config.distillation import DistillConfig
+    from rs_toolkit.config.training import TrainConfig
+
+__all__ = ["Course", "Judgement", "adamw", "fit", "make_deterministic"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the validation photos say of a model.
+
+    Attributes
+    ----------
+    figures
+        Columns of the history.
+    score
+        Better if larger; of equal first numbers, the second decides, and so on.
+    text
+        The figures for people.
+    """
+
+    figures: dict[str, float]
+    score: tuple[float, ...]
+    text: str
+
+
+class Course(ABC):
+    """What a model is trained on, and how it is judged.
+
+    Attributes
+    ----------
+    model
+        Compiled; checkpoints keep its weights and those of its optimizer.
+    learner
+        What is fitted: the model, or a compiled part of it that shares layers and optimizer.
+    """
+
+    model: keras.Model
+    learner: keras.Model
+
+    @abstractmethod
+    def batches(self, epoch: int) -> tf.data.Dataset:
+        """Return an epoch's (inputs, targets): a function of the seed and the epoch alone."""
+
+    @abstractmethod
+    def judge(self) -> Judgement:
+        """Return what the validation photos say of the model as it is."""
+
+    @abstractmethod
+    def unburied(self) -> AbstractContextManager[None]:
+        """Return the training photos' :meth:`~rs_toolkit.batches.pipeline.PixelSource.unburied`."""
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed Keras, NumPy and Python, and let TensorFlow compute the same each time."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def adamw(config: TrainConfig | DistillConfig, photos: int) -> keras.optimizers.AdamW:
+    """Return AdamW: a warm-up over one epoch of ``photos``, then cosine decay to a hundredth."""
+    import keras
+
+    steps = -(-photos // config.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=config.learning_rate / 20,
+        warmup_target=config.learning_rate,
+        warmup_steps=steps,
+        decay_steps=max(1, steps * max(1, config.epochs - 1)),
+        alpha=0.01,
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, clipnorm=1.0)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def fit(
+    course: Course,
+    config: TrainConfig | DistillConfig,
+    checkpoints: Checkpoints,
+    progress: Progress,
+    stage_1: dict[str, float] | None = None,
+    started: float | None = None,
+) -> FitState:
+    """Train a course's model until it stops improving, and leave it at its best epoch.
+
+    Continues from ``checkpoints`` where a state exists.  Every epoch is a function of the saved
+    state, the seed and the epoch number, so a run that was killed and resumed takes the same
+    steps as one that was not.  ``started`` is the ``time.perf_counter()`` at which this session
+    of the run began; default now.
+
+    Raises
+    ------
+    RunError
+        The loss became infinite, or a checkpoint is damaged.
+    """
+    model = course.model
+    model.optimizer.build(model.trainable_variables)
+    session = time.perf_counter() if started is None else started
+    state = checkpoints.load()
+    earlier = state.seconds if state else 0.0
+    if state is None:
+        state = FitState(stage_1=stage_1)
+        _record(state, course.judge(), {"loss": None, "seconds": 0.0})
+        checkpoints.save(state, model)
+    else:
+        checkpoints.restore(model, state.epoch)
+    while not state.finished:
+        if state.epoch >= config.epochs or state.epoch - state.best_epoch >= config.patience:
+            state.finished = True
+            checkpoints.save_state(state)
+            break
+        started = time.perf_counter()
+        loss = _one_epoch(course, config.seed, state.epoch, progress)
+        found = course.judge()
+        _require_finite(state.epoch + 1, loss, found, config)
+        state.epoch += 1
+        seconds = round(time.perf_counter() - started, 2)
+        _record(state, found, {"loss": loss, "seconds": seconds})
+        state.seconds = round(earlier + time.perf_counter() - session, 2)
+        checkpoints.save(state, model)
+        progress.note(
+            f"epoch {state.epoch}/{config.epochs}  loss {loss:.3f}  validation {found.text}  "
+            f"{seconds:.0f} s"
+        )
+    checkpoints.restore(model, state.best_epoch)
+    return state
+
+
+def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> float:
+    import keras
+
+    batches = course.batches(epoch)
+    total = int(batches.cardinality())
+
+    class Report(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            loss = (logs or {}).get("loss", float("nan"))
+            progress.update(f"epoch {epoch + 1}", batch + 1, total, f"loss {loss:.3f}")
+
+    # Dropout draws from generators that count their calls; weights files do not hold them, so
+    # each epoch starts them anew and a resumed epoch draws the same.
+    for number, layer in enumerate(course.model.layers):
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None:
+            generator.state.assign(np.array([seed + number, epoch], "uint32"))
+    with course.unburied():
+        history = course.learner.fit(
+            batches, epochs=1, shuffle=False, verbose=0, callbacks=[Report()]
+        )
+    return float(history.history["loss"][0])
+
+
+def _require_finite(
+    epoch: int, loss: float, found: Judgement, config: TrainConfig | DistillConfig
+) -> None:
+    if np.isfinite([loss, *found.score]).all():
+        return
+    precision = getattr(config, "precision", "float32")
+    advice = "" if precision == "float32" else " or use --precision float32"
+    raise RunError(
+        f"epoch {epoch}: the loss became {loss}, validation {found.text}; lower --learning-rate "
+        f"(got {config.learning_rate}){advice}"
+    )
+
+
+def _record(state: FitState, found: Judgement, row: dict[str, Any]) -> None:
+    """Append a history row, and note a new best."""
+    state.history.append({"epoch": state.epoch, **row, **found.figures})
+    score = list(found.score)
+    if not state.best_score or score > state.best_score:
+        state.best_epoch, state.best_score = state.epoch, score
