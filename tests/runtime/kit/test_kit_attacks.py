@@ -211,7 +211,7 @@ def test_a_check_that_is_off_is_found(
     name, off, seen, target, one_line, bounded_memory, monkeypatch
 ) -> None:
     for check, instead in off.items():
-        monkeypatch.setattr(f"rs_runtime.kit.kit.{check}", instead)
+        monkeypatch.setattr(f"rs_runtime.kit.{check}", instead)
     with pytest.raises(seen):
         for mutant in islice(mutants(name, target), ENOUGH):
             judge(target, mutant, one_line)
