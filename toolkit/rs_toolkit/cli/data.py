@@ -20,7 +20,7 @@ from rs_toolkit.cli.options import (
     Weights,
     resolved,
 )
-from rs_toolkit.output_folder import output_folder
+from rs_toolkit.cli.output_folder import output_folder
 
 __all__ = ["check", "clean", "review", "split"]
 

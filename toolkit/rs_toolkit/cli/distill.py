@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rs_toolkit.cli.options import BACKBONES, WEIGHTS, Pixels, Seed, SplitsFrom, resolved
-from rs_toolkit.output_folder import free_folder
+from rs_toolkit.cli.output_folder import free_folder
 
 __all__ = ["distill"]
 

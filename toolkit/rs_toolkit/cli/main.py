@@ -28,8 +28,8 @@ from rs_toolkit.cli.options import (
     Weights,
     resolved,
 )
+from rs_toolkit.cli.output_folder import free_folder
 from rs_toolkit.errors import ToolkitError
-from rs_toolkit.output_folder import free_folder
 
 __all__ = ["app", "main"]
 

@@ -33,7 +33,7 @@ from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.errors import DataError, RunError
 from rs_toolkit.files import atomic_write
 from rs_toolkit.folders.filter_json import checked_json, read_filter_json, write_filter_json
-from rs_toolkit.keras_model import load_keras_model
+from rs_toolkit.folders.keras_model import load_keras_model
 from rs_toolkit.splits.assign import SIDES
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json
-from rs_toolkit.keras_model import load_keras_model
+from rs_toolkit.folders.keras_model import load_keras_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
