@@ -20,18 +20,24 @@ __all__ = [
 ]
 
 Backbone = Annotated[str | None, typer.Option(help="xception, xception-w50 or xception-w25.")]
-Config = Annotated[Path | None, typer.Option(help="TOML file of train's; flags override it.")]
+Config = Annotated[
+    Path | None, typer.Option(help="TOML file of settings, as of train; flags override it.")
+]
 GroupBy = Annotated[
     str | None,
     typer.Option(help="What no split separates: duplicates, species, site or observation."),
 ]
-Pixels = Annotated[int | None, typer.Option(help="Pixels per side.")]
-Rank = Annotated[str | None, typer.Option(help="Taxon rank of the classes: family, species…")]
+Pixels = Annotated[int | None, typer.Option(help="Pixels per side that the model sees.")]
+Rank = Annotated[
+    str | None, typer.Option(help="Rank of the classes: kingdom … species, or common_name.")
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 SplitsFrom = Annotated[
     str | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")
 ]
-Weights = Annotated[str | None, typer.Option(help="imagenet, none, or a .h5 file.")]
+Weights = Annotated[
+    str | None, typer.Option(help="imagenet (Keras downloads them), none (random), or a .h5 file.")
+]
 
 
 def resolved(weights: str | None) -> str | None:
