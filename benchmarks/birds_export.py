@@ -26,12 +26,12 @@ from publish import publish
 
 from rs_export import RECIPES, ExportSettings, Recipe, export_run
 from rs_export.verify import median_ms
-from rs_runtime.engine import load_engine
+from rs_runtime.engines.engine import load_engine
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.files import read_json
-from rs_toolkit.kits import packed
+from rs_toolkit.folders.kit import packed
+from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import ConsoleProgress
-from rs_toolkit.run import Run
 
 HERE = Path(__file__).resolve().parent
 LEFT_OUT = ("tflite_int16x8",)

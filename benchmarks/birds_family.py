@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from publish import publish
 
-from rs_toolkit.config import TrainConfig
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.files import read_json
-from rs_toolkit.metrics import accuracy, macro_f1
-from rs_toolkit.photos import PhotoCache, default_cache_dir
+from rs_toolkit.folders.run import Run
+from rs_toolkit.metrics.classification import accuracy, macro_f1
 from rs_toolkit.progress import ConsoleProgress, Progress
-from rs_toolkit.run import Run
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent.parent / "shared"
@@ -40,9 +40,9 @@ def linear_probe(run: Run, weights: Path, progress: Progress) -> dict[str, dict[
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from rs_train.backbones import build_backbone, load_backbone_weights
-    from rs_train.head import frozen_features
-    from rs_train.model import build_classifier, feature_extractor
+    from rs_train.classifier.backbones import build_backbone, load_backbone_weights
+    from rs_train.classifier.linear_probe import frozen_features
+    from rs_train.classifier.model import build_classifier, feature_extractor
 
     backbone = build_backbone(run.config["backbone"], run.preprocessing.size)
     load_backbone_weights(backbone, run.config["backbone"], str(weights))
@@ -133,7 +133,7 @@ def main() -> None:
         seed=arguments.seed,
     )
     from rs_export import ExportSettings, export_run
-    from rs_train.train import train
+    from rs_train.classifier.train import train
 
     quiet_tensorflow()
     with ConsoleProgress() as progress:

@@ -21,8 +21,8 @@ from rs_export.convert import Quantization
 from rs_export.mending import Step, steps
 from rs_export.session import Session
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
+from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import ConsoleProgress
-from rs_toolkit.run import Run
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("tflite_int8", "onnx_u8s8")

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from rs_export import ExportSettings, export_run
-from rs_export.budget import propose
-from rs_toolkit.config import TrainConfig, sample_preset
+from rs_export.measure.budget import propose
+from rs_toolkit.config.base import load_settings
+from rs_toolkit.config.training import TrainConfig, sample_preset
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import read_json, write_json
 from rs_toolkit.sample import generate_sample
-from rs_toolkit.settings import load_settings
-from rs_train.train import train
+from rs_train.classifier.train import train
 
 BUDGETS = Path(__file__).resolve().parent.parent / "tests" / "regression" / "budgets.json"
 

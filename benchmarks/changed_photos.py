@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rs_runtime.preprocess import Preprocessing
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.sample.faults import near_duplicate
 from rs_toolkit.sample.plan import NEAR_WAYS
 

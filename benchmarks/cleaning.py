@@ -32,15 +32,15 @@ import numpy as np
 from label_noise import flip, hits
 from publish import publish
 
-from rs_toolkit.clean import clean
-from rs_toolkit.config import TrainConfig
+from rs_toolkit.checks.findings import read_findings
+from rs_toolkit.clean.policy import Policy
+from rs_toolkit.clean.run import clean
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.data.index import read_index
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.files import read_json
-from rs_toolkit.findings import read_findings
-from rs_toolkit.index import read_index
-from rs_toolkit.policy import Policy
+from rs_toolkit.folders.run import read_metrics
 from rs_toolkit.progress import ConsoleProgress, Progress
-from rs_toolkit.run import read_metrics
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parent.parent / "shared"
@@ -109,7 +109,7 @@ def found_flips(folder: Path, wrong: dict[str, bool]) -> dict[str, Any]:
 
 def trained(data: Path, config: TrainConfig, run: Path, progress: Progress) -> float:
     """Return the test macro-F1 of a model trained on ``data``."""
-    from rs_train.train import train
+    from rs_train.classifier.train import train
 
     train(data, config, run, resume=True, progress=progress)
     return float(read_metrics(run)["test"]["macro_f1"])
@@ -171,7 +171,7 @@ def main() -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     seconds = timed_clean(arguments.data, arguments.weights, work)
-    from rs_train.embed import embed
+    from rs_train.classifier.embed import embed
 
     quiet_tensorflow()
     whole = TrainConfig(weights=str(arguments.weights), **SPLIT)  # type: ignore[arg-type]

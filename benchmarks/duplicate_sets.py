@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from changed_photos import MADE, OTHER, Pixels, changed
 
-from rs_toolkit.duplicates import Pair, duplicate_groups
+from rs_toolkit.checks.duplicates.groups import Pair, duplicate_groups
+from rs_toolkit.data.index import build_index
+from rs_toolkit.data.photos import Photo, PhotoCache
+from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.files import read_json
-from rs_toolkit.index import build_index
-from rs_toolkit.photos import Photo, PhotoCache
-from rs_toolkit.readers import read_dataset
 from rs_toolkit.sample import generate_sample
 from rs_toolkit.sample.plan import NEAR_WAYS
 

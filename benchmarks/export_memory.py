@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rs_toolkit.config import TrainConfig
+from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import ConsoleProgress
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=600)
     parser.add_argument("--imgsz", type=int, default=299)
     arguments = parser.parse_args()
-    from rs_train.train import train
+    from rs_train.classifier.train import train
 
     quiet_tensorflow()
     with tempfile.TemporaryDirectory(prefix="rs-memory-") as name, ConsoleProgress() as progress:

@@ -35,13 +35,13 @@ from rs_export import ExportSettings, export_run
 from rs_runtime.classify import Classifier
 from rs_runtime.errors import PhotoError
 from rs_runtime.filter import Filter, verdict
-from rs_runtime.kit import open_kit
-from rs_toolkit.config import TrainConfig
-from rs_toolkit.distill_config import DistillConfig
+from rs_runtime.kit.kit import open_kit
+from rs_toolkit.checks.organisms import read_filter
+from rs_toolkit.config.distillation import DistillConfig
+from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.files import read_json
-from rs_toolkit.filter_folder import FilterFolder
-from rs_toolkit.organisms import read_filter
+from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.progress import ConsoleProgress, Progress
 from rs_toolkit.sample import generate_sample
 from rs_toolkit.sample.faults import non_organism
@@ -85,7 +85,7 @@ def sample_folders(work: Path, photos: int) -> tuple[Path, Path, Path]:
 
 def on_sample(work: Path, epochs: int, photos: int, progress: Progress) -> dict[str, Any]:
     """Distil from the tiny CLIP, export with Xception, and return what was measured."""
-    from rs_train.distill import distill
+    from rs_train.student.distill import distill
 
     sample, organisms, others = sample_folders(work, photos)
     seconds = {}
@@ -124,7 +124,7 @@ def on_sample(work: Path, epochs: int, photos: int, progress: Progress) -> dict[
 
 def xception(data: Path, out: Path, progress: Progress) -> Path:
     """Return a run of Xception at 299 px with random weights, which take as long as any."""
-    from rs_train.train import train
+    from rs_train.classifier.train import train
 
     config = TrainConfig(weights="none", imgsz=299, epochs=0)
     return train(data, config, out, resume=True, progress=progress)
@@ -175,7 +175,7 @@ def added(run: Path, sample: Path, rounds: int = 5) -> dict[str, float]:
 
 def on_birds(work: Path, data: Path, epochs: int, progress: Progress) -> dict[str, Any]:
     """Distil from labels alone on real photos and return what was measured."""
-    from rs_train.distill import distill
+    from rs_train.student.distill import distill
 
     render(work / "rendered", 150)
     settings = DistillConfig(

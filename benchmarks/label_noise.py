@@ -23,16 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 from publish import publish
 
-from rs_runtime.preprocess import Preprocessing
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.checks.labels.label_noise import FILTERS, LabelDoubts, doubt_labels
+from rs_toolkit.checks.labels.out_of_fold import out_of_fold
+from rs_toolkit.checks.labels.outliers import find_outliers
+from rs_toolkit.data.index import build_index
+from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import read_json
-from rs_toolkit.index import build_index
-from rs_toolkit.noise import FILTERS, LabelDoubts, doubt_labels
-from rs_toolkit.out_of_fold import out_of_fold
-from rs_toolkit.outliers import find_outliers
-from rs_toolkit.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.progress import ConsoleProgress, Progress
-from rs_toolkit.readers import read_dataset
 from rs_toolkit.sample import generate_sample
 
 HERE = Path(__file__).resolve().parent
@@ -60,7 +60,7 @@ class Embedded:
 
 def embedded(data: Path, rank: str, size: int, weights: Path, progress: Progress) -> Embedded:
     """Read, index and embed the photos that have a label."""
-    from rs_train.embed import embed
+    from rs_train.classifier.embed import embed
 
     dataset, cache = read_dataset(data), PhotoCache(default_cache_dir(), Preprocessing(size=size))
     photos = [photo for photo in build_index(dataset, cache) if not photo.error]
@@ -156,7 +156,7 @@ def classifiers(birds: Embedded, labels: NDArray[np.int64]) -> dict[str, NDArray
     def silent(_: Any, given: NDArray[np.int64], __: Any, held: Any, *___: Any) -> Any:
         return np.full((len(held), given.max() + 1), 1.0)
 
-    module = "rs_toolkit.out_of_fold."
+    module = "rs_toolkit.checks.labels.out_of_fold."
     found = {}
     for name, muted in (("regression", "_votes"), ("votes", "_regression")):
         with patch(module + muted, silent):

@@ -88,9 +88,9 @@ def _comparison(compared: dict[str, Any]) -> str:
     ]
     about = _text("""
         Means over the same flips at 224 px. `doubt` is the probability that a label is wrong under
-        the model of `toolkit/rs_toolkit/noise_model.py`. cleanlab's filters alone flag most photos
-        that the classifier gets wrong, and it gets a third of the soundly labelled ones wrong.
-        Accuracy is on the true families.""")
+        the model of `toolkit/rs_toolkit/checks/labels/noise_model.py`. cleanlab's filters alone
+        flag most photos that the classifier gets wrong, and it gets a third of the soundly labelled
+        ones wrong. Accuracy is on the true families.""")
     tables = [
         _rows(["flagged by", "flagged", "precision", "recall"], rules),
         _rows(["ranked by", "average precision", "precision at recall 0.7"], scores),

@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rs_export.metadata import ModelInfo
-from rs_export.tflite_metadata import tflite_with_metadata
+from rs_export.tflite.metadata import tflite_with_metadata
 from rs_runtime.classify import Classifier
-from rs_runtime.kit import open_kit, write_kit
-from rs_runtime.manifest import Manifest, Variant
+from rs_runtime.kit.kit import open_kit, write_kit
+from rs_runtime.kit.manifest import Manifest, Variant
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import write_json
 

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rs_toolkit.checks.duplicates.neighbours import near_hashes
 from rs_toolkit.environment import machine
 from rs_toolkit.files import write_json
-from rs_toolkit.neighbours import near_hashes
 
 HERE = Path(__file__).resolve().parent
 PLANTED = 1_000

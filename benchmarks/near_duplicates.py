@@ -24,11 +24,11 @@ from duplicate_sets import PHOTOS, Material, birds, sample
 from numpy.typing import NDArray
 from publish import publish
 
-from rs_runtime.preprocess import Preprocessing
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.checks.duplicates.hashes import perceptual_hashes
+from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
+from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.environment import machine, versions
-from rs_toolkit.near_duplicates import DuplicateSettings, near_duplicates
-from rs_toolkit.perceptual_hash import perceptual_hashes
-from rs_toolkit.photos import PhotoCache, default_cache_dir
 from rs_toolkit.progress import ConsoleProgress
 
 HERE = Path(__file__).resolve().parent
@@ -109,7 +109,7 @@ def compared(
     tuning: Material, reported: Material, work: Path, cache: PhotoCache, weights: Path
 ) -> dict[str, Any]:
     """Return what each method gives on one sample, at its best threshold of another."""
-    from rs_train.embed import embed
+    from rs_train.classifier.embed import embed
 
     with ConsoleProgress() as progress:
         for item in (tuning, reported):

@@ -20,10 +20,10 @@ import typer
 
 import rs_runtime.cli
 import rs_runtime.probe
-from rs_toolkit.cli import app
-from rs_toolkit.config import TrainConfig
-from rs_toolkit.distill_config import DistillConfig
-from rs_toolkit.settings import Settings
+from rs_toolkit.cli.main import app
+from rs_toolkit.config.base import Settings
+from rs_toolkit.config.distillation import DistillConfig
+from rs_toolkit.config.training import TrainConfig
 
 COMMANDS = Path(__file__).with_name("commands.md")
 HEAD = """# Commands

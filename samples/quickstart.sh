@@ -22,7 +22,7 @@ else
 fi
 step rs-toolkit export "$run" --int8
 photo=$(python - <<'PY'
-from rs_toolkit.run import Run
+from rs_toolkit.folders.run import Run
 from pathlib import Path
 run = Run.open(Path("runs/quickstart"))
 print(run.data_root / run.split("test")[0][0].path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ MAY_IMPORT = {
     "rs_export": {"rs_runtime", "rs_toolkit", "rs_export"},
 }
 # The command line dispatches to training and export inside its command bodies.
-COMMANDS = {PACKAGES["rs_toolkit"] / name for name in ("cli.py", "data_cli.py", "filter_cli.py")}
+COMMANDS = {PACKAGES["rs_toolkit"] / "cli" / f"{name}.py" for name in ("main", "data", "distill")}
 HEAVY = (
     *("tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"),
     *("torch", "sklearn", "scipy", "matplotlib", "pyarrow", "rich", "cryptography"),
@@ -32,10 +34,36 @@ HEAVY = (
 RUNTIME_MAY_IMPORT = {*sys.stdlib_module_names, "numpy", "PIL", "rs_runtime"}
 # The only files that may import these, inside functions.
 RUNTIME_MAY_IMPORT_LATE = {
-    "engine.py": {"ai_edge_litert", "onnxruntime"},
-    "signature.py": {"cryptography"},
+    "engines/engine.py": {"ai_edge_litert", "onnxruntime"},
+    "kit/signature.py": {"cryptography"},
 }
 FILES = [(name, file) for name, folder in PACKAGES.items() for file in sorted(folder.rglob("*.py"))]
+# The path of each module without suffix: rs_toolkit/data/photos, rs_toolkit/data/__init__.
+MODULES = {
+    file.relative_to(PACKAGES[package].parent).with_suffix("").as_posix(): file
+    for package, file in FILES
+}
+# The folders inside each folder, the top floor first.
+FLOORS = {
+    "rs_toolkit": (
+        *("cli", "clean", "audit", "review", "checks", "folders", "splits", "config"),
+        *("batches", "metrics", "sample", "data"),
+    ),
+    "rs_toolkit/checks": ("duplicates", "labels"),
+    "rs_toolkit/data": ("readers",),
+    "rs_train": ("student", "teacher", "classifier"),
+    "rs_export": ("shrink", "tflite", "onnx", "quantize", "measure"),
+    "rs_runtime": ("engines", "kit", "photos"),
+}
+# Files beside those folders that stand below them all; the other files stand above.
+GROUND = {
+    "rs_toolkit": {"errors", "files", "progress", "environment"},
+    "rs_toolkit/checks": {"findings"},
+    "rs_toolkit/data": {"photos", "index", "taxonomy", "groups"},
+    "rs_train": {"run_folder", "state_file"},
+    "rs_export": {"recipes", "metadata", "tables"},
+    "rs_runtime": {"errors", "files", "console", "stderr"},
+}
 
 
 def imports(file: Path, *, module_level: bool) -> set[str]:
@@ -73,7 +101,8 @@ def test_heavy_imports_are_inside_functions(package, file) -> None:
 
 def test_runtime_imports_nothing_but_numpy_pillow_one_engine_and_cryptography() -> None:
     for file in sorted(PACKAGES["rs_runtime"].rglob("*.py")):
-        allowed = RUNTIME_MAY_IMPORT | RUNTIME_MAY_IMPORT_LATE.get(file.name, set())
+        path = file.relative_to(PACKAGES["rs_runtime"]).as_posix()
+        allowed = RUNTIME_MAY_IMPORT | RUNTIME_MAY_IMPORT_LATE.get(path, set())
         assert imports(file, module_level=False) <= allowed, file
 
 
@@ -89,7 +118,7 @@ def test_no_pickle_eval_or_exec() -> None:
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['rs-toolkit', '--help']\n"
-        "from rs_toolkit.cli import main\n"
+        "from rs_toolkit.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         f"print('LOADED', sorted(set({HEAVY!r}) & set(sys.modules)))"
@@ -116,3 +145,92 @@ def test_public_names_exist_and_are_documented(package, file) -> None:
     assert not [name for name, node in public.items() if not ast.get_docstring(node)], (
         "no docstring"
     )
+
+
+def imported_modules(file: Path, *, at_import: bool) -> set[str]:
+    """Return those of MODULES that a file imports.
+
+    With ``at_import`` only what is loaded together with it: nothing inside functions or for types.
+    """
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found.update(module for name in names if (module := module_of(name)))
+        for child in ast.iter_child_nodes(node):
+            if not (at_import and is_late(child)):
+                visit(child)
+
+    visit(ast.parse(file.read_text("utf-8")))
+    return found
+
+
+def is_late(node: ast.AST) -> bool:
+    """Return whether a node's imports do not run, or not when its module is imported."""
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test).endswith("TYPE_CHECKING")
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+
+
+def module_of(name: str) -> str | None:
+    """Return the module that has a dotted name or, where that names a part of one, holds it."""
+    path = name.replace(".", "/")
+    for candidate in (path, path.rpartition("/")[0]):
+        for module in (candidate, f"{candidate}/__init__"):
+            if module in MODULES:
+                return module
+    return None
+
+
+def floor(parent: str, module: str) -> int:
+    """Return the number of a module's floor in a folder: 0 at the top."""
+    room, _, inside = module.removeprefix(f"{parent}/").partition("/")
+    if inside:
+        return 1 + FLOORS[parent].index(room)
+    return 1 + len(FLOORS[parent]) if room in GROUND[parent] else 0
+
+
+@pytest.mark.parametrize("parent", FLOORS)
+def test_a_folder_imports_only_folders_below_it(parent) -> None:
+    upward = []
+    for module, file in MODULES.items():
+        if module.startswith(f"{parent}/"):
+            here = floor(parent, module)
+            for other in imported_modules(file, at_import=False):
+                inside = other.startswith(f"{parent}/") and other != f"{parent}/__init__"
+                # The outside of a folder is judged where the folder above it is.
+                if inside and floor(parent, other) < here:
+                    upward.append(f"{module} imports {other}")
+                if other == f"{parent}/__init__" and here:
+                    upward.append(f"{module} imports {parent}, which loads what is above it")
+    assert upward == []
+
+
+def test_every_folder_has_its_floor() -> None:
+    folders: dict[str, set[str]] = {}
+    for module in MODULES:
+        above, _, folder = module.rpartition("/")[0].rpartition("/")
+        if above:
+            folders.setdefault(above, set()).add(folder)
+    assert {parent: set(rooms) for parent, rooms in FLOORS.items()} == folders
+    for parent, names in GROUND.items():
+        assert {f"{parent}/{name}" for name in names} <= MODULES.keys()
+
+
+def test_no_module_is_imported_by_what_it_imports() -> None:
+    graph = {module: imported_modules(file, at_import=True) for module, file in MODULES.items()}
+    TopologicalSorter({module: found - {module} for module, found in graph.items()}).prepare()
+
+
+def test_every_folder_says_what_it_takes_and_gives() -> None:
+    silent = []
+    for folder in {file.parent for file in MODULES.values()}:
+        init = folder / "__init__.py"
+        said = init.is_file() and ast.get_docstring(ast.parse(init.read_text("utf-8")))
+        if not re.search(r"^Takes \S.*\bGives \S", said or "", re.M | re.S):
+            silent.append(folder.relative_to(REPOSITORY).as_posix())
+    assert sorted(silent) == [], "wanted a line that begins with Takes, and after it Gives"

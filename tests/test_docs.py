@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import runpy
 from pathlib import Path
@@ -12,7 +13,10 @@ from rs_runtime.errors import PhotoError, RuntimeKitError
 from rs_toolkit.errors import ToolkitError
 
 FOLDERS = ("toolkit", "train", "export", "runtime", "tests", "samples", "benchmarks", "docs")
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/*.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/**/*.md")
+# Names such as rs_runtime.photos.preprocess: in code spans, and in docstrings as Sphinx marks them.
+MODULE = r"`(rs_(?:toolkit|train|export|runtime)(?:\.\w+)+)`"
+REFERENCE = r":\w+:`~?(rs_(?:toolkit|train|export|runtime)(?:\.\w+)+)`"
 CODES = {
     "rs-toolkit": {0, ToolkitError.exit_code, RuntimeKitError.exit_code, 130},
     "rs-toolkit kit": {0, RuntimeKitError.exit_code},
@@ -123,6 +127,43 @@ def test_paths_in_documents_exist(repository) -> None:
     found = {file: paths(file.read_text("utf-8")) for file in documents}
     assert sum(map(len, found.values())) > 10
     assert not {file.name: gone for file in documents if (gone := missing(repository, found[file]))}
+
+
+def test_modules_in_documents_and_docstrings_exist(repository) -> None:
+    documents = [file for pattern in DOCUMENTS for file in sorted(repository.glob(pattern))]
+    found = {(file, name) for file in documents for name in re.findall(MODULE, file.read_text())}
+    for folder in ("toolkit", "train", "export", "runtime"):
+        for file in sorted((repository / folder).rglob("*.py")):
+            found |= {(file, name) for name in re.findall(REFERENCE, file.read_text("utf-8"))}
+    assert len(found) > 50
+    gone = []
+    for file, name in sorted(found):
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            gone.append(f"{file.name}: {name}")
+    assert gone == []
+
+
+def test_the_design_draws_the_floors_that_are_enforced(repository) -> None:
+    enforced = runpy.run_path(str(repository / "tests" / "test_architecture.py"))
+    text = (repository / "docs" / "design.md").read_text("utf-8")
+    picture = text.partition("## Floors")[2].partition("```\n")[2].partition("```")[0]
+    floors: dict[str, tuple[str, ...]] = {}
+    ground: dict[str, set[str]] = {}
+    above: list[str] = []
+    for line in picture.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 4
+        # Each package stands in a folder of its own.
+        parent = "/".join(above[:depth]).partition("/")[2]
+        folder, *_ = line.split()
+        above[depth:] = [folder.strip("/")]
+        if depth and folder.endswith("/"):
+            floors[parent] = (*floors.get(parent, ()), folder.strip("/"))
+        elif depth:
+            ground[parent] = {name.removesuffix(".py") for name in line.split()}
+    assert floors == enforced["FLOORS"]
+    assert ground == enforced["GROUND"]
 
 
 def test_links_in_documents_lead_somewhere(repository) -> None:

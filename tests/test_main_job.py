@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 import rs_runtime.cli
-import rs_toolkit.cli
-from rs_runtime.kit import open_kit
-from rs_toolkit.run import Run
+import rs_toolkit.cli.main
+from rs_runtime.kit.kit import open_kit
+from rs_toolkit.folders.run import Run
 
 SIDE = 48
 
@@ -54,7 +54,7 @@ def command(main, *arguments: object) -> int:
 @pytest.fixture(scope="module")
 def job(shapes, tmp_path_factory) -> Path:
     """A folder with data, a run trained in both stages, and its kit."""
-    from rs_train.backbones import build_backbone
+    from rs_train.classifier.backbones import build_backbone
 
     folder = tmp_path_factory.mktemp("job")
     shutil.copytree(shapes, folder / "photos")
@@ -70,11 +70,11 @@ def job(shapes, tmp_path_factory) -> Path:
     )
     run = folder / "run"
     train = ("train", folder / "photos", "--config", config, "--weights", weights, "--out", run)
-    assert command(rs_toolkit.cli.main, *train, "--epochs", 10) == 0
+    assert command(rs_toolkit.cli.main.main, *train, "--epochs", 10) == 0
     recipes = [
         part for name in ("tflite_fp32", "tflite_int8", "onnx_u8s8") for part in ("--recipe", name)
     ]
-    assert command(rs_toolkit.cli.main, "export", run, *recipes, "--max-drop", 5) == 0
+    assert command(rs_toolkit.cli.main.main, "export", run, *recipes, "--max-drop", 5) == 0
     return folder
 
 
@@ -134,7 +134,7 @@ def test_damaged_run_files_are_one_line(job, tmp_path, capsys) -> None:
         shutil.copytree(job / "run", run, ignore=shutil.ignore_patterns("export", "checkpoints"))
         whole = (run / name).read_bytes()
         (run / name).write_bytes(whole[: len(whole) // 2])
-        assert command(rs_toolkit.cli.main, "export", run) == 2, name
+        assert command(rs_toolkit.cli.main.main, "export", run) == 2, name
         said = capsys.readouterr().err.strip().splitlines()
         assert said[-1].startswith("rs-toolkit: "), name
         assert not any("Traceback" in line for line in said), name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rs_train.backbones import BACKBONES, Backbone, register
+from rs_train.classifier.backbones import BACKBONES, Backbone, register
 
 
 def build(imgsz: int) -> Any:

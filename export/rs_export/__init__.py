@@ -1,4 +1,8 @@
-"""Export: recipes, fine-tuning, TFLite, ONNX, verification per class, kits."""
+"""Export: recipes, fine-tuning, TFLite, ONNX, verification per class, kits.
+
+Takes the folder of a trained classifier, and of a filter.  Gives a kit and a report of every
+variant.
+"""
 
 from rs_export.export import ExportResult, export_run
 from rs_export.recipes import RECIPES, Recipe, default_recipes

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rs_runtime.ranks import Level, answers
-from rs_toolkit.calibration import acceptance_threshold, fit_temperature
-from rs_toolkit.metrics import softmax
+from rs_toolkit.metrics.classification import softmax
+from rs_toolkit.metrics.temperature import acceptance_threshold, fit_temperature
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

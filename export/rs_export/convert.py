@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_export.ai_edge import quantize_tflite
-from rs_export.batches import logits_of
-from rs_export.bias import correct_bias
-from rs_export.copies import kernels, marked_copy, marks
-from rs_export.equalize import equalize
-from rs_export.onnx_export import quantize_onnx, to_onnx
+from rs_export.measure.batches import logits_of
+from rs_export.onnx.converter import quantize_onnx, to_onnx
+from rs_export.quantize.bias import correct_bias
+from rs_export.quantize.copies import kernels, marked_copy, marks
+from rs_export.quantize.equalize import equalize
 from rs_export.quiet import converting
 from rs_export.recipes import Recipe
-from rs_export.tflite import save_for_tflite, to_tflite
+from rs_export.tflite.ai_edge import quantize_tflite
+from rs_export.tflite.converter import save_for_tflite, to_tflite
 
 if TYPE_CHECKING:
     import keras
@@ -39,7 +39,7 @@ class Quantization:
         Size of the calibration set.
     ranges
         What of an activation's values must fit; a kind of
-        :func:`rs_export.ranges.activation_ranges`.
+        :func:`rs_export.quantize.ranges.activation_ranges`.
     float_layers
         Layers, by name, that stay in float32.
     """
@@ -61,8 +61,8 @@ class Converter:
     prepare
         Gives the model with the weights that a recipe's preparation made.
     onnx
-        The model in float32 ONNX, as :func:`rs_export.onnx_export.to_onnx` writes it, where it is
-        there already.
+        The model in float32 ONNX, as :func:`rs_export.onnx.converter.to_onnx` writes it, where it
+        is there already.
     photos
         Size of the calibration set that channels are equalized on.
     """

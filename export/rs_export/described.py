@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from rs_export.metadata import ModelInfo
-from rs_export.onnx_metadata import onnx_with_metadata
+from rs_export.onnx.metadata import onnx_with_metadata
 from rs_export.recipes import Recipe
-from rs_export.tflite_metadata import tflite_with_metadata
-from rs_runtime.manifest import ClassInfo
+from rs_export.tflite.metadata import tflite_with_metadata
+from rs_runtime.kit.manifest import ClassInfo
 from rs_toolkit.environment import versions
-from rs_toolkit.run import Run
+from rs_toolkit.folders.run import Run
 
 __all__ = ["class_infos", "created_by", "described"]
 

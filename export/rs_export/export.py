@@ -8,17 +8,17 @@ from pathlib import Path
 
 from rs_export.filter_export import export_filter
 from rs_export.filter_record import FilterExport
-from rs_export.kit_writer import ship
+from rs_export.kit import ship
 from rs_export.recipes import Recipe
 from rs_export.report import Report, write_reports
 from rs_export.session import Session
 from rs_export.settings import ExportSettings
 from rs_export.size_limit import fitting
 from rs_toolkit.errors import ExportError
-from rs_toolkit.filter_folder import FilterFolder
-from rs_toolkit.kits import pack, packed
+from rs_toolkit.folders.filter import FilterFolder
+from rs_toolkit.folders.kit import pack, packed
+from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
-from rs_toolkit.run import Run
 
 __all__ = ["ExportResult", "export_run"]
 

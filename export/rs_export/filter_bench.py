@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_export.calibration_set import class_balanced
 from rs_export.convert import Converter, Quantization
 from rs_export.filter_measure import FilterScores, Judge, Scaling
 from rs_export.filter_record import FilterModel, filter_described
-from rs_export.onnx_export import tidied
+from rs_export.onnx.converter import tidied
 from rs_export.onnx_graph import read_onnx_file
 from rs_export.onnx_to_keras import keras_from_onnx, require_same
+from rs_export.quantize.calibration_set import class_balanced
+from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.recipes import Recipe
-from rs_export.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.settings import ExportSettings
 from rs_export.verify import Model, median_ms, predict
-from rs_runtime.engine import load_engine
+from rs_runtime.engines.engine import load_engine
 from rs_toolkit.errors import ExportError
-from rs_toolkit.filter_folder import FilterFolder
+from rs_toolkit.folders.filter import FilterFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rs_toolkit.photos import Photo
+    from rs_toolkit.data.photos import Photo
 
 __all__ = ["FilterBench"]
 

@@ -25,7 +25,7 @@ from rs_export.settings import ExportSettings
 from rs_runtime.errors import EngineError
 from rs_toolkit.errors import ExportError
 from rs_toolkit.files import atomic_write
-from rs_toolkit.filter_folder import FilterFolder
+from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.progress import Progress
 
 __all__ = ["export_filter"]

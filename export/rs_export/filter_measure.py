@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rs_runtime.filter import NOT_ORGANISM, ORGANISM, organism_odds, organism_probability
-from rs_toolkit.filter_metrics import auroc
-from rs_toolkit.platt import fit_platt
+from rs_toolkit.metrics.binary import auroc
+from rs_toolkit.metrics.platt import fit_platt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

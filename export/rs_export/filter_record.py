@@ -9,11 +9,11 @@ from typing import Any
 from rs_export.described import created_by
 from rs_export.filter_measure import FilterScores, Scaling
 from rs_export.metadata import ModelInfo
-from rs_export.onnx_metadata import onnx_with_metadata
+from rs_export.onnx.metadata import onnx_with_metadata
 from rs_export.recipes import Recipe
-from rs_export.tflite_metadata import tflite_with_metadata
-from rs_runtime.filter_spec import FilterClass, FilterSpec, FilterVariant
-from rs_toolkit.filter_folder import FilterFolder
+from rs_export.tflite.metadata import tflite_with_metadata
+from rs_runtime.kit.filter_spec import FilterClass, FilterSpec, FilterVariant
+from rs_toolkit.folders.filter import FilterFolder
 
 __all__ = ["FilterExport", "FilterModel", "filter_described"]
 

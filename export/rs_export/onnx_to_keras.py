@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_export.batches import batches, logits_of
+from rs_export.measure.batches import batches, logits_of
 from rs_export.onnx_graph import read_onnx
 from rs_export.onnx_operations import OPERATIONS
 from rs_export.onnx_values import ROW, Scope, Value
-from rs_runtime.engine import load_engine
+from rs_runtime.engines.engine import load_engine
 from rs_toolkit.errors import ExportError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from rs_export.tables import cell, markdown_table
 from rs_export.verify import TITLES, classes_that_fell
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
-from rs_toolkit.run import Run
+from rs_toolkit.folders.run import Run
 
 __all__ = ["Report", "answer_table", "write_reports"]
 

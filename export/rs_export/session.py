@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_export.calibrate import Calibration, answered, calibrate, thresholds_of
-from rs_export.calibration_set import class_balanced
 from rs_export.convert import Converter, Quantization
 from rs_export.described import class_infos, described
 from rs_export.mending import steps
-from rs_export.prepared import Preparer
+from rs_export.quantize.calibration_set import class_balanced
+from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.recipes import Recipe
-from rs_export.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.settings import ExportSettings
+from rs_export.shrink.prepared import Preparer
 from rs_export.verify import Measured, Model, beyond, drops_of, measure, median_ms, predict, refusal
-from rs_runtime.engine import Engine, load_engine
+from rs_runtime.engines.engine import Engine, load_engine
 from rs_runtime.errors import EngineError
 from rs_runtime.ranks import levels
-from rs_toolkit.bootstrap import Drop
 from rs_toolkit.errors import ExportError
 from rs_toolkit.files import atomic_write
+from rs_toolkit.folders.run import Run
+from rs_toolkit.metrics.bootstrap import Drop
 from rs_toolkit.progress import Progress
-from rs_toolkit.run import Run
 
 if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-    from rs_toolkit.photos import Photo
+    from rs_toolkit.data.photos import Photo
 
 __all__ = ["Built", "Session"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rs_export.recipes import Recipe
 from rs_export.session import Session
-from rs_toolkit.kits import packed
+from rs_toolkit.folders.kit import packed
 
 __all__ = ["fitting"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from rs_export.batches import logits_of
-from rs_runtime.preprocess import Preprocessing
-from rs_toolkit.bootstrap import Drop, paired_drops
+from rs_export.measure.batches import logits_of
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.metrics.bootstrap import Drop, paired_drops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rs_toolkit.photos import Photo
+    from rs_toolkit.data.photos import Photo
 
 Model = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 
@@ -108,7 +108,7 @@ def measure(
     temperature: float,
 ) -> Measured:
     """Evaluate logits (n, classes) of a variant of ``size`` bytes against the float model's."""
-    from rs_toolkit.metrics import agreement, evaluate
+    from rs_toolkit.metrics.classification import agreement, evaluate
 
     result = evaluate(logits, labels, names, temperature)
     before = evaluate(reference, labels, names)

@@ -1,4 +1,7 @@
-"""Read kits and classify photos offline: the runtime of rs-toolkit."""
+"""Read kits and classify photos offline: the runtime of rs-toolkit.
+
+Takes a kit and photos.  Gives a class, a coarser rank or no answer for each photo.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier, Prediction, Score
-    from rs_runtime.engine import Engine, load_engine
+    from rs_runtime.engines.engine import Engine, load_engine
     from rs_runtime.errors import (
         EngineError,
         EngineMissingError,
@@ -16,11 +19,11 @@ if TYPE_CHECKING:
         RuntimeKitError,
     )
     from rs_runtime.filter import Filter, FilterVerdict
-    from rs_runtime.filter_spec import FilterClass, FilterSpec, FilterVariant
-    from rs_runtime.kit import Kit, find_kit, open_kit, write_kit
-    from rs_runtime.manifest import ClassInfo, Manifest, Member, Variant
-    from rs_runtime.photo import PhotoInfo
-    from rs_runtime.preprocess import Preprocessing
+    from rs_runtime.kit.filter_spec import FilterClass, FilterSpec, FilterVariant
+    from rs_runtime.kit.kit import Kit, find_kit, open_kit, write_kit
+    from rs_runtime.kit.manifest import ClassInfo, Manifest, Member, Variant
+    from rs_runtime.photos.photo import PhotoInfo
+    from rs_runtime.photos.preprocess import Preprocessing
     from rs_runtime.ranks import Answer
 
 __all__ = [
@@ -56,17 +59,17 @@ __all__ = [
 # One module per first use: `rs-classify --help` should not pay for NumPy and Pillow.
 _MODULES = {
     "classify": ("Classifier", "Prediction", "Score"),
-    "engine": ("Engine", "load_engine"),
+    "engines.engine": ("Engine", "load_engine"),
     "errors": (
         *("EngineError", "EngineMissingError", "FilterError"),
         *("KitError", "PhotoError", "RuntimeKitError"),
     ),
     "filter": ("Filter", "FilterVerdict"),
-    "filter_spec": ("FilterClass", "FilterSpec", "FilterVariant"),
-    "kit": ("Kit", "find_kit", "open_kit", "write_kit"),
-    "manifest": ("ClassInfo", "Manifest", "Member", "Variant"),
-    "photo": ("PhotoInfo",),
-    "preprocess": ("Preprocessing",),
+    "kit.filter_spec": ("FilterClass", "FilterSpec", "FilterVariant"),
+    "kit.kit": ("Kit", "find_kit", "open_kit", "write_kit"),
+    "kit.manifest": ("ClassInfo", "Manifest", "Member", "Variant"),
+    "photos.photo": ("PhotoInfo",),
+    "photos.preprocess": ("Preprocessing",),
     "ranks": ("Answer",),
 }
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_runtime.engine import load_engine
+from rs_runtime.engines.engine import load_engine
 from rs_runtime.errors import EngineError
-from rs_runtime.filter_spec import NOT_ORGANISM
-from rs_runtime.manifest import RANKS
-from rs_runtime.preprocess import load_each
+from rs_runtime.kit.filter_spec import NOT_ORGANISM
+from rs_runtime.kit.manifest import RANKS
+from rs_runtime.kit.variants import choose
+from rs_runtime.photos.preprocess import load_each
 from rs_runtime.ranks import Answer, answers, levels
-from rs_runtime.variants import choose
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rs_runtime.filter import Filter, FilterVerdict
-    from rs_runtime.kit import Kit
+    from rs_runtime.kit.kit import Kit
 
 __all__ = ["Classifier", "Prediction", "Score"]
 

@@ -17,7 +17,7 @@ from rs_runtime.errors import FilterError, PhotoError, RuntimeKitError
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier, Prediction
     from rs_runtime.filter import Filter
-    from rs_runtime.kit import Kit
+    from rs_runtime.kit.kit import Kit
 
 __all__ = ["main"]
 
@@ -69,8 +69,8 @@ def _run(options: argparse.Namespace) -> int:
         print(f"rs-classify {version('rs-toolkit')}")
         return _GOOD
     from rs_runtime.classify import Classifier
-    from rs_runtime.kit import find_kit, open_kit
-    from rs_runtime.signature import find_public_key
+    from rs_runtime.kit.kit import find_kit, open_kit
+    from rs_runtime.kit.signature import find_public_key
 
     with open_kit(find_kit(options.kit), find_public_key(options.public_key)) as kit:
         classifier = Classifier(
@@ -134,7 +134,7 @@ def _go_on_without_filter(error: RuntimeKitError, options: argparse.Namespace) -
 
 def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
     """Yield each photo, folders walked in sorted order, or a folder and what is wrong with it."""
-    from rs_runtime.photo import PHOTO_SUFFIXES
+    from rs_runtime.photos.photo import PHOTO_SUFFIXES
 
     for path in inputs:
         if not os.path.isdir(path):

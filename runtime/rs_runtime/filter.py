@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_runtime.engine import load_engine
+from rs_runtime.engines.engine import load_engine
 from rs_runtime.errors import EngineError, FilterError, KitFormatError
-from rs_runtime.filter_spec import (
+from rs_runtime.kit.filter_spec import (
     NOT_ORGANISM,
     ORGANISM,
     UNCERTAIN,
@@ -25,12 +25,12 @@ from rs_runtime.filter_spec import (
     FilterSpec,
     FilterVariant,
 )
-from rs_runtime.variants import choose
+from rs_runtime.kit.variants import choose
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from rs_runtime.kit import Kit
+    from rs_runtime.kit.kit import Kit
 
 __all__ = [
     "NOT_ORGANISM",

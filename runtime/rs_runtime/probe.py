@@ -122,8 +122,8 @@ def probe(
         The synthetic photo cannot be written.
     """
     from rs_runtime.classify import Classifier
-    from rs_runtime.engine import default_threads
-    from rs_runtime.kit import open_kit
+    from rs_runtime.engines.engine import default_threads
+    from rs_runtime.kit.kit import open_kit
 
     with contextlib.ExitStack() as stack:
         path, untimed = photo, 0.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_runtime.manifest import RANKS, ClassInfo
+from rs_runtime.kit.manifest import RANKS, ClassInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

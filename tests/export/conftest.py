@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rs_toolkit.config import TrainConfig
-from rs_train.train import train
+from rs_toolkit.config.training import TrainConfig
+from rs_train.classifier.train import train
 
 # For onnx_nets.py.
 sys.path.insert(0, str(Path(__file__).parent))

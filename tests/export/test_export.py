@@ -15,9 +15,9 @@ from rs_export import ExportSettings, export_run
 from rs_export.convert import Converter, Quantization
 from rs_export.recipes import RECIPES, Recipe, default_recipes
 from rs_runtime.classify import Classifier
-from rs_runtime.engine import load_engine
-from rs_runtime.kit import open_kit
-from rs_runtime.preprocess import Preprocessing
+from rs_runtime.engines.engine import load_engine
+from rs_runtime.kit.kit import open_kit
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.errors import ExportError
 from rs_toolkit.progress import Progress
 
@@ -44,7 +44,7 @@ def draw(colour: tuple[int, int, int], generator: np.random.Generator) -> np.nda
 
 @dataclass(frozen=True)
 class ToyRun:
-    """What export uses of rs_toolkit.run.Run; photos are numbers into arrays made here."""
+    """What export uses of rs_toolkit.folders.run.Run; photos are numbers into arrays made here."""
 
     path: Path
     sides: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -325,7 +325,7 @@ def test_same_run_gives_the_same_kit(exported, toy, tmp_path) -> None:
 
 
 def test_a_model_becomes_the_same_onnx_bytes_each_time(toy) -> None:
-    from rs_export.onnx_export import to_onnx
+    from rs_export.onnx.converter import to_onnx
 
     model = toy.load_model()
     assert to_onnx(model) == to_onnx(model)

@@ -17,19 +17,19 @@ from rs_export.convert import Converter, Quantization
 from rs_export.filter_export import export_filter
 from rs_export.filter_measure import FilterScores, Judge, Scaling, filter_refusal
 from rs_export.recipes import Recipe
-from rs_runtime.engine import load_engine
+from rs_runtime.engines.engine import load_engine
 from rs_runtime.filter import Filter, organism_odds
-from rs_runtime.kit import open_kit
-from rs_runtime.preprocess import Preprocessing
+from rs_runtime.kit.kit import open_kit
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.data.index import fingerprint, write_index
+from rs_toolkit.data.photos import Photo, sha256_bytes
+from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import ExportError
 from rs_toolkit.files import write_json
-from rs_toolkit.filter_folder import FilterFolder, Verdicts, write_filter_json
-from rs_toolkit.index import fingerprint, write_index
-from rs_toolkit.kits import packed
-from rs_toolkit.photos import Photo, sha256_bytes
-from rs_toolkit.platt import fit_platt
+from rs_toolkit.folders.filter import FilterFolder, Verdicts, write_filter_json
+from rs_toolkit.folders.kit import packed
+from rs_toolkit.metrics.platt import fit_platt
 from rs_toolkit.progress import Progress
-from rs_toolkit.taxonomy import Taxon
 
 SIDE = 32
 CLASSES = [
@@ -149,7 +149,7 @@ def test_8_bit_variants_hold_8_bit_weights(exported) -> None:
     graph = onnx.load_model_from_string(found.models["filter_onnx_u8s8"].data).graph
     weights = {item.name: item for item in graph.initializer if len(item.dims) == 4}
     assert {item.data_type for item in weights.values()} == {onnx.TensorProto.INT8}
-    from rs_export.tflite_file import unpack
+    from rs_export.tflite.file import unpack
 
     tensors = unpack(found.models["filter_tflite_int8"].data).subgraphs[0].tensors
     assert {item.type for item in tensors if len(item.shape) == 4 and item.shape[0] > 1} == {9}

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from rs_export import ExportSettings, export_run
-from rs_runtime.kit import open_kit
+from rs_runtime.kit.kit import open_kit
 
 # One process imports TensorFlow; each export is a fork of it that kills itself at the n-th time
 # it flushes or renames a file, as a power cut would.

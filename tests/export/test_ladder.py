@@ -13,12 +13,12 @@ import pytest
 from rs_export import ExportSettings, export_run
 from rs_export.convert import Converter, Quantization
 from rs_export.mending import steps
-from rs_export.ranges import activation_ranges
+from rs_export.quantize.ranges import activation_ranges
+from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.recipes import RECIPES, Recipe
-from rs_export.sensitivity import Sensitivity, most_sensitive, sensitivity_table
-from rs_runtime.kit import open_kit
+from rs_runtime.kit.kit import open_kit
 from rs_toolkit.errors import ExportError
-from rs_toolkit.run import Run
+from rs_toolkit.folders.run import Run
 
 TITLES = [
     "larger calibration set",
@@ -182,7 +182,7 @@ def test_measured_ranges_become_scales(trained, name, monkeypatch) -> None:
         assert len([1 for photo in photos if len(photo) == len(names)]) > 1
         return dict.fromkeys(names, (-51.0, 51.0))
 
-    for module in ("ai_edge", "onnx_export"):
+    for module in ("tflite.ai_edge", "onnx.converter"):
         monkeypatch.setattr(f"rs_export.{module}.activation_ranges", wide)
     run, recipe = Run.open(trained), RECIPES[name]
     photos, _ = run.split("train")

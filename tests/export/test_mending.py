@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rs_export.convert import Converter
-from rs_export.equalize import _ranges, equalize
+from rs_export.quantize.equalize import _ranges, equalize
 from rs_export.recipes import RECIPES
-from rs_runtime.engine import load_engine
+from rs_runtime.engines.engine import load_engine
 
 SIDE = 24
 

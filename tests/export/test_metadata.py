@@ -15,10 +15,10 @@ from flatbuffers import number_types
 from flatbuffers.table import Table
 
 from rs_export.metadata import ModelInfo
-from rs_export.onnx_metadata import onnx_with_metadata
-from rs_export.tflite import save_for_tflite
-from rs_export.tflite_metadata import tflite_with_metadata
-from rs_runtime.engine import load_engine
+from rs_export.onnx.metadata import onnx_with_metadata
+from rs_export.tflite.converter import save_for_tflite
+from rs_export.tflite.metadata import tflite_with_metadata
+from rs_runtime.engines.engine import load_engine
 from rs_toolkit.errors import ExportError
 
 SIDE = 16

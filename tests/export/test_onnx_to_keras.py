@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_nets import Net
 
-from rs_export.onnx_export import tidied
+from rs_export.onnx.converter import tidied
 from rs_export.onnx_graph import read_onnx, read_onnx_file
 from rs_export.onnx_to_keras import keras_from_onnx, require_same
-from rs_runtime.engine import load_engine
+from rs_runtime.engines.engine import load_engine
 from rs_toolkit.errors import ExportError
 
 NOTHING = np.zeros((0, 16, 16, 3), np.float32)

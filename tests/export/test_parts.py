@@ -9,18 +9,18 @@ import json
 import numpy as np
 import pytest
 
-from rs_export.calibration_set import class_balanced
+from rs_export.quantize.calibration_set import class_balanced
 from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
 from rs_export.settings import TARGETS, ExportSettings
 from rs_export.tables import markdown_table
 from rs_export.verify import Measured, refusal
-from rs_toolkit.bootstrap import Drop
-from rs_toolkit.calibration import (
+from rs_toolkit.errors import DataError, ExportError
+from rs_toolkit.metrics.bootstrap import Drop
+from rs_toolkit.metrics.temperature import (
     acceptance_threshold,
     fit_temperature,
     negative_log_likelihood,
 )
-from rs_toolkit.errors import DataError, ExportError
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)

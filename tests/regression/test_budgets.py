@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rs_export.budget import exceeded, propose
+from rs_export.measure.budget import exceeded, propose
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = json.loads((HERE / "budgets.json").read_text("utf-8"))

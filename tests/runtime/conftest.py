@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rs_runtime.filter_spec import FilterClass, FilterSpec, FilterVariant
-from rs_runtime.kit import write_kit
-from rs_runtime.manifest import ClassInfo, Manifest, Variant
-from rs_runtime.preprocess import Preprocessing
+from rs_runtime.kit.filter_spec import FilterClass, FilterSpec, FilterVariant
+from rs_runtime.kit.kit import write_kit
+from rs_runtime.kit.manifest import ClassInfo, Manifest, Variant
+from rs_runtime.photos.preprocess import Preprocessing
 
 # For the modules that test_kit_attacks.py is made of.
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "kit"))
 
 SIDE = 32
 COLOURS = ("red", "green", "blue")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rs_runtime.cli import main
-from rs_runtime.kit import open_kit, write_kit
+from rs_runtime.kit.kit import open_kit, write_kit
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> 
     from zipfile import ZipFile
     from zlib import crc32
 
-    from rs_runtime.archive import layout
+    from rs_runtime.kit.archive import layout
 
     with ZipFile(onnx_kit) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -166,7 +166,7 @@ def test_a_warning_is_said_once_and_first(
 
 def test_public_key(classify, onnx_kit, colour_photos, tmp_path, monkeypatch) -> None:
     pytest.importorskip("cryptography")
-    from rs_runtime.signature import generate_key, write_signature
+    from rs_runtime.kit.signature import generate_key, write_signature
 
     private, public = generate_key(tmp_path / "key")
     code, out, err = classify(colour_photos, "--public-key", public)

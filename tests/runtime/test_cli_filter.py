@@ -9,7 +9,7 @@ import pytest
 
 from rs_runtime.cli import main
 from rs_runtime.filter import Filter
-from rs_runtime.kit import write_kit
+from rs_runtime.kit.kit import write_kit
 
 
 @pytest.fixture

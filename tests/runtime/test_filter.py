@@ -17,8 +17,8 @@ from rs_runtime.filter import (
     organism_probability,
     verdict,
 )
-from rs_runtime.kit import open_kit, write_kit
-from rs_runtime.preprocess import Preprocessing
+from rs_runtime.kit.kit import open_kit, write_kit
+from rs_runtime.photos.preprocess import Preprocessing
 
 THRESHOLDS = {"not_organism": 0.25, "organism": 0.75}
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rs_runtime.manifest import ClassInfo
+from rs_runtime.kit.manifest import ClassInfo
 from rs_runtime.ranks import Answer, answers, levels
 
 CLASSES = tuple(

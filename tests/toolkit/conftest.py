@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rs_toolkit.cli import main
+from rs_toolkit.cli.main import main
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from rs_toolkit.errors import MissingPackageError
 from rs_toolkit.files import write_json
-from rs_train.torch_setup import ready_torch
+from rs_train.teacher.torch_setup import ready_torch
 
 
 @pytest.fixture(scope="session")

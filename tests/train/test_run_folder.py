@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from rs_toolkit.config import TrainConfig
-from rs_toolkit.distill_config import DistillConfig
+from rs_toolkit.config.distillation import DistillConfig
+from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.errors import RunError
 from rs_toolkit.progress import Progress
-from rs_train.distill_data import prepare_distillation, saved_distill_config
-from rs_train.prepare import prepare, saved_config
+from rs_train.classifier.prepare import prepare, saved_config
 from rs_train.run_folder import is_finished
+from rs_train.student.data import prepare_distillation, saved_distill_config
 
 SPOILT = ["", "[]", "[1]", '"x"', "{}", '{"settings": [1]}', '{"settings": {"imgsz": "x"}}']
 

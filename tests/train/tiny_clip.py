@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rs_runtime.preprocess import Preprocessing
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.sample.draw import draw_photo
 from rs_toolkit.sample.faults import jpeg, non_organism
@@ -118,7 +118,7 @@ def train_tiny_clip(
     config, checkpoint
         ``tiny.json`` and ``tiny.safetensors`` in ``folder``.
     """
-    from rs_train.torch_setup import ready_torch
+    from rs_train.teacher.torch_setup import ready_torch
 
     torch = ready_torch(seed)
     from safetensors.torch import save_file

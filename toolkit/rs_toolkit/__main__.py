@@ -10,7 +10,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line, which needs the ``[toolkit]`` extra."""
     try:
-        from rs_toolkit.cli import main as run
+        from rs_toolkit.cli.main import main as run
     except ModuleNotFoundError as error:
         print(
             f"rs-toolkit: {error.name} is not installed; pip install 'rs-toolkit[toolkit]' "

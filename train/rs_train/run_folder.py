@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rs_toolkit.config.base import Settings
 from rs_toolkit.errors import ConfigError, DataError, RunError
 from rs_toolkit.files import read_json
 from rs_toolkit.progress import Progress
-from rs_toolkit.settings import Settings
 
 __all__ = ["begun", "is_finished", "require_same", "undamaged"]
 

@@ -3,6 +3,8 @@
 ``serve`` shows the page of a folder that ``rs-toolkit clean`` made and appends to its
 ``decisions.jsonl``.  ``read_decisions`` reads that file back; ``apply_decisions``, ``apart`` and
 ``settled`` say what the decisions mean for the photos, their groups and their weights.
+
+Takes a clean folder and what a person clicks.  Gives decisions, one a line, and their consequences.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from rs_toolkit.checks.findings import Finding, read_findings
+from rs_toolkit.data.groups import connected
+from rs_toolkit.data.index import read_index
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json
-from rs_toolkit.findings import Finding, read_findings
-from rs_toolkit.grouping import connected
-from rs_toolkit.index import read_index
-from rs_toolkit.photos import Photo
-from rs_toolkit.taxonomy import Taxon, normalize_name, printable
 
 __all__ = ["CleanFolder", "Item", "read_folder"]
 

@@ -30,9 +30,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.taxonomy import printable
 from rs_toolkit.errors import DataError
-from rs_toolkit.photos import Photo
-from rs_toolkit.taxonomy import printable
 
 __all__ = [
     "ACTIONS",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rs_toolkit.data.taxonomy import normalize_name, printable
 from rs_toolkit.review.items import CleanFolder, Item, read_folder
 from rs_toolkit.review.journal import (
     ACTIONS,
@@ -21,7 +22,6 @@ from rs_toolkit.review.journal import (
     read_journal,
 )
 from rs_toolkit.review.verdicts import relations
-from rs_toolkit.taxonomy import normalize_name, printable
 
 __all__ = ["Refused", "Session"]
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rs_toolkit.grouping import connected
-from rs_toolkit.photos import Photo
+from rs_toolkit.data.groups import connected
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name, printable
 from rs_toolkit.review.journal import JOURNAL, Decision, of_photos
-from rs_toolkit.taxonomy import RANKS, Taxon, normalize_name, printable
 
 __all__ = ["Relations", "apart", "apply_decisions", "relations", "settled"]
 

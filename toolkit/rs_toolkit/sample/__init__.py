@@ -1,4 +1,8 @@
-"""A procedurally drawn, long-tailed, faulty photo collection to try the toolkit on."""
+"""A procedurally drawn, long-tailed, faulty photo collection to try the toolkit on.
+
+Takes a number of photos and a seed.  Gives a folder of photos, their labels, and a list of its
+faults.
+"""
 
 from __future__ import annotations
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.sample.draw import draw_photo
 from rs_toolkit.sample.faults import encode, near_duplicate, non_organism
 from rs_toolkit.sample.place import placed, remove_leftovers
 from rs_toolkit.sample.plan import DAMAGES, FORMATS, Slot, plan, slot_rng
 from rs_toolkit.sample.species import FAMILIES, Species
-from rs_toolkit.taxonomy import RANKS
 
 __all__ = ["VERSION", "generate_sample"]
 

@@ -1,0 +1,4 @@
+"""What a model costs and answers: logits in batches, latency, size, budgets.
+
+Takes models and kits.  Gives numbers, and reports of them.
+"""

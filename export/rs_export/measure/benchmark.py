@@ -1,0 +1,253 @@
+"""Benchmark a kit: each variant in fresh processes, taking turns, beside another kit if wanted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rs_export.measure.benchmark_report import summarize, tables, write_benchmark
+from rs_runtime.classify import Classifier
+from rs_runtime.errors import EngineError, PhotoError
+from rs_runtime.kit.kit import Kit, open_kit
+from rs_runtime.kit.manifest import Variant
+from rs_runtime.probe import MEASURES, synthetic_photo
+from rs_toolkit.environment import machine, versions
+from rs_toolkit.errors import ExportError, RunError
+from rs_toolkit.folders.kit import packed
+from rs_toolkit.folders.run import Run
+from rs_toolkit.metrics.classification import accuracy, macro_f1
+from rs_toolkit.progress import Progress
+
+__all__ = ["Benchmark", "benchmark"]
+
+_CHUNK = 64
+_SCORES = ("accuracy", "macro_f1")
+_MOST_REASON = 300
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What a benchmark found.
+
+    Attributes
+    ----------
+    result
+        Content of benchmark.json; ``rows`` has one entry a variant, ``error`` says why one failed.
+    text
+        The tables, as plain text.
+    paths
+        benchmark.json, benchmark.md and pareto.png.
+    """
+
+    result: dict[str, Any]
+    text: str
+    paths: tuple[Path, ...]
+
+
+def benchmark(
+    target: Path,
+    *,
+    against: Path | None = None,
+    threads: Sequence[int] = (1, 2),
+    rounds: int = 3,
+    repeat: int = 30,
+    timeout: float = 600.0,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Benchmark:
+    """Measure size, start, latency, CPU time, memory and accuracy of every variant of a kit.
+
+    Each measurement is a process of its own (:mod:`rs_runtime.probe`); variants and thread counts
+    take turns, forwards and backwards, so that heat and other work on the machine weigh on all
+    alike.  What is reported is the median over rounds, and its ratio to a base: with
+    ``against``, the other kit's variant of the same name, else its first float32 one; without,
+    the first float32 variant; where there is none, the first.
+
+    Parameters
+    ----------
+    target : a kit, or a run folder whose export made one: then accuracy is measured anew on the
+        run's test photos; of a kit alone, and of ``against``, what was recorded at export counts
+    against : another kit, measured in the same turns
+    threads : CPU threads to measure with, each at least 1
+    rounds : turns, at least 1
+    repeat : timed answers a process, at least 1
+    timeout : seconds that a process may take
+    out : folder to write; default ``benchmark`` beside the kit
+    progress : shows what is being done
+
+    Raises
+    ------
+    RunError
+        The run is unfinished or damaged, has no kit or another run's, or lost its photos.
+    KitError
+        A kit is missing or damaged.
+    ExportError
+        A setting is out of range, or not one variant could be measured; nothing is written.
+    """
+    if not threads or min(threads) < 1 or rounds < 1 or repeat < 1:
+        raise ExportError(
+            f"benchmark: got threads={list(threads)}, rounds={rounds}, repeat={repeat}; "
+            "wanted at least 1 of each"
+        )
+    shown, start = progress or Progress(), time.monotonic()
+    run, path = _locate(target)
+    with open_kit(path) as kit:
+        name, rows = kit.manifest.name, _rows(kit, shown, "")
+        if run is not None:
+            _evaluate(run, kit, rows, shown)
+    if against is not None:
+        with open_kit(against) as kit:
+            rows += _rows(kit, shown, "against:")
+    counts = sorted(set(threads))
+    _take_turns(rows, counts, rounds, repeat, timeout, shown)
+    if all(row["error"] for row in rows):
+        raise ExportError(f"{path}: no variant could be measured; {rows[0]['error']}")
+    result = {
+        "kit": name,
+        "rows": summarize(rows, counts),
+        "settings": {"threads": counts, "rounds": rounds, "repeat": repeat},
+        "machine": machine(),
+        "versions": versions(),
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    paths = write_benchmark(result, out or path.parent / "benchmark")
+    return Benchmark(result, tables(result), paths)
+
+
+def _locate(target: Path) -> tuple[Run | None, Path]:
+    if not target.is_dir():
+        return None, target
+    run = Run.open(target)
+    kit = target / "export" / f"{run.name}.rskit"
+    if not kit.is_file():
+        raise RunError(f"{kit}: no such kit; make it with: rs-toolkit export {target}")
+    return run, kit
+
+
+def _rows(kit: Kit, progress: Progress, prefix: str) -> list[dict[str, Any]]:
+    """Return a row for each variant: its sizes, and the scores recorded at its export."""
+    variants, rows = kit.manifest.variants, []
+    for number, variant in enumerate(variants):
+        progress.update("compress", number, len(variants))
+        data = kit.read(variant.member)
+        rows.append(
+            {
+                "name": prefix + variant.name,
+                "kit": str(kit.path),
+                "variant": variant.name,
+                "against": bool(prefix),
+                "engine": variant.engine,
+                "mb": len(data) / 1e6,
+                "xz_mb": len(packed(data)) / 1e6,
+                **_recorded(variant),
+                "error": None,
+                "probes": [],
+            }
+        )
+    progress.update("compress", len(variants), len(variants))
+    return rows
+
+
+def _recorded(variant: Variant) -> dict[str, Any]:
+    numbers = {key: variant.measured.get(key) for key in _SCORES}
+    scores = {key: n if type(n) in (int, float) else None for key, n in numbers.items()}
+    known = any(value is not None for value in scores.values())
+    return {**scores, "test_photos": None, "scores": "recorded" if known else None}
+
+
+def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Progress) -> None:
+    """Replace the recorded scores by those on the run's test photos."""
+    manifest = kit.manifest
+    same = (
+        manifest.data_fingerprint == run.data_fingerprint
+        and manifest.preprocessing == run.preprocessing
+        and [item.name for item in manifest.classes] == [item["name"] for item in run.classes]
+    )
+    if not same:
+        raise RunError(f"{kit.path}: not this run's; make it with: rs-toolkit export {run.path}")
+    photos, labels = run.split("test")
+    if not photos:
+        progress.note(f"{run.path}: no test photos; the scores are those recorded at export")
+        return
+    for number, row in enumerate(rows):
+        progress.update("evaluate", number, len(rows))
+        try:
+            classifier = Classifier(kit, variant=row["variant"])
+            parts = (photos[start : start + _CHUNK] for start in range(0, len(photos), _CHUNK))
+            found = [classifier.probabilities(run.pixels(part)).argmax(axis=1) for part in parts]
+        except EngineError as error:
+            _give_up(row, str(error), progress)
+            continue
+        except PhotoError as error:
+            raise RunError(f"{run.path}: {error}; or benchmark {kit.path}") from error
+        predicted = np.concatenate(found)
+        row["accuracy"] = accuracy(labels, predicted)
+        row["macro_f1"] = macro_f1(labels, predicted, len(run.classes))
+        row["test_photos"], row["scores"] = len(photos), "measured"
+    progress.update("evaluate", len(rows), len(rows))
+
+
+def _take_turns(
+    rows: Sequence[dict[str, Any]],
+    counts: Sequence[int],
+    rounds: int,
+    repeat: int,
+    timeout: float,
+    progress: Progress,
+) -> None:
+    """Add to each row its ``probes``, one a round and thread count, or an ``error``."""
+    turns = [(row, count) for count in counts for row in rows]
+    order = [turn for number in range(rounds) for turn in turns[:: 1 if number % 2 == 0 else -1]]
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder, "photo.jpg")
+        photo.write_bytes(synthetic_photo())
+        for done, (row, count) in enumerate(order):
+            progress.update("benchmark", done, len(order), f"threads: {count}")
+            if row["error"]:
+                continue
+            try:
+                row["probes"].append(_probe(row, count, photo, repeat, timeout))
+            except ExportError as error:
+                _give_up(row, str(error), progress)
+    progress.update("benchmark", len(order), len(order))
+
+
+def _probe(
+    row: dict[str, Any], threads: int, photo: Path, repeat: int, timeout: float
+) -> dict[str, Any]:
+    # -P: a file in the current folder must not pass for one of our modules.
+    command = [sys.executable, "-P", "-m", "rs_runtime.probe", str(Path(row["kit"]).resolve())]
+    command += [f"--variant={row['variant']}", f"--threads={threads}"]
+    command += [f"--photo={photo}", f"--repeat={repeat}"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout
+        )
+    except subprocess.TimeoutExpired:
+        raise ExportError(f"gave no answer within {timeout:g} s") from None
+    if done.returncode < 0:
+        raise ExportError(f"crashed with signal {-done.returncode}")
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").split("\n")
+        raise ExportError(" ".join(lines).removeprefix("rs_runtime.probe: "))
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise ExportError("gave no JSON") from None
+    return {key: found[key] for key in ("threads", "cold_start_from", *MEASURES)}
+
+
+def _give_up(row: dict[str, Any], reason: str, progress: Progress) -> None:
+    """Mark a variant as failed; the others are still worth measuring."""
+    safe = "".join(c if c.isprintable() else " " for c in reason)
+    row["error"] = " ".join(safe.split())[:_MOST_REASON] or "failed without a word"
+    progress.note(f"{row['name']} failed: {row['error']}")

@@ -1,0 +1,235 @@
+"""Keras to ONNX, in float32 and with 8-bit numbers."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_export.quantize.ranges import activation_ranges
+from rs_export.recipes import Recipe
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+__all__ = ["quantize_onnx", "tidied", "to_onnx"]
+
+_OPSET = 17
+
+
+def to_onnx(model: keras.Model) -> bytes:
+    """Convert to float32 ONNX of opset 17 with any batch size.
+
+    The input stays (n, S, S, 3); the one transpose that this costs is not measurable.
+
+    Returns
+    -------
+    The .onnx file's bytes.
+    """
+    import tensorflow as tf
+    import tf2onnx
+
+    shape = (None, *model.input_shape[1:])
+    signature = [tf.TensorSpec(shape, tf.float32, name="inputs")]
+    function = tf.function(lambda inputs: model(inputs, training=False))
+    # Else tf2onnx copies the graph for each of its two dozen optimizations, and its garbage holds
+    # the copies together: 5 GB for Xception.
+    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
+    proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=_OPSET)
+    # Graphs and their nodes point at each other: 3 GB of them would wait for Python's own time.
+    gc.collect()
+    _rename(proto.graph)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def tidied(model: bytes) -> bytes:
+    """Return float32 ONNX as :func:`to_onnx` would write it: names, order, weights, any batch size.
+
+    Parameters
+    ----------
+    model : bytes of a sound model with one input and one output
+    """
+    import onnx
+
+    proto = onnx.load_model_from_string(model)
+    graph = proto.graph
+    weights = {item.name for item in graph.initializer}
+    source = [item for item in graph.input if item.name not in weights]
+    constants = [node for node in graph.node if node.op_type == "Constant"]
+    for node in constants:
+        graph.node.remove(node)
+        value = onnx.helper.get_attribute_value(node.attribute[0])
+        named = onnx.TensorProto()
+        named.CopyFrom(value)
+        named.name = node.output[0]
+        graph.initializer.append(named)
+    del graph.input[:], proto.metadata_props[:]
+    graph.input.extend(source)
+    _rename(graph)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def quantize_onnx(
+    model: bytes,
+    recipe: Recipe,
+    inputs: NDArray[np.float32],
+    ranges: str = "extremes",
+    in_float: Sequence[NDArray[np.float32]] = (),
+) -> bytes:
+    """Quantize float32 ONNX: 8-bit activations, signed 7-bit weights per channel.
+
+    Quantize and dequantize nodes around every operation (QDQ).  Unsigned activations with signed
+    weights are the pair that x86 multiplies fast; see docs/decisions/0004-seven-bit-weights.md for
+    the 7 bits.
+
+    Parameters
+    ----------
+    model : bytes of :func:`to_onnx`
+    recipe : one whose engine is ``onnxruntime``, calibrated
+    inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
+    ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
+    in_float : kernels as :func:`rs_export.quantize.copies.kernels` gives them
+        Operations with these stay in float32.
+
+    Returns
+    -------
+    The .onnx file's bytes.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    kinds = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+
+    with tempfile.TemporaryDirectory(prefix="rs-export-") as folder:
+        plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("a", "b", "c"))
+        plain.write_bytes(model)
+        # Symbolic shapes need sympy and tell nothing new: only the batch is unknown.
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        proto = onnx.load(prepared)
+        overrides = {} if ranges == "extremes" else _overrides(proto, inputs, ranges)
+        quantize_static(
+            prepared,
+            result,
+            _Reader(inputs[:1] if overrides else inputs),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            # Processors without VNNI add pairs of u8 x s8 products in 16 bits, which overflow
+            # unless weights keep to 7 bits.  ONNX Runtime makes s8 x s8 of them there.
+            reduce_range=True,
+            activation_type=kinds[recipe.activations],
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[*_holders(proto.graph, in_float), *_before_first_layer(proto.graph)],
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"TensorQuantOverrides": overrides},
+        )
+        proto = onnx.load(result)
+    _rename(proto.graph)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _holders(graph: Any, kernels: Sequence[NDArray[np.float32]]) -> list[str]:
+    """Return the operations that hold kernels, told by direction: batch normalization, which is
+    folded into them, scales each output, and fused operations have no names of their own."""
+    from onnx import numpy_helper
+
+    weights = {item.name: item for item in graph.initializer}
+    found = []
+    for node in graph.node if kernels else ():
+        if node.op_type not in ("Conv", "Gemm", "MatMul") or node.input[1] not in weights:
+            continue
+        stored = numpy_helper.to_array(weights[node.input[1]])
+        transposed = node.op_type == "MatMul" or not any(
+            item.name == "transB" and item.i for item in node.attribute
+        )
+        rows = stored.T if stored.ndim == 2 and transposed else stored.reshape(len(stored), -1)
+        if any(_same_direction(rows, kernel) for kernel in kernels):
+            found.append(node.name)
+    return found
+
+
+def _before_first_layer(graph: Any) -> list[str]:
+    """Return the operations that only scale and shift the photo: on whole photos, with a number a
+    channel, they cost more in 8 bits than a tenth of a small model."""
+    found = []
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            break
+        if node.op_type in ("Add", "Sub", "Mul", "Div"):
+            found.append(node.name)
+    return found
+
+
+def _same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether each row is a multiple of the other's."""
+    if one.shape != other.shape:
+        return False
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return bool(np.all(np.abs(np.sum(one * other, axis=1)) >= 0.999 * lengths))
+
+
+def _overrides(proto: Any, inputs: NDArray[np.float32], kind: str) -> dict[str, Any]:
+    """Return every activation's range as onnxruntime.quantization takes it.
+
+    Its own percentile calibration keeps all activations of all photos in memory.
+    """
+    import onnx
+    from onnxruntime import InferenceSession
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(proto)
+    ends = {item.name for item in probe.graph.output}
+    names = [name for node in probe.graph.node for name in node.output]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in ends)
+    session = InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = activation_ranges(
+        ["inputs", *names],
+        ([photo, *session.run(names, {"inputs": photo[None]})] for photo in inputs),
+        kind,
+    )
+    return {
+        name: [{"rmin": np.float32(min(low, 0)), "rmax": np.float32(max(high, 0))}]
+        for name, (low, high) in found.items()
+    }
+
+
+class _Reader:
+    """Photos one by one, as onnxruntime.quantization.CalibrationDataReader wants to be fed."""
+
+    def __init__(self, inputs: NDArray[np.float32]) -> None:
+        self._photos = iter(inputs)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        photo = next(self._photos, None)
+        return None if photo is None else {"inputs": photo[None]}
+
+
+def _rename(graph: Any) -> None:
+    """Give values plain names and weights the order of their use: tf2onnx numbers values by a
+    counter of the whole process."""
+    names = {"": "", graph.input[0].name: "inputs", graph.output[0].name: "logits"}
+
+    def renamed(name: str) -> str:
+        return names.setdefault(name, f"v{len(names)}")
+
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{number}"
+        node.input[:] = [renamed(name) for name in node.input]
+        node.output[:] = [renamed(name) for name in node.output]
+    for value in (*graph.initializer, *graph.input, *graph.output):
+        value.name = renamed(value.name)
+    # tf2onnx lists them in an order that changes from one conversion to the next.
+    weights = sorted(graph.initializer, key=lambda item: int(item.name[1:]))
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del graph.value_info[:]
+    graph.name = "classifier"
+    graph.doc_string = ""

@@ -1,0 +1,112 @@
+"""Bias correction: take back what quantization adds to every photo alike.
+
+Rounding errors of weights do not average out over a channel's few weights, so a quantized model's
+outputs are shifted.  The part of the shift that photos share is known from the calibration photos
+and is added to the last bias, in the finished file (Nagel et al. 2019, "Data-Free Quantization
+Through Weight Equalization and Bias Correction", section 4.2; the empirical form, appendix D, at
+the logits).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_export.measure.batches import logits_of
+from rs_runtime.engines.engine import load_engine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["correct_bias"]
+
+
+def correct_bias(
+    model: bytes, engine: str, inputs: NDArray[np.float32], wanted: NDArray[np.float32]
+) -> bytes:
+    """Return a quantized model whose mean logits are the float model's.
+
+    Parameters
+    ----------
+    model, engine
+        The quantized model's bytes, and what runs it.
+    inputs
+        Calibration photos, float32 (n, S, S, 3), scaled as the model wants them.
+    wanted
+        The float model's logits of these photos, (n, classes).
+
+    Returns
+    -------
+    bytes
+        ``model`` itself where it does not end in a dense layer with a bias.
+
+    Raises
+    ------
+    EngineError
+        The engine refused the quantized model.
+    """
+    got = logits_of(load_engine(engine, model).logits, inputs)
+    shift = (wanted - got).mean(axis=0)
+    return _shift_tflite(model, shift) if engine == "litert" else _shift_onnx(model, shift)
+
+
+def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = bytearray(model)
+    root = schema.Model.GetRootAs(data)
+    graph = root.Subgraphs(0)
+    makers = {
+        int(output): graph.Operators(index)
+        for index in range(graph.OperatorsLength())
+        for output in graph.Operators(index).OutputsAsNumpy()
+    }
+    operator = makers.get(graph.Outputs(0))
+    dense = schema.BuiltinOperator.FULLY_CONNECTED
+    # Behind the dense layer there may be a conversion to or from integers.
+    while operator is not None and _kind(root, operator) != dense:
+        operator = makers.get(operator.Inputs(0)) if operator.InputsLength() == 1 else None
+    if operator is None or operator.InputsLength() < 3 or operator.Inputs(2) < 0:
+        return model
+    tensor = graph.Tensors(operator.Inputs(2))
+    types = schema.TensorType
+    kind = {types.INT32: np.int32, types.INT64: np.int64, types.FLOAT32: np.float32}[tensor.Type()]
+    # A view of ``data``: what is written here changes the file.
+    bias = root.Buffers(tensor.Buffer()).DataAsNumpy().view(kind)
+    scale = 1.0 if kind is np.float32 else np.asarray(tensor.Quantization().ScaleAsNumpy())
+    bias += _steps(shift, scale, kind)
+    return bytes(data)
+
+
+def _kind(root: Any, operator: Any) -> int:
+    code = root.OperatorCodes(operator.OpcodeIndex())
+    return int(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()))
+
+
+def _shift_onnx(model: bytes, shift: NDArray[np.float32]) -> bytes:
+    import onnx
+    from onnx import numpy_helper
+
+    proto = onnx.load_from_string(model)
+    constants = {item.name: item for item in proto.graph.initializer}
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    node = makers.get(proto.graph.output[0].name)
+    while node is not None and node.op_type in ("DequantizeLinear", "QuantizeLinear"):
+        node = makers.get(node.input[0])
+    if node is None or node.op_type != "Gemm" or len(node.input) < 3:
+        return model
+    name, scale = node.input[2], np.ones(1, np.float32)
+    if name in makers:
+        stored, scales, *_ = makers[name].input
+        name, scale = stored, numpy_helper.to_array(constants[scales])
+    bias = numpy_helper.to_array(constants[name])
+    shifted = bias + _steps(shift, scale, bias.dtype)
+    constants[name].CopyFrom(numpy_helper.from_array(shifted.astype(bias.dtype), name))
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _steps(shift: NDArray[np.float32], scale: Any, kind: Any) -> NDArray[Any]:
+    """Return the shift in units of the stored numbers."""
+    steps = shift / scale
+    return np.asarray(steps if np.issubdtype(kind, np.floating) else np.rint(steps), kind)

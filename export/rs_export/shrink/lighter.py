@@ -1,0 +1,237 @@
+"""Models made to be shrunk, by tensorflow-model-optimization: pruned, clustered, rounded.
+
+Each function takes a :func:`rs_export.shrink.legacy.legacy_clone` and returns a model to fine-tune.
+Layers of few weights are neither pruned nor clustered, and what comes before the first of the
+others does not train: there is little to gain in them, and much to lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rs_export.measure.batches import batches
+from rs_export.quantize.ranges import activation_ranges
+from rs_toolkit.errors import ExportError
+
+__all__ = ["clustered", "freeze_light", "pruned", "rounded", "rounded_weights", "worth_shrinking"]
+
+# The smallest layers, which together hold at most this share of all weights.
+_LIGHT_SHARE = 0.05
+
+_PRUNING_SHARE = 0.6
+_PRUNING_STEPS = 20
+
+
+def freeze_light(model: Any) -> None:
+    """Freeze the layers before the first whose kernel is worth shrinking, in place.
+
+    They are also those that cost most time to train: their feature maps are the largest.
+    """
+    names = _heavy(model)
+    for layer in model.layers:
+        if layer.name in names:
+            return
+        layer.trainable = False
+
+
+def pruned(method: str, model: Any, steps: int) -> Any:
+    """Return a model that trains for ``steps`` steps while its smallest weights are zero.
+
+    The model is :func:`rs_export.shrink.sparse.pruned_in_one_shot`: its zeros are the smallest
+    weights and stay zero; the others recover.  ``spNN`` keeps NN % of each kernel zero, ``sp24`` 2
+    of every 4 weights along the input channels (Mishra et al. 2021, "Accelerating Sparse Deep
+    Neural Networks").
+    """
+    import tensorflow_model_optimization as tfmot
+
+    sparsity = tfmot.sparsity.keras
+    end = max(1, int(steps * _PRUNING_SHARE))
+    frequency = max(1, end // _PRUNING_STEPS)
+    share = 0.5 if method == "sp24" else int(method.removeprefix("sp")) / 100
+    schedule = sparsity.ConstantSparsity(share, 0, end, frequency)
+    settings = {"pruning_schedule": schedule}
+    if method == "sp24":
+        settings["sparsity_m_by_n"] = (2, 4)
+
+    def prune(layer: Any) -> Any:
+        if method == "sp24" and layer.kernel.shape[-2] % 4:
+            # A photo has three channels, in which there is no group of four.
+            return layer
+        return sparsity.prune_low_magnitude(layer, **settings)
+
+    return _changed(model, prune)
+
+
+def clustered(count: int, model: Any) -> Any:
+    """Return a model whose kernels take ``count`` values a layer (Han et al. 2016)."""
+    import tensorflow_model_optimization as tfmot
+
+    clustering = tfmot.clustering.keras
+
+    def cluster(layer: Any) -> Any:
+        return clustering.cluster_weights(
+            layer,
+            number_of_clusters=count,
+            cluster_centroids_init=clustering.CentroidInitialization.KMEANS_PLUS_PLUS,
+        )
+
+    return _changed(model, cluster)
+
+
+def rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
+    """Return a model that rounds weights and activations to 8 bits, and trains through it.
+
+    Jacob et al. 2018 ("Quantization and Training of Neural Networks").  Two defaults of the
+    library are replaced: activation ranges begin as measured on ``inputs`` instead of at -6 to 6,
+    from where a moving average of weight 0.001 would not arrive; and depthwise kernels have one
+    scale per channel, as in TFLite and ONNX.  Weights that are zero stay zero.
+    """
+    import tensorflow_model_optimization as tfmot
+    import tf_keras
+
+    quantization = tfmot.quantization.keras
+    config = _depthwise_config()
+
+    def annotate(layer: Any) -> Any:
+        own = {"quantize_config": config()} if _is_depthwise(layer) else {}
+        return quantization.quantize_annotate_layer(layer, **own)
+
+    annotated = tf_keras.models.clone_model(model, clone_function=annotate)
+    scheme = tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme()
+    with quantization.quantize_scope({config.__name__: config}):
+        student = _require(quantization.quantize_apply(annotated, scheme))
+    _set_ranges(student, model, inputs)
+    return student
+
+
+def rounded_weights(model: Any) -> dict[str, list[NDArray[np.float32]]]:
+    """Return the unrounded weights of a :func:`rounded` model, by layer of the original."""
+    found = {}
+    for wrapper in model.layers:
+        layer = getattr(wrapper, "layer", None)
+        if layer is not None:
+            own = [w for w in wrapper.weights if w.name.startswith(f"{layer.name}/")]
+            found[layer.name] = [weight.numpy() for weight in own]
+    return found
+
+
+def _set_ranges(student: Any, model: Any, inputs: NDArray[np.float32]) -> None:
+    """Start every activation's range at the extremes that it takes in the float model."""
+    import tf_keras
+
+    probe = tf_keras.Model(model.inputs, [layer.output for layer in model.layers])
+    names = [layer.name for layer in model.layers]
+    found = (map(np.asarray, probe(part, training=False)) for part in batches(inputs))
+    ranges = activation_ranges(names, map(list, found), "extremes")
+    for wrapper in student.layers:
+        layer = getattr(wrapper, "layer", None)
+        # The library puts a layer of its own behind the input.
+        low, high = ranges[names[0] if layer is None else layer.name]
+        for weight in wrapper.weights:
+            kind = weight.name.split("/")[-1].split(":")[0]
+            if kind in ("quantize_layer_min", "output_min", "post_activation_min"):
+                weight.assign(min(low, 0.0))
+            if kind in ("quantize_layer_max", "output_max", "post_activation_max"):
+                weight.assign(max(high, 1e-6))
+
+
+def _depthwise_config() -> Any:
+    import tensorflow as tf
+    import tensorflow_model_optimization as tfmot
+
+    quantization = tfmot.quantization.keras
+
+    class PerChannel(quantization.quantizers.Quantizer):  # type: ignore[misc, name-defined]
+        """Symmetric, one scale per channel of a depthwise kernel (h, w, channels, 1)."""
+
+        def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+            return {}
+
+        def __call__(self, inputs: Any, training: bool, weights: Any, **kwargs: Any) -> Any:
+            widest = tf.reduce_max(tf.abs(inputs), axis=(0, 1, 3), keepdims=True)
+            scale = tf.maximum(widest, 1e-9) / 127.0
+            # Gradients pass straight through the rounding (Bengio et al. 2013).
+            return inputs + tf.stop_gradient(tf.round(inputs / scale) * scale - inputs)
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    class DepthwiseConfig(quantization.QuantizeConfig):  # type: ignore[misc, name-defined]
+        def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
+            return [(layer.depthwise_kernel, PerChannel())]
+
+        def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
+            average = quantization.quantizers.MovingAverageQuantizer(8, False, False, False)
+            return [(layer.activation, average)]
+
+        def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
+            layer.depthwise_kernel = quantize_weights[0]
+
+        def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
+            layer.activation = quantize_activations[0]
+
+        def get_output_quantizers(self, layer: Any) -> list[Any]:
+            return []
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    return DepthwiseConfig
+
+
+def _changed(model: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a clone in which the layers worth shrinking are wrapped by ``change``."""
+    import tf_keras
+
+    names = _heavy(model)
+
+    def wrap(layer: Any) -> Any:
+        return change(layer) if layer.name in names else layer
+
+    return _require(tf_keras.models.clone_model(model, clone_function=wrap))
+
+
+def _heavy(model: Any) -> set[str]:
+    """Return the layers with a kernel that are worth shrinking."""
+    return worth_shrinking(
+        {
+            layer.name: int(np.prod(layer.kernel.shape))
+            for layer in model.layers
+            if hasattr(layer, "kernel") and not _is_depthwise(layer)
+        }
+    )
+
+
+def worth_shrinking(sizes: Mapping[str, int]) -> set[str]:
+    """Return the layers, of these numbers of weights, but for the smallest, which hold little
+    together."""
+    sizes = dict(sizes)
+    left = _LIGHT_SHARE * sum(sizes.values())
+    for name, size in sorted(sizes.items(), key=lambda item: item[1]):
+        left -= size
+        if left < 0:
+            break
+        del sizes[name]
+    return set(sizes)
+
+
+def _require(model: Any) -> Any:
+    """Refuse what the library gives for a model that it does not know: None, and no error."""
+    import tf_keras
+
+    if not isinstance(model, tf_keras.Model):
+        raise ExportError(
+            f"tensorflow-model-optimization gave {type(model).__name__} instead of a model; "
+            "it needs tf_keras 2.x: pip install 'rs-toolkit[toolkit]'"
+        )
+    return model
+
+
+def _is_depthwise(layer: Any) -> bool:
+    import tf_keras
+
+    return isinstance(layer, tf_keras.layers.DepthwiseConv2D)

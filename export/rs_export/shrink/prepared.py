@@ -1,0 +1,200 @@
+"""Fine-tuned weights for the recipes that need them, made once and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_export.quantize.copies import copy_of
+from rs_export.quantize.equalize import equalize
+from rs_export.shrink.legacy import set_legacy_weights
+from rs_export.shrink.sparse import pruned_in_one_shot
+from rs_toolkit.data.photos import default_cache_dir
+from rs_toolkit.errors import ExportError
+from rs_toolkit.files import atomic_write, sha256_bytes, write_json
+from rs_toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import NDArray
+
+    from rs_toolkit.folders.run import Run
+
+__all__ = ["Preparer"]
+
+# By kind of preparation: passes, and learning rate, as multiples of what is asked for and of the
+# run's own.  Pruning takes much away, and needs steps to take it and steps to recover.  Rounding
+# takes little, and equalized weights are small: Adam's steps do not shrink with them.
+_EFFORTS = {"sp": (2.0, 1.0), "c": (1.0, 0.3), "qat": (1.0, 0.03)}
+_BATCH = 32
+_VERSION = 2
+# Per cent of weights that can go without training: rs_export.shrink.sparse loses next to nothing.
+_FREE_SPARSITY = 50
+
+
+class Preparer:
+    """Prunes, clusters and trains with rounding; training happens in processes of its own.
+
+    Parameters
+    ----------
+    run
+        Gives the photos, and the model whose answers are the target.
+    model
+        The run's.
+    inputs
+        Calibration photos as model inputs, float32 (n, S, S, 3).
+    passes
+        Photos shown to each preparation, as a multiple of the training photos, above 0; pruning
+        is shown twice as many.
+    seed
+        Of everything random.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        model: keras.Model,
+        inputs: Callable[[], NDArray[np.float32]],
+        *,
+        passes: float,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        self._run, self._model, self._inputs = run, model, inputs
+        self._passes, self._seed, self._progress = passes, seed, progress
+
+    def model(self, preparation: str) -> keras.Model:
+        """Return the model that a recipe's preparation makes, ``sp50_qat`` by way of ``sp50``.
+
+        Raises
+        ------
+        ExportError
+            The fine-tuning failed, or a layer cannot be fine-tuned.
+        """
+        earlier, _, method = preparation.rpartition("_")
+        path = self._path(preparation)
+        start = self.model(earlier) if earlier else self._model
+        if method == "qat":
+            # Rounding is trained on the numbers that will be rounded.
+            start = equalize(start, self._inputs())
+        if not path.exists():
+            if method.startswith("sp"):
+                self._progress.note(f"{preparation}: prune in one shot")
+                start = pruned_in_one_shot(start, self._inputs(), method, self._seed)
+            if _needs_training(method):
+                self._fine_tune(preparation, start, path)
+            else:
+                _write(path, start)
+        model = copy_of(start)
+        if _needs_training(method):
+            set_legacy_weights(model, _read(path))
+        else:
+            for name, weights in _read(path).items():
+                model.get_layer(name).set_weights(weights)
+        return model
+
+    def _settings(self, preparation: str) -> dict[str, Any]:
+        method = preparation.rpartition("_")[2]
+        passes, rate = _EFFORTS[method.rstrip("0123456789")]
+        return {
+            "batch_size": min(_BATCH, self._run.config["batch_size"]),
+            "learning_rate": rate * self._run.config["learning_rate"],
+            "passes": passes * self._passes,
+            "seed": self._seed,
+        }
+
+    def _path(self, preparation: str) -> Path:
+        """Return the cache's file: its name changes with everything that decides its content."""
+        digest = hashlib.sha256((self._run.path / "model.keras").read_bytes())
+        content = {
+            "version": _VERSION,
+            "preparation": preparation,
+            "data": self._run.data_fingerprint,
+            "calibration": sha256_bytes(self._inputs().tobytes()),
+            **self._settings(preparation),
+        }
+        digest.update(json.dumps(content, sort_keys=True).encode())
+        return default_cache_dir() / "finetuned" / f"{digest.hexdigest()[:32]}.npz"
+
+    def _fine_tune(self, preparation: str, start: keras.Model, path: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="rs-finetune-") as name:
+            folder = Path(name)
+            start.save(folder / "start.keras")
+            np.save(folder / "representative.npy", self._inputs(), allow_pickle=False)
+            job = {
+                **self._settings(preparation),
+                "method": preparation.rpartition("_")[2],
+                "run": str(self._run.path.resolve()),
+                "teacher": str((self._run.path / "model.keras").resolve()),
+                "start": str(folder / "start.keras"),
+                "representative": str(folder / "representative.npy"),
+                "out": str(path),
+            }
+            write_json(folder / "job.json", job)
+            self._watch(preparation, folder)
+
+    def _watch(self, title: str, folder: Path) -> None:
+        """Run the process, show its progress, and raise what it says or dies of."""
+        command = [sys.executable, "-m", "rs_export.shrink.finetune", str(folder / "job.json")]
+        failure = ""
+        with (
+            (folder / "stderr").open("wb") as stderr,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as child,
+        ):
+            try:
+                for line in child.stdout or ():
+                    said = _said(line)
+                    failure = said.get("error", failure)
+                    if "done" in said:
+                        text = f"loss {said['loss']:.3f}"
+                        self._progress.update(title, said["done"], said["total"], text)
+            except BaseException:
+                child.kill()
+                raise
+        if child.returncode:
+            last = (folder / "stderr").read_text("utf-8", "replace").strip().splitlines()[-1:]
+            reason = failure or f"exit code {child.returncode}: {' '.join(last)[:300]}"
+            raise ExportError(f"{title}: fine-tuning failed ({reason}); leave such recipes out")
+
+
+def _needs_training(method: str) -> bool:
+    """Whether weights must recover; up to a half of them can go, unstructured, without that."""
+    share = method.removeprefix("sp")
+    return not method.startswith("sp") or share == "24" or int(share) > _FREE_SPARSITY
+
+
+def _said(line: str) -> dict[str, Any]:
+    """Return what a line of the process says; nothing if a library wrote it."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _write(path: Path, model: keras.Model) -> None:
+    """Write weights as :func:`_read` reads them."""
+    weights = {
+        f"{layer.name}/{number}": array
+        for layer in model.layers
+        for number, array in enumerate(layer.get_weights())
+    }
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **weights)
+
+
+def _read(path: Path) -> dict[str, list[NDArray[np.float32]]]:
+    """Return the weights of a file by layer."""
+    weights: dict[str, list[NDArray[np.float32]]] = {}
+    with np.load(path, allow_pickle=False) as stored:
+        for key in stored.files:
+            weights.setdefault(key.rpartition("/")[0], []).append(stored[key])
+    return weights

@@ -1,0 +1,205 @@
+"""TFLite Metadata: what lets MediaPipe's image classifier load a .tflite file alone.
+
+A flatbuffer of identifier ``M001`` in one of the model's buffers says how photos become input and
+which file holds the labels; the files follow the model as a zip archive.  Fields and their order
+are from https://www.tensorflow.org/lite/models/convert/metadata and MediaPipe's
+``mediapipe/tasks/metadata/metadata_schema.fbs``.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rs_export.metadata import ModelInfo
+from rs_export.tflite.file import IDENTIFIER, pack, unpack
+from rs_toolkit.errors import ExportError
+
+__all__ = ["tflite_with_metadata"]
+
+_ENTRY = b"TFLITE_METADATA"
+_METADATA_IDENTIFIER = b"M001"
+# Nothing written here is younger than the schema's first version.
+_PARSER_VERSION = "1.0.0"
+
+# Numbers of the schema's unions and enumerations.
+_FEATURE_PROPERTIES, _IMAGE_PROPERTIES = np.uint8(1), np.uint8(2)
+_RGB = np.uint8(1)
+_NORMALIZATION_OPTIONS = np.uint8(1)
+_TENSOR_AXIS_LABELS = np.uint8(2)
+
+_LABELS, _COMMON_NAMES = "labels.txt", "labels_en.txt"
+
+
+def tflite_with_metadata(model: bytes, info: ModelInfo) -> bytes:
+    """Return a TFLite model with TFLite Metadata: the same graph and weights.
+
+    Metadata that is there already is replaced, with its files.  Buffers are aligned to 16 bytes,
+    as the engine wants them.  Equal arguments give equal bytes.
+
+    MediaPipe feeds float32 input normalized as the metadata says, but uint8 input with the plain
+    pixels, and refuses int8: a uint8 model gets right input only if its own scale and zero point
+    turn pixels into ``pixel * scale + offset``.  It squashes photos, whatever ``info.resize``
+    says, and shows logits as scores.
+
+    Raises
+    ------
+    ExportError
+        The bytes are no TFLite model, or its input or output is not what ``info`` says.
+    """
+    if model[4:8] != IDENTIFIER:
+        raise ExportError("model metadata: the bytes are no TFLite model; convert it again")
+    try:
+        tree = unpack(model)
+        source, target = _ends(tree)
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(
+            "model metadata: the TFLite model is damaged; convert it again"
+        ) from error
+    files = _label_files(info)
+    described = _describe(source, target, info, files)
+    _put(tree, np.frombuffer(_packed(described, _METADATA_IDENTIFIER), np.uint8))
+    return _with_files(pack(tree, len(model)), files)
+
+
+def _put(tree: Any, data: Any) -> None:
+    """Make ``data`` the buffer of the model's metadata entry."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    entries = tree.metadata = tree.metadata or []
+    entry = next((item for item in entries if item.name == _ENTRY), None)
+    if entry is None:
+        entry = schema.MetadataT(name=_ENTRY, buffer=len(tree.buffers))
+        entries.append(entry)
+        tree.buffers.append(schema.BufferT())
+    tree.buffers[entry.buffer].data = data
+
+
+def _describe(
+    source: Any, target: Any, info: ModelInfo, files: Mapping[str, bytes]
+) -> tuple[Any, ...]:
+    """Return the metadata as :func:`_write` takes it: a table is a tuple of its fields."""
+    # A scalar has no shape at all.
+    info.require_shapes(np.ravel(source.shape).tolist(), np.ravel(target.shape).tolist())
+    low, high, numbers = _range(source, info)
+    normalization = (
+        np.array([-info.offset / info.scale], np.float32),
+        np.array([1 / info.scale], np.float32),
+    )
+    image = (
+        "image",
+        f"RGB photo, {info.resize} to {info.size} x {info.size} pixels; {numbers}",
+        None,
+        (_IMAGE_PROPERTIES, (_RGB, (np.uint32(info.size), np.uint32(info.size)))),
+        [(_NORMALIZATION_OPTIONS, normalization)],
+        (np.array([high], np.float32), np.array([low], np.float32)),
+    )
+    logits = (
+        "logits",
+        f"one per {info.rank}; probabilities are softmax(logits / {info.temperature:.6g})",
+        None,
+        (_FEATURE_PROPERTIES, ()),
+        None,
+        None,
+        [
+            # MediaPipe takes names from the first file, and display names by locale.
+            (name, "one class a line", _TENSOR_AXIS_LABELS, "en" if name == _COMMON_NAMES else None)
+            for name in files
+        ],
+    )
+    about = f"{info.description} (trained on data {info.data_fingerprint})"
+    graph = (None, None, [image], [logits])
+    return (info.name, about, info.created_by, [graph], None, None, None, _PARSER_VERSION)
+
+
+def _ends(tree: Any) -> tuple[Any, Any]:
+    graph = tree.subgraphs[0]
+    if len(tree.subgraphs) != 1 or len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise ExportError(
+            "model metadata: wanted one graph with one input and one output, got "
+            f"{len(tree.subgraphs)} with {len(graph.inputs)} and {len(graph.outputs)}"
+        )
+    return graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+
+
+def _range(source: Any, info: ModelInfo) -> tuple[float, float, str]:
+    """Return the smallest and the largest number an input takes, and how pixels become numbers."""
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    integers = {TensorType.UINT8: np.uint8, TensorType.INT8: np.int8}
+    if source.type not in integers:
+        ends = (info.offset, 255 * info.scale + info.offset)
+        return min(ends), max(ends), f"input = pixel * {info.scale:.9g} + {info.offset:.9g}"
+    limits, given = np.iinfo(integers[source.type]), source.quantization
+    if given is None or given.scale is None or len(given.scale) != 1:
+        raise ExportError("model metadata: an integer input must have one scale and zero point")
+    step, zero = float(given.scale[0]), int(given.zeroPoint[0])
+    factor, shift = info.scale / step, info.offset / step + zero
+    return limits.min, limits.max, f"input = round(pixel * {factor:.6g} + {shift:.6g})"
+
+
+def _label_files(info: ModelInfo) -> dict[str, bytes]:
+    files = {_LABELS: info.labels}
+    if any(info.common_names):
+        pairs = zip(info.common_names, info.labels, strict=True)
+        files[_COMMON_NAMES] = tuple(common_name or label for common_name, label in pairs)
+    return {name: "".join(f"{line}\n" for line in lines).encode() for name, lines in files.items()}
+
+
+def _with_files(model: bytearray, files: Mapping[str, bytes]) -> bytes:
+    """Append files as a zip archive whose offsets count from the model's first byte."""
+    buffer = io.BytesIO(model)
+    buffer.seek(0, io.SEEK_END)
+    # MediaPipe wants them stored; a ZipInfo of its own has the same date on every day.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in files.items():
+            member = zipfile.ZipInfo(name)
+            member.create_system, member.external_attr = 3, 0o100644 << 16
+            archive.writestr(member, data)
+    return buffer.getvalue()
+
+
+def _packed(table: tuple[Any, ...], identifier: bytes) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder()
+    builder.Finish(_write(builder, table), identifier)
+    return bytes(builder.Output())
+
+
+def _write(builder: Any, value: str | np.ndarray | list[Any] | tuple[Any, ...]) -> int:
+    """Write text, a vector of numbers or of tables, or a table; return its offset."""
+    if isinstance(value, str):
+        return int(builder.CreateString(value))
+    if isinstance(value, np.ndarray):
+        return int(builder.CreateNumpyVector(value))
+    if isinstance(value, tuple):
+        return _write_table(builder, value)
+    offsets = [_write(builder, item) for item in value]
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
+
+
+def _write_table(builder: Any, fields: tuple[Any, ...]) -> int:
+    """Write a table from its fields in the order of the schema; None leaves one out."""
+    written = [
+        field if field is None or isinstance(field, np.integer) else _write(builder, field)
+        for field in fields
+    ]
+    builder.StartObject(len(fields))
+    for slot, value in enumerate(written):
+        if isinstance(value, np.uint8):
+            builder.PrependUint8Slot(slot, int(value), 0)
+        elif isinstance(value, np.uint32):
+            builder.PrependUint32Slot(slot, int(value), 0)
+        elif value is not None:
+            builder.PrependUOffsetTRelativeSlot(slot, value, 0)
+    return int(builder.EndObject())

@@ -1,0 +1,238 @@
+"""One interface over LiteRT and ONNX Runtime: float inputs to float logits."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_runtime.engines.tensor_format import Port, litert_port, onnx_port
+from rs_runtime.errors import EngineError, EngineMissingError
+from rs_runtime.stderr import held_stderr
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Engine", "default_threads", "load_engine"]
+
+_MAX_BATCH = 64
+_MAX_DEFAULT_THREADS = 4
+
+
+class Engine(ABC):
+    """A loaded model.
+
+    Attributes
+    ----------
+    name
+        ``litert`` or ``onnxruntime``.
+    size
+        Side of the square input in pixels, or None where the model leaves it open.
+    """
+
+    name: str
+    size: int | None
+    _input: Port
+    _output: Port
+    _batch: int | None
+    """The only batch size the model takes; None if it takes any."""
+
+    @abstractmethod
+    def _run(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Run one batch in the model's own number format."""
+
+    def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the model on any number of inputs.
+
+        Parameters
+        ----------
+        inputs
+            float32, shape (n, size, size, 3), as :meth:`Preprocessing.model_input` gives them.
+
+        Returns
+        -------
+        float32, shape (n, classes).  Integer models are quantized and dequantized here with the
+        scale and zero point that the model carries.
+
+        Raises
+        ------
+        EngineError
+            The shape is wrong, the engine failed, or a logit is not finite.
+        """
+        if inputs.ndim != 4 or self.size not in (None, inputs.shape[1]) or len(inputs) == 0:
+            side = self.size or "S"
+            raise EngineError(
+                f"{self.name} model wants inputs (n >= 1, {side}, {side}, 3), got {inputs.shape}"
+            )
+        step = self._batch or _MAX_BATCH
+        parts = [self._logits(inputs[i : i + step]) for i in range(0, len(inputs), step)]
+        return np.concatenate(parts)
+
+    def _logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        stored = self._input.encode(inputs)
+        if self._batch and len(stored) < self._batch:
+            padding = ((0, self._batch - len(stored)), (0, 0), (0, 0), (0, 0))
+            stored = np.pad(stored, padding)
+        try:
+            output = self._run(stored)
+        except Exception as error:
+            raise EngineError(f"{self.name} failed to run the model: {_reason(error)}") from error
+        if output.ndim != 2 or len(output) != len(stored):
+            raise EngineError(
+                f"{self.name} model gave shape {output.shape}, wanted ({len(stored)}, classes)"
+            )
+        logits = self._output.decode(output)[: len(inputs)]
+        if not np.isfinite(logits).all():
+            raise EngineError(f"{self.name} model gave logits that are not finite")
+        return logits
+
+
+class _LiteRt(Engine):
+    name = "litert"
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        # XNNPACK announces itself on the C level's stderr.
+        with held_stderr(_is_news):
+            self._interpreter = Interpreter(model_content=model, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        source = _only(self._interpreter.get_input_details(), "input")
+        target = _only(self._interpreter.get_output_details(), "output")
+        self._source, self._target = source["index"], target["index"]
+        self._allocated = int(source["shape"][0])
+        shape = [int(side) for side in source["shape_signature"]]
+        self.size, self._batch = _check_shape(shape)
+        self._input, self._output = litert_port(source), litert_port(target)
+
+    def _run(self, stored: NDArray[Any]) -> NDArray[Any]:
+        if len(stored) != self._allocated:
+            self._interpreter.resize_tensor_input(self._source, stored.shape)
+            self._interpreter.allocate_tensors()
+            self._allocated = len(stored)
+        self._interpreter.set_tensor(self._source, stored)
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.get_tensor(self._target))
+
+
+class _OnnxRuntime(Engine):
+    name = "onnxruntime"
+
+    def __init__(self, model: bytes, threads: int, providers: Sequence[str]) -> None:
+        import onnxruntime
+
+        _refuse_both_packages()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(model, options, providers=list(providers))
+        source = _only(self._session.get_inputs(), "input")
+        target = _only(self._session.get_outputs(), "output")
+        self._source, self._target = source.name, target.name
+        self.size, self._batch = _check_shape(source.shape)
+        notes = self._session.get_modelmeta().custom_metadata_map
+        self._input = onnx_port(source.type, notes, "input")
+        self._output = onnx_port(target.type, notes, "output")
+
+    def _run(self, stored: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(self._session.run([self._target], {self._source: stored})[0])
+
+
+def default_threads() -> int:
+    """Return the number of cores this process may use, at most 4."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    return min(cores, _MAX_DEFAULT_THREADS)
+
+
+def load_engine(
+    engine: str,
+    model: bytes | Path,
+    threads: int | None = None,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+) -> Engine:
+    """Load a model.
+
+    Parameters
+    ----------
+    engine
+        ``litert`` for a .tflite model, ``onnxruntime`` for an .onnx one.
+    model
+        The model's bytes, or its file.  One input (n, S, S, 3) and one output (n, classes), in
+        float32, float16, or 8-bit integers with one scale and zero point per tensor.  LiteRT
+        models carry these; ONNX models with integer ends carry them as metadata properties
+        ``rs.input_scale``, ``rs.input_zero_point``, ``rs.output_scale``, ``rs.output_zero_point``.
+    threads
+        CPU threads, at least 1; None means :func:`default_threads`.
+    providers
+        ONNX Runtime execution providers, in order of preference.
+
+    Raises
+    ------
+    EngineMissingError
+        The engine is not installed; the message names the pip extra.
+    EngineError
+        The engine refused the model.
+    """
+    threads = threads or default_threads()
+    data = model if isinstance(model, bytes) else model.read_bytes()
+    try:
+        if engine == "litert":
+            return _LiteRt(data, threads)
+        if engine == "onnxruntime":
+            return _OnnxRuntime(data, threads, providers)
+    except EngineError:
+        raise
+    except ImportError as error:
+        package = "rs-toolkit" if engine == "litert" else "rs-toolkit[onnx]"
+        raise EngineMissingError(
+            f"engine {engine} is not usable here ({_reason(error)}); pip install '{package}'"
+        ) from error
+    except Exception as error:
+        raise EngineError(f"{engine} refused the model: {_reason(error)}") from error
+    raise EngineError(f"engine must be litert or onnxruntime, got {engine!r}")
+
+
+def _only(ends: Sequence[Any], kind: str) -> Any:
+    if len(ends) != 1:
+        raise EngineError(f"model must have one {kind}, got {len(ends)}")
+    return ends[0]
+
+
+def _check_shape(shape: Sequence[Any]) -> tuple[int | None, int | None]:
+    """Return (size, batch), None where free: LiteRT says -1, ONNX Runtime None or a name."""
+    sides = [side if isinstance(side, int) and side > 0 else None for side in shape]
+    if len(sides) != 4 or sides[1] != sides[2] or sides[3] not in (None, 3):
+        raise EngineError(f"model input must be (n, S, S, 3), got {list(shape)}")
+    return sides[1], sides[0]
+
+
+def _refuse_both_packages() -> None:
+    from importlib import metadata
+
+    installed = []
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            metadata.distribution(package)
+            installed.append(package)
+    if len(installed) == 2:
+        raise EngineError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
+            "pip uninstall both, then install the one you want"
+        )
+
+
+def _is_news(line: bytes) -> bool:
+    return not line.startswith((b"INFO:", b"I0000"))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

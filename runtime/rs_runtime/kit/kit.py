@@ -1,0 +1,293 @@
+"""Kits: one verified file per classifier.  docs/kit-format.md is the specification."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from rs_runtime.errors import (
+    KitError,
+    KitFormatError,
+    KitIntegrityError,
+    KitNotFoundError,
+)
+from rs_runtime.files import atomic_write
+from rs_runtime.kit.archive import MAX_KIT_BYTES, Entry, check_name, layout, read_entries
+from rs_runtime.kit.manifest import SCHEMA, Manifest, Member
+from rs_runtime.kit.signature import check_signature
+
+__all__ = ["Kit", "find_kit", "open_kit", "write_kit"]
+
+MANIFEST = "manifest.json"
+_CHUNK = 2**20
+_XZ_MAGIC = b"\xfd7zXZ\0"
+_XZ_MEMORY = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class Kit:
+    """An open kit whose members were all verified; a context manager that closes the file."""
+
+    path: Path
+    manifest: Manifest
+    _head: bytes
+    _entries: Mapping[str, Entry]
+    _file: BinaryIO
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of all members but the manifest, sorted."""
+        return tuple(sorted(self.manifest.members))
+
+    def read(self, member: str) -> bytes:
+        """Return a member's bytes, verified again as they are read.
+
+        Raises
+        ------
+        KitFormatError
+            The kit has no such member.
+        KitIntegrityError
+            The file changed, or became unreadable, since the kit was opened.
+        """
+        if member not in self.manifest.members:
+            raise KitFormatError(
+                f"kit {str(self.path)!r} has no member {member!r}; "
+                f"it has: {', '.join(self.members)}"
+            )
+        expected = self.manifest.members[member]
+        try:
+            self._file.seek(self._entries[member].start)
+            data = self._file.read(expected.size)
+        except OSError as error:
+            raise KitIntegrityError(
+                f"kit {str(self.path)!r} can no longer be read: {error.strerror}"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != expected.sha256:
+            raise KitIntegrityError(
+                f"kit {str(self.path)!r}: member {member!r} changed on disk; copy the kit again"
+            )
+        return data
+
+    def digest(self) -> bytes:
+        """Return the SHA-256, 32 bytes, of the whole uncompressed kit.
+
+        It is that of the manifest in memory, of members that match it and of the headers that
+        these determine: of what this object gives out, whatever happens to the file meanwhile.
+
+        Raises
+        ------
+        KitIntegrityError
+            The file changed, or became unreadable, since the kit was opened.
+        """
+        digest = hashlib.sha256()
+        placed, tail = layout(
+            {name: entry.size for name, entry in self._entries.items()},
+            {name: entry.crc for name, entry in self._entries.items()},
+        )
+        for entry, header in placed:
+            digest.update(header)
+            digest.update(self._head if entry.name == MANIFEST else self.read(entry.name))
+        digest.update(tail)
+        return digest.digest()
+
+    def close(self) -> None:
+        """Close the file; :meth:`read` then fails."""
+        self._file.close()
+
+    def __enter__(self) -> Kit:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_kit(path: Path, public_key: Path | None = None) -> Kit:
+    """Open a ``.rskit`` or ``.rskit.xz`` file and verify every byte of it.
+
+    Parameters
+    ----------
+    path
+        The kit.
+    public_key
+        A PEM file; the kit must then have a valid signature by its owner beside it.
+
+    Raises
+    ------
+    KitNotFoundError
+        There is no such file, or it cannot be opened.
+    KitFormatError
+        Not a kit, or one that breaks docs/kit-format.md.
+    KitVersionError
+        A kit of another schema major.
+    KitIntegrityError
+        Damaged: a header, size or SHA-256 differs.
+    KitSignatureError
+        The signature that ``public_key`` asks for is missing, wrong, or cannot be checked.
+    """
+    if not os.path.isfile(path):
+        problem = "is not a regular file" if os.path.exists(path) else "does not exist"
+        raise KitNotFoundError(f"kit {str(path)!r} {problem}; check the path")
+    try:
+        file: BinaryIO = path.open("rb")
+    except OSError as error:
+        raise KitNotFoundError(f"kit {str(path)!r} cannot be opened: {error.strerror}") from error
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: file.close())
+        try:
+            if file.read(len(_XZ_MAGIC)) == _XZ_MAGIC:
+                packed, file = file, _unpack(file)
+                packed.close()
+            kit = Kit(path, *_verify(file), file)
+        except KitError as error:
+            raise type(error)(f"kit {str(path)!r}: {error}") from error
+        except OSError as error:
+            raise KitIntegrityError(
+                f"kit {str(path)!r} cannot be read: {error.strerror}; copy it again"
+            ) from error
+        if public_key is not None:
+            check_signature(path, kit.digest(), public_key)
+        stack.pop_all()
+    return kit
+
+
+def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
+    """Write a kit, atomically; equal arguments give equal bytes.
+
+    Parameters
+    ----------
+    path
+        Where; its folder is made.  An existing file is replaced once the new one is on disk.
+    manifest
+        Its ``members`` are ignored and computed from ``members``; its ``schema`` becomes SCHEMA.
+    members
+        Bytes by name, without ``manifest.json``.
+
+    Raises
+    ------
+    KitFormatError
+        The result would be a kit that readers refuse; nothing is written.
+    OSError
+        The disk refused; ``path`` is as it was.
+    """
+    if MANIFEST in members:
+        raise KitFormatError(f"{MANIFEST} is written by write_kit; leave it out of the members")
+    listed = {
+        name: Member(hashlib.sha256(data).hexdigest(), len(data)) for name, data in members.items()
+    }
+    head = replace(manifest, members=listed, schema=SCHEMA).to_json()
+    Manifest.from_json(head)
+    contents = {**members, MANIFEST: head}
+    placed, tail = layout(
+        {name: len(data) for name, data in contents.items()},
+        {name: zlib.crc32(data) for name, data in contents.items()},
+    )
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        for entry, header in placed:
+            file.write(header)
+            file.write(contents[entry.name])
+        file.write(tail)
+
+
+def find_kit(explicit: Path | None = None) -> Path:
+    """Return the kit to use: ``explicit``, else ``$RS_KIT``, else the newest in this folder.
+
+    Raises
+    ------
+    KitNotFoundError
+        None of the three gives a path.
+    """
+    if explicit is not None:
+        return explicit
+    if named := os.environ.get("RS_KIT"):
+        return Path(named)
+    here = [path for pattern in ("*.rskit", "*.rskit.xz") for path in Path().glob(pattern)]
+    files = [path for path in here if path.is_file()]
+    if not files:
+        raise KitNotFoundError(
+            "no kit: give --kit FILE, set RS_KIT, or run in a folder that holds a .rskit file"
+        )
+    return max(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def _verify(file: BinaryIO) -> tuple[Manifest, bytes, dict[str, Entry]]:
+    entries = read_entries(file, file.seek(0, os.SEEK_END))
+    head = entries.get(MANIFEST)
+    if head is None:
+        raise KitFormatError(f"there is no {MANIFEST}: a zip, but no kit")
+    file.seek(head.start)
+    data = file.read(head.size)
+    if zlib.crc32(data) != head.crc:
+        raise KitIntegrityError(f"{MANIFEST} is damaged: its checksum differs; copy the kit again")
+    manifest = Manifest.from_json(data)
+    stored = set(entries) - {MANIFEST}
+    if stored != set(manifest.members):
+        odd = sorted(stored ^ set(manifest.members))[0]
+        place = "not in the manifest" if odd in stored else "in the manifest only"
+        raise KitFormatError(f"member {odd[:120]!r} is {place}; export the kit again")
+    for name, member in manifest.members.items():
+        _verify_member(file, entries[name], member)
+    return manifest, data, entries
+
+
+def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
+    check_name(entry.name, member.size)
+    if entry.size != member.size:
+        raise KitIntegrityError(
+            f"member {entry.name!r} has {entry.size} bytes, the manifest says {member.size}; "
+            "copy the kit again"
+        )
+    file.seek(entry.start)
+    digest, crc, left = hashlib.sha256(), 0, entry.size
+    while left and (chunk := file.read(min(left, _CHUNK))):
+        digest.update(chunk)
+        crc = zlib.crc32(chunk, crc)
+        left -= len(chunk)
+    if digest.hexdigest() != member.sha256:
+        raise KitIntegrityError(
+            f"member {entry.name!r} is damaged: its SHA-256 differs; copy the kit again"
+        )
+    # The hash vouches for the data; this keeps the file canonical, and sound to zip programs.
+    if crc != entry.crc:
+        raise KitIntegrityError(
+            f"member {entry.name!r} has a damaged header: its CRC-32 differs; copy the kit again"
+        )
+
+
+def _unpack(packed: BinaryIO) -> BinaryIO:
+    import lzma
+
+    # Headers are the decompressor's to judge, sizes are ours: output stops at a kit's limit.
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+    packed.seek(0)
+    with contextlib.ExitStack() as stack:
+        plain = stack.enter_context(tempfile.TemporaryFile())
+        total = 0
+        try:
+            while not decompressor.eof:
+                source = packed.read(_CHUNK) if decompressor.needs_input else b""
+                if decompressor.needs_input and not source:
+                    raise KitIntegrityError("the .xz file is cut short: copy it again")
+                data = decompressor.decompress(source, _CHUNK)
+                total += len(data)
+                if total > MAX_KIT_BYTES:
+                    raise KitFormatError(f"unpacks to more than {MAX_KIT_BYTES} bytes")
+                plain.write(data)
+        except lzma.LZMAError as error:
+            raise KitIntegrityError(f"the .xz file is damaged ({error}): copy it again") from error
+        if decompressor.unused_data or packed.read(1):
+            raise KitIntegrityError("the .xz file has bytes added at its end: copy it again")
+        stack.pop_all()
+    return plain

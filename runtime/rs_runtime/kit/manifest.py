@@ -1,0 +1,277 @@
+"""The kit's manifest: what the models are, what they know and how to run them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from rs_runtime.errors import KitFormatError, KitVersionError
+from rs_runtime.kit.filter_spec import (
+    NOT_ORGANISM,
+    ORGANISM,
+    FilterClass,
+    FilterSpec,
+    FilterVariant,
+)
+from rs_runtime.kit.json_node import MAX_TEXT, JsonNode, Scalar, parse_json
+from rs_runtime.kit.variants import ENGINES, named
+from rs_runtime.photos.preprocess import Preprocessing
+
+__all__ = ["MAX_TEXT", "ClassInfo", "Manifest", "Member", "Variant"]
+
+SCHEMA = "1.3"
+RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+
+MAX_MANIFEST_BYTES = 16 * 2**20
+MAX_CLASSES = 100_000
+MAX_VARIANTS = 32
+MAX_FILTER_CLASSES = 1000
+MAX_SCALING = 1000.0
+"""The most that a temperature, or a bias either way, may be."""
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class the models tell apart; ``id`` is its place in the logits."""
+
+    id: int
+    name: str
+    common_name: str | None
+    taxon: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model in the kit: the same classifier for one engine at one precision.
+
+    ``warning`` says why its answers deserve distrust; None: no known reason.  ``thresholds`` gives
+    by rank the least probability at which a name should be believed; see rs_runtime.ranks.
+    """
+
+    name: str
+    engine: str
+    member: str
+    temperature: float = 1.0
+    measured: Mapping[str, Scalar] = field(default_factory=dict)
+    warning: str | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a member's bytes must be."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of ``manifest.json``; docs/kit-format.md specifies every field."""
+
+    name: str
+    created_by: str
+    rank: str
+    classes: tuple[ClassInfo, ...]
+    preprocessing: Preprocessing
+    variants: tuple[Variant, ...]
+    default_variants: Mapping[str, str]
+    calibration: Mapping[str, float]
+    data_fingerprint: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Member] = field(default_factory=dict)
+    filter: FilterSpec | None = None
+    schema: str = SCHEMA
+
+    def variant(self, name: str) -> Variant:
+        """Return the variant called ``name``.
+
+        Raises
+        ------
+        KitFormatError
+            There is none; the message lists those there are.
+        """
+        return named(self.variants, name, f"kit {self.name!r}")
+
+    def to_json(self) -> bytes:
+        """Return canonical UTF-8 JSON: sorted keys, indent 2, one final newline."""
+        values = asdict(self)
+        values["format"] = "rskit"
+        text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return text.encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Read and validate a manifest; unknown keys are ignored.
+
+        Raises
+        ------
+        KitVersionError
+            The schema's major number is not 1.
+        KitFormatError
+            Anything else is wrong: the message names the field, what it holds and what it must.
+        """
+        root = JsonNode("manifest", parse_json(data, MAX_MANIFEST_BYTES))
+        if root.get("format").value != "rskit":
+            root.get("format").fail("'rskit'")
+        schema = root.get("schema").text()
+        match = re.fullmatch(r"([0-9]{1,4})\.([0-9]{1,4})", schema)
+        if match is None:
+            root.get("schema").fail("MAJOR.MINOR")
+        if int(match[1]) != int(SCHEMA.split(".")[0]):
+            raise KitVersionError(
+                f"kit has schema {schema}, this runtime reads 1.x; "
+                "update rs-toolkit, or export the kit again"
+            )
+        # To a schema before 1.3 the key means nothing.
+        told = root if int(match[2]) >= 3 else JsonNode("manifest", {})
+        manifest = cls(
+            name=root.get("name").text(),
+            created_by=root.get("created_by").text(),
+            rank=root.get("rank").choice((*RANKS, "common_name")),
+            classes=tuple(_class_info(item) for item in root.get("classes").items(1, MAX_CLASSES)),
+            preprocessing=_preprocessing(root.get("preprocessing")),
+            variants=tuple(_variant(item) for item in root.get("variants").items(1, MAX_VARIANTS)),
+            default_variants=root.get("default_variants").mapping(JsonNode.text),
+            calibration=root.get("calibration").mapping(JsonNode.number),
+            data_fingerprint=root.get("data_fingerprint").text(),
+            environment=root.get("environment").mapping(JsonNode.text),
+            members=root.get("members").mapping(_member),
+            filter=told.optional("filter", _filter),
+            schema=schema,
+        )
+        _check_references(manifest)
+        return manifest
+
+
+def _class_info(node: JsonNode) -> ClassInfo:
+    taxon = node.get("taxon")
+    names = taxon.mapping(JsonNode.scalar)
+    for rank in names:
+        JsonNode(f"key in {taxon.where}", rank).choice(RANKS)
+    return ClassInfo(
+        id=node.get("id").integer(0, MAX_CLASSES),
+        name=node.get("name").text(),
+        common_name=node.optional("common_name", JsonNode.text),
+        taxon={rank: taxon.get(rank).text() for rank, name in names.items() if name is not None},
+    )
+
+
+def _variant(node: JsonNode) -> Variant:
+    # Schema 1.2 brought thresholds.
+    thresholds = node.get("thresholds") if node.has("thresholds") else JsonNode(node.where, {})
+    return Variant(
+        name=node.get("name").text(),
+        engine=node.get("engine").choice(tuple(ENGINES)),
+        member=node.get("member").text(),
+        temperature=_temperature(node.get("temperature")),
+        measured=node.get("measured").mapping(JsonNode.scalar),
+        warning=node.optional("warning", JsonNode.text),
+        thresholds=_thresholds(thresholds),
+    )
+
+
+def _temperature(node: JsonNode) -> float:
+    if not 0 < node.number() <= MAX_SCALING:
+        node.fail(f"above 0 and at most {MAX_SCALING:g}")
+    return node.number()
+
+
+def _thresholds(node: JsonNode) -> dict[str, float]:
+    found = node.mapping(lambda value: value.within(0, 1))
+    for rank in found:
+        JsonNode(f"key in {node.where}", rank).choice((*RANKS, "common_name"))
+    return found
+
+
+def _filter(node: JsonNode) -> FilterSpec:
+    thresholds = node.get("thresholds")
+    low = thresholds.get(NOT_ORGANISM).within(0, 1)
+    return FilterSpec(
+        classes=tuple(
+            FilterClass(item.get("name").text(), item.get("organism").truth())
+            for item in node.get("classes").items(2, MAX_FILTER_CLASSES)
+        ),
+        preprocessing=_preprocessing(node.get("preprocessing")),
+        variants=tuple(
+            _filter_variant(item) for item in node.get("variants").items(1, MAX_VARIANTS)
+        ),
+        default_variants=node.get("default_variants").mapping(JsonNode.text),
+        thresholds={NOT_ORGANISM: low, ORGANISM: thresholds.get(ORGANISM).within(low, 1)},
+    )
+
+
+def _filter_variant(node: JsonNode) -> FilterVariant:
+    return FilterVariant(
+        name=node.get("name").text(),
+        engine=node.get("engine").choice(tuple(ENGINES)),
+        member=node.get("member").text(),
+        temperature=_temperature(node.get("temperature")),
+        bias=node.get("bias").within(-MAX_SCALING, MAX_SCALING),
+        measured=node.get("measured").mapping(JsonNode.scalar),
+    )
+
+
+def _member(node: JsonNode) -> Member:
+    sha256 = node.get("sha256")
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256.text()):
+        sha256.fail("64 lower-case hexadecimal digits")
+    return Member(sha256.text(), node.get("size").integer(0, 2**31 - 1))
+
+
+def _preprocessing(node: JsonNode) -> Preprocessing:
+    try:
+        return Preprocessing.from_dict(node.value)
+    # An integer may exceed every float, and the message repeats what was given at any length.
+    except (ValueError, OverflowError, RecursionError) as error:
+        problem = str(error)[:200]
+        raise KitFormatError(f"{node.where}: {problem}; export the kit again") from error
+
+
+def _check_references(manifest: Manifest) -> None:
+    ids = [item.id for item in manifest.classes]
+    _require(ids == list(range(len(ids))), "manifest: class ids must be 0, 1, 2, … in order")
+    _check_classes(manifest.classes, "manifest")
+    _check_variants(manifest, manifest, "manifest")
+    if manifest.filter is None:
+        return
+    kinds = {item.organism for item in manifest.filter.classes}
+    _require(len(kinds) == 2, "manifest.filter: there must be classes with organism true and false")
+    _check_classes(manifest.filter.classes, "manifest.filter")
+    _check_variants(manifest.filter, manifest, "manifest.filter")
+    taken = {variant.member for variant in manifest.variants}
+    for variant in manifest.filter.variants:
+        _require(
+            variant.member not in taken,
+            f"manifest.filter: member {variant.member!r} is a classifier's, must be a filter",
+        )
+
+
+def _check_classes(classes: Sequence[ClassInfo | FilterClass], where: str) -> None:
+    names = {item.name for item in classes}
+    _require(len(names) == len(classes), f"{where}: class names must be unique")
+
+
+def _check_variants(offer: Manifest | FilterSpec, manifest: Manifest, where: str) -> None:
+    variants = {item.name: item for item in offer.variants}
+    _require(len(variants) == len(offer.variants), f"{where}: variant names must be unique")
+    for name, variant in variants.items():
+        suffix = ENGINES[variant.engine]
+        _require(
+            variant.member.startswith("models/") and variant.member.endswith(suffix),
+            f"{where}: variant {name!r} must be a member models/*{suffix}, got {variant.member!r}",
+        )
+        listed = variant.member in manifest.members
+        _require(listed, f"{where}: member {variant.member!r} is not listed")
+    for engine, name in offer.default_variants.items():
+        _require(
+            name in variants and variants[name].engine == engine,
+            f"{where}: default_variants.{engine} must name a variant of that engine, got {name!r}",
+        )
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise KitFormatError(f"{problem}; export the kit again")

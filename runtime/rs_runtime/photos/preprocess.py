@@ -1,0 +1,230 @@
+"""Photo file to model input: the one definition that training, export and the field share."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from rs_runtime.errors import UnreadablePhotoError
+from rs_runtime.photos.photo import PhotoInfo, decode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["PIXELS_VERSION", "Box", "PhotoInfo", "Preprocessing", "load_each"]
+
+PIXELS_VERSION = 1
+"""Raised whenever :meth:`Preprocessing.load` gives other pixels than before."""
+
+Box = tuple[float, float, float, float]
+"""Part of an upright photo: left, top, width, height, fractions of its sides, 0 to 1."""
+
+_RESIZES = ("squash", "crop", "pad")
+_MAX_SIZE = 2048
+_PAD_COLOUR = (127, 127, 127)
+_REDUCING_GAP = 2.0
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes model input.
+
+    Attributes
+    ----------
+    size
+        Side of the square input, in pixels, 1 to 2048.
+    resize
+        ``squash`` (ignore the aspect ratio), ``crop`` (largest centred square) or ``pad``
+        (fit inside, grey borders).
+    scale, offset
+        ``input = pixel * scale + offset`` with pixels 0 to 255.  The default maps to [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        A value is outside these ranges.
+    """
+
+    size: int = 299
+    resize: str = "squash"
+    scale: float = 1 / 127.5
+    offset: float = -1.0
+
+    def __post_init__(self) -> None:
+        if type(self.size) is not int or not 1 <= self.size <= _MAX_SIZE:
+            raise ValueError(f"size must be an integer from 1 to {_MAX_SIZE}, got {self.size!r}")
+        if self.resize not in _RESIZES:
+            raise ValueError(f"resize must be one of {', '.join(_RESIZES)}, got {self.resize!r}")
+        for name in ("scale", "offset"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Preprocessing:
+        """Build from :meth:`to_dict`'s result; unknown keys are ignored.
+
+        Raises
+        ------
+        ValueError
+            ``values`` is no mapping, lacks a field or holds one out of range.
+        """
+        if not isinstance(values, dict):
+            raise ValueError(f"preprocessing must be an object, got {type(values).__name__}")
+        names = ("size", "resize", "scale", "offset")
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ValueError(f"preprocessing lacks {', '.join(missing)}")
+        return cls(**{name: values[name] for name in names})
+
+    def fingerprint(self) -> str:
+        """Return 12 hexadecimal digits that change whenever the pixels could.
+
+        ``scale`` and ``offset`` act after the pixels and do not count.
+        """
+        text = f"{PIXELS_VERSION}:{self.size}:{self.resize}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def load(self, source: Path | bytes, box: Box | None = None) -> NDArray[np.uint8]:
+        """Return only the pixels of :meth:`load_with_info`."""
+        return self.load_with_info(source, box)[0]
+
+    def load_with_info(
+        self, source: Path | bytes, box: Box | None = None
+    ) -> tuple[NDArray[np.uint8], PhotoInfo]:
+        """Decode one photo, upright, in RGB, at the model's size.
+
+        Parameters
+        ----------
+        source
+            A file, or a file's bytes, in JPEG, PNG, TIFF, BMP, WebP or GIF (first frame).
+        box
+            The part of the photo to take as if it were all of it, cut at the nearest pixels;
+            None: all of it.
+
+        Returns
+        -------
+        pixels
+            uint8, shape (size, size, 3), RGB.  Alpha is composited on white; 16-bit values are
+            divided by 256; a float image is taken as 0 to 1 if it nowhere exceeds 1, else as
+            0 to 255.  Resized by Pillow's antialiased bilinear filter.
+        info
+            The photo's own size and colour mode, without regard to the box.
+
+        Raises
+        ------
+        UnreadablePhotoError
+            Missing, empty, no image of these formats, damaged, or the box has less than a pixel.
+        PhotoTooLargeError
+            Above 200 MB or 200 megapixels.
+        ValueError
+            The box is not within the photo.
+        """
+        side = self.size * _REDUCING_GAP
+        if box is not None:
+            # Both sides of the box, not only of the photo, must be left long enough.
+            side /= min(_checked(box)[2:])
+        image, info = decode(source, math.ceil(side))
+        if box is not None:
+            image = _cut(image, info, box)
+        return self._pixels(image), info
+
+    def model_input(self, pixels: Any) -> Any:
+        """Return ``pixels * scale + offset`` in float32.
+
+        Parameters
+        ----------
+        pixels
+            A NumPy array of any number type, or a float32 TensorFlow tensor, 0 to 255.
+        """
+        if isinstance(pixels, np.ndarray):
+            return pixels.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+        return pixels * self.scale + self.offset
+
+    def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        return np.array(self._resize(image), dtype=np.uint8)
+
+    def _resize(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        box = (0.0, 0.0, float(width), float(height))
+        target = (self.size, self.size)
+        if self.resize == "crop":
+            side = min(width, height)
+            left, top = (width - side) / 2, (height - side) / 2
+            box = (left, top, left + side, top + side)
+        elif self.resize == "pad":
+            shrink = self.size / max(width, height)
+            target = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        resized = image.resize(target, Image.Resampling.BILINEAR, box, _REDUCING_GAP)
+        if self.resize != "pad":
+            return resized
+        canvas = Image.new("RGB", (self.size, self.size), _PAD_COLOUR)
+        canvas.paste(resized, ((self.size - target[0]) // 2, (self.size - target[1]) // 2))
+        return canvas
+
+
+def load_each(
+    source: Path | bytes, preprocessings: Sequence[Preprocessing]
+) -> list[NDArray[np.uint8]]:
+    """Decode a photo once, for several models.
+
+    Parameters
+    ----------
+    source
+        As :meth:`Preprocessing.load` takes it.
+    preprocessings
+        What each model wants, at least one.
+
+    Returns
+    -------
+    uint8, shape (size, size, 3), for each.  The photo is decoded for the largest size: these
+    pixels are always what :meth:`Preprocessing.load` gives.  So are the others', but of a JPEG
+    that libjpeg would have halved once more for the smaller size alone: they then come from the
+    finer image, and differ as little as two ways to shrink a photo do.
+
+    Raises
+    ------
+    UnreadablePhotoError, PhotoTooLargeError
+        As :meth:`Preprocessing.load_with_info` does.
+    """
+    largest = max(preprocessing.size for preprocessing in preprocessings)
+    image, _ = decode(source, math.ceil(largest * _REDUCING_GAP))
+    return [preprocessing._pixels(image) for preprocessing in preprocessings]
+
+
+def _checked(box: Box) -> Box:
+    left, top, width, height = box
+    edges = (left, top, left + width, top + height)
+    # NaN compares false; left + width may exceed 1 by a rounding.
+    if not (all(0 <= edge <= 1 + 1e-9 for edge in edges) and width > 0 and height > 0):
+        raise ValueError(f"box must be left, top, width, height within 0 to 1, got {box!r}")
+    return box
+
+
+def _cut(image: Image.Image, info: PhotoInfo, box: Box) -> Image.Image:
+    left, top, width, height = box
+    if not (round(width * info.width) and round(height * info.height)):
+        raise UnreadablePhotoError(
+            f"box {', '.join(f'{part:g}' for part in box)} has less than one pixel of "
+            f"{info.width} x {info.height}; give a larger one, or none"
+        )
+    x0, x1 = _span(left, left + width, image.width)
+    y0, y1 = _span(top, top + height, image.height)
+    return image.crop((x0, y0, x1, y1))
+
+
+def _span(start: float, end: float, pixels: int) -> tuple[int, int]:
+    """Return the first pixel and the one after the last, at least one pixel apart."""
+    first = min(round(start * pixels), pixels - 1)
+    return first, max(first + 1, min(round(end * pixels), pixels))

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.batches.oversampling import Shares
+from rs_toolkit.batches.pipeline import augment, evaluation_batches, training_epoch
+
+SIDE = 40
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, SIDE, SIDE, 3), dtype=np.uint8)
+LABELS = np.repeat([0, 1], [14, 6])
+PREPROCESSING = Preprocessing(size=SIDE)
+
+
+def source(rows):
+    return PIXELS[rows]
+
+
+def epoch(number: int, strength: float = 1.0, seed: int = 0, shares: Shares | None = None):
+    batches = training_epoch(
+        source, LABELS, PREPROCESSING,
+        balance=1.0, strength=strength, batch_size=8, seed=seed, epoch=number, shares=shares,
+    )  # fmt: skip
+    return [(np.asarray(x), np.asarray(y)) for x, y in batches]
+
+
+def test_evaluation_pixels_are_exactly_the_runtimes() -> None:
+    got = np.concatenate(list(evaluation_batches(source, 20, PREPROCESSING, 7)))
+    assert np.array_equal(got, PREPROCESSING.model_input(PIXELS))
+
+
+def test_an_unaugmented_epoch_shows_the_runtimes_pixels_balanced() -> None:
+    batches = epoch(0, strength=0.0)
+    labels = np.concatenate([y for _, y in batches])
+    assert np.bincount(labels).tolist() == [14, 14]
+    known = {x.tobytes() for x in PREPROCESSING.model_input(PIXELS)}
+    assert all(x.tobytes() in known for batch, _ in batches for x in batch)
+
+
+def test_an_epoch_heeds_copies_and_weights() -> None:
+    """Ten of class 0 are copies of one photo, and one of class 1 weighs nothing."""
+    shares = Shares(np.r_[[0] * 10, 1:11], np.r_[[1] * 19, 0])
+    batches = epoch(0, strength=0.0, shares=shares)
+    assert np.bincount(np.concatenate([y for _, y in batches])).tolist() == [5, 5]
+    shown = [x.tobytes() for batch, _ in batches for x in batch]
+    pixels = [x.tobytes() for x in PREPROCESSING.model_input(PIXELS)]
+    assert sum(shown.count(x) for x in pixels[:10]) == 1
+    assert all(shown.count(x) == 1 for x in pixels[10:19])
+    assert pixels[19] not in shown
+
+
+def test_an_epoch_is_a_function_of_seed_and_number() -> None:
+    for (one, _), (two, _) in zip(epoch(3), epoch(3), strict=True):
+        assert np.array_equal(one, two)
+    assert not np.array_equal(epoch(3)[0][0], epoch(4)[0][0])
+    assert not np.array_equal(epoch(3)[0][0], epoch(3, seed=1)[0][0])
+
+
+def test_augmentation_stays_in_range_and_varies_by_photo() -> None:
+    same = np.repeat(PIXELS[:1].astype("float32"), 6, axis=0)
+    out = np.asarray(augment(same, 1.0, np.array([1, 2], np.int32)))
+    assert out.min() >= 0
+    assert out.max() <= 255
+    assert len({x.tobytes() for x in out}) == 6
+    assert np.array_equal(augment(same, 0.0, np.array([1, 2], np.int32)), same)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_augmentation_mirrors_half_the_photos(mirrored) -> None:
+    ramp = np.tile(
+        np.linspace(0, 255, SIDE, dtype="float32")[None, None, :, None], (64, SIDE, 1, 3)
+    )
+    out = np.asarray(augment(ramp, 1.0, np.array([5, 6], np.int32)))
+    falls = out[:, :, 0].mean((1, 2)) > out[:, :, -1].mean((1, 2))
+    assert 16 <= (falls == mirrored).sum() <= 48

@@ -1,0 +1,216 @@
+"""The command line as a user meets it: what is printed, and the exit code."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+
+import rs_toolkit.cli.main
+from rs_toolkit.cli.main import app
+from rs_toolkit.config.training import TrainConfig
+
+# A value for each training flag that neither the defaults nor the sample's preset have.
+FLAGS = {
+    "weights": "imagenet",
+    "backbone": "xception-w50",
+    "rank": "genus",
+    "imgsz": 77,
+    "epochs": 3,
+    "batch_size": 5,
+    "learning_rate": 0.003,
+    "balance": 0.25,
+    "group_by": "site",
+    "splits_from": "runs/earlier",
+    "seed": 9,
+    "precision": "mixed_bfloat16",
+}
+# Small and without a download, for runs that fail after the backbone is built.
+SMALL = ("--weights", "none", "--backbone", "xception-w25", "--imgsz", 48)
+
+
+def spelled(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+@pytest.fixture
+def refused(run, one_line):
+    """Return a function that runs a command that must fail with code 2, and gives its line."""
+
+    def refused_(*arguments: object, notes: bool = False) -> str:
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        return one_line(err, "rs-toolkit", notes=notes)
+
+    return refused_
+
+
+@pytest.fixture
+def asked(run, monkeypatch):
+    """Return a function that runs ``train`` up to the training and gives what was asked of it."""
+
+    def asked_(*arguments: object) -> tuple[Path, TrainConfig, Path]:
+        calls = []
+        monkeypatch.setattr(
+            rs_toolkit.cli.main, "_train", lambda *wanted, resume: calls.append((*wanted, resume))
+        )
+        code, _, err = run("train", *arguments)
+        assert code == 0, err
+        ((data, settings, folder, resume),) = calls
+        assert not resume
+        return data, settings, folder
+
+    return asked_
+
+
+def test_every_training_flag_is_a_setting_or_known() -> None:
+    train = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
+    flags = {flag for item in train.params for flag in item.opts if flag.startswith("--")}
+    flags -= {"--out", "--resume", "--config", "--help"}
+    assert flags == {spelled(name) for name in FLAGS}
+    assert set(FLAGS) <= {item.name for item in fields(TrainConfig)}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_flag_reaches_the_settings(asked, tmp_path, name) -> None:
+    _, before, _ = asked(tmp_path)
+    _, after, _ = asked(tmp_path, spelled(name), FLAGS[name])
+    changed = {key for key, value in after.to_dict().items() if before.to_dict()[key] != value}
+    assert changed <= {name}
+    assert getattr(after, name) == FLAGS[name]
+
+
+def test_data_and_out_reach_the_training(asked, tmp_path) -> None:
+    data, _, folder = asked(tmp_path, "--out", tmp_path / "r")
+    assert (data, folder) == (tmp_path, tmp_path / "r")
+
+
+def test_a_weights_file_is_found_from_another_folder(asked, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, settings, _ = asked(tmp_path, "--weights", "w.h5")
+    assert settings.weights == str(tmp_path / "w.h5")
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_flags_override_the_settings_file(asked, tmp_path, name) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text('backbone = "xception-w25"\nimgsz = 99\nval = 0.11\nseed = 4\n')
+    _, settings, _ = asked(tmp_path, "--config", config, spelled(name), FLAGS[name])
+    expected = {"backbone": "xception-w25", "imgsz": 99, "val": 0.11, "seed": 4, name: FLAGS[name]}
+    assert settings == TrainConfig(**expected)
+
+
+def test_the_settings_file_of_the_samples_loads(asked, repository, tmp_path) -> None:
+    _, settings, _ = asked(tmp_path, "--config", repository / "samples" / "birds.toml")
+    assert (settings.stratify_by, settings.imgsz) == ("common_name", 160)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("imgz = 96", "unknown setting 'imgz'"),
+        ("[train]\nimgsz = 96", "unknown setting 'train'"),
+        ("imgsz = '96'", "wanted int"),
+        ("imgsz = = 3", "not a TOML file"),
+    ],
+)
+def test_a_wrong_settings_file(refused, tmp_path, text, said) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text(text)
+    assert said in refused("train", tmp_path, "--config", config)
+
+
+def test_version(run) -> None:
+    assert run("--version")[:2] == (0, "rs-toolkit 0.1.0\n")
+
+
+def test_wrong_path(refused, tmp_path) -> None:
+    # No weights are downloaded for data that are not there.
+    line = refused("train", tmp_path / "none", "--out", tmp_path / "r")
+    assert f"{tmp_path / 'none'}: no such folder or CSV file" in line
+
+
+def test_empty_folder(refused, tmp_path) -> None:
+    (tmp_path / "data").mkdir()
+    line = refused("train", tmp_path / "data", *SMALL, "--out", tmp_path / "r")
+    assert "no photos below it" in line
+
+
+def test_one_class(refused, shapes, tmp_path) -> None:
+    shutil.copytree(shapes / "discidae", tmp_path / "data" / "discidae")
+    line = refused("train", tmp_path / "data", *SMALL, "--out", tmp_path / "r")
+    assert "got only 'discidae' in 30 photos, wanted two classes" in line
+
+
+def test_no_readable_photo(refused, tmp_path) -> None:
+    (tmp_path / "data" / "discidae").mkdir(parents=True)
+    (tmp_path / "data" / "discidae" / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut short")
+    line = refused("train", tmp_path / "data", *SMALL, "--out", tmp_path / "r", notes=True)
+    assert "none of the 1 photos can be read" in line
+
+
+def test_missing_weights_file(refused, shapes, tmp_path) -> None:
+    line = refused("train", shapes, "--weights", tmp_path / "w.h5", "--out", tmp_path / "r")
+    assert "no such weights file" in line
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--imgsz", "7"], "wanted 32 to 1024"),
+        (["--precision", "int4"], "wanted one of float32"),
+        (["--backbone", "resnet"], "wanted one of"),
+        (["--rank", "tribe"], "tribe"),
+    ],
+)
+def test_wrong_setting(refused, shapes, tmp_path, arguments, said) -> None:
+    assert said in refused("train", shapes, *SMALL, "--out", tmp_path / "r", *arguments)
+    assert not (tmp_path / "r").exists()
+
+
+def test_resume_of_nothing(refused, tmp_path) -> None:
+    assert "nothing to resume" in refused("train", "--resume", tmp_path / "none")
+
+
+@pytest.mark.parametrize("other", [["--seed", 3], ["--out", "r"], ["--config", "c.toml"], ["data"]])
+def test_resume_takes_no_other_setting(refused, tmp_path, other) -> None:
+    line = refused("train", "--resume", tmp_path, *other)
+    assert "--resume takes every setting" in line
+
+
+def test_export_of_no_run(refused, tmp_path) -> None:
+    assert "no such run folder" in refused("export", tmp_path / "none")
+
+
+def test_unknown_flag_is_a_usage_error(run) -> None:
+    code, _, err = run("train", "--colour")
+    assert code == 2
+    assert "--colour" in err and "Traceback" not in err
+
+
+def test_full_disk_is_one_line(refused, monkeypatch, tmp_path) -> None:
+    import errno
+
+    import rs_toolkit.sample
+
+    def full(*arguments: object, **settings: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x"))
+
+    monkeypatch.setattr(rs_toolkit.sample, "generate_sample", full)
+    assert "No space left on device" in refused("sample", tmp_path / "s")
+
+
+def test_ctrl_c_exits_130(run, monkeypatch, tmp_path) -> None:
+    import rs_toolkit.sample
+
+    def interrupted(*arguments: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rs_toolkit.sample, "generate_sample", interrupted)
+    code, _, err = run("sample", tmp_path / "s")
+    assert code == 130
+    assert "Traceback" not in err

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rs_toolkit.data import readers
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.readers import read_dataset
+from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.errors import ConfigError, DataError, MetadataError
+
+RARE_SPECIES = "rare_species_id,eol_content_id,eol_page_id,kingdom,phylum,family,file_path\n"
+
+
+def table(folder: Path, text: str, name: str = "metadata.csv") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(text.encode())
+    return folder / name
+
+
+def photos(folder: Path, text: str, **options: str) -> tuple[Photo, ...]:
+    return read_dataset(table(folder, text), **options).photos
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+def test_every_column_of_a_full_table(tmp_path) -> None:
+    header = ",".join(("file_path", *RANKS, "common_name", "group", "photographer"))
+    (photo,) = photos(
+        tmp_path,
+        f"{header}\nphotos/a.jpg,Animalia,Chordata,Mammalia,Carnivora,Felidae,Panthera,leo,"
+        '"Lion, African",burst 7,Ann\n',
+    )
+    assert photo.path == "photos/a.jpg"
+    assert [photo.label(rank) for rank in RANKS] == [
+        *("animalia", "chordata", "mammalia", "carnivora", "felidae", "panthera", "panthera leo"),
+    ]
+    assert photo.common_name == "Lion, African"
+    assert photo.group == "burst 7"
+    assert photo.error is None
+
+
+def test_folder_with_metadata_equals_its_csv_file(tmp_path) -> None:
+    file = table(tmp_path, "path,family\na.jpg,felidae\n")
+    touch(tmp_path, "not_in_the_table/b.jpg")
+    dataset = read_dataset(tmp_path)
+    assert dataset == read_dataset(file)
+    assert (dataset.root, dataset.source, len(dataset.photos)) == (tmp_path, "csv", 1)
+
+
+def test_rare_species_layout(tmp_path) -> None:
+    path = "mollusca_unionidae/12853737_449393_eol-full-size-copy.jpg"
+    (photo,) = photos(
+        tmp_path, f"{RARE_SPECIES}75fd91cb,12853737,449393,animalia,mollusca,unionidae,{path}\n"
+    )
+    assert photo.path == path
+    assert photo.taxon.to_dict() == {
+        "kingdom": "animalia",
+        "phylum": "mollusca",
+        "family": "unionidae",
+    }
+
+
+def test_bioclip_layout_takes_cls_for_the_class(tmp_path) -> None:
+    (photo,) = photos(
+        tmp_path,
+        ",kingdom,cls,genus,species,filepath,class\n"
+        "0,Animalia,Bivalvia,Cyclonaias,tuberculata,2024/1.jpg,Cyclonaias tuberculata\n",
+    )
+    assert photo.path == "2024/1.jpg"
+    assert photo.label("class") == "bivalvia"
+    assert photo.label("species") == "cyclonaias tuberculata"
+
+
+@pytest.mark.parametrize("column", ["file_path", "path", "filepath", "image", " Image "])
+def test_names_of_the_path_column(tmp_path, column) -> None:
+    (photo,) = photos(tmp_path, f"{column},Family\na.jpg,felidae\n")
+    assert (photo.path, photo.label("family")) == ("a.jpg", "felidae")
+
+
+def test_label_column_fills_the_given_rank_where_it_is_empty(tmp_path) -> None:
+    text = "path,label,family\na.jpg,lion,\nb.jpg,tiger,felidae\n"
+    at_species = photos(tmp_path, text)
+    assert [photo.label("species") for photo in at_species] == ["lion", "tiger"]
+    at_family = photos(tmp_path, text, tree_rank="family")
+    assert [photo.label("family") for photo in at_family] == ["lion", "felidae"]
+
+
+def test_byte_order_mark_and_windows_line_ends(tmp_path) -> None:
+    (photo,) = photos(tmp_path, "\ufefffile_path,family\r\nphotos\\a.jpg,felidae\r\n")
+    assert (photo.path, photo.label("family")) == ("photos/a.jpg", "felidae")
+
+
+def test_blank_lines_are_no_rows(tmp_path) -> None:
+    assert len(photos(tmp_path, "path,family\n\na.jpg,felidae\n\n\n")) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("../a.jpg,felidae", "out of the folder"),
+        ("photos/../../a.jpg,felidae", "out of the folder"),
+        (".,felidae", "out of the folder"),
+        ("..\\a.jpg,felidae", "out of the folder"),
+        ("/etc/passwd,felidae", "absolute path"),
+        ("C:\\photos\\a.jpg,felidae", "absolute path"),
+        ("\\\\server\\share\\a.jpg,felidae", "absolute path"),
+        (" ,felidae", "no path"),
+        ("a\0.jpg,felidae", "NUL"),
+        ("a.jpg", "1 cells, the header 2"),
+        ("a.jpg,felidae,lion", "3 cells, the header 2"),
+        ("first.jpg,felidae", "repeats the path of line 2 with the same label"),
+        ("./first.jpg,canidae", "repeats the path of line 2 with another label"),
+    ],
+)
+def test_a_bad_row_is_reported_with_its_line_and_spoils_no_other(tmp_path, row, said) -> None:
+    found = photos(tmp_path, f"path,family\nfirst.jpg,felidae\n\n{row}\nlast.jpg,felidae\n")
+    assert [photo.error for photo in (found[0], found[2])] == [None, None]
+    assert [photo.path for photo in (found[0], found[2])] == ["first.jpg", "last.jpg"]
+    assert str(found[1].error).startswith("line 4: ")
+    assert said in str(found[1].error)
+
+
+def test_lines_are_counted_as_an_editor_counts_them(tmp_path) -> None:
+    found = photos(tmp_path, 'path,family,common_name\na.jpg,felidae,"big\ncat"\n,felidae,x\n')
+    assert found[0].common_name == "big cat"
+    assert str(found[1].error).startswith("line 4: no path")
+
+
+def test_paths_are_tidied(tmp_path) -> None:
+    found = photos(tmp_path, "path,family\n./a//b.jpg,felidae\na/../c.jpg,felidae\n")
+    assert [(photo.path, photo.error) for photo in found] == [("a/b.jpg", None), ("c.jpg", None)]
+
+
+def test_a_row_without_label_is_kept(tmp_path) -> None:
+    (photo,) = photos(tmp_path, "path,family\na.jpg,\n")
+    assert (photo.error, photo.label("family")) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "an empty file"),
+        ("name,family\na.jpg,felidae\n", "no column file_path, path, filepath or image; got: name"),
+        ("path,colour\na.jpg,red\n", "got: path, colour"),
+        ("path;family\na.jpg;felidae\n", "comma-separated"),
+        ("path,family\n", "no rows"),
+        ("path,family,Family\na.jpg,x,y\n", "column family appears twice"),
+        ('path,family\na.jpg,"felidae\n', "line 2"),
+        (f"path,family\na.jpg,{'x' * 200_000}\n", "field larger"),
+    ],
+)
+def test_unusable_tables_name_the_file_and_the_fault(tmp_path, text, said) -> None:
+    file = table(tmp_path, text)
+    with pytest.raises(MetadataError) as caught:
+        read_dataset(tmp_path)
+    message = str(caught.value)
+    assert str(file) in message
+    assert said in message
+    assert "\n" not in message
+
+
+def test_other_encodings_are_refused(tmp_path) -> None:
+    (tmp_path / "metadata.csv").write_bytes("path,family\né.jpg,felidae\n".encode("latin-1"))
+    with pytest.raises(MetadataError, match="not UTF-8"):
+        read_dataset(tmp_path)
+
+
+def test_size_limit(tmp_path, monkeypatch) -> None:
+    file = table(tmp_path, "path,family\na.jpg,felidae\n")
+    monkeypatch.setattr(readers, "MAX_METADATA_BYTES", 5)
+    with pytest.raises(MetadataError, match="larger than 5 bytes"):
+        read_dataset(file)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200) | st.from_regex(r"(path|family|,|\n|a\.jpg|\"|\.\./|/){0,40}"))
+def test_any_text_is_read_or_refused_in_one_line(tmp_path_factory, text) -> None:
+    root = tmp_path_factory.mktemp("any")
+    (root / "metadata.csv").write_bytes(text.encode("utf-8", "replace"))
+    try:
+        found = read_dataset(root).photos
+    except DataError as error:
+        assert "\n" not in str(error)
+    else:
+        usable = [photo.path for photo in found if photo.error is None]
+        assert len(set(usable)) == len(usable)
+        for path in usable:
+            joined = os.path.normpath(os.path.join("/root", path))
+            assert joined.startswith("/root/")
+
+
+def test_tree_takes_the_first_folder_as_label(tmp_path) -> None:
+    touch(tmp_path, "Lion/a.JPG", "Lion/2024/night/b.png", "zebra/c.tiff", "zebra/notes.txt")
+    dataset = read_dataset(tmp_path)
+    assert dataset.source == "tree"
+    assert [(photo.path, photo.label("species")) for photo in dataset.photos] == [
+        ("Lion/2024/night/b.png", "lion"),
+        ("Lion/a.JPG", "lion"),
+        ("zebra/c.tiff", "zebra"),
+    ]
+
+
+def test_tree_of_families_and_tree_of_a_given_rank(tmp_path) -> None:
+    touch(tmp_path, "felidae/a.jpg", "Rosaceae/b.jpg")
+    assert [p.label("family") for p in read_dataset(tmp_path).photos] == ["rosaceae", "felidae"]
+    assert [p.label("order") for p in read_dataset(tmp_path, "order").photos] == [
+        *("rosaceae", "felidae")
+    ]
+    touch(tmp_path, "empty shots/c.jpg")
+    assert {p.label("family") for p in read_dataset(tmp_path).photos} == {None}
+    assert "empty shots" in {p.label("species") for p in read_dataset(tmp_path).photos}
+
+
+def test_tree_reports_what_it_cannot_use(tmp_path) -> None:
+    touch(tmp_path, "lion/a.jpg", "lion/b.HEIC", "lion/c.nef", "loose.jpg")
+    found = {photo.path: photo for photo in read_dataset(tmp_path).photos}
+    assert found["lion/a.jpg"].error is None
+    assert "convert it" in str(found["lion/b.HEIC"].error)
+    assert "convert it" in str(found["lion/c.nef"].error)
+    assert found["loose.jpg"].label("species") is None
+
+
+def test_tree_skips_hidden_files(tmp_path) -> None:
+    touch(tmp_path, "lion/a.jpg", "lion/._a.jpg", ".trash/b.jpg", "__MACOSX/lion/a.jpg")
+    assert [photo.path for photo in read_dataset(tmp_path).photos] == ["lion/a.jpg"]
+
+
+def test_tree_follows_links_and_no_circles(tmp_path) -> None:
+    touch(tmp_path, "store/a.jpg", "data/zebra/b.jpg")
+    (tmp_path / "data" / "lion").symlink_to(tmp_path / "store", target_is_directory=True)
+    (tmp_path / "store" / "circle").symlink_to(tmp_path / "store", target_is_directory=True)
+    (tmp_path / "data" / "zebra" / "up").symlink_to(tmp_path / "data", target_is_directory=True)
+    found = read_dataset(tmp_path / "data").photos
+    assert [photo.path for photo in found] == ["lion/a.jpg", "zebra/b.jpg"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows names are Unicode")
+def test_names_that_are_not_utf8_are_reported(tmp_path) -> None:
+    folder = os.fsencode(tmp_path) + b"/lion"
+    os.mkdir(folder)
+    try:
+        with open(folder + b"/\xff.jpg", "wb"):
+            pass
+    except OSError:
+        pytest.skip("the file system takes Unicode names only")
+    (photo,) = read_dataset(tmp_path).photos
+    assert "not UTF-8" in str(photo.error)
+    photo.path.encode()
+
+
+def test_ready_made_splits_are_no_classes(tmp_path) -> None:
+    touch(tmp_path, "train/lion/a.jpg", "test/lion/b.jpg")
+    with pytest.raises(DataError, match="splits and no classes"):
+        read_dataset(tmp_path)
+
+
+def test_missing_empty_and_wrong_places(tmp_path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        read_dataset(tmp_path / "none")
+    with pytest.raises(DataError, match="no such folder"):
+        read_dataset(tmp_path / "none.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no photos below it"):
+        read_dataset(tmp_path / "empty")
+    touch(tmp_path, "texts/lion/a.txt", "photo.jpg")
+    with pytest.raises(DataError, match="no photos below it"):
+        read_dataset(tmp_path / "texts")
+    with pytest.raises(DataError, match=r"wanted a folder or a \.csv"):
+        read_dataset(tmp_path / "photo.jpg")
+    with pytest.raises(ConfigError, match="'tribe'"):
+        read_dataset(tmp_path, "tribe")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rs_toolkit.errors import ConfigError, WeightsError
+from rs_train.classifier.backbones import (
+    BACKBONES,
+    Backbone,
+    build_backbone,
+    load_backbone_weights,
+    register,
+)
+from rs_train.classifier.model import build_classifier, freeze_below
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    return build_backbone("xception-w25", 64)
+
+
+def test_full_xception_is_the_one_of_keras() -> None:
+    import keras
+
+    ours = build_backbone("xception", 96)
+    theirs = keras.applications.Xception(weights=None, include_top=False, input_shape=(96, 96, 3))
+    assert ours.count_params() == theirs.count_params() == 20_861_480
+
+
+def test_narrow_sibling_at_full_width_has_xceptions_shapes() -> None:
+    """The sibling is the same architecture: at width 1 it takes Xception's weights exactly."""
+    import keras
+
+    from rs_train.classifier.backbones import _scaled_xception
+
+    wide = _scaled_xception(1.0)(96)
+    full = keras.applications.Xception(weights=None, include_top=False, input_shape=(96, 96, 3))
+    named = {layer.name: layer for layer in wide.layers if layer.weights}
+    shortcuts = [layer for layer in full.layers if layer.weights and layer.name not in named]
+    renamed = [f"block{number}_shortcut{end}" for number in (2, 3, 4, 13) for end in ("", "_bn")]
+    assert len(shortcuts) == len(renamed)
+    source = {layer.name: layer for layer in full.layers if layer.name in named}
+    source |= dict(zip(renamed, shortcuts, strict=True))
+    for name, layer in named.items():
+        layer.set_weights(source[name].get_weights())
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 96, 96, 3)).astype("float32")
+    assert np.allclose(wide(x), full(x), atol=1e-5)
+
+
+def test_freezing_leaves_batch_norm_and_lower_blocks_alone() -> None:
+    import keras
+
+    model = build_classifier("xception-w25", 64, 3)
+    freeze_below(model, "xception-w25", "block13")
+    trained = {layer.name for layer in model.layers if layer.trainable and layer.weights}
+    assert "predictions" in trained
+    assert "block13_sepconv1" in trained
+    assert "block12_sepconv3" not in trained
+    assert not any(
+        layer.trainable
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
+    with pytest.raises(ConfigError, match="block99"):
+        freeze_below(model, "xception-w25", "block99")
+
+
+def test_unknown_name_and_too_small_input() -> None:
+    with pytest.raises(ConfigError, match=r"wanted one of .*xception-w25"):
+        build_backbone("resnet", 96)
+    with pytest.raises(ConfigError, match="imgsz"):
+        build_backbone("xception", 32)
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="registered already"):
+        register(Backbone("xception", lambda size: None, (), False))  # type: ignore[arg-type]
+    assert "xception" in BACKBONES
+
+
+def test_weights_round_trip(narrow, tmp_path) -> None:
+    file = tmp_path / "narrow.weights.h5"
+    narrow.save_weights(file)
+    other = build_backbone("xception-w25", 64)
+    load_backbone_weights(other, "xception-w25", str(file))
+    for one, two in zip(narrow.get_weights(), other.get_weights(), strict=True):
+        assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("damage", ["missing", "suffix", "truncated", "text", "other"])
+def test_bad_weights_are_one_line(narrow, tmp_path, damage) -> None:
+    file = tmp_path / "w.weights.h5"
+    if damage == "suffix":
+        file = tmp_path / "w.pkl"
+        file.write_bytes(b"x")
+    elif damage == "text":
+        file.write_text("not hdf5")
+    elif damage == "truncated":
+        narrow.save_weights(file)
+        file.write_bytes(file.read_bytes()[:5000])
+    elif damage == "other":
+        build_backbone("xception-w50", 64).save_weights(file)
+    with pytest.raises(WeightsError) as caught:
+        load_backbone_weights(narrow, "xception-w25", str(file))
+    assert "\n" not in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_imagenet_offline_says_how_to_give_a_file(monkeypatch) -> None:
+    import keras
+
+    def offline(**settings: object) -> None:
+        raise OSError("URL fetch failure: no network")
+
+    monkeypatch.setattr(keras.applications, "Xception", offline)
+    with pytest.raises(WeightsError, match=r"--weights FILE\.h5"):
+        load_backbone_weights(None, "xception", "imagenet")  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match="none are published"):
+        load_backbone_weights(None, "xception-w25", "imagenet")  # type: ignore[arg-type]

@@ -1,0 +1,220 @@
+"""One tiny run, whole; and the promise that an interrupted one ends the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.data.index import read_index
+from rs_toolkit.errors import DataError, RunError, ToolkitError
+from rs_toolkit.folders.run import Run
+from rs_toolkit.progress import Progress
+from rs_train.classifier.backbones import build_backbone
+from rs_train.classifier.prepare import saved_config
+from rs_train.classifier.train import train
+
+CONFIG = TrainConfig(
+    backbone="tiny",
+    weights="none",
+    imgsz=32,
+    epochs=4,
+    patience=4,
+    batch_size=16,
+    learning_rate=2e-3,
+    fine_tune_from="all",
+    val=0.2,
+    test=0.2,
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A weights file, so that stage 1 runs too."""
+    path = tmp_path_factory.mktemp("weights") / "made.weights.h5"
+    build_backbone(CONFIG.backbone, CONFIG.imgsz).save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(weights) -> TrainConfig:
+    return replace(CONFIG, weights=str(weights))
+
+
+@pytest.fixture(scope="module")
+def finished(shapes, config, tmp_path_factory) -> Path:
+    return train(shapes, config, tmp_path_factory.mktemp("runs") / "whole")
+
+
+def weights_of(run: Path) -> list[np.ndarray]:
+    return Run.open(run).load_model().get_weights()
+
+
+class StopAfter(Progress):
+    """Press Ctrl-C once the given epoch has ended."""
+
+    def __init__(self, epoch: int) -> None:
+        self.text = f"epoch {epoch}/"
+
+    def note(self, text: str) -> None:
+        if text.startswith(self.text):
+            raise KeyboardInterrupt
+
+
+def test_run_folder_is_complete_and_consistent(finished) -> None:
+    run = Run.open(finished)
+    assert [item["name"] for item in run.classes] == ["discidae", "quadridae", "trigonidae"]
+    assert run.classes[0]["taxon"] == {"family": "discidae"}
+    metrics = json.loads((finished / "metrics.json").read_text())
+    photos, labels = run.split("test")
+    assert metrics["test"]["n"] == len(photos) == len(labels) == 12
+    assert run.temperature > 0
+    assert (finished / "confusion.png").read_bytes()[:4] == b"\x89PNG"
+    history = json.loads((finished / "history.json").read_text())
+    best = max(row["val_macro_f1"] for row in history["epochs"])
+    assert history["epochs"][history["best_epoch"]]["val_macro_f1"] == best
+
+
+def test_metrics_are_those_of_the_saved_model(finished) -> None:
+    run = Run.open(finished)
+    photos, labels = run.split("test")
+    logits = np.asarray(run.load_model()(run.preprocessing.model_input(run.pixels(photos))))
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert (logits.argmax(1) == labels).mean() == pytest.approx(metrics["test"]["accuracy"])
+
+
+def assert_same_result(one: Path, other: Path) -> None:
+    for left, right in zip(weights_of(one), weights_of(other), strict=True):
+        assert np.array_equal(left, right)
+    for name in ("metrics.json", "calibration.json"):
+        assert (one / name).read_text() == (other / name).read_text()
+
+
+def test_interrupted_and_resumed_ends_the_same(finished, shapes, config, tmp_path) -> None:
+    # A weights file of its own, gone by the time of --resume: the checkpoint replaces it.
+    own = tmp_path / "own.weights.h5"
+    shutil.copy(config.weights, own)
+    run = tmp_path / "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        train(shapes, replace(config, weights=str(own)), run, progress=StopAfter(2))
+    assert not (run / "metrics.json").exists()
+    with pytest.raises(RunError, match="--resume"):
+        Run.open(run)
+    own.unlink()
+    saved, data = saved_config(run)
+    train(data, saved, run, resume=True)
+    assert_same_result(finished, run)
+
+
+def test_killed_and_resumed_ends_the_same(finished, shapes, config, tmp_path, repository) -> None:
+    run = tmp_path / "killed"
+    code = (
+        "import runpy; from pathlib import Path; from rs_train.classifier.train import train;"
+        f"runpy.run_path({str(repository / 'tests' / 'tiny_backbone.py')!r});"
+        "from rs_toolkit.config.training import TrainConfig;"
+        f"train(Path({str(shapes)!r}), TrainConfig(**{config.to_dict()!r}), Path({str(run)!r}))"
+    )
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=file)
+    state = run / "checkpoints" / "state.json"
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        if state.exists() and json.loads(state.read_text())["state"]["epoch"] >= 1:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert state.exists(), log.read_text("utf-8", "replace")[-2000:]
+    assert not (run / "metrics.json").exists(), "it finished before it was killed"
+    saved, data = saved_config(run)
+    train(data, saved, run, resume=True)
+    assert_same_result(finished, run)
+
+
+def test_it_stops_when_validation_no_longer_improves(shapes, config, tmp_path) -> None:
+    # At this rate no prediction changes, so epoch 0 stays the best.
+    idle = replace(config, epochs=20, patience=2, learning_rate=1e-8)
+    history = json.loads((train(shapes, idle, tmp_path / "run") / "history.json").read_text())
+    assert [row["epoch"] for row in history["epochs"]] == [0, 1, 2]
+    assert history["best_epoch"] == 0
+
+
+def test_mixed_precision_leaves_a_float32_model(shapes, config, tmp_path) -> None:
+    run = train(shapes, replace(config, epochs=1, precision="mixed_bfloat16"), tmp_path / "run")
+    model = Run.open(run).load_model()
+    assert {str(weight.dtype) for weight in model.weights} == {"float32"}
+    assert model.compute_dtype == "float32"
+
+
+def test_random_weights_are_never_frozen() -> None:
+    assert TrainConfig(weights="none").first_block == "all"
+    assert TrainConfig(weights="imagenet").first_block == "block9"
+    assert TrainConfig(weights="none", fine_tune_from="block5").first_block == "block5"
+
+
+def test_a_run_is_not_overwritten(finished, shapes, config) -> None:
+    with pytest.raises(RunError, match="holds a run already"):
+        train(shapes, config, finished)
+
+
+@pytest.fixture
+def interrupted(shapes, config, tmp_path, monkeypatch) -> Path:
+    """A run stopped after its first epoch, over photos and a cache that may be spoilt."""
+    monkeypatch.setenv("RS_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(shapes, tmp_path / "photos")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "photos", config, tmp_path / "run", progress=StopAfter(1))
+    return tmp_path / "run"
+
+
+def test_spoilt_runs_are_one_line(interrupted, config) -> None:
+    def resume(settings: TrainConfig, said: str) -> None:
+        with pytest.raises(ToolkitError, match=said) as caught:
+            train(interrupted, settings, interrupted, resume=True)
+        assert "\n" not in str(caught.value)
+
+    resume(replace(config, seed=1, imgsz=64), "other settings \\(imgsz, seed\\)")
+    photo = next(p for p in read_index(interrupted / "index.parquet") if p.split == "train")
+    shutil.rmtree(interrupted.parent / "cache")
+    (interrupted.parent / "photos" / photo.path).write_bytes(b"another photo")
+    resume(config, "changed since it was indexed")
+    state = interrupted / "checkpoints" / "state.json"
+    state.write_text(state.read_text()[:40])
+    resume(config, "damaged")
+
+
+def test_no_checkpoint_on_a_full_disk(interrupted, config, monkeypatch) -> None:
+    state = (interrupted / "checkpoints" / "state.json").read_text()
+    full = shutil.disk_usage(interrupted)._replace(free=1000)
+    monkeypatch.setattr("rs_toolkit.files.shutil.disk_usage", lambda path: full)
+    with pytest.raises(OSError, match="MB free"):
+        train(interrupted, config, interrupted, resume=True)
+    assert (interrupted / "checkpoints" / "state.json").read_text() == state
+
+
+def test_one_class_is_refused(shapes, tmp_path) -> None:
+    shutil.copytree(shapes / "discidae", tmp_path / "data" / "discidae")
+    with pytest.raises(DataError, match="wanted two classes"):
+        train(tmp_path / "data", CONFIG, tmp_path / "run")
+
+
+def test_a_class_of_one_photo_trains_and_is_reported(shapes, tmp_path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(shapes, data)
+    (data / "solitidae").mkdir()
+    shutil.copy(shapes / "discidae" / "00.png", data / "solitidae" / "only.png")
+    run = train(data, replace(CONFIG, epochs=1), tmp_path / "run")
+    photos, labels = Run.open(run).split("train")
+    assert [p.path for p, y in zip(photos, labels, strict=True) if y == 2] == ["solitidae/only.png"]
+    metrics = json.loads((run / "metrics.json").read_text())["test"]
+    row = next(item for item in metrics["per_class"] if item["name"] == "solitidae")
+    assert row["support"] == 0

@@ -1,0 +1,350 @@
+"""One tiny filter, whole; and the promise that an interrupted one ends the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rs_toolkit.config.base import load_settings
+from rs_toolkit.config.distillation import DistillConfig
+from rs_toolkit.errors import ConfigError, DataError, RunError
+from rs_toolkit.folders.filter import FilterFolder
+from rs_toolkit.metrics.binary import auroc
+from rs_toolkit.progress import Progress
+from rs_toolkit.sample.faults import non_organism
+
+pytest.importorskip("torch")
+if find_spec("timm") is None:
+    pytest.skip("timm is not installed", allow_module_level=True)
+
+from rs_runtime.filter import organism_odds, organism_probability
+from rs_train.student.data import saved_distill_config
+from rs_train.student.distill import distill
+from rs_train.student.fit import _rate
+from rs_train.student.portion import Portion, balanced_order, recoloured
+
+CONFIG = DistillConfig(
+    student="mobilenetv4_conv_small_035",
+    imgsz=32,
+    epochs=5,
+    patience=6,
+    batch_size=8,
+    learning_rate=2e-3,
+    val=0.2,
+    test=0.2,
+)
+
+
+class StopAfter(Progress):
+    """Interrupts once an epoch is over."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def note(self, text: str) -> None:
+        if text.startswith(f"epoch {self.epochs}/"):
+            raise KeyboardInterrupt
+
+
+class Notes(Progress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory) -> Path:
+    """Thirty pictures of no organism."""
+    root = tmp_path_factory.mktemp("others")
+    rng = np.random.default_rng(0)
+    for kind in ("document", "chart", "screenshot"):
+        (root / kind).mkdir()
+        for number in range(10):
+            non_organism(rng, kind).resize((64, 48)).save(root / kind / f"{number:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(shapes, others, tmp_path_factory) -> Path:
+    return distill(shapes, CONFIG, tmp_path_factory.mktemp("f") / "filter", not_organism=others)
+
+
+def test_the_folder_is_whole(finished) -> None:
+    found = FilterFolder.open(finished)
+    assert [item["organism"] for item in found.classes] == [True, False]
+    assert found.teacher is None and found.student == CONFIG.student
+    sides = {side: found.side(side) for side in ("train", "val", "test")}
+    assert sum(len(photos) for photos, _ in sides.values()) == 90
+    assert all(truth.any() and not truth.all() for _, truth in sides.values())
+    assert json.loads((finished / "metrics.json").read_text()) == found.metrics
+    history = json.loads((finished / "history.json").read_text())
+    scores = [(row["val_auroc"], -row["val_loss"]) for row in history["epochs"]]
+    assert len(scores) == CONFIG.epochs + 1
+    assert scores[history["best_epoch"]] == max(scores)
+
+
+def test_metrics_are_those_of_the_exported_model(finished) -> None:
+    import onnxruntime
+
+    found = FilterFolder.open(finished)
+    photos, truth = found.side("test")
+    session = onnxruntime.InferenceSession(finished / "student.onnx")
+    pixels = found.preprocessing.model_input(found.pixels(photos))
+    odds = organism_odds(session.run(None, {"photos": pixels})[0], found.organism)
+    probability = organism_probability(odds, **found.calibration)
+    metrics = found.metrics["test"]
+    assert metrics["auroc"] == pytest.approx(auroc(odds, truth))
+    assert metrics["accuracy"] == pytest.approx(((probability >= 0.5) == truth).mean())
+    flagged = probability < found.thresholds["not_organism"]
+    assert metrics["flagged"] == pytest.approx(flagged[truth].mean())
+    assert metrics["organisms"] + metrics["others"] == len(photos)
+
+
+def test_something_was_learnt(finished) -> None:
+    assert FilterFolder.open(finished).metrics["test"]["auroc"] > 0.8
+
+
+def assert_same_result(one: Path, other: Path) -> None:
+    names = ("metrics.json", "filter.json", "student.onnx")
+    assert [(one / n).read_bytes() == (other / n).read_bytes() for n in names] == [True] * 3
+
+
+@pytest.mark.parametrize("changes", [{}, {"train_from": "head"}])
+def test_interrupted_and_resumed_ends_the_same(shapes, others, tmp_path, finished, changes) -> None:
+    config = replace(CONFIG, **changes)
+    whole, halves = finished, tmp_path / "halves"
+    if changes:
+        whole = distill(shapes, config, tmp_path / "whole", not_organism=others)
+    with pytest.raises(KeyboardInterrupt):
+        distill(shapes, config, halves, not_organism=others, progress=StopAfter(2))
+    with pytest.raises(RunError, match="--resume"):
+        FilterFolder.open(halves)
+    saved, data, folder = saved_distill_config(halves)
+    assert (saved, data, folder) == (config, shapes, others)
+    distill(data, saved, halves, not_organism=folder, resume=True)
+    assert_same_result(whole, halves)
+
+
+def test_a_finished_filter_is_left_alone(shapes, others, finished, one_line) -> None:
+    before = (finished / "filter.json").stat().st_mtime_ns
+    distill(shapes, CONFIG, finished, not_organism=others, resume=True)
+    assert (finished / "filter.json").stat().st_mtime_ns == before
+    with pytest.raises(RunError, match="holds a filter already") as caught:
+        distill(shapes, CONFIG, finished, not_organism=others)
+    one_line(str(caught.value))
+
+
+def test_other_settings_do_not_resume(shapes, others, tmp_path, one_line) -> None:
+    out = tmp_path / "filter"
+    with pytest.raises(KeyboardInterrupt):
+        distill(shapes, CONFIG, out, not_organism=others, progress=StopAfter(1))
+    with pytest.raises(RunError, match="seed") as caught:
+        distill(shapes, replace(CONFIG, seed=5), out, not_organism=others, resume=True)
+    one_line(str(caught.value))
+    state = out / "checkpoints" / "state.json"
+    (state.parent / "optimizer-0001.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(RunError, match="optimizer-0001") as caught:
+        distill(shapes, CONFIG, out, not_organism=others, resume=True)
+    one_line(str(caught.value))
+
+
+def test_only_organisms_are_no_data(shapes, tmp_path, one_line) -> None:
+    with pytest.raises(DataError, match="--not-organism") as caught:
+        distill(shapes, CONFIG, tmp_path / "filter")
+    one_line(str(caught.value))
+
+
+def test_a_photo_of_both_folders_is_no_proof(shapes, others, tmp_path) -> None:
+    import shutil
+
+    folder = shutil.copytree(others, tmp_path / "others")
+    shutil.copy(next((shapes / "discidae").iterdir()), folder / "chart" / "copy.png")
+    (folder / "chart" / "bad.png").write_bytes(b"")
+    notes = Notes()
+    out = distill(
+        shapes, replace(CONFIG, epochs=0), tmp_path / "f", not_organism=folder, progress=notes
+    )
+    said = [note for note in notes.notes if note.startswith("left out")]
+    assert len(said) == 2 and "bad.png" in said[0] and "1 photos of no organism" in said[1]
+    found = FilterFolder.open(out)
+    assert [p.split for p in found.photos if p.path.endswith(("copy.png", "bad.png"))] == [None] * 2
+
+
+def test_duplicates_stay_together_and_earlier_sides_are_kept(
+    shapes, others, tmp_path, finished
+) -> None:
+    import shutil
+
+    folder = shutil.copytree(others, tmp_path / "others")
+    for number in range(6):
+        shutil.copy(folder / "chart" / "03.png", folder / "chart" / f"copy{number}.png")
+    config = replace(CONFIG, epochs=0, splits_from=str(finished), seed=9)
+    found = FilterFolder.open(distill(shapes, config, tmp_path / "f", not_organism=folder))
+    before = {p.content: p.split for p in FilterFolder.open(finished).photos}
+    assert {p.content: p.split for p in found.photos} == before
+    copies = {p.split for p in found.photos if p.path.startswith("chart/") and p.group}
+    assert len(copies) == 1
+
+
+@pytest.fixture(scope="module")
+def taught(raw_clip, tmp_path_factory) -> DistillConfig:
+    """Settings with a teacher that has opinions, though no knowledge."""
+    prompts = tmp_path_factory.mktemp("prompts") / "prompts.toml"
+    prompts.write_text(
+        '[organism.disc]\nnames = ["a red disc"]\n[organism.other]\nnames = ["a shape"]\n'
+        '[not_organism.page]\nnames = ["a page of text"]\n'
+    )
+    teacher, weights = map(str, raw_clip)
+    return replace(CONFIG, teacher=teacher, teacher_weights=weights, prompts=str(prompts), epochs=4)
+
+
+@pytest.fixture(scope="module")
+def distilled(shapes, others, taught, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("distilled") / "filter"
+    return distill(shapes, taught, out, not_organism=others)
+
+
+def test_a_teacher_gives_classes_and_is_followed(distilled) -> None:
+    found = FilterFolder.open(distilled)
+    names = [(item["name"], item["organism"]) for item in found.classes]
+    assert names == [("disc", True), ("other", True), ("page", False)]
+    assert found.teacher is not None and len(found.teacher["fingerprint"]) == 16
+    known = found.verdicts.target[found.verdicts.truth]
+    # A part of the target is the teacher's.
+    assert known.min() >= 0.7 and known.max() < 1
+    metrics = found.metrics["test"]
+    assert 0 <= metrics["teacher_auroc"] <= 1 and -1 <= metrics["cosine"] <= 1
+    losses = [
+        row["val_loss"] for row in json.loads((distilled / "history.json").read_text())["epochs"]
+    ]
+    assert min(losses) < losses[0]
+    assert metrics["cosine"] > 0.5
+
+
+def test_with_a_teacher_too_resuming_ends_the_same_and_embeds_nothing(
+    shapes, others, taught, distilled, tmp_path, monkeypatch
+) -> None:
+    from rs_train.teacher.teacher import Teacher
+
+    asked = []
+    embed = Teacher.embed_images
+    monkeypatch.setattr(Teacher, "embed_images", lambda *a: asked.append(len(a[1])) or embed(*a))
+    out = tmp_path / "halves"
+    with pytest.raises(KeyboardInterrupt):
+        distill(shapes, taught, out, not_organism=others, progress=StopAfter(2))
+    distill(shapes, taught, out, not_organism=others, resume=True)
+    assert_same_result(distilled, out)
+    assert asked == []
+
+
+def test_photos_without_a_label_are_judged_by_the_teacher(shapes, others, taught, tmp_path) -> None:
+    import shutil
+
+    folder = shutil.copytree(shapes, tmp_path / "shapes")
+    # Photos outside of the folders of classes have no label.
+    for number, file in enumerate(sorted((folder / "discidae").iterdir())[:8]):
+        file.rename(folder / f"{number}.png")
+    config = replace(taught, epochs=0)
+    found = FilterFolder.open(distill(folder, config, tmp_path / "f", not_organism=others))
+    rows = [row for row, photo in enumerate(found.photos) if "/" not in photo.path]
+    assert len(rows) == 8 and all(found.photos[row].split for row in rows)
+    target = found.verdicts.target[rows]
+    assert np.array_equal(found.verdicts.truth[rows], target >= 0.5)
+    notes = Notes()
+    without = replace(CONFIG, epochs=0)
+    distill(folder, without, tmp_path / "g", not_organism=others, progress=notes)
+    assert any("8 photos without a label" in note for note in notes.notes)
+
+
+def portion_of(truth: list[bool], labels: list[int]) -> Portion:
+    from rs_toolkit.batches.oversampling import Shares
+
+    count = len(truth)
+    shares = Shares(np.arange(count), np.ones(count))
+    kinds = np.array(truth)
+    return Portion(
+        np.arange(count), [""] * count, lambda row: np.zeros((4, 4, 3), np.uint8), kinds,
+        kinds * 1.0, np.array(labels), shares, None,
+    )  # fmt: skip
+
+
+def test_an_epoch_shows_both_kinds_alike_and_rare_families_more() -> None:
+    train = portion_of([True] * 110 + [False] * 10, [0] * 100 + [1] * 10 + [2] * 10)
+    orders = [balanced_order(train, CONFIG, epoch) for epoch in range(3)]
+    assert np.array_equal(orders[1], balanced_order(train, CONFIG, 1))
+    assert not np.array_equal(orders[0], orders[1])
+    for order in orders:
+        assert train.truth[order].mean() == 0.5
+        shown = np.bincount(train.labels[order])
+        assert shown[1] / shown[0] > 0.2
+
+
+def test_recoloured_photos_keep_their_shapes() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 255, (5, 8, 8, 3)).astype(np.float32)
+    assert recoloured(images, 0.0, rng) == pytest.approx(images, abs=0.01)
+    changed = recoloured(images, 1.0, rng)
+    assert changed.dtype == np.float32 and changed.min() >= 0 and changed.max() <= 255
+    assert np.abs(changed - images).mean() > 3
+    for one, other in zip(images, changed, strict=True):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9
+
+
+def test_the_rate_rises_and_falls() -> None:
+    rates = [_rate(at, 10) for at in np.linspace(0.1, 10, 100)]
+    assert max(rates) == pytest.approx(1.0) and rates[-1] == pytest.approx(0.01)
+    assert np.argmax(rates) == pytest.approx(9, abs=1) and _rate(1.0, 1) == 1.0
+
+
+def test_divergence_is_one_line(shapes, others, tmp_path, one_line, monkeypatch) -> None:
+    monkeypatch.setattr("rs_train.student.fit._rate", lambda at, epochs: 1e30)
+    out = tmp_path / "filter"
+    with pytest.raises(RunError, match="--learning-rate") as caught:
+        distill(shapes, replace(CONFIG, train_from="head"), out, not_organism=others)
+    one_line(str(caught.value))
+    assert json.loads((out / "checkpoints" / "state.json").read_text())["state"]["epoch"] == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"imgsz": 8},
+        {"epochs": -1},
+        {"train_from": "middle"},
+        {"val": 0.5, "test": 0.5},
+        {"prompts": "x.toml"},
+        {"nothing": 1},
+    ],
+)
+def test_wrong_settings_are_refused(one_line, changes) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(DistillConfig, changes)
+    one_line(str(caught.value))
+
+
+def test_the_command(shapes, others, tmp_path, monkeypatch, capsys) -> None:
+    import sys
+
+    from rs_toolkit.cli.main import main
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["rs-toolkit", "distill", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return int(caught.value.code or 0)
+
+    monkeypatch.chdir(tmp_path)
+    flags = ("--student", CONFIG.student, "--imgsz", 32, "--epochs", 1, "--train-from", "head")
+    assert run(shapes, "--not-organism", others, *flags) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "AUROC" in shown[0] and shown[1] == str(Path("filters") / shapes.name)
+    assert run("--resume", shown[1], "--epochs", 3) == 2
+    assert run() == 2
+    assert FilterFolder.open(Path(shown[1])).metrics

@@ -1,0 +1,287 @@
+"""An audit for people: a summary on the terminal, and one page that needs nothing else.
+
+The page holds no script and loads nothing; names and paths, which are untrusted, are escaped.
+The same audit gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from rs_runtime.errors import PhotoError
+from rs_toolkit.audit.figures import Audit, binned
+from rs_toolkit.audit.plots import STYLE, bars, long_tail, table, text
+from rs_toolkit.checks.findings import Finding
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.taxonomy import printable
+from rs_toolkit.errors import DataError
+from rs_toolkit.files import atomic_write, write_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    Pixels = Callable[[Photo], NDArray[Any]]
+
+__all__ = ["print_summary", "write_audit"]
+
+_CLASS_SIZES = (5, 10, 20, 50, 100, 200, 500)
+_MOST_LISTED = {"terminal": 5, "page": 200, "classes": 2000}
+_THUMBNAIL = 112
+_QUALITY = 70
+_MEANINGS = {
+    "unreadable": "The file cannot be used, for the reason given.",
+    "exact_duplicate": "The same bytes as another photo.",
+    "near_duplicate": "Nearly the same picture as another photo.",
+    "blank": "No structure anywhere: an empty frame, or out of focus beyond use.",
+    "dark": "Too little light to see much.",
+    "blurred": "Nothing is sharp at the size that a model sees.",
+    "label_noise": "The label does not fit what the other photos teach.",
+    "not_organism": "A filter sees no organism in it.",
+    "outlier": "Unlike every other photo of its class.",
+}
+_HEAD = (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+)
+
+
+def write_audit(
+    audit: Audit,
+    folder: Path,
+    photos: Sequence[Photo] = (),
+    pixels: Pixels | None = None,
+    title: str = "Photos",
+) -> tuple[Path, Path]:
+    """Write ``audit.json`` and ``audit.html``, each whole or not at all.
+
+    Parameters
+    ----------
+    audit
+        What to write.
+    folder
+        Where; made if absent.
+    photos, pixels
+        What :func:`rs_toolkit.checks.quality.quality_findings` takes: for the labels and thumbnails
+        of the photos that the page names.  A photo whose pixels cannot be read gets no thumbnail.
+    title
+        The page's, such as the data set's name.
+
+    Returns
+    -------
+    tuple of Path
+        The JSON file and the page.
+    """
+    data, page = folder / "audit.json", folder / "audit.html"
+    write_json(data, audit.to_dict())
+    with atomic_write(page) as temporary:
+        temporary.write_text(_page(audit, photos, pixels, title), "utf-8", newline="\n")
+    return data, page
+
+
+def print_summary(audit: Audit, console: Console | None = None) -> None:
+    """Print the main figures as tables; to standard output without a ``console``."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or Console(highlight=False)
+
+    def show(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        # Text, because rich would read "[red]" in a name as markup.
+        shown = Table(show_header=any(head))
+        for place, name in enumerate(head):
+            shown.add_column(name, justify="right" if place else "left")
+        for row in rows:
+            shown.add_row(*(Text(printable(str(cell))) for cell in row))
+        console.print(shown)
+
+    for conflict in audit.conflicts[: _MOST_LISTED["terminal"]]:
+        names = "; ".join(f"{path}: {name or 'none'}" for path, name in conflict.photos[:4])
+        line = f"same bytes, different {conflict.rank}: {names}"
+        console.print(Text(printable(line), style="red"), soft_wrap=True)
+    if (more := len(audit.conflicts) - _MOST_LISTED["terminal"]) > 0:
+        console.print(Text(f"… and {more:,} more of the same bytes", style="red"))
+    show(("", ""), _figures(audit))
+    show(("rank", "names", "labelled", "unlabelled"), _ranks(audit))
+    if audit.flags:
+        show(("flag", "photos", "share"), _flags(audit))
+    if audit.reasons:
+        show(("why unreadable", "photos"), list(audit.reasons.items())[: _MOST_LISTED["terminal"]])
+
+
+def _figures(audit: Audit) -> list[tuple[str, str]]:
+    """Return the main figures as (name, value)."""
+    found = [
+        ("photos listed", f"{audit.rows:,}"),
+        ("readable", f"{audit.readable:,}"),
+        (f"without {_name(audit.rank)}", f"{audit.ranks[audit.rank].unlabelled:,}"),
+        (f"classes ({_name(audit.rank)})", f"{audit.ranks[audit.rank].names:,}"),
+    ]
+    if audit.imbalance:
+        uneven = audit.imbalance
+        found += [
+            ("largest, smallest class", f"{uneven.largest:,}, {uneven.smallest:,}"),
+            ("largest : smallest", f"{uneven.ratio:.1f}"),
+            ("Gini coefficient", f"{uneven.gini:.2f}"),
+            ("effective classes", f"{uneven.effective_classes:.1f}"),
+        ]
+        found += [
+            (f"classes under {limit} photos", f"{share:.0%}")
+            for limit, share in uneven.under.items()
+        ]
+    for name, places in (("sites", audit.sites), ("observations", audit.observations)):
+        if places:
+            found.append((f"{name} (of photos)", f"{places.names:,} ({places.photos:,})"))
+    if audit.conflicts:
+        found.append(("same bytes, two labels", f"{len(audit.conflicts):,}"))
+    return found
+
+
+def _name(rank: str) -> str:
+    return rank.replace("_", " ")
+
+
+def _ranks(audit: Audit) -> list[tuple[str, str, str, str]]:
+    return [
+        (_name(rank), f"{item.names:,}", f"{item.labelled:,}", f"{item.unlabelled:,}")
+        for rank, item in audit.ranks.items()
+    ]
+
+
+def _flags(audit: Audit) -> list[tuple[str, str, str]]:
+    return [
+        (_name(flag), f"{item.photos:,}", f"{item.share:.1%}") for flag, item in audit.flags.items()
+    ]
+
+
+def _page(audit: Audit, photos: Sequence[Photo], pixels: Pixels | None, title: str) -> str:
+    # Of two rows with one path, the first that can be used is meant.
+    known = {photo.path: photo for photo in reversed(photos) if photo.error is None}
+    parts = [
+        f"{_HEAD}<title>{text(title)}: audit</title><style>{STYLE}</style></head><body>\n",
+        f"<h1>{text(title)}: what the photos and labels are like</h1>\n",
+        *_conflicts(audit),
+        '<div class="cards">',
+        *(
+            f'<div class="card"><b>{text(value)}</b>{text(name)}</div>\n'
+            for name, value in _figures(audit)
+        ),
+        "</div>\n",
+        *_labels(audit),
+        *_files(audit),
+        *_flagged(audit, known, pixels),
+        "</body></html>\n",
+    ]
+    return "".join(parts)
+
+
+def _conflicts(audit: Audit) -> Iterator[str]:
+    if not audit.conflicts:
+        return
+    yield '<h2 class="alarm">Same bytes, two labels</h2>\n'
+    yield "<p>At most one label of each is right. The rank is the highest that differs.</p>\n"
+    rows = [
+        (number if place == 0 else "", name or "none", _name(item.rank), path)
+        for number, item in enumerate(audit.conflicts[: _MOST_LISTED["page"]], 1)
+        for place, (path, name) in enumerate(item.photos)
+    ]
+    yield table(("", "label", "rank", "photo"), rows)
+    yield _rest(len(audit.conflicts), "page")
+
+
+def _rest(count: int, kind: str) -> str:
+    more = count - _MOST_LISTED[kind]
+    return f'<p class="dim">… and {more:,} more in audit.json</p>\n' if more > 0 else ""
+
+
+def _labels(audit: Audit) -> Iterator[str]:
+    yield "<h2>Labels</h2>\n"
+    if audit.counted == "all":
+        yield "<p>No photo can be read: labels are counted over all rows.</p>\n"
+    sizes = [item.photos for item in audit.classes if item.photos]
+    rank = _name(audit.rank)
+    if sizes:
+        yield '<div class="plots">'
+        yield long_tail(f"Photos per {rank}, largest to smallest (logarithmic)", sizes)
+        yield bars(f"Number of {rank} classes by their photos", binned(sizes, _CLASS_SIZES))
+        yield "</div>\n"
+    yield table(("rank", "names", "labelled", "unlabelled"), _ranks(audit), numbers=True)
+    if audit.classes:
+        rows = [(item.name, item.photos, item.unreadable) for item in audit.classes]
+        yield f"<details><summary>All {len(rows):,} classes ({rank})</summary>\n"
+        shown = rows[: _MOST_LISTED["classes"]]
+        yield table(("class", "photos", "unreadable"), shown, numbers=True)
+        yield _rest(len(rows), "classes") + "</details>\n"
+
+
+def _files(audit: Audit) -> Iterator[str]:
+    if audit.sizes:
+        sizes = audit.sizes
+        yield '<h2>Files</h2>\n<div class="plots">'
+        yield bars("Photos by their shorter side (px)", sizes.shorter_side)
+        yield bars("Photos by colour mode", audit.modes) + "</div>\n"
+        rows = [
+            (name, *(f"{value:,.0f}" for value in values))
+            for name, values in (
+                ("width (px)", sizes.width),
+                ("height (px)", sizes.height),
+                ("file (bytes)", sizes.bytes),
+            )
+        ]
+        yield table(("", "least", "median", "most"), rows, numbers=True)
+    if audit.unreadable:
+        yield f"<h2>Unreadable: {len(audit.unreadable):,}</h2>\n"
+        reasons = list(audit.reasons.items())
+        yield table(("reason", "photos"), reasons[: _MOST_LISTED["page"]], numbers=True)
+        yield "<details><summary>Which</summary>\n"
+        yield table(("photo", "reason"), audit.unreadable[: _MOST_LISTED["page"]])
+        yield _rest(len(audit.unreadable), "page") + "</details>\n"
+
+
+def _flagged(audit: Audit, known: dict[str, Photo], pixels: Pixels | None) -> Iterator[str]:
+    if audit.flags:
+        yield "<h2>What the checks found</h2>\n<p>Nothing is deleted or changed.</p>\n"
+        yield bars("Photos by flag", {_name(k): item.photos for k, item in audit.flags.items()})
+    for flag, item in audit.flags.items():
+        # The unreadable are listed already, and have no picture to show.
+        if not item.photos or flag == "unreadable":
+            continue
+        yield f"<h2>{text(_name(flag)).capitalize()}: {item.photos:,} ({item.share:.1%})</h2>\n"
+        yield f'<p>{_MEANINGS[flag]}</p>\n<div class="photos">'
+        for finding in item.worst:
+            yield _figure(finding, known.get(finding.path), pixels, audit.rank)
+        yield "</div>\n"
+        if item.photos > len(item.worst):
+            yield f'<p class="dim">The {len(item.worst)} of the highest scores.</p>\n'
+
+
+def _figure(finding: Finding, photo: Photo | None, pixels: Pixels | None, rank: str) -> str:
+    label = photo.label(rank) if photo else None
+    lines = [finding.path, label or "no label", f"score {finding.score:.2f}", finding.detail]
+    if finding.suggested_label:
+        lines.append(f"rather {finding.suggested_label}")
+    picture = _thumbnail(photo, pixels) if photo and pixels else ""
+    caption = "<br>".join(text(line) for line in lines if line)
+    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>\n"
+
+
+def _thumbnail(photo: Photo, pixels: Pixels) -> str:
+    try:
+        image = Image.fromarray(pixels(photo))
+    except (PhotoError, DataError, OSError):
+        return ""
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    width, height = image.size
+    return f'<img width="{width}" height="{height}" alt="" src="data:image/jpeg;base64,{data}">'

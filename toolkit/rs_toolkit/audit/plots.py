@@ -1,0 +1,118 @@
+"""Pieces of the audit's page: escaped text, tables, and plots as inline SVG."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from rs_toolkit.data.taxonomy import printable
+
+__all__ = ["STYLE", "bars", "long_tail", "table", "text"]
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c2733; --dim: #5b6875; --line: #d9dfe5;
+  --paper: #fff; --card: #f4f6f8; --bar: #2f74b5; --alarm: #b3261e; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e5eaf0; --dim: #9aa7b4; --line: #36414d;
+  --paper: #14191f; --card: #1e252d; --bar: #6fb0ea; --alarm: #ff8a80; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 68rem; color: var(--ink);
+  background: var(--paper); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 0 0 .25rem; } p { margin: .25rem 0 .75rem; }
+.dim, figcaption, th { color: var(--dim); } .alarm { color: var(--alarm); }
+.cards, .plots, .photos { display: grid; gap: .75rem; }
+.cards { grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); }
+.plots { grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); }
+.photos { grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
+.card, .plot { background: var(--card); border-radius: .5rem; padding: .75rem; margin: 0; }
+.card b { display: block; font-size: 1.25rem; line-height: 1.3; }
+.plot svg { width: 100%; max-width: 30rem; height: auto; }
+figure { margin: 0; } figcaption { font-size: .75rem; line-height: 1.35; }
+img { width: 100%; height: auto; border-radius: .25rem; display: block; background: var(--card); }
+.cards, .plots, .wide { margin: .75rem 0; }
+.wide { overflow-x: auto; overflow-wrap: break-word; }
+table { border-collapse: collapse; font-size: .9rem; }
+th, td { padding: .2rem .9rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line); }
+th { font-weight: 500; } .numbers td:not(:first-child), .numbers th:not(:first-child)
+  { text-align: right; white-space: nowrap; }
+summary { cursor: pointer; margin: .5rem 0; }
+svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .dim { fill: var(--dim); }
+svg .bar { fill: var(--bar); } svg line { stroke: var(--line); }
+"""
+
+_WIDTH = 360
+_ROW = 22
+_LONGEST = 200
+
+
+def text(value: object) -> str:
+    """Return a value as text that is safe in HTML and its attributes, at most 200 characters."""
+    shown = printable(str(value))
+    return html.escape(shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = False) -> str:
+    """Return a table of escaped cells; ``numbers`` aligns all columns but the first right."""
+    titles = "".join(f"<th>{text(title)}</th>" for title in head)
+    lines = "".join(
+        f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>\n" for row in rows
+    )
+    kind = ' class="numbers"' if numbers else ""
+    return f'<div class="wide"><table{kind}><tr>{titles}</tr>\n{lines}</table></div>\n'
+
+
+def bars(title: str, counts: Mapping[str, int]) -> str:
+    """Draw counts as horizontal bars, the name to the left and the count to the right."""
+    most = max(counts.values(), default=0) or 1
+    left, right = 104, _WIDTH - 62
+    parts = []
+    for place, (name, count) in enumerate(counts.items()):
+        y = place * _ROW
+        width = (right - left) * count / most
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{text(name)}</text>'
+            f'<rect class="bar" x="{left}" y="{y + 4}" width="{width:.1f}" height="14" rx="2"/>'
+            f'<text class="dim" x="{left + width + 6:.1f}" y="{y + 15}">{count:,}</text>\n'
+        )
+    return _plot(title, len(counts) * _ROW, "".join(parts))
+
+
+def long_tail(title: str, sizes: Sequence[int]) -> str:
+    """Draw class sizes, each 1 or more and the largest first, on a logarithmic axis."""
+    left, right, top, bottom = 44, _WIDTH - 8, 10, 170
+    # Half a photo is the floor, so that a class of one is seen.
+    floor, span = math.log(0.5), math.log(2 * max(sizes))
+
+    def height(size: float) -> float:
+        return bottom - (bottom - top) * (math.log(size) - floor) / span
+
+    step = (right - left) / len(sizes)
+    ticks = [10**power for power in range(8) if 10**power <= sizes[0]]
+    if sizes[0] > 1.3 * ticks[-1]:
+        ticks.append(sizes[0])
+    parts = [
+        f'<line x1="{left}" x2="{right}" y1="{height(tick):.1f}" y2="{height(tick):.1f}"/>'
+        f'<text class="dim" x="{left - 6}" y="{height(tick) + 4:.1f}" text-anchor="end">'
+        f"{tick:,}</text>\n"
+        for tick in ticks
+    ]
+    edge = " ".join(
+        f"L{left + step * place:.1f},{height(size):.1f} h{step:.2f}"
+        for place, size in enumerate(sizes)
+    )
+    parts.append(f'<path class="bar" d="M{left},{bottom} {edge} L{right},{bottom} Z"/>\n')
+    parts.append(f'<text class="dim" x="{left}" y="{bottom + 18}">largest class</text>')
+    parts.append(
+        f'<text class="dim" x="{right}" y="{bottom + 18}" text-anchor="end">'
+        f"smallest of {len(sizes):,}</text>\n"
+    )
+    return _plot(title, bottom + 24, "".join(parts))
+
+
+def _plot(title: str, height: int, content: str) -> str:
+    return (
+        f'<figure class="plot"><h3>{text(title)}</h3>'
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{text(title)}">\n'
+        f"{content}</svg></figure>\n"
+    )

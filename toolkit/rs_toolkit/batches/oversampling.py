@@ -1,0 +1,256 @@
+"""Oversampling rules: how often each photo is seen in an epoch.
+
+After Langenkämper, van Kevelaer and Nattkemper 2018 ("Tackling the class imbalance problem of
+deep learning-based mobile monitoring"), whose balancing rules set a target per class.  Their
+formulas were not at hand; ours is
+
+    target(c) = size(c) ** (1 - b) * size_max ** b
+    size(c)   = sum of max(w_i for i in g) over the duplicate groups g of class c
+
+for photos of weight w_i, the largest class's size_max and balance b: 0 keeps the sizes, 1/2 is
+square-root balancing, 1 makes every class as large as the largest.  A group counts once, however
+many copies it holds, and where nothing has groups or weights the size is the number of photos.
+
+In an epoch, a group's expected shows are target(c) * max(w_i) / size(c), and a photo's part of
+them w_i / sum(w_j for j in g).  Photos of weight 0 are never shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_toolkit.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rs_toolkit.data.photos import Photo
+
+__all__ = ["Shares", "class_sizes", "class_targets", "epoch_order", "photo_weights"]
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What photos count for in training.
+
+    Attributes
+    ----------
+    groups
+        int64 (n,), 0 or more: photos of one number are duplicates of each other.
+    weights
+        float64 (n,), 0 to 1.
+    """
+
+    groups: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, photos: Sequence[Photo]) -> Shares:
+        """Return the groups and weights of n photos; a photo without a group is its own.
+
+        Raises
+        ------
+        DataError
+            A weight is not from 0 to 1.
+        """
+        for photo in photos:
+            if not 0 <= photo.weight <= 1:
+                raise DataError(
+                    f"{photo.path}: got weight {photo.weight}, wanted 0 to 1; clean again"
+                )
+        numbers: dict[str | int, int] = {}
+        keys = [row if photo.group is None else photo.group for row, photo in enumerate(photos)]
+        groups = [numbers.setdefault(key, len(numbers)) for key in keys]
+        weights = [photo.weight for photo in photos]
+        return cls(np.array(groups, np.int64), np.array(weights, np.float64))
+
+
+def class_sizes(labels: NDArray[np.int64], shares: Shares | None = None) -> NDArray[np.float64]:
+    """Return the size of each class, shape (max(labels) + 1,); see the module's equation.
+
+    Parameters
+    ----------
+    labels
+        Class numbers, shape (n,).
+    shares
+        Of the n photos; default: each photo alone, of weight 1.
+    """
+    return _sizes(labels, _units(labels, shares))
+
+
+def class_targets(
+    sizes: NDArray[np.int64] | NDArray[np.float64], balance: float
+) -> NDArray[np.int64]:
+    """Return how many photos of each class an epoch shows.
+
+    Parameters
+    ----------
+    sizes
+        Size of each class, shape (classes,); a class of size 0 keeps a target of 0, every other
+        has one of 1 or more.
+    balance
+        0 to 1; see the module's equation.
+    """
+    largest = float(sizes.max(initial=0))
+    targets = sizes.astype(np.float64) ** (1 - balance) * largest**balance
+    return np.where(sizes > 0, np.maximum(1, np.rint(targets)), 0).astype(np.int64)
+
+
+def photo_weights(
+    labels: NDArray[np.int64], balance: float, shares: Shares | None = None
+) -> NDArray[np.float64]:
+    """Return how often an epoch shows each photo on average: the weight that equals that.
+
+    Parameters
+    ----------
+    labels, shares
+        As for :func:`class_sizes`.
+    balance
+        0 to 1; see the module's equation.
+
+    Returns
+    -------
+    array
+        float64 (n,), 0 or more, 0 exactly where the photo's weight is.
+    """
+    units = _units(labels, shares)
+    sizes = _sizes(labels, units)
+    per_size = class_targets(sizes, balance) / np.where(sizes > 0, sizes, 1)
+    totals = np.bincount(units.of_photo, weights=units.photo_weights)
+    parts = units.photo_weights / totals[units.of_photo]
+    weights = np.zeros(len(labels))
+    weights[units.photos] = (per_size[units.labels] * units.weights)[units.of_photo] * parts
+    return weights
+
+
+def epoch_order(
+    labels: NDArray[np.int64],
+    balance: float,
+    seed: int,
+    epoch: int,
+    shares: Shares | None = None,
+) -> NDArray[np.int64]:
+    """Return the photo numbers of one epoch, oversampled and shuffled.
+
+    A function of (seed, epoch) alone, so that an interrupted run continues with the same
+    photos.  Each class meets its target exactly, and each group's number of shows is its
+    expected one (see the module's equation), rounded down or up at random; so groups of equal
+    weights are seen at most once more than each other.  The photos of a group take turns.
+
+    Parameters
+    ----------
+    labels, shares
+        As for :func:`class_sizes`.
+    balance
+        0 to 1; see the module's equation.
+
+    Raises
+    ------
+    DataError
+        No photo has a weight above 0.
+    """
+    units = _units(labels, shares)
+    if not len(units.labels):
+        raise DataError(
+            f"got {len(labels)} training photos, all of weight 0; raise the weight of some"
+        )
+    generator = np.random.default_rng((seed, epoch))
+    shown: list[NDArray[np.int64]] = []
+    for number, target in enumerate(class_targets(_sizes(labels, units), balance)):
+        if target:
+            members = np.flatnonzero(units.labels == number)
+            shown += _shows(members, units.weights[members], int(target), generator)
+    photos = _take_turns(units, np.concatenate(shown), seed, epoch)
+    return generator.permutation(photos)
+
+
+@dataclass(frozen=True)
+class _Units:
+    """What is shown: the groups of each class, numbered by class, without photos of weight 0.
+
+    ``labels`` and ``weights`` are theirs, of shape (units,); ``photos``, their ``photo_weights``
+    and the unit ``of_photo`` that they are in have the shape (photos,) and are sorted by unit.
+    """
+
+    labels: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    photos: NDArray[np.int64]
+    photo_weights: NDArray[np.float64]
+    of_photo: NDArray[np.int64]
+
+
+def _units(labels: NDArray[np.int64], shares: Shares | None) -> _Units:
+    if shares is None:
+        shares = Shares(np.arange(len(labels)), np.ones(len(labels)))
+    live = np.flatnonzero(shares.weights > 0)
+    names = labels[live] * (shares.groups.max(initial=0) + 1) + shares.groups[live]
+    _, first, of_photo = np.unique(names, return_index=True, return_inverse=True)
+    order = np.argsort(of_photo, kind="stable")
+    photos, of_photo = live[order], of_photo[order]
+    weights = np.zeros(len(first))
+    np.maximum.at(weights, of_photo, shares.weights[photos])
+    return _Units(labels[live][first], weights, photos, shares.weights[photos], of_photo)
+
+
+def _sizes(labels: NDArray[np.int64], units: _Units) -> NDArray[np.float64]:
+    classes = int(labels.max(initial=-1)) + 1
+    sizes = np.bincount(units.labels, weights=units.weights, minlength=classes)
+    return sizes.astype(np.float64)  # of no photos, NumPy returns integers
+
+
+def _shows(
+    units: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    target: int,
+    generator: np.random.Generator,
+) -> list[NDArray[np.int64]]:
+    """Return arrays of ``target`` units in all, each in proportion to its weight within one."""
+    expected = target * weights / weights.sum()
+    whole = np.floor(expected)
+    rest = target - int(whole.sum())
+    order = generator.permutation(len(units))
+    if np.ptp(weights) == 0:
+        # What the general case gives in distribution, and earlier versions gave exactly.
+        chosen = order[:rest]
+    else:
+        # Systematic sampling in random order (Madow 1949): exact probabilities, exact number.
+        edges = np.append(0, np.cumsum((expected - whole)[order]))
+        # Whatever floating point made of it, the line is as long as it should be.
+        edges = np.minimum(edges, rest)
+        edges[-1] = rest
+        chosen = order[np.diff(np.floor(edges + generator.random())) > 0]
+    repeated = [units[whole > number] for number in range(int(whole.max(initial=0)))]
+    return [*repeated, units[chosen]]
+
+
+def _take_turns(
+    units: _Units, shown: NDArray[np.int64], seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """Return a photo for each unit that is shown, unit by unit in proportion to the weights.
+
+    Each unit's photos lie on a line of as many steps as the unit is shown, in lengths as their
+    weights; steps of one from a start in [0, 1) choose them.  Between epochs the start moves by
+    the golden ratio, modulo 1, which visits the line evenly (a Kronecker sequence).
+    """
+    shows = np.bincount(shown, minlength=len(units.labels))
+    starts = (np.random.default_rng(seed).random(len(units.labels)) + epoch * _GOLDEN) % 1
+    begins = np.searchsorted(units.of_photo, np.arange(len(units.labels)))
+    ends = np.append(begins[1:], len(units.photos)) - 1
+    sums = np.append(0, np.cumsum(units.photo_weights))
+    totals = sums[ends + 1] - sums[begins]
+    upper = (sums[1:] - sums[begins][units.of_photo]) * (shows / totals)[units.of_photo]
+    upper[ends] = shows
+    lower = np.append(0, upper[:-1])
+    lower[begins] = 0
+    start = starts[units.of_photo]
+    counts = (np.ceil(upper - start) - np.ceil(lower - start)).astype(np.int64)
+    photos = np.empty(len(shown), np.int64)
+    photos[np.argsort(shown, kind="stable")] = np.repeat(units.photos, counts)
+    return photos

@@ -1,0 +1,150 @@
+"""What follows from pairs of near-duplicates: groups, photos with their groups, findings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rs_toolkit.checks.findings import Finding
+from rs_toolkit.data.groups import connected
+from rs_toolkit.data.photos import Photo
+
+__all__ = ["Pair", "duplicate_findings", "duplicate_groups", "join_groups"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two photos that show the same picture.
+
+    Attributes
+    ----------
+    first, second
+        Their numbers, counted from 0, ``first < second``.
+    similarity
+        0 to 1; see :mod:`rs_toolkit.checks.duplicates.same_picture`.
+    """
+
+    first: int
+    second: int
+    similarity: float
+
+
+def duplicate_groups(count: int, pairs: Sequence[Pair]) -> tuple[int | None, ...]:
+    """Return the group of each of ``count`` photos: the connected components of the pairs.
+
+    Returns
+    -------
+    tuple
+        Numbers from 0, in the order of the groups' first photos; None for a photo in no pair.
+    """
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.array([(pair.first, pair.second) for pair in pairs], np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), bool), ends.T), shape=(count, count))
+    found = connected_components(graph, directed=False)[1].tolist()
+    paired = set(ends.ravel().tolist())
+    numbers: dict[int, int] = {}
+    return tuple(
+        numbers.setdefault(group, len(numbers)) if photo in paired else None
+        for photo, group in enumerate(found)
+    )
+
+
+def join_groups(photos: Sequence[Photo], pairs: Sequence[Pair]) -> tuple[Photo, ...]:
+    """Return the photos with groups that no pair leaves, joined with the groups they had.
+
+    Parameters
+    ----------
+    photos
+        As the index gives them: exact copies share a group already.
+    pairs
+        Of numbers in ``photos``.  What a person has told apart must not be among them.
+
+    Returns
+    -------
+    tuple of Photo
+        Those in no pair keep what they had.  A group's name does not depend on the photos' order.
+    """
+    own = [photo.group or f"near:{photo.sha256 or photo.path}" for photo in photos]
+    keys = [[name] for name in own]
+    for pair in pairs:
+        keys[pair.second].append(own[pair.first])
+    paired = {number for pair in pairs for number in (pair.first, pair.second)}
+    joined = {own[number] for number in paired}
+    return tuple(
+        replace(photo, group=name) if own[number] in joined else photo
+        for number, (photo, name) in enumerate(zip(photos, connected(keys), strict=True))
+    )
+
+
+def duplicate_findings(photos: Sequence[Photo], pairs: Sequence[Pair]) -> list[Finding]:
+    """Report every duplicate but the best photo of its group: most pixels, then most bytes.
+
+    The bytes stand for sharpness: of photos of one size, the less compressed is the larger file.
+    A copy of the same bytes (and box) is ``exact_duplicate``, not ``near_duplicate`` too.  The
+    suggested weight stays 1, because a group counts once in training, however many it has.
+
+    Parameters
+    ----------
+    photos
+        As the index gives them; what could not be read is passed over.
+    pairs
+        Of numbers in ``photos``.
+
+    Returns
+    -------
+    list of Finding
+        In the photos' order.  A near-duplicate's score is the similarity to the photo that its
+        detail names: the group's best, or, where the two are no pair, the most similar one.
+    """
+    exact = _repeated(photos)
+    partners: dict[int, dict[int, float]] = defaultdict(dict)
+    for pair in pairs:
+        partners[pair.first][pair.second] = pair.similarity
+        partners[pair.second][pair.first] = pair.similarity
+    groups = duplicate_groups(len(photos), pairs)
+    best: dict[int | None, int] = {}
+    for number in sorted(partners, key=lambda number: _rank(photos[number])):
+        best.setdefault(groups[number], number)
+    findings = []
+    for number, photo in enumerate(photos):
+        if number in exact:
+            detail = f"the same file as {photos[exact[number]].path}"
+            detail += _disagreement(photo, photos[exact[number]])
+            findings.append(Finding(photo.path, "exact_duplicate", 1.0, detail=detail))
+        elif number in partners and number != best[groups[number]]:
+            near = partners[number]
+            most = max(near, key=lambda other: (near[other], -other))
+            other = best[groups[number]] if best[groups[number]] in near else most
+            detail = f"the same picture as {photos[other].path}"
+            detail += _disagreement(photo, photos[other])
+            findings.append(Finding(photo.path, "near_duplicate", near[other], detail=detail))
+    return findings
+
+
+def _rank(photo: Photo) -> tuple[int, int, str]:
+    """Return a key that sorts the best photo first."""
+    return -photo.width * photo.height, -photo.bytes, photo.path
+
+
+def _repeated(photos: Sequence[Photo]) -> dict[int, int]:
+    """Return the first photo, by path, of the same bytes and box, of each that repeats it."""
+    same: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+    for number, photo in enumerate(photos):
+        if photo.error is None and photo.sha256:
+            same[photo.sha256, photo.box].append(number)
+    first = {key: min(numbers, key=lambda n: photos[n].path) for key, numbers in same.items()}
+    return {n: first[key] for key, numbers in same.items() for n in numbers if n != first[key]}
+
+
+def _disagreement(photo: Photo, other: Photo) -> str:
+    """Return, for people, whether the labels of two photos differ."""
+    if photo.taxon == other.taxon:
+        return ""
+    names = (
+        " ".join(list(item.taxon.to_dict().values())[-1:]) or "nothing" for item in (photo, other)
+    )
+    return "; labelled {}, that one {}".format(*names)

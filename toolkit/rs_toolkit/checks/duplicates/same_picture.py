@@ -1,0 +1,180 @@
+"""Whether two photos show the same picture, whatever was done to the file.
+
+A copy may be smaller, compressed, relit, or cropped by a few percent; the next frame of a burst
+has a subject that moved a little.  Another photo of the same species, or of another animal before
+the same background (a camera trap), is a different picture, however near its hash and features
+are.  So the decision is made on pixels, 64 x 64 greys:
+
+1. *Align.*  Scale, shift, gain and offset that map one photo onto the other best, by Gauss-Newton
+   least squares, as Lucas and Kanade 1981 with the gain of Evangelidis and Psarakis 2008.
+2. *Compare locally.*  Windows of 12 x 12 pixels are correlated, each at its best shift of at
+   most 2 pixels (3 % of the frame), and the worst window counts: an animal that was not there is
+   seen, however small its share of the frame.  The correlation is the structure term of SSIM
+   (Wang et al. 2004), ``(cov + c) / (sd * sd' + c)``; c, a variance of noise, makes windows
+   without structure agree.
+
+The similarity is the worst window's, and not above the whole frame's correlation, which frames
+without structure do not have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_toolkit.checks.duplicates.hashes import greys
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["THUMBNAIL", "picture_similarity"]
+
+THUMBNAIL = 64
+"""Side in pixels of what is compared."""
+
+_COARSE = 32
+_STEPS = 8
+_SCALES, _SHIFTS, _STEP = (0.75, 1.33), (-0.25, 0.25), 0.1
+_WINDOW, _STRIDE, _MOTION = 12, 4, 2
+_NOISE = 20.0  # grey levels squared
+
+
+def picture_similarity(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], least: float = 0.0
+) -> NDArray[np.float32]:
+    """Return how surely photos show the same picture, as it is or mirrored.
+
+    Parameters
+    ----------
+    first, second
+        uint8 greys of shape (n, 64, 64), squashed to a square.
+    least
+        Pairs that cannot reach it are not looked at closely: what they get is above their
+        similarity, and below ``least``.
+
+    Returns
+    -------
+    NDArray
+        float32 of shape (n,), 0 (different) to 1 (the same).
+    """
+    one, other = first.astype(np.float32), second.astype(np.float32)
+    small, small_other = greys(first, _COARSE), greys(second, _COARSE)
+    mirrored = _correlation(small, small_other[:, :, ::-1]) > _correlation(small, small_other)
+    other[mirrored] = other[mirrored, :, ::-1]
+    small_other[mirrored] = small_other[mirrored, :, ::-1]
+    place = _align(small, small_other)
+    # The one that shows less is shrunk: enlarged, the other would be blurred.
+    wider = place[:, 0] * place[:, 2] < 1
+    one[wider], other[wider] = other[wider], one[wider]
+    place[wider, 1::2] /= -place[wider, ::2]
+    place[wider, ::2] = 1 / place[wider, ::2]
+    moved, inside = _warp(other, place)
+    similarity = _correlation(one, moved, inside)
+    close = np.flatnonzero(similarity >= least)
+    worst = _worst_window(one[close], moved[close], inside[close])
+    similarity[close] = np.minimum(similarity[close], worst)
+    return np.asarray(np.maximum(similarity, 0), np.float32)
+
+
+def _correlation(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    inside: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Return the correlation of whole frames (n,), lowered where there is little structure."""
+    mask = np.ones_like(first) if inside is None else inside
+    total = np.maximum(mask.sum(axis=(1, 2)), 1)
+
+    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray((mask * values).sum(axis=(1, 2)) / total, np.float32)
+
+    a = first - mean(first)[:, None, None]
+    b = second - mean(second)[:, None, None]
+    return np.asarray(mean(a * b) / (np.sqrt(mean(a * a) * mean(b * b)) + _NOISE))
+
+
+def _align(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n, 4) scale and shift down, scale and shift across, that map second onto first.
+
+    Coordinates run from -1 to 1.  Each step solves ``first = gain * (second + J d) + offset``,
+    linear in (gain * d, gain, offset), for the change d of the parameters.
+    """
+    count, side, _ = first.shape
+    at = _coordinates(side)
+    place = np.tile(np.array([1, 0, 1, 0], np.float32), (count, 1))
+    for _ in range(_STEPS):
+        moved, inside = _warp(second, place)
+        down = np.gradient(moved, axis=1) * (side / 2) / place[:, 0, None, None]
+        across = np.gradient(moved, axis=2) * (side / 2) / place[:, 2, None, None]
+        columns = [down * at[:, None], down, across * at, across, moved, np.ones_like(moved)]
+        design = np.stack(columns, axis=-1).reshape(count, side * side, 6)
+        weighted = (design * inside.reshape(count, side * side, 1)).transpose(0, 2, 1)
+        normal = weighted @ design
+        # Damping (Levenberg 1944) for frames that say nothing about a parameter.
+        normal += np.eye(6, dtype=np.float32) * (1e-3 * normal + 1e-3)
+        solved = np.linalg.solve(normal, weighted @ first.reshape(count, side * side, 1))[:, :, 0]
+        gain = np.maximum(solved[:, 4:5], 0.2)
+        place += np.clip(solved[:, :4] / gain, -_STEP, _STEP)
+        place[:, ::2] = np.clip(place[:, ::2], *_SCALES)
+        place[:, 1::2] = np.clip(place[:, 1::2], *_SHIFTS)
+    return place
+
+
+def _coordinates(side: int) -> NDArray[np.float32]:
+    return ((np.arange(side, dtype=np.float32) + 0.5) * 2 / side - 1).astype(np.float32)
+
+
+def _warp(
+    frames: NDArray[np.float32], place: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return frames scaled and shifted, and 1 where they have pixels, else 0; both (n, s, s).
+
+    Bilinear; scale and shift act on each axis alone, so that two matrix products will do.
+    """
+    side = frames.shape[1]
+    cells = np.arange(side)
+    matrices, masks = [], []
+    for scale, shift in (place[:, :2].T, place[:, 2:].T):
+        source = (scale[:, None] * _coordinates(side) + shift[:, None] + 1) * side / 2 - 0.5
+        weights = np.maximum(1 - np.abs(source[:, :, None] - cells), 0)
+        weights /= np.maximum(weights.sum(axis=2, keepdims=True), 1e-6)
+        matrices.append(weights.astype(np.float32))
+        masks.append(((source >= -0.5) & (source <= side - 0.5)).astype(np.float32))
+    moved = matrices[0] @ frames @ matrices[1].transpose(0, 2, 1)
+    return moved, masks[0][:, :, None] * masks[1][:, None, :]
+
+
+def _worst_window(
+    first: NDArray[np.float32], second: NDArray[np.float32], inside: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the least correlation (n,) over windows, each at its best shift of the second."""
+    count, side, _ = first.shape
+    starts = np.arange(0, side - _WINDOW + 1, _STRIDE)
+    cells = np.arange(side)
+    member = (cells >= starts[:, None]) & (cells < starts[:, None] + _WINDOW)
+    windows = member.astype(np.float32)
+
+    def total(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(windows @ values @ windows.T)
+
+    # Sums of squares in float32 need values about zero.
+    a = first - first.mean(axis=(1, 2), keepdims=True)
+    b = (second - second.mean(axis=(1, 2), keepdims=True)) * inside
+    margin = ((0, 0), (_MOTION, _MOTION), (_MOTION, _MOTION))
+    # Windows that a crop cut away say nothing.
+    whole = total(inside) > 0.9 * _WINDOW**2
+    b, inside = np.pad(b, margin), np.pad(inside, margin)
+    best = np.full((count, len(starts), len(starts)), -1, np.float32)
+    for y in range(2 * _MOTION + 1):
+        for x in range(2 * _MOTION + 1):
+            seen, there = (f[:, y : y + side, x : x + side] for f in (inside, b))
+            size = total(seen)
+            n, masked = np.maximum(size, 1), a * seen
+            mean_a, mean_b = total(masked) / n, total(there) / n
+            var_a = np.maximum(total(masked * a) / n - mean_a**2, 0)
+            var_b = np.maximum(total(there * there) / n - mean_b**2, 0)
+            cov = total(a * there) / n - mean_a * mean_b
+            agreed = (cov + _NOISE) / (np.sqrt(var_a * var_b) + _NOISE)
+            best = np.maximum(best, np.where(size > _WINDOW**2 / 2, agreed, -1))
+    return np.asarray(np.where(whole, best, 1).min(axis=(1, 2)), np.float32)

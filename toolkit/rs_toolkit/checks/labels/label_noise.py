@@ -1,0 +1,212 @@
+"""Label noise: photos whose labels the other photos contradict.
+
+1. :func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold` gives each photo class probabilities by
+classifiers
+   that have seen neither it nor its near-duplicates.
+2. :func:`doubt_labels` tells from them how probably each label is wrong, and flags some.
+3. :func:`noise_findings` writes the flags down.
+
+Confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in
+dataset labels", JAIR 70) doubts a label where another class is as probable as it is, on average,
+for that class's own photos.  Where classes are many, small and alike, that holds for a quarter of
+the sound labels; so a flag needs both its verdict and that of
+:mod:`rs_toolkit.checks.labels.noise_model`.  ``benchmarks/label_noise.py`` measures each alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_toolkit.checks.findings import Finding
+from rs_toolkit.checks.labels.labelled import check_labelled
+from rs_toolkit.checks.labels.noise_model import fit_share, label_doubt, own_probability
+from rs_toolkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from rs_toolkit.data.photos import Photo
+
+__all__ = ["FILTERS", "LabelDoubts", "doubt_labels", "noise_findings"]
+
+FILTERS = ("prune_by_class", "prune_by_noise_rate", "both", "confident_learning")
+_SURE = 0.9
+_LEAST_WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class LabelDoubts:
+    """What the other photos say about each label.
+
+    Attributes
+    ----------
+    own
+        Out-of-fold probability of the label, (n,): cleanlab's self-confidence; 0 where the class
+        could not be learnt.
+    doubt
+        Probability that the label is wrong, (n,), 0 to 1; 0 where the class could not be learnt.
+    suggested
+        The most probable other class, (n,).
+    better
+        Out-of-fold probability of that class, (n,).
+    pruned
+        Whether confident learning doubts the label, (n,) of bool.
+    flagged
+        Whether a person should look at it, (n,) of bool.
+    share
+        Estimated share of wrong labels, 0 to 1.
+    """
+
+    own: NDArray[np.float64]
+    doubt: NDArray[np.float64]
+    suggested: NDArray[np.int64]
+    better: NDArray[np.float64]
+    pruned: NDArray[np.bool_]
+    flagged: NDArray[np.bool_]
+    share: float
+
+
+def doubt_labels(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    filter_by: str = "prune_by_class",
+    floor: int = 8,
+    threshold: float = 0.5,
+) -> LabelDoubts:
+    """Tell how probably each label is wrong, and flag some.
+
+    A label is flagged if confident learning doubts it and its doubt reaches ``threshold``.  In a
+    class of fewer than ``floor`` photos, confident learning has too few to count and no say; a
+    label there is flagged if its doubt reaches 0.9 (or ``threshold``, where that is higher).  A
+    label of a class that could not be learnt is never flagged.
+
+    Parameters
+    ----------
+    labels : integer array of shape (n,), 0 to classes - 1
+    probabilities : array of shape (n, classes), n >= 1, classes >= 2
+        Result of :func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold`.
+    filter_by : one of :data:`FILTERS`, explained at ``cleanlab.filter.find_label_issues``
+    floor : photos of a class, 0 or more
+    threshold : 0 to 1
+
+    Raises
+    ------
+    DataError
+        The shapes do not fit, a label is out of range, or a row is no probability distribution.
+    ConfigError
+        There is no such filter, or a setting is out of range.
+    """
+    if filter_by not in FILTERS:
+        raise ConfigError(f"filter_by: got {filter_by!r}, wanted one of: {', '.join(FILTERS)}")
+    if not floor >= 0:
+        raise ConfigError(f"label noise: got floor = {floor}, wanted 0 or more")
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"label noise: got threshold = {threshold}, wanted 0 to 1")
+    columns = np.shape(probabilities)[1] if np.ndim(probabilities) == 2 else None
+    table, given, classes = check_labelled(probabilities, labels, columns)
+    if classes < 2:
+        raise DataError("label noise: got one class, wanted two or more")
+    sums = table.sum(axis=1)
+    if table.min() < 0 or np.abs(sums - 1).max() > 1e-3:
+        raise DataError(
+            f"label noise: got rows from {table.min():.3g} that add up to {sums.min():.3g} to "
+            f"{sums.max():.3g}; wanted probabilities"
+        )
+    return _doubt_labels(given, table.astype(np.float64), filter_by, floor, threshold)
+
+
+def _doubt_labels(
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    filter_by: str,
+    floor: int,
+    threshold: float,
+) -> LabelDoubts:
+    classes = probabilities.shape[1]
+    own = own_probability(probabilities, labels)
+    learnt = own > 0
+    share, doubt, pruned = 0.0, np.zeros(len(own)), np.zeros(len(own), np.bool_)
+    if learnt.any():
+        share = fit_share(own[learnt], classes)
+        doubt[learnt] = label_doubt(own[learnt], classes, share)
+        pruned[learnt] = _confident_learning(labels[learnt], probabilities[learnt], filter_by)
+    small = np.bincount(labels)[labels] < floor
+    in_large, in_small = pruned & (doubt >= threshold), doubt >= max(threshold, _SURE)
+    others = probabilities.copy()
+    np.put_along_axis(others, labels[:, None], -1, axis=1)
+    return LabelDoubts(
+        own=own,
+        doubt=doubt,
+        suggested=others.argmax(axis=1),
+        better=others.max(axis=1),
+        pruned=pruned,
+        flagged=learnt & np.where(small, in_small, in_large),
+        share=share,
+    )
+
+
+def _confident_learning(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], filter_by: str
+) -> NDArray[np.bool_]:
+    from cleanlab.filter import find_label_issues
+
+    if len(np.unique(labels)) < 2:
+        return np.zeros(len(labels), np.bool_)
+    with warnings.catch_warnings():
+        # Of classes with few photos, which are not left to it.
+        warnings.filterwarnings("ignore", "May not flag all label issues", UserWarning)
+        # One job, as a process that has loaded TensorFlow must not be forked.
+        found = find_label_issues(labels, probabilities, filter_by=filter_by, n_jobs=1)
+    return np.asarray(found, np.bool_)
+
+
+def noise_findings(
+    photos: Sequence[Photo],
+    labels: ArrayLike,
+    class_names: Sequence[str],
+    doubts: LabelDoubts,
+) -> list[Finding]:
+    """Return a finding for each flagged label, the most doubtful first.
+
+    ``score`` is the doubt, ``suggested_label`` the most probable other class, and
+    ``suggested_weight`` is max(0.1, 1 - doubt), where 1 - doubt is the probability that the label
+    is right.
+
+    Parameters
+    ----------
+    photos : n photos
+    labels : integer array of shape (n,), numbers in ``class_names``
+    class_names : names at the trained rank
+    doubts : result of :func:`doubt_labels` for these labels
+
+    Raises
+    ------
+    DataError
+        There are not as many photos, labels and doubts, or a label has no name.
+    """
+    if len(photos) != len(doubts.doubt):
+        raise DataError(f"label noise: got {len(photos)} photos and {len(doubts.doubt)} doubts")
+    _, given, _ = check_labelled(doubts.doubt[:, None], labels, len(class_names))
+    findings = []
+    for row in map(int, np.argsort(doubts.own, kind="stable")):
+        if not doubts.flagged[row]:
+            continue
+        better, doubt = class_names[doubts.suggested[row]], float(doubts.doubt[row])
+        findings.append(
+            Finding(
+                photos[row].path,
+                "label_noise",
+                doubt,
+                better,
+                max(_LEAST_WEIGHT, 1 - doubt),
+                f"other photos say {better} ({doubts.better[row]:.2f}), "
+                f"not {class_names[given[row]]} ({doubts.own[row]:.1g})",
+            )
+        )
+    return findings

@@ -1,0 +1,181 @@
+"""Outliers: photos unlike the others of their class, whatever their label.
+
+A photo's distance is 1 - cosine of the features to the k-th nearest other photo of its class
+(Ramaswamy, Rastogi, Shim 2000), not counting its own near-duplicates, for k = 3, or half of the
+others (rounded up) where they are fewer than five, so that one odd photo does not make its whole
+class odd.
+
+The score is the one of Kriegel, Kröger, Schubert, Zimek 2009 (LoOP: local outlier probabilities)
+for a distance that is z robust standard deviations (1.4826 times the median absolute deviation)
+above the median of all photos:
+
+    score = max(0, erf(z / sqrt 2)),
+
+the share of a normal population that is less extreme: 0.95 at two, 0.997 at three deviations.
+
+The distance to the k-th nearest photo of any class is given beside it.  It tells a photo that is
+like another class (small) from one that is like none (large), and is not scored, since things that
+are no organism (documents, blank frames) are mostly like each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_toolkit.checks.findings import Finding
+from rs_toolkit.checks.labels.labelled import check_labelled, group_numbers, unit_rows
+from rs_toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from rs_toolkit.data.photos import Photo
+
+__all__ = ["Outliers", "find_outliers", "outlier_findings"]
+
+_LEAST_WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """How far each photo is from others, as the module says.
+
+    Attributes
+    ----------
+    own, any
+        Distance among the photos of its class, and among all, (n,), 0 to 2; NaN where there is
+        no other photo.
+    score
+        0 to 1, (n,); 0 where ``own`` is NaN.
+    typical
+        Median of ``own``; NaN if all are.
+    """
+
+    own: NDArray[np.float64]
+    any: NDArray[np.float64]
+    score: NDArray[np.float64]
+    typical: float
+
+
+def find_outliers(
+    features: ArrayLike,
+    labels: ArrayLike,
+    groups: Sequence[str | None] | None = None,
+    *,
+    neighbour: int = 3,
+) -> Outliers:
+    """Measure how far each photo is from those of its class, and from all.
+
+    The search is exact, hence takes time quadratic in the number of photos.
+
+    Parameters
+    ----------
+    features : array of shape (n, d), finite
+    labels : integer array of shape (n,), 0 or more
+    groups : n names, equal for near-duplicates; None: alone
+    neighbour : k, 1 or more
+
+    Raises
+    ------
+    DataError
+        The shapes do not fit, a feature is not finite, or a label is negative.
+    ConfigError
+        ``neighbour`` is out of range.
+    """
+    if neighbour < 1:
+        raise ConfigError(f"outliers: got neighbour = {neighbour}, wanted 1 or more")
+    table, given, _ = check_labelled(features, labels)
+    group = group_numbers(groups, len(given))
+    unit = unit_rows(table)
+    own = np.empty(len(given))
+    for number in np.unique(given):
+        members = np.flatnonzero(given == number)
+        own[members] = _distances(unit[members], group[members], neighbour)
+    score, typical = _scores(own)
+    return Outliers(own, _distances(unit, group, neighbour), score, typical)
+
+
+def _distances(
+    unit: NDArray[np.float32], group: NDArray[np.int64], neighbour: int
+) -> NDArray[np.float64]:
+    """Return each photo's distance to its k-th nearest, with one photo for every other group."""
+    import faiss
+
+    _, first = np.unique(group, return_index=True)
+    others = len(first) - 1
+    if not others:
+        return np.full(len(unit), np.nan)
+    k = min(neighbour, (others + 1) // 2)
+    # One more than k, because at most one of them is of the photo's own group.
+    cosines, found = faiss.knn(unit, unit[first], k + 1, metric=faiss.METRIC_INNER_PRODUCT)
+    foreign = group[first][found] != group[:, None]
+    place = np.argmax(np.cumsum(foreign, axis=1) == k, axis=1)
+    nearest = np.take_along_axis(cosines, place[:, None], axis=1)[:, 0]
+    return np.clip(1 - nearest.astype(np.float64), 0, 2)
+
+
+def _scores(distances: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    from scipy.special import erf
+
+    known = ~np.isnan(distances)
+    if not known.any():
+        return np.zeros(len(distances)), float("nan")
+    typical = float(np.median(distances[known]))
+    deviation = 1.4826 * float(np.median(np.abs(distances[known] - typical)))
+    # Where most photos are equally far, any that is farther is infinitely many deviations away.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.nan_to_num((distances - typical) / deviation, nan=0.0)
+    return np.clip(erf(z / np.sqrt(2)), 0, 1), typical
+
+
+def outlier_findings(
+    photos: Sequence[Photo],
+    features: ArrayLike,
+    labels: ArrayLike,
+    class_names: Sequence[str],
+    *,
+    neighbour: int = 3,
+    threshold: float = 0.997,
+) -> list[Finding]:
+    """Return a finding for each photo whose score reaches ``threshold``, the farthest first.
+
+    ``suggested_weight`` is the typical distance divided by the photo's, at least 0.1.  There is no
+    suggested label: that is for :mod:`rs_toolkit.checks.labels.label_noise`.
+
+    Parameters
+    ----------
+    photos : n photos, with their groups of near-duplicates
+    features, labels, neighbour
+        As in :func:`find_outliers`.
+    class_names : names at the trained rank
+    threshold : 0 to 1
+
+    Raises
+    ------
+    DataError
+        As :func:`find_outliers`; or there are not as many photos, or a label has no name.
+    ConfigError
+        ``threshold`` or ``neighbour`` is out of range.
+    """
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"outliers: got threshold = {threshold}, wanted 0 to 1")
+    groups = [photo.group for photo in photos]
+    table, given, _ = check_labelled(features, labels, len(class_names))
+    found = find_outliers(table, given, groups, neighbour=neighbour)
+    far = (found.score >= threshold) & (found.own > found.typical)
+    return [
+        Finding(
+            photos[row].path,
+            "outlier",
+            float(found.score[row]),
+            suggested_weight=max(_LEAST_WEIGHT, found.typical / float(found.own[row])),
+            detail=f"{found.own[row]:.2f} from other photos of {class_names[given[row]]} "
+            f"(typical: {found.typical:.2f}), {found.any[row]:.2f} from any",
+        )
+        for row in map(int, np.argsort(-found.own, kind="stable"))
+        if far[row]
+    ]

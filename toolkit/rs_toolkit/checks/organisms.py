@@ -1,0 +1,157 @@
+"""Which photos show an organism, by a distilled filter: a column of the index, and findings.
+
+A filter errs on what it has seen least, which is what a rare class looks like.  So it has no say
+of its own: its findings come under the caps of :mod:`rs_toolkit.clean.policy`, like all others, and
+nothing in validation and test is weighed by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_runtime.filter import (
+    NOT_ORGANISM,
+    Filter,
+    organism_odds,
+    organism_probability,
+    verdict,
+)
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.checks.findings import Finding
+from rs_toolkit.data.photos import Photo, PhotoCache
+from rs_toolkit.data.remembered import remembered
+from rs_toolkit.files import sha256_file
+from rs_toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["OrganismFilter", "judge_organisms", "organism_findings", "read_filter"]
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class OrganismFilter:
+    """A filter that is ready to judge.
+
+    Attributes
+    ----------
+    preprocessing
+        Gives the pixels that it judges.
+    thresholds
+        As :func:`rs_runtime.filter.verdict` takes them.
+    fingerprint
+        Changes with the model and with how its answers are read.
+    judge
+        From uint8 pixels (n, S, S, 3) to probabilities (n,) that they show an organism.
+    """
+
+    preprocessing: Preprocessing
+    thresholds: Mapping[str, float]
+    fingerprint: str
+    judge: Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+
+
+def read_filter(path: Path) -> OrganismFilter:
+    """Load the filter of a kit, or of a folder that ``rs-toolkit distill`` made.
+
+    Raises
+    ------
+    RunError
+        The folder is missing or damaged.
+    RuntimeKitError
+        The kit is missing, damaged or without a filter, or no engine can run it.
+    """
+    return _of_kit(path) if path.is_file() else _of_folder(path)
+
+
+def _of_kit(path: Path) -> OrganismFilter:
+    from rs_runtime.kit.kit import open_kit
+
+    with open_kit(path) as kit:
+        loaded = Filter(kit)
+    # Every byte of it was verified against this hash already.
+    model, how = kit.manifest.members[loaded.variant.member].sha256, loaded.variant
+    mark = f"{model} {how.temperature} {how.bias} {loaded.spec.classes}"
+    return OrganismFilter(loaded.spec.preprocessing, loaded.thresholds, mark, loaded.judge)
+
+
+def _of_folder(path: Path) -> OrganismFilter:
+    from rs_runtime.engines.engine import load_engine
+    from rs_toolkit.folders.filter import FilterFolder
+
+    folder = FilterFolder.open(path)
+    model = path / "student.onnx"
+    engine, kinds, how = load_engine("onnxruntime", model), folder.organism, folder.calibration
+
+    def judge(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        odds = organism_odds(engine.logits(folder.preprocessing.model_input(pixels)), kinds)
+        return organism_probability(odds, how["temperature"], how["bias"])
+
+    mark = f"{sha256_file(model)} {how} {kinds.tolist()}"
+    return OrganismFilter(folder.preprocessing, folder.thresholds, mark, judge)
+
+
+def judge_organisms(
+    photos: Sequence[Photo],
+    root: Path,
+    cache_dir: Path,
+    loaded: OrganismFilter,
+    progress: Progress,
+) -> tuple[Photo, ...]:
+    """Return the photos with the filter's probability in ``organism``; each is judged once.
+
+    Parameters
+    ----------
+    photos
+        As indexed; those that cannot be read get none.
+    root
+        Folder that their paths start from.
+    cache_dir
+        Where pixels and answers are kept.
+    loaded
+        The filter.
+    """
+    cache = PhotoCache(cache_dir, loaded.preprocessing)
+    rows = [row for row, photo in enumerate(photos) if photo.error is None]
+    if not rows:
+        return tuple(photos)
+
+    def judge() -> NDArray[np.float64]:
+        found = []
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
+            pixels = np.stack([cache.pixels(photos[row], root) for row in batch])
+            found.append(loaded.judge(pixels))
+            progress.update("look for organisms", start + len(batch), len(rows))
+        return np.concatenate(found)
+
+    contents = (photos[row].content for row in rows)
+    inputs = [loaded.preprocessing.fingerprint(), loaded.fingerprint, *contents]
+    answers = remembered(cache_dir, "organism-1", inputs, judge)
+    known = dict(zip(rows, answers.tolist(), strict=True))
+    return tuple(replace(photo, organism=known.get(row)) for row, photo in enumerate(photos))
+
+
+def organism_findings(photos: Sequence[Photo], thresholds: Mapping[str, float]) -> list[Finding]:
+    """Return a finding for each photo that the filter takes for no organism, in their order.
+
+    ``score`` is the probability that there is none, ``suggested_weight`` that there is one.
+    """
+    return [
+        Finding(
+            photo.path,
+            "not_organism",
+            1 - photo.organism,
+            suggested_weight=photo.organism,
+            detail=f"an organism with probability {photo.organism:.2g}",
+        )
+        for photo in photos
+        if photo.organism is not None and verdict(photo.organism, thresholds) == NOT_ORGANISM
+    ]

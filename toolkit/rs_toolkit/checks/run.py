@@ -1,0 +1,177 @@
+"""Every check of a data set, over photos that are opened, hashed and embedded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_toolkit.checks.duplicates.groups import Pair, duplicate_findings, join_groups
+from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
+from rs_toolkit.checks.findings import FLAGS, Finding
+from rs_toolkit.checks.labels.label_noise import FILTERS, doubt_labels, noise_findings
+from rs_toolkit.checks.labels.out_of_fold import out_of_fold
+from rs_toolkit.checks.labels.outliers import outlier_findings
+from rs_toolkit.checks.quality import quality_findings, unreadable_findings
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.data.photos import Photo, PhotoCache
+from rs_toolkit.data.remembered import remembered
+from rs_toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Checks", "Embed"]
+
+# From readable photos, the folder of their paths and the cache to features (n, channels).
+Embed = Callable[[list[Photo], Path, PhotoCache], "NDArray[np.float32]"]
+_BY_FEATURES = ("label_noise", "outlier")
+
+
+class Checks:
+    """The checks of one data set.
+
+    Parameters
+    ----------
+    photos
+        As indexed; those that cannot be read are reported and passed over.
+    root
+        Folder that their paths start from.
+    cache
+        Gives their pixels.
+    embed
+        Gives their features; None: what needs features is not looked for.
+    progress
+        Who is told.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        root: Path,
+        cache: PhotoCache,
+        embed: Embed | None,
+        progress: Progress,
+    ) -> None:
+        self._photos, self._root, self._cache = tuple(photos), root, cache
+        self._progress = progress
+        self._rows = [row for row, photo in enumerate(photos) if photo.error is None]
+        self._readable = [photos[row] for row in self._rows]
+        self._features = embed(self._readable, root, cache) if embed and self._readable else None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags that are looked for."""
+        unseen = {"not_organism", *(_BY_FEATURES if self._features is None else ())}
+        return tuple(flag for flag in FLAGS if flag not in unseen)
+
+    def pixels(self, photo: Photo) -> NDArray[np.uint8]:
+        """Return a photo as uint8 RGB of shape (S, S, 3)."""
+        return self._cache.pixels(photo, self._root)
+
+    def duplicates(
+        self, apart: Set[frozenset[str]] = frozenset()
+    ) -> tuple[tuple[Photo, ...], list[Finding]]:
+        """Return the photos with their groups of duplicates, and a finding for every copy.
+
+        Parameters
+        ----------
+        apart
+            Pairs of paths that a person said are not the same.
+        """
+        found = remembered(
+            self._cache.directory,
+            "near-duplicates-1",
+            [
+                self._cache.preprocessing.fingerprint(),
+                *(photo.content for photo in self._readable),
+                repr(DuplicateSettings()),
+                self._features,
+            ],
+            self._near_duplicates,
+        )
+        placed = [
+            Pair(self._rows[int(first)], self._rows[int(second)], similarity)
+            for first, second, similarity in found.tolist()
+        ]
+        kept = [
+            pair
+            for pair in placed
+            if frozenset((self._photos[pair.first].path, self._photos[pair.second].path))
+            not in apart
+        ]
+        return join_groups(self._photos, kept), duplicate_findings(self._photos, kept)
+
+    def _near_duplicates(self) -> NDArray[np.float64]:
+        """Return pairs of readable photos: two numbers and their similarity, (m, 3)."""
+        pairs = near_duplicates(
+            len(self._readable),
+            lambda number: self.pixels(self._readable[number]),
+            self._features,
+            progress=self._progress,
+        )
+        rows = [(pair.first, pair.second, pair.similarity) for pair in pairs]
+        return np.array(rows, np.float64).reshape(-1, 3)
+
+    def quality(self) -> list[Finding]:
+        """Return findings about photos that cannot be read, and blank, dark and blurred ones."""
+        return [
+            *unreadable_findings(self._photos),
+            *quality_findings(self._readable, self.pixels, self._progress),
+        ]
+
+    def labels(
+        self, photos: Sequence[Photo], config: TrainConfig, label_filter: str = FILTERS[0]
+    ) -> list[Finding]:
+        """Return findings about labels that other photos contradict, and about outliers.
+
+        What training photos are weighed by comes from training photos alone: the labels of
+        validation and test photos must not shape what they are to judge.
+
+        Parameters
+        ----------
+        photos
+            The same as before, with their groups and splits.
+        config
+            Its rank and seed.
+        label_filter
+            One of :data:`rs_toolkit.checks.labels.label_noise.FILTERS`.
+        """
+        if self._features is None:
+            return []
+        used = [(place, photos[row]) for place, row in enumerate(self._rows) if photos[row].split]
+        train = [(place, photo) for place, photo in used if photo.split == "train"]
+        self._progress.note("compare labels with those of similar photos")
+        found = self._labels(train, config, label_filter)
+        if len(used) > len(train):
+            others = {photo.path for _, photo in used if photo.split != "train"}
+            every = self._labels(used, config, label_filter)
+            found += [item for item in every if item.path in others]
+        return found
+
+    def _labels(
+        self, used: Sequence[tuple[int, Photo]], config: TrainConfig, label_filter: str
+    ) -> list[Finding]:
+        names = sorted({str(photo.label(config.rank)) for _, photo in used})
+        if len(names) < 2:
+            return []
+        assert self._features is not None
+        photos = [photo for _, photo in used]
+        features = self._features[[place for place, _ in used]]
+        number = {name: place for place, name in enumerate(names)}
+        labels = np.array([number[str(photo.label(config.rank))] for photo in photos])
+        groups = [photo.group for photo in photos]
+        settings = {"classes": len(names), "seed": config.seed}
+        probabilities = remembered(
+            self._cache.directory,
+            "out-of-fold-1",
+            [features, labels, repr(groups), repr(settings)],
+            lambda: out_of_fold(features, labels, groups, **settings),
+        )
+        doubts = doubt_labels(labels, probabilities, filter_by=label_filter)
+        return [
+            *noise_findings(photos, labels, names, doubts),
+            *outlier_findings(photos, features, labels, names),
+        ]

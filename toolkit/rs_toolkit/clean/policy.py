@@ -1,0 +1,221 @@
+"""From findings to training weights, under caps that keep rare classes alive.
+
+Nothing is deleted: a photo that is not to be trained on gets weight 0.  Validation and test
+photos are never touched, whatever was found out about them.
+
+A policy file is TOML::
+
+    max_loss = 0.1       # share of a class's training photos that all weights together may take
+    min_photos = 5       # effective photos that a class keeps in any case
+    label_filter = "prune_by_class"  # which rule of confident learning doubts labels
+
+    [label_noise]        # one table a flag of rs_toolkit.checks.findings
+    action = "weigh"     # drop, weigh (by the suggested weight) or report
+    min_score = 0.9      # lower scores are only reported
+
+What a class may lose is counted in effective photos, the sum of ``1 - weight``.  The worst findings
+are served first; one that no longer fits is weighed down by what is left.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from rs_toolkit.checks.findings import FLAGS, Finding
+from rs_toolkit.checks.labels.label_noise import FILTERS
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.errors import ConfigError
+
+__all__ = ["ACTIONS", "Decided", "Policy", "Rule", "apply_policy"]
+
+ACTIONS = ("drop", "weigh", "report")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What to do about one flag: one of ACTIONS, for scores of ``min_score`` (0 to 1) or more."""
+
+    action: str = "report"
+    min_score: float = 0.0
+
+
+# Duplicates are grouped, and a group counts once: there is nothing left to take from them.
+_RULES = {
+    "blank": Rule("drop"),
+    "dark": Rule("weigh"),
+    "blurred": Rule("weigh"),
+    "not_organism": Rule("weigh"),
+    "label_noise": Rule("weigh"),
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What cleaning may do.
+
+    Attributes
+    ----------
+    max_loss
+        Share of a class's training photos, 0 to 1.
+    min_photos
+        Effective training photos of a class that are never taken, at least 1.
+    label_filter
+        One of :data:`rs_toolkit.checks.labels.label_noise.FILTERS`.
+    rules
+        By flag; flags without one are reported.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range.
+    """
+
+    max_loss: float = 0.1
+    min_photos: int = 5
+    label_filter: str = FILTERS[0]
+    rules: Mapping[str, Rule] = field(default_factory=lambda: dict(_RULES))
+
+    def __post_init__(self) -> None:
+        _check("max_loss", self.max_loss, 0, 1)
+        if not isinstance(self.min_photos, int) or not 1 <= self.min_photos <= 10**6:
+            raise ConfigError(f"policy: got min_photos = {self.min_photos!r}; wanted 1 or more")
+        if self.label_filter not in FILTERS:
+            wanted = ", ".join(FILTERS)
+            raise ConfigError(
+                f"policy: got label_filter = {self.label_filter!r}; wanted one of {wanted}"
+            )
+        for flag, rule in self.rules.items():
+            if flag not in FLAGS:
+                raise ConfigError(f"policy: got {flag!r}; wanted a flag: {', '.join(FLAGS)}")
+            if rule.action not in ACTIONS:
+                wanted = ", ".join(ACTIONS)
+                raise ConfigError(
+                    f"policy: {flag}: got action = {rule.action!r}; wanted one of {wanted}"
+                )
+            _check(f"{flag}: min_score", rule.min_score, 0, 1)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Policy:
+        """Build from the content of a policy file; flags it does not name keep their rules.
+
+        Raises
+        ------
+        ConfigError
+            A key is unknown, or a value is of the wrong kind or out of its range.
+        """
+        values = dict(values)
+        names = ("max_loss", "min_photos", "label_filter")
+        plain = {key: values.pop(key) for key in names if key in values}
+        rules = dict(_RULES)
+        for flag, table in values.items():
+            if not isinstance(table, dict) or not set(table) <= {"action", "min_score"}:
+                raise ConfigError(
+                    f"policy: {flag}: got {table!r}; wanted {', '.join(names)}, or a flag's table "
+                    "with action and min_score"
+                )
+            rules[flag] = replace(rules.get(flag, Rule()), **table)
+        return cls(**plain, rules=rules)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the policy as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What became of one training photo.
+
+    ``wanted`` is the weight that its findings ask for, ``weight`` what the caps allow; ``why``
+    names the flags.
+    """
+
+    path: str
+    label: str
+    wanted: float
+    weight: float
+    why: str
+
+
+def apply_policy(
+    photos: Sequence[Photo], findings: Sequence[Finding], policy: Policy, rank: str
+) -> tuple[tuple[Photo, ...], tuple[Decided, ...]]:
+    """Weigh training photos down by what was found out about them.
+
+    Parameters
+    ----------
+    photos
+        With their splits; those not in ``train`` come back as they are.
+    findings
+        About any of them.
+    rank
+        Whose classes the caps protect.
+
+    Returns
+    -------
+    tuple
+        The photos with their weights (each at most what it was), and what was decided about
+        every training photo that a finding asks to be weighed down, the worst first.
+    """
+    asked: dict[str, list[tuple[float, Finding]]] = defaultdict(list)
+    for finding in findings:
+        # What cannot be read is not trained on anyway, and its row can repeat a good one's path.
+        if finding.flag != "unreadable" and (weight := _wanted(finding, policy)) < 1:
+            asked[finding.path].append((weight, finding))
+    classes: dict[str, list[Photo]] = defaultdict(list)
+    for photo in photos:
+        if photo.split == "train" and photo.error is None:
+            classes[str(photo.label(rank))].append(photo)
+    decided = {
+        item.path: item
+        for label, members in sorted(classes.items())
+        for item in _decide(label, members, asked, policy)
+    }
+    weighed = tuple(
+        replace(photo, weight=min(photo.weight, decided[photo.path].weight))
+        if photo.split == "train" and photo.path in decided
+        else photo
+        for photo in photos
+    )
+    worst = sorted(decided.values(), key=lambda item: (item.wanted, item.label, item.path))
+    return weighed, tuple(worst)
+
+
+def _wanted(finding: Finding, policy: Policy) -> float:
+    rule = policy.rules.get(finding.flag, Rule())
+    if rule.action == "report" or finding.score < rule.min_score:
+        return 1.0
+    return 0.0 if rule.action == "drop" else finding.suggested_weight
+
+
+def _decide(
+    label: str,
+    members: Sequence[Photo],
+    asked: Mapping[str, list[tuple[float, Finding]]],
+    policy: Policy,
+) -> list[Decided]:
+    """Share out what a class may lose, to the findings that ask for most and score worst."""
+    # What a person gave or took in review is no loss by cleaning.
+    effective = sum(photo.weight for photo in members)
+    left = max(0.0, min(policy.max_loss * effective, effective - policy.min_photos))
+    rows = []
+    for photo in members:
+        if reasons := asked.get(photo.path):
+            weight = min(weight for weight, _ in reasons)
+            score = max(finding.score for _, finding in reasons)
+            rows.append((weight, -score, photo.path, photo.weight, reasons))
+    found = []
+    for weight, _, path, before, reasons in sorted(rows, key=lambda row: row[:3]):
+        loss = min(max(0.0, before - weight), left)
+        left -= loss
+        why = ", ".join(sorted({finding.flag for _, finding in reasons}))
+        found.append(Decided(path, label, weight, before - loss, why))
+    return found
+
+
+def _check(name: str, value: object, low: float, high: float) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not low <= float(str(value)) <= high:
+        raise ConfigError(f"policy: got {name} = {value!r}; wanted a number from {low} to {high}")

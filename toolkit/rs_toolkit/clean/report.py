@@ -1,0 +1,111 @@
+"""What cleaning did, class by class and phylum by phylum, as Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rs_toolkit.checks.findings import Finding
+from rs_toolkit.clean.policy import Decided, Policy
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.files import atomic_write
+
+__all__ = ["Tally", "tally", "write_clean_report"]
+
+_UNKNOWN = "(unknown)"
+
+
+@dataclass
+class Tally:
+    """Training photos of one class or phylum; ``lost`` is the sum of 1 - weight."""
+
+    kept: int = 0
+    weighed: int = 0
+    dropped: int = 0
+    lost: float = 0.0
+    why: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def photos(self) -> int:
+        """All of them."""
+        return self.kept + self.weighed + self.dropped
+
+    def add(self, photo: Photo, why: str) -> None:
+        """Count one photo; ``why`` are the flags that cost it weight, comma-separated."""
+        self.kept += photo.weight == 1
+        self.dropped += photo.weight == 0
+        self.weighed += 0 < photo.weight < 1
+        self.lost += 1 - photo.weight
+        if photo.weight < 1:
+            self.why.update((why or "review").split(", "))
+
+
+def tally(photos: Iterable[Photo], decided: Sequence[Decided], rank: str) -> dict[str, Tally]:
+    """Count training photos by their name at a rank, names in alphabetical order."""
+    why = {item.path: item.why for item in decided}
+    found: dict[str, Tally] = defaultdict(Tally)
+    for photo in photos:
+        if photo.split == "train" and photo.error is None:
+            found[photo.label(rank) or _UNKNOWN].add(photo, why.get(photo.path, ""))
+    return dict(sorted(found.items()))
+
+
+def write_clean_report(
+    folder: Path,
+    photos: Sequence[Photo],
+    findings: Sequence[Finding],
+    decided: Sequence[Decided],
+    policy: Policy,
+    rank: str,
+) -> None:
+    """Write ``clean.md`` and ``decided.csv``, atomically."""
+    flags = Counter(item.flag for item in findings)
+    listed = "\n".join(f"| {flag} | {flags[flag]} | {_rule(policy, flag)} |" for flag in flags)
+    parts = [
+        "# What cleaning did",
+        f"A class may lose {policy.max_loss:.0%} of its training photos, counted by weight, and "
+        f"keeps {policy.min_photos} in any case. Validation and test photos are never weighed "
+        "down. Nothing was deleted.",
+        f"| finding | photos | policy |\n|---|---:|---|\n{listed}",
+        "## By phylum",
+        _table("phylum", tally(photos, decided, "phylum")),
+        f"## By {rank.replace('_', ' ')}",
+        _table(rank, tally(photos, decided, rank)),
+    ]
+    with atomic_write(folder / "clean.md") as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", "utf-8")
+    with (
+        atomic_write(folder / "decided.csv") as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "wanted", "weight", "why"))
+        writer.writerows(
+            (item.path, item.label, f"{item.wanted:.4g}", f"{item.weight:.4g}", item.why)
+            for item in decided
+        )
+
+
+def _rule(policy: Policy, flag: str) -> str:
+    rule = policy.rules.get(flag)
+    if rule is None or rule.action == "report":
+        return "reported"
+    return f"{rule.action} from {rule.min_score:g}" if rule.min_score else rule.action
+
+
+def _table(head: str, rows: Mapping[str, Tally]) -> str:
+    lines = [
+        f"| {head} | training photos | kept | weighed down | dropped | lost | why |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for name, row in rows.items():
+        why = ", ".join(f"{flag} {count}" for flag, count in sorted(row.why.items()))
+        safe = " ".join(name.replace("|", "\\|").split())
+        lines.append(
+            f"| {safe} | {row.photos} | {row.kept} | {row.weighed} | {row.dropped} "
+            f"| {row.lost:.2f} | {why} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,181 @@
+"""Cleaning: index, find what is odd, group duplicates, split, and weigh under the policy's caps.
+
+A clean folder holds::
+
+    index.parquet      every photo: group, split, weight
+    findings.parquet   every finding, of every check
+    clean.json         what was cleaned, how, and its classes
+    clean.md           kept, weighed down and dropped by class and phylum, and why
+    decided.csv        every training photo that the policy weighs down
+    splits.json        what the split could not do
+    audit.html         counts, figures and thumbnails (also audit.json)
+    decisions.jsonl    what a person decided in ``rs-toolkit review``; read here, never written
+
+``rs-toolkit train`` takes such a folder as its data.  Cleaning again into the same folder applies
+the decisions made since, and every photo keeps its side.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.audit.html import write_audit
+from rs_toolkit.audit.statistics import audit
+from rs_toolkit.checks.findings import Finding, write_findings
+from rs_toolkit.checks.organisms import OrganismFilter, judge_organisms, organism_findings
+from rs_toolkit.checks.run import Checks, Embed
+from rs_toolkit.clean.policy import Decided, Policy, apply_policy
+from rs_toolkit.clean.report import write_clean_report
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.data.index import fingerprint, write_index
+from rs_toolkit.data.open import open_data
+from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.data.readers import CLEAN_FILE
+from rs_toolkit.environment import versions
+from rs_toolkit.files import write_json
+from rs_toolkit.progress import Progress
+from rs_toolkit.review import JOURNAL, apart, apply_decisions, read_decisions, settled
+from rs_toolkit.splits.report import SplitReport
+from rs_toolkit.splits.table import make_splits
+
+__all__ = ["Cleaned", "clean"]
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What cleaning came to.
+
+    Attributes
+    ----------
+    folder
+        The clean folder.
+    photos
+        With their groups, splits and weights.
+    findings
+        Of every check, also about photos that a person has judged since.
+    decided
+        What the policy did to training photos.
+    splits
+        What the split could not do.
+    """
+
+    folder: Path
+    photos: tuple[Photo, ...]
+    findings: tuple[Finding, ...]
+    decided: tuple[Decided, ...]
+    splits: SplitReport
+
+    @property
+    def summary(self) -> str:
+        """Findings, groups and what the policy did, in one line."""
+        flags = Counter(item.flag for item in self.findings)
+        listed = ", ".join(f"{flag.replace('_', ' ')} {count}" for flag, count in flags.items())
+        groups = len({photo.group for photo in self.photos if photo.group})
+        dropped = sum(item.weight == 0 for item in self.decided)
+        weighed = sum(0 < item.weight < 1 for item in self.decided)
+        return (
+            f"{len(self.photos)} photos, {groups} groups; {listed or 'nothing found'}; "
+            f"training photos dropped {dropped}, weighed down {weighed}"
+        )
+
+
+def clean(
+    data: Path,
+    config: TrainConfig,
+    policy: Policy,
+    out: Path,
+    *,
+    embed: Embed | None = None,
+    organisms: OrganismFilter | None = None,
+    progress: Progress | None = None,
+) -> Cleaned:
+    """Clean a data set into a folder; nothing in the data set is changed.
+
+    Parameters
+    ----------
+    data
+        As :func:`rs_toolkit.data.readers.read_dataset` takes it.
+    config
+        Of the later training: rank, image size, fractions, groups and seed are used.
+    policy
+        What findings may cost.
+    out
+        The clean folder; made if it is missing.
+    embed
+        Gives features to compare photos by; None: duplicates are found by hashes alone, label
+        noise and outliers are not looked for.
+    organisms
+        Judges which photos show an organism; None: that is not asked.
+
+    Raises
+    ------
+    DataError, MetadataError
+        Nothing to clean, or a file of the data or of ``out`` is damaged.
+    OSError
+        The disk refused.
+    """
+    progress, start = progress or Progress(), time.monotonic()
+    cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
+    dataset, photos = open_data(data, cache, progress)
+    decisions = (
+        read_decisions(out / JOURNAL, photos, progress.note) if (out / JOURNAL).exists() else {}
+    )
+    photos = apply_decisions(photos, decisions, config.rank, progress.note)
+    checks = Checks(photos, dataset.root, cache, embed, progress)
+    photos, duplicates = checks.duplicates(apart(decisions))
+    if not config.splits_from and (out / "index.parquet").exists():
+        config = replace(config, splits_from=str(out))
+    photos, splits = make_splits(photos, config)
+    for note in splits.notes():
+        progress.note(note)
+    empty: list[Finding] = []
+    if organisms is not None:
+        photos = judge_organisms(photos, dataset.root, cache.directory, organisms, progress)
+        empty = organism_findings(photos, organisms.thresholds)
+    labels = checks.labels(photos, config, policy.label_filter)
+    findings = (*duplicates, *checks.quality(), *empty, *labels)
+    judged = settled(decisions)
+    standing = [item for item in findings if item.path not in judged]
+    photos, decided = apply_policy(photos, standing, policy, config.rank)
+    cleaned = Cleaned(out, photos, findings, decided, splits)
+    write_json(out / "splits.json", splits.to_dict())
+    write_findings(out / "findings.parquet", findings)
+    write_clean_report(out, photos, findings, decided, policy, config.rank)
+    looked_for = (*checks.flags, *(("not_organism",) if organisms is not None else ()))
+    found = audit(photos, findings, config.rank, checked=looked_for)
+    write_audit(found, out, photos, checks.pixels, data.resolve().name)
+    write_index(out / "index.parquet", photos)
+    _write_facts(cleaned, data, dataset.root, config, policy, time.monotonic() - start)
+    return cleaned
+
+
+def _write_facts(
+    cleaned: Cleaned,
+    data: Path,
+    root: Path,
+    config: TrainConfig,
+    policy: Policy,
+    seconds: float,
+) -> None:
+    """Write ``clean.json``, the last file: a folder with it is whole."""
+    classes = {photo.label(config.rank) for photo in cleaned.photos if photo.split}
+    write_json(
+        cleaned.folder / CLEAN_FILE,
+        {
+            "data": str(data),
+            "data_root": str(root.resolve()),
+            "rank": config.rank,
+            "classes": sorted(name for name in classes if name),
+            "data_fingerprint": fingerprint(cleaned.photos),
+            "findings": dict(Counter(item.flag for item in cleaned.findings)),
+            "splits": cleaned.splits.photos,
+            "policy": policy.to_dict(),
+            "settings": config.to_dict(),
+            "versions": versions(),
+            "seconds": round(seconds, 1),
+        },
+    )

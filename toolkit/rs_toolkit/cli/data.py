@@ -1,0 +1,180 @@
+"""``rs-toolkit check``, ``split``, ``clean``, ``review``: what is done to data before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rs_toolkit.cli.options import (
+    Backbone,
+    Config,
+    GroupBy,
+    Pixels,
+    Rank,
+    Seed,
+    SplitsFrom,
+    Weights,
+    resolved,
+)
+
+__all__ = ["check", "clean", "review", "split"]
+
+Data = Annotated[Path, typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")]
+Validation = Annotated[
+    float | None, typer.Option(help="Fraction of the photos that is for validation.")
+]
+Test = Annotated[float | None, typer.Option(help="Fraction of the photos that is for the test.")]
+
+
+def check(
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", show_default="check/NAME")
+    ] = None,
+    rank: Rank = None,
+    imgsz: Pixels = None,
+) -> None:
+    """Audit photos, and write a report about them.
+
+    Counts photos at every rank, and finds imbalance, unreadable files, duplicates, and blank, dark
+    and blurred frames. Prints a summary and writes audit.html into the folder.
+
+    Exit codes: 0 audited, 2 wrong usage or data, 130 interrupted.
+    """
+    from rs_toolkit.audit.run import check as audit_data
+
+    folder = out or Path("check") / data.resolve().stem
+    with _progress() as progress:
+        page = audit_data(data, _settings(None, rank=rank, imgsz=imgsz), folder, progress=progress)
+    print(page)
+
+
+def split(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("splits.csv"),
+    config: Config = None,
+    rank: Rank = None,
+    group_by: GroupBy = None,
+    val: Validation = None,
+    test: Test = None,
+    splits_from: SplitsFrom = None,
+    seed: Seed = None,
+) -> None:
+    """Assign photos to training, validation and test.
+
+    Photos are not opened, whole groups stay together. Writes a table.
+
+    Exit codes: 0 written, 2 wrong usage, data or settings, 130 interrupted.
+    """
+    from rs_toolkit.data.readers import read_dataset
+    from rs_toolkit.splits.table import split_table, write_split_table
+
+    settings = _settings(
+        config, rank=rank, group_by=group_by, val=val, test=test, splits_from=splits_from, seed=seed
+    )
+    dataset = read_dataset(data)
+    rows, report = split_table(dataset.photos, settings)
+    with _progress() as progress:
+        for note in (*dataset.notes, *report.notes()):
+            progress.note(note)
+    write_split_table(out, rows)
+    print(", ".join(f"{side} {count}" for side, count in report.photos.items()))
+    print(out)
+
+
+def clean(
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", show_default="clean/NAME")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="TOML file: what findings may cost a class (docs/data.md).")
+    ] = None,
+    filter_: Annotated[
+        Path | None,
+        typer.Option("--filter", help="Filter folder or kit: looks for photos of no organism."),
+    ] = None,
+    config: Config = None,
+    weights: Weights = None,
+    backbone: Backbone = None,
+    rank: Rank = None,
+    imgsz: Pixels = None,
+    group_by: GroupBy = None,
+    val: Validation = None,
+    test: Test = None,
+    splits_from: SplitsFrom = None,
+    seed: Seed = None,
+) -> None:
+    """Find duplicates, doubtful labels, outliers and unusable photos.
+
+    Photos are grouped, split and weighed, and none is deleted.
+    Caps protect small classes. Labels are compared by features of the backbone; with --weights
+    none they are not. Writes a folder that train takes as its data.
+
+    Exit codes: 0 cleaned, 2 wrong usage, data or settings, 130 interrupted.
+    """
+    from rs_toolkit.checks.organisms import read_filter
+    from rs_toolkit.clean.policy import Policy
+    from rs_toolkit.clean.run import clean as clean_data
+    from rs_toolkit.config.training import read_toml
+
+    settings = _settings(
+        config, rank=rank, imgsz=imgsz, group_by=group_by, val=val, test=test,
+        splits_from=splits_from, seed=seed, weights=resolved(weights), backbone=backbone,
+    )  # fmt: skip
+    rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
+    folder = out or Path("clean") / data.resolve().stem
+    organisms = read_filter(filter_) if filter_ else None
+    with _progress() as progress:
+        found = clean_data(
+            data, settings, rules, folder,
+            embed=_embed(settings, progress), organisms=organisms, progress=progress,
+        )  # fmt: skip
+    print(found.summary)
+    print(folder)
+
+
+def review(
+    folder: Annotated[Path, typer.Argument(help="Folder that rs-toolkit clean made.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Decide about flagged photos, on a page in the browser.
+
+    Only this machine can open the page. Every decision is kept at once; the next clean into the
+    same folder applies it.
+
+    Exit codes: 0 closed, 2 wrong usage or no clean folder, 130 interrupted.
+    """
+    from rs_toolkit.review import serve
+
+    with _progress() as progress:
+        serve(folder, port=port, open_browser=browser, progress=progress)
+    print(f"apply the decisions with: rs-toolkit clean DATA --out {folder}")
+
+
+def _settings(config: Path | None, **flags: Any) -> Any:
+    from rs_toolkit.config.base import load_settings
+    from rs_toolkit.config.training import TrainConfig, read_toml
+
+    return load_settings(TrainConfig, read_toml(config) if config else {}, flags)
+
+
+def _embed(settings: Any, progress: Any) -> Any:
+    """Return what gives features; None where random weights could tell nothing."""
+    from functools import partial
+
+    from rs_train.classifier.embed import embed
+
+    if settings.weights == "none":
+        return None
+    known = {"backbone": settings.backbone, "weights": settings.weights}
+    return partial(embed, **known, progress=progress)
+
+
+def _progress() -> Any:
+    from rs_toolkit.progress import ConsoleProgress
+
+    return ConsoleProgress()

@@ -1,0 +1,139 @@
+"""``rs-toolkit distill``: the filter that tells organisms from everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rs_toolkit.cli.options import Pixels, Seed, SplitsFrom
+
+__all__ = ["distill"]
+
+FILTERS_DIR = Path("filters")
+
+
+def distill(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Photos of organisms, in a layout that train takes (docs/data.md)."),
+    ] = None,
+    not_organism: Annotated[
+        Path | None,
+        typer.Option(
+            help="Photos that show no organism: documents, empty frames, people …; their labels do "
+            "not matter."
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="An open_clip model, such as BioCLIP; none: learn from labels alone."),
+    ] = None,
+    teacher_weights: Annotated[
+        Path | None, typer.Option(help="The teacher's weights: .safetensors, .pt or .bin.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="TOML file of what photos may show (docs/filter.md).")
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="mobilenetv4_conv_small or efficientnet_lite0.")
+    ] = None,
+    student_weights: Annotated[
+        str | None, typer.Option(help="A file, package (of efficientnet_lite0) or none.")
+    ] = None,
+    train_from: Annotated[
+        str | None, typer.Option(help="all layers, or the head on frozen features.")
+    ] = None,
+    imgsz: Pixels = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Photos a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak rate.")] = None,
+    splits_from: SplitsFrom = None,
+    seed: Seed = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Filter folder.", show_default="filters/NAME")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Continue the interrupted one in this folder.")
+    ] = None,
+) -> None:
+    """Train a filter: does a photo show an organism at all?
+
+    The filter has a few megabytes, learns from a CLIP teacher or from labels alone, and is
+    calibrated. How many organisms it wrongly flags is measured by family. Writes a filter folder,
+    which clean and export take.
+
+    Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
+    """
+    from rs_toolkit.config.base import load_settings
+    from rs_toolkit.config.distillation import DistillConfig
+    from rs_toolkit.errors import ConfigError
+
+    flags: dict[str, Any] = {
+        "teacher": _teacher(teacher), "teacher_weights": _resolved(teacher_weights),
+        "prompts": _resolved(prompts), "student": student,
+        "student_weights": _weights(student_weights), "train_from": train_from, "imgsz": imgsz,
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
+        "splits_from": splits_from, "seed": seed,
+    }  # fmt: skip
+    if resume is not None:
+        if data or not_organism or out or any(value is not None for value in flags.values()):
+            raise ConfigError("--resume takes every setting from the folder; leave the others out")
+        from rs_train.student.data import saved_distill_config
+
+        settings, data, not_organism = saved_distill_config(resume)
+        _distill(data, settings, resume, not_organism, resume=True)
+        return
+    if data is None:
+        raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
+    settings = load_settings(DistillConfig, flags)
+    _distill(data, settings, out or _free(data), not_organism, resume=False)
+
+
+def _distill(
+    data: Path, settings: Any, out: Path, not_organism: Path | None, *, resume: bool
+) -> None:
+    from rs_toolkit.folders.filter import FilterFolder
+    from rs_toolkit.progress import ConsoleProgress
+    from rs_train.student.distill import distill as distill_filter
+
+    with ConsoleProgress() as progress:
+        try:
+            distill_filter(
+                data, settings, out, not_organism=not_organism, resume=resume, progress=progress
+            )
+        except KeyboardInterrupt:
+            if (out / "config.json").exists():
+                progress.note(f"interrupted; continue with: rs-toolkit distill --resume {out}")
+            raise
+    test = FilterFolder.open(out).metrics["test"]
+    print(
+        f"test ({test['organisms']} organisms, {test['others']} others): AUROC "
+        f"{test['auroc']:.4f}, organisms flagged {test['flagged']:.2%}, others found "
+        f"{test['found']:.1%}"
+    )
+    print(out)
+
+
+def _resolved(path: Path | None) -> str | None:
+    """Return a path that is found from any folder, where a resumed run may start."""
+    return None if path is None else str(path.expanduser().resolve())
+
+
+def _teacher(name: str | None) -> str | None:
+    """Return a model's name as it is, and the path of a configuration file resolved."""
+    return _resolved(Path(name)) if name and Path(name).is_file() else name
+
+
+def _weights(weights: str | None) -> str | None:
+    return weights if weights in (None, "none", "package") else _resolved(Path(str(weights)))
+
+
+def _free(data: Path) -> Path:
+    """Return filters/NAME, with a number where that is taken."""
+    name = data.resolve().stem if data.is_file() else data.resolve().name
+    out, number = FILTERS_DIR / name, 2
+    while out.exists():
+        out, number = FILTERS_DIR / f"{name}-{number}", number + 1
+    return out

@@ -1,0 +1,122 @@
+"""``rs-toolkit kit``: look into kits, sign them, and check them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Look into kits, sign them, and check them.", no_args_is_help=True)
+
+KitFile = Annotated[Path, typer.Argument(help="A .rskit or .rskit.xz file.")]
+
+
+@app.command()
+def inspect(kit: KitFile) -> None:
+    """Print what a kit holds and what was measured, as JSON.
+
+    Exit codes: 0 printed, 2 wrong usage or kit.
+    """
+    import json
+
+    from rs_runtime.kit.kit import open_kit
+    from rs_toolkit.folders.kit import describe
+
+    with open_kit(kit) as opened:
+        print(json.dumps(describe(opened), indent=2))
+
+
+@app.command()
+def verify(
+    kit: KitFile,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Check the signature too, with this key; without a key it is not checked.",
+            metavar="FILE",
+            show_default="$RS_PUBLIC_KEY",
+        ),
+    ] = None,
+) -> None:
+    """Check every byte of a kit.
+
+    Format, sizes and hashes, and the signature where a key is given.
+
+    Exit codes: 0 sound, 2 wrong usage or kit.
+    """
+    from rs_runtime.kit.kit import open_kit
+    from rs_runtime.kit.signature import find_public_key
+
+    key = find_public_key(public_key)
+    with open_kit(kit, key) as opened:
+        signature = f"signed by the owner of {key}" if key else "signature not checked"
+        schema = opened.manifest.schema
+        print(f"{kit}: sound, {len(opened.members)} members, schema {schema}, {signature}")
+
+
+@app.command()
+def diff(kit: KitFile, other: KitFile) -> None:
+    """Print what two kits say differently.
+
+    Exit codes: 0 the kits say the same, 1 they differ, 2 wrong usage or kit.
+    """
+    from rs_runtime.kit.kit import open_kit
+    from rs_toolkit.folders.kit import differences
+
+    with open_kit(kit) as one, open_kit(other) as two:
+        lines = differences(one, two)
+    if lines:
+        print("\n".join(lines))
+        raise typer.Exit(1)
+
+
+@app.command()
+def extract(
+    kit: KitFile,
+    folder: Annotated[Path, typer.Argument(help="Where to write the members.")],
+) -> None:
+    """Write a kit's models and model card into a folder.
+
+    Exit codes: 0 written, 2 wrong usage or kit.
+    """
+    from rs_toolkit.folders.kit import extract as extract_members
+
+    for path in extract_members(kit, folder):
+        print(path)
+
+
+@app.command()
+def keygen(
+    key: Annotated[Path, typer.Argument(help="Private key to make; KEY.pub is its public key.")],
+) -> None:
+    """Make an ed25519 key pair to sign kits with.
+
+    Keep KEY secret, give KEY.pub to those who check.
+
+    Exit codes: 0 made, 2 wrong usage, or a file is in the way.
+    """
+    from rs_runtime.kit.signature import generate_key
+
+    for path in generate_key(key):
+        print(path)
+
+
+@app.command()
+def sign(
+    kit: KitFile,
+    key: Annotated[Path, typer.Option(help="Private key from kit keygen.", metavar="FILE")],
+) -> None:
+    """Sign a kit.
+
+    Checks every byte first, then writes the signature beside it, NAME.rskit.sig.
+
+    Exit codes: 0 signed, 2 wrong usage, kit or key.
+    """
+    from rs_runtime.kit.kit import open_kit
+    from rs_runtime.kit.signature import write_signature
+
+    with open_kit(kit) as opened:
+        print(write_signature(kit, opened.digest(), key))

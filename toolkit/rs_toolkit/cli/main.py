@@ -1,0 +1,352 @@
+"""The ``rs-toolkit`` command line; commands on data are in ``cli.data``, on kits in ``cli.kit``.
+
+Every deliberate error becomes one line on standard error and an exit code: 0 all good, 2 usage,
+data, settings, or nothing fit to ship, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from rs_runtime.errors import RuntimeKitError
+from rs_toolkit.cli.data import check, clean, review, split
+from rs_toolkit.cli.distill import distill
+from rs_toolkit.cli.kit import app as kit_app
+from rs_toolkit.cli.options import (
+    Backbone,
+    Config,
+    GroupBy,
+    Pixels,
+    Rank,
+    Seed,
+    SplitsFrom,
+    Weights,
+    resolved,
+)
+from rs_toolkit.errors import ToolkitError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Turn a folder of labelled wildlife photos into a small, proven, offline classifier.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.add_typer(kit_app, name="kit")
+for command in (check, split, clean, review, distill):
+    app.command()(command)
+
+SAMPLE_DIR = Path("rs-sample")
+RUNS_DIR = Path("runs")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"rs-toolkit {installed('rs-toolkit')}")
+        raise typer.Exit
+
+
+@app.command()
+def sample(
+    directory: Annotated[Path, typer.Argument(help="Folder to make.")] = SAMPLE_DIR,
+    photos: Annotated[int, typer.Option(min=100, max=20_000, help="Number of photos.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+) -> None:
+    """Draw the synthetic sample data set.
+
+    Real-world faults are planted in it, and recorded in truth.json.
+
+    Exit codes: 0 drawn, 2 wrong usage, 130 interrupted.
+    """
+    _draw_sample(directory, photos, seed)
+    print(directory)
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Photos with labels (docs/data.md). Left out: the synthetic sample."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/NAME")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Continue the interrupted run in this folder.")
+    ] = None,
+    config: Config = None,
+    weights: Weights = None,
+    backbone: Backbone = None,
+    rank: Rank = None,
+    imgsz: Pixels = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs of fine-tuning.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Photos a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak rate of stage 2.")] = None,
+    balance: Annotated[
+        float | None, typer.Option(help="Oversampling: 0 none, 0.5 square root, 1 full.")
+    ] = None,
+    group_by: GroupBy = None,
+    splits_from: SplitsFrom = None,
+    seed: Seed = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
+    ] = None,
+) -> None:
+    """Train an oversampled Xception by hybrid transfer learning.
+
+    Indexes the photos, splits them, trains a linear top on the frozen backbone (stage 1),
+    fine-tunes (stage 2) and measures on the test photos. Writes a run folder, which export reads.
+
+    Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
+    """
+    from rs_toolkit.config.base import load_settings
+    from rs_toolkit.config.training import TrainConfig, read_toml, sample_preset
+    from rs_toolkit.errors import ConfigError
+
+    names = (
+        "weights backbone rank imgsz epochs batch_size learning_rate balance group_by splits_from "
+        "seed precision"
+    )
+    # A resumed run may start in another folder.
+    given = locals() | {"weights": resolved(weights)}
+    flags = {name: given[name] for name in names.split() if given[name] is not None}
+    if resume is not None:
+        if flags or config or data or out:
+            raise ConfigError("--resume takes every setting from the run; leave the others out")
+        _resume(resume)
+        return
+    preset: dict[str, Any] = {}
+    if data is None:
+        preset = sample_preset()
+    settings = load_settings(TrainConfig, preset, read_toml(config) if config else {}, flags)
+    if data is None:
+        _draw_sample(SAMPLE_DIR, 1000, 0)
+        data = SAMPLE_DIR
+    run = out or _free_run(data)
+    _train(data, settings, run, resume=False)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
+    int8: Annotated[bool, typer.Option("--int8", help="Add the int8 variants.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", show_default="RUN/export")
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this variant, or all; may be repeated. export/rs_export/recipes.py explains "
+            "the names: tflite_sp50_int8 has half the weights zero, in int8."
+        ),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="phone, pi, x86 or web: the variants that suit it.")
+    ] = "",
+    max_mb: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Most MB of the compressed kit: prunes until it fits, or says what is reachable. "
+            "0: any size.",
+        ),
+    ] = 0.0,
+    max_drop: Annotated[
+        float, typer.Option(min=0, max=100, help="Points of macro-F1 a variant may lose.")
+    ] = 1.0,
+    max_decile_drop: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            help="The same for the worst tenth of the classes. A loss within noise is reported, "
+            "not refused.",
+        ),
+    ] = 5.0,
+    min_precision: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the names given that must be right. Where a class is less sure, its "
+            "genus, family, order … is named, or nothing.",
+        ),
+    ] = 0.9,
+    force: Annotated[
+        bool, typer.Option("--force", help="Ship what lost too much, marked as failed.")
+    ] = False,
+    mend: Annotated[
+        bool,
+        typer.Option(help="Try other ways to round what lost too much, and record each."),
+    ] = True,
+    passes: Annotated[
+        float,
+        typer.Option(
+            help="Length of the fine-tuning of variants that are pruned, clustered or trained with "
+            "rounding (sp, c, qat), in passes over the training photos."
+        ),
+    ] = 1.0,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for timings.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    filter_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--filter",
+            help="Folder of rs-toolkit distill: the kit takes its filter along, measured and held "
+            "to limits like the classifier.",
+        ),
+    ] = None,
+) -> None:
+    """Convert a run to TFLite and ONNX, and write a kit.
+
+    Every variant is measured class by class on the test photos; those that lose too much are left
+    out, or with --force carry a warning that rs-classify shows. Writes RUN/export/NAME.rskit, which
+    rs-classify reads, and a report beside it.
+
+    Exit codes: 0 written, 2 wrong usage, run or settings, or no variant good enough to ship,
+    130 interrupted.
+    """
+    from rs_export import ExportSettings, export_run
+    from rs_toolkit.environment import quiet_tensorflow
+
+    settings = ExportSettings(
+        int8=int8,
+        recipes=tuple(recipe or ()),
+        target=target,
+        max_mb=max_mb,
+        max_drop=max_drop,
+        max_decile_drop=max_decile_drop,
+        min_precision=min_precision,
+        force=force,
+        mend=mend,
+        passes=passes,
+        threads=threads,
+        seed=seed,
+        filter=str(filter_folder) if filter_folder else None,
+    )
+    quiet_tensorflow()
+    with _progress() as progress:
+        result = export_run(run, settings, out=out, progress=progress)
+    print(result.kit)
+
+
+@app.command()
+def benchmark(
+    target: Annotated[Path, typer.Argument(metavar="KIT|RUN", help="A kit, or an exported run.")],
+    against: Annotated[
+        Path | None, typer.Option(help="Another kit, measured in the same turns.")
+    ] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=256, help="CPU threads; may be repeated.", show_default="1 and 2"),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=1000, help="Turns of each variant, whose median is reported.")
+    ] = 3,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", show_default="benchmark beside the kit")
+    ] = None,
+) -> None:
+    """Measure what a kit's variants cost on this machine.
+
+    Size, start, latency, CPU time, memory and accuracy, in fresh processes that take turns. On a
+    machine without the toolkit, python -m rs_runtime.probe KIT measures one variant.
+
+    Exit codes: 0 measured, 2 wrong usage, kit or run, or no variant could be measured,
+    130 interrupted.
+    """
+    from rs_export.measure.benchmark import benchmark as measure
+
+    with _progress() as progress:
+        found = measure(
+            target,
+            against=against,
+            threads=threads or (1, 2),
+            rounds=rounds,
+            out=out,
+            progress=progress,
+        )
+    print(f"{found.text}\n\n{found.paths[1]}")
+
+
+def _draw_sample(directory: Path, photos: int, seed: int) -> None:
+    from rs_toolkit.sample import generate_sample
+
+    with _progress() as progress:
+        generate_sample(
+            directory,
+            seed=seed,
+            photos=photos,
+            progress=lambda done, total: progress.update("draw the sample", done, total),
+        )
+
+
+def _resume(run: Path) -> None:
+    from rs_train.classifier.prepare import saved_config
+
+    settings, data = saved_config(run)
+    _train(data, settings, run, resume=True)
+
+
+def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
+    from rs_toolkit.environment import quiet_tensorflow
+    from rs_toolkit.folders.run import read_metrics
+    from rs_train.classifier.train import train as train_run
+
+    quiet_tensorflow()
+    with _progress() as progress:
+        try:
+            train_run(data, settings, run, resume=resume, progress=progress)
+        except KeyboardInterrupt:
+            if (run / "config.json").exists():
+                progress.note(f"interrupted; continue with: rs-toolkit train --resume {run}")
+            raise
+    test = read_metrics(run)["test"]
+    print(
+        f"test ({test['n']} photos): accuracy {test['accuracy']:.3f}, top-5 {test['top5']:.3f}, "
+        f"macro-F1 {test['macro_f1']:.3f}, worst-decile F1 {test['worst_decile_f1']:.3f}"
+    )
+    print(run)
+
+
+def _free_run(data: Path) -> Path:
+    """Return runs/NAME, with a number where that is taken."""
+    name = data.resolve().stem if data.suffix == ".csv" else data.resolve().name
+    run, number = RUNS_DIR / name, 2
+    while run.exists():
+        run, number = RUNS_DIR / f"{name}-{number}", number + 1
+    return run
+
+
+def _progress() -> Any:
+    from rs_toolkit.progress import ConsoleProgress
+
+    return ConsoleProgress()
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"rs-toolkit: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Run the command line; errors become one line and an exit code."""
+    try:
+        app()
+    except (ToolkitError, RuntimeKitError) as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}; check the path, rights and free space", 2)
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed; pip install 'rs-toolkit[toolkit]'", 2)

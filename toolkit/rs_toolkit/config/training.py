@@ -1,0 +1,95 @@
+"""Training settings: one frozen dataclass, read from TOML, overridden by flags."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.config.base import Settings, check_fractions, choice, number, text
+from rs_toolkit.data.groups import LEVELS
+from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.errors import ConfigError
+
+__all__ = ["TrainConfig", "read_toml", "sample_preset"]
+
+_MAX_CONFIG_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class TrainConfig(Settings):
+    """Everything that decides a training run, apart from the photos.
+
+    Two runs with equal settings, data and versions on one machine give the same model.
+    """
+
+    backbone: str = text("xception", "name in the backbone registry")
+    weights: str = text("imagenet", "imagenet, none, or a weights file (.h5)")
+    rank: str = choice("family", (*RANKS, "common_name"), "taxon rank to train, or common_name")
+    imgsz: int = number(224, 32, 1024, "pixels per side that the model sees")
+    resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
+    val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
+    test: float = number(0.2, 0.01, 0.5, "fraction of photos for the test")
+    stratify_by: str = choice(
+        "", ("", *RANKS, "common_name"), "whose proportions the splits keep; empty: the rank's"
+    )
+    group_by: str = choice("duplicates", LEVELS, "what no split separates, beside duplicates")
+    splits_from: str = text(
+        "", "earlier run folder or index.parquet whose photos keep their splits; empty: none"
+    )
+    balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 full balance")
+    epochs: int = number(20, 0, 10_000, "most epochs of fine-tuning (stage 2)")
+    patience: int = number(6, 1, 10_000, "epochs without a better validation macro-F1 before stop")
+    batch_size: int = number(32, 1, 4096, "photos a step")
+    learning_rate: float = number(1e-4, 1e-8, 1.0, "peak rate of stage 2; cosine to a hundredth")
+    weight_decay: float = number(1e-4, 0.0, 1.0, "decoupled weight decay (AdamW)")
+    label_smoothing: float = number(0.1, 0.0, 0.9, "label smoothing of the cross-entropy")
+    dropout: float = number(0.3, 0.0, 0.95, "dropout before the last layer")
+    augment: float = number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes")
+    fine_tune_from: str = text(
+        "auto", "first block trained in stage 2; all; auto: block9, or all from random weights"
+    )
+    precision: str = choice(
+        "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "arithmetic of stage 2"
+    )
+    seed: int = number(0, 0, 2**31 - 1, "seed of splits, order, augmentation and weights")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fractions(self.val, self.test)
+
+    @property
+    def stratum(self) -> str:
+        """Rank whose proportions the splits keep."""
+        return self.stratify_by or self.rank
+
+    @property
+    def first_block(self) -> str:
+        """First block that stage 2 trains; random weights below it would never become useful."""
+        if self.fine_tune_from != "auto":
+            return self.fine_tune_from
+        return "all" if self.weights == "none" else "block9"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a settings file.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, too large, or not TOML.
+    """
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes; is it a config?")
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+
+
+def sample_preset() -> dict[str, Any]:
+    """Return the settings that suit the synthetic sample: small, from scratch, minutes on a CPU."""
+    return read_toml(Path(__file__).parent / "presets" / "sample.toml")

@@ -1,0 +1,111 @@
+"""Which photos must stay together on one side of a split.
+
+Groups are the connected components of two relations: photos of one :attr:`Photo.group` (bursts,
+exact and near duplicates), and photos of one species, site or observation, as asked.  So no
+duplicates are ever separated, whatever the level; a burst that shows two species joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rs_toolkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from rs_toolkit.data.photos import Photo
+
+__all__ = ["LEVELS", "Grouping", "connected", "group_photos"]
+
+# ``photo`` and ``duplicates`` mean the same, as duplicates are never separated.
+LEVELS = ("photo", "duplicates", "species", "site", "observation")
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """The group of each photo.
+
+    Attributes
+    ----------
+    names
+        n strings, equal for photos that belong together: the duplicates' group, else a NUL and
+        the path of a lone photo; where the level is known, two NULs, the level, a NUL and its
+        value.
+    unknown
+        Paths of the photos whose species, site or observation is unknown: each is in a group of
+        its own, or of its duplicates.
+    """
+
+    names: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+
+
+def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping:
+    """Group photos by their duplicates and by ``level``.
+
+    Parameters
+    ----------
+    photos
+        n photos.
+    level
+        One of :data:`LEVELS`.
+
+    Raises
+    ------
+    ConfigError
+        There is no such level.
+    DataError
+        No photo at all has a species, site or observation to group by.
+    """
+    if level not in LEVELS:
+        raise ConfigError(f"group_by: got {level!r}, wanted one of: {', '.join(LEVELS)}")
+    own = [photo.group or f"\0{photo.path}" for photo in photos]
+    if level in ("photo", "duplicates"):
+        return Grouping(tuple(own))
+    values = [
+        photo.taxon.species if level == "species" else getattr(photo, level) for photo in photos
+    ]
+    if photos and not any(values):
+        raise DataError(
+            f"group_by {level}: got {len(photos)} photos without a {level}; add it to the data, "
+            "or choose --group-by duplicates"
+        )
+    keys = [
+        (name, f"\0\0{level}\0{value}") if value else (name,)
+        for name, value in zip(own, values, strict=True)
+    ]
+    unknown = (photo.path for photo, value in zip(photos, values, strict=True) if not value)
+    return Grouping(connected(keys), tuple(unknown))
+
+
+def connected(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Return the name of each item's connected component.
+
+    Items that share a key are connected, directly or through others (union of disjoint sets,
+    Galler and Fischer 1964).
+
+    Parameters
+    ----------
+    keys
+        At least one key for each of n items.
+
+    Returns
+    -------
+    tuple of str
+        n names: the first, in sorted order, of the component's keys, so that the order of the
+        items does not matter.
+    """
+    items = list(keys)
+    parent: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while (above := parent.setdefault(name, name)) != name:
+            parent[name] = name = parent[above]
+        return name
+
+    for names in items:
+        for name in names:
+            one, other = sorted((find(names[0]), find(name)))
+            parent[other] = one
+    return tuple(find(names[0]) for names in items)

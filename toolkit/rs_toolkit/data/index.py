@@ -1,0 +1,175 @@
+"""The index: every photo of a data set, opened once, with what was found out about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from rs_runtime.errors import PhotoError
+from rs_toolkit.data.groups import connected
+from rs_toolkit.data.photos import Dataset, Photo, PhotoCache, read_photo
+from rs_toolkit.data.taxonomy import RANKS, Taxon
+from rs_toolkit.errors import DataError
+from rs_toolkit.files import atomic_write, sha256_bytes
+
+__all__ = ["build_index", "fingerprint", "read_index", "write_index"]
+
+_FORMAT = b"rs_toolkit.index"
+# Columns that files of an earlier version lack.
+_NEWER = {b"1": ("site", "observation", "box", "organism"), b"2": ("organism",)}
+_VERSION = b"3"
+
+
+def build_index(
+    dataset: Dataset,
+    cache: PhotoCache,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Photo, ...]:
+    """Read every photo once: hash it, decode it into the cache, note its size and mode.
+
+    A photo whose pixels are cached is hashed and not decoded.  A photo that cannot be read, or
+    whose box has less than a pixel, gets its ``error``; rows that the reader refused keep theirs
+    and are not opened.  Photos with the same bytes get one group, and so do the groups that such
+    photos connect, so that no split separates them.
+
+    Parameters
+    ----------
+    dataset
+        Result of :func:`rs_toolkit.data.readers.read_dataset`.
+    cache
+        Where decoded pixels are kept.
+    progress
+        Called with (done, total) after each photo.
+
+    Returns
+    -------
+    tuple of Photo
+        As many photos as the data set has, in its order.
+
+    Raises
+    ------
+    OSError
+        The cache cannot be written.
+    """
+    photos: list[Photo] = []
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        for photo in pool.map(lambda photo: _examine(photo, dataset.root, cache), dataset.photos):
+            photos.append(photo)
+            if progress is not None:
+                progress(len(photos), len(dataset.photos))
+    finally:
+        # After Ctrl-C or a full disk, the photos still waiting must not be decoded.
+        pool.shutdown(cancel_futures=True)
+    return _group_duplicates(photos)
+
+
+def _examine(photo: Photo, root: Path, cache: PhotoCache) -> Photo:
+    if photo.error is not None:
+        return photo
+    path = root / photo.path
+    try:
+        data = read_photo(path)
+        photo = replace(photo, sha256=sha256_bytes(data), bytes=len(data))
+        info = cache.info(photo.sha256, photo.box) or cache.add(photo.sha256, data, photo.box)
+    except PhotoError as error:
+        # The row names the file already.
+        reason = str(error).removeprefix(f"{path} ").removeprefix("photo in memory ")
+        return replace(photo, error=reason)
+    return replace(photo, width=info.width, height=info.height, mode=info.mode)
+
+
+def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
+    """Join photos of the same bytes or group."""
+    copies = Counter(photo.sha256 for photo in photos if photo.error is None)
+
+    def names(photo: Photo) -> list[str]:
+        content = f"sha256:{photo.sha256}" if copies[photo.sha256] > 1 else None
+        return [name for name in (photo.group, content) if name and photo.error is None]
+
+    keys = {row: found for row, photo in enumerate(photos) if (found := names(photo))}
+    groups = dict(zip(keys, connected(keys.values()), strict=True))
+    return tuple(
+        replace(photo, group=groups[row]) if row in groups else photo
+        for row, photo in enumerate(photos)
+    )
+
+
+def write_index(path: Path, photos: Iterable[Photo]) -> None:
+    """Write photos as a Parquet table, one row each, atomically."""
+    import pyarrow.parquet
+
+    rows = [_row(photo) for photo in photos]
+    table = pyarrow.Table.from_pylist(rows, schema=_schema())
+    with atomic_write(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+
+
+def read_index(path: Path) -> tuple[Photo, ...]:
+    """Read what :func:`write_index` wrote.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, or no index of this version.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+        version = (table.schema.metadata or {}).get(_FORMAT, b"")
+        newer = _NEWER.get(version, ())
+        if not table.schema.equals(_schema(newer, version), check_metadata=True):
+            raise DataError(f"{path}: no index of this version; index again")
+        for name in newer:
+            column = pyarrow.nulls(len(table), _schema().field(name).type)
+            table = table.append_column(name, column)
+        return tuple(_photo(row) for row in table.to_pylist())
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: cannot be read as an index ({reason}); index again") from None
+
+
+def fingerprint(photos: Iterable[Photo]) -> str:
+    """Return 64 hexadecimal digits that change with any photo's path, content, box or label.
+
+    The SHA-256 of the sorted JSON rows of path, sha256, names by rank and common name, each with
+    its box; where the data set lies and the order of its rows do not matter.
+    """
+    rows = sorted(
+        json.dumps([p.path, p.sha256, *(p.taxon.at(rank) for rank in RANKS), p.common_name])
+        + (p.box or "")
+        for p in photos
+    )
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def _schema(left_out: Sequence[str] = (), version: bytes = _VERSION) -> Any:
+    import pyarrow
+
+    kinds = {"int": pyarrow.int64()} | dict.fromkeys(("float", "float | None"), pyarrow.float64())
+    columns = [
+        (item.name, kinds.get(str(item.type), pyarrow.string()))
+        for item in fields(Photo)
+        if item.name not in ("taxon", *left_out)
+    ]
+    ranks = [(rank, pyarrow.string()) for rank in RANKS]
+    return pyarrow.schema([*columns, *ranks], metadata={_FORMAT: version})
+
+
+def _row(photo: Photo) -> dict[str, Any]:
+    row = {item.name: getattr(photo, item.name) for item in fields(Photo)}
+    return {**row, **{rank: photo.taxon.at(rank) for rank in RANKS}}
+
+
+def _photo(row: dict[str, Any]) -> Photo:
+    known = {item.name: row[item.name] for item in fields(Photo) if item.name != "taxon"}
+    return Photo(taxon=Taxon.from_dict(row), **known)

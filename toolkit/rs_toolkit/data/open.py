@@ -1,0 +1,32 @@
+"""From the path that a user gives to photos that were read, opened and indexed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rs_toolkit.data.index import build_index
+from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
+from rs_toolkit.data.readers import read_dataset
+from rs_toolkit.progress import Progress
+
+__all__ = ["open_data"]
+
+
+def open_data(
+    data: Path, cache: PhotoCache, progress: Progress
+) -> tuple[Dataset, tuple[Photo, ...]]:
+    """Return a data set as it was read, and its photos as indexed; what is odd is told.
+
+    Raises
+    ------
+    DataError, MetadataError
+        It cannot be read.
+    OSError
+        The cache cannot be written.
+    """
+    dataset = read_dataset(data)
+    for note in dataset.notes:
+        progress.note(note)
+    return dataset, build_index(
+        dataset, cache, lambda done, total: progress.update("index photos", done, total)
+    )

@@ -1,0 +1,309 @@
+"""Photos, data sets, and the cache of decoded pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
+from rs_runtime.photos.photo import MAX_PHOTO_BYTES
+from rs_runtime.photos.preprocess import Box, PhotoInfo, Preprocessing
+from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name
+from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.files import atomic_write, read_json, sha256_bytes, write_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Dataset",
+    "Photo",
+    "PhotoCache",
+    "default_cache_dir",
+    "parse_box",
+    "read_photo",
+    "tidy_box",
+    "unlabelled",
+]
+
+# Detectors and rounded pixels put edges a little outside the photo.
+_OVERSHOOT = 0.01
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One row of a data set: a file, its label, and what the index found out about it.
+
+    Attributes
+    ----------
+    path
+        POSIX path relative to the data set's root; of a bad row, its text as it was given.
+    taxon, common_name
+        The label.
+    group
+        Photos of one group must not be separated by a split (a burst, exact duplicates).
+    site, observation
+        Where the photo was taken, and of which encounter it is one; None where that is unknown.
+    box
+        The part of the upright photo to use, as :func:`tidy_box` writes it:
+        ``left,top,width,height``, fractions of its sides; None: all of it.
+    sha256
+        64 hexadecimal digits of the file's content; empty before indexing and where the file
+        could not be read.
+    bytes, width, height, mode
+        File size, upright size in pixels, and Pillow's name of the stored colour mode; 0 and
+        empty before indexing and where the photo could not be decoded.
+    error
+        Why the photo cannot be used; None if it can.
+    split
+        ``train``, ``val`` or ``test``; None where none is assigned.
+    weight
+        How much the photo counts in training, 0 to 1.
+    organism
+        Probability, 0 to 1, that the photo shows an organism, by the filter that cleaning used;
+        None where there was none.
+
+    Raises
+    ------
+    ValueError
+        ``box`` is none.
+    """
+
+    path: str
+    taxon: Taxon
+    common_name: str | None = None
+    group: str | None = None
+    site: str | None = None
+    observation: str | None = None
+    box: str | None = None
+    sha256: str = ""
+    bytes: int = 0
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    error: str | None = None
+    split: str | None = None
+    weight: float = 1.0
+    organism: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.box is not None:
+            parse_box(self.box)
+
+    @property
+    def content(self) -> str:
+        """What the cache knows the photo by: its SHA-256, and ``@`` and its box if it has one."""
+        return _content_key(self.sha256, self.box)
+
+    def label(self, rank: str) -> str | None:
+        """Return the name at a taxon rank or at the pseudo-rank ``common_name``, if known.
+
+        Raises
+        ------
+        ConfigError
+            There is no such rank.
+        """
+        if rank == "common_name":
+            return normalize_name(self.common_name)
+        if rank not in RANKS:
+            wanted = ", ".join((*RANKS, "common_name"))
+            raise ConfigError(f"rank: got {rank!r}, wanted one of: {wanted}")
+        return self.taxon.at(rank)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photos as a reader found them, before any of them is opened.
+
+    Attributes
+    ----------
+    root
+        Folder that the photos' paths start from.
+    photos
+        In the order of the rows or, of a folder tree, of the paths.
+    source
+        Name of the reader: ``csv``, ``tree``, ``coco``, ``camtrap``, ``parquet`` or ``clean``.
+    notes
+        For people, one line each: what was odd about rows that are used all the same.
+    """
+
+    root: Path
+    photos: tuple[Photo, ...]
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def parse_box(text: str) -> Box:
+    """Return a box ``left,top,width,height`` as fractions of the upright photo's sides, 0 to 1.
+
+    Edges up to 0.01 outside the photo are moved to its border.
+
+    Raises
+    ------
+    ValueError
+        These are not four numbers, or the box leaves the photo or has no area.
+    """
+    try:
+        left, top, width, height = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"box {text[:80]!r}: wanted four numbers left,top,width,height") from None
+    edges = (left, top, left + width, top + height)
+    # NaN compares false.
+    if not all(-_OVERSHOOT <= edge <= 1 + _OVERSHOOT for edge in edges):
+        raise ValueError(f"box {text[:80]!r} leaves the photo; wanted fractions from 0 to 1")
+    left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in edges)
+    if not (left < right and top < bottom):
+        raise ValueError(f"box {text[:80]!r} has no area; wanted width and height above 0")
+    return left, top, right - left, bottom - top
+
+
+def tidy_box(text: str) -> str:
+    """Return a box in the one way it is written, with 6 decimals at most.
+
+    Raises
+    ------
+    ValueError
+        As :func:`parse_box`.
+    """
+    tidied = ",".join(f"{round(number, 6):g}" for number in parse_box(text))
+    parse_box(tidied)
+    return tidied
+
+
+def _content_key(sha256: str, box: str | None) -> str:
+    """Return the name of a photo's content, or of a part of it, in the cache."""
+    return sha256 if box is None else f"{sha256}@{tidy_box(box)}"
+
+
+def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
+    """Return the usable photos that have no label at ``rank``, so that they can be reported.
+
+    Raises
+    ------
+    ConfigError
+        There is no such rank.
+    """
+    return tuple(photo for photo in photos if photo.error is None and photo.label(rank) is None)
+
+
+def default_cache_dir() -> Path:
+    """Return ``$RS_CACHE``, or ``~/.cache/rs-toolkit``."""
+    return Path(os.environ.get("RS_CACHE") or Path.home() / ".cache" / "rs-toolkit")
+
+
+def read_photo(path: Path) -> bytes:
+    """Return the bytes of a photo file.
+
+    Raises
+    ------
+    UnreadablePhotoError
+        The file is missing, no regular file, or not readable.
+    PhotoTooLargeError
+        It has more than 200 MB.
+    """
+    # Opening a pipe or a device could block for ever.
+    if not os.path.isfile(path):
+        problem = "is not a regular file" if os.path.exists(path) else "does not exist"
+        raise UnreadablePhotoError(f"{path} {problem}; check the path")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PHOTO_BYTES + 1)
+    except OSError as error:
+        raise UnreadablePhotoError(f"{path} cannot be read ({error.strerror})") from error
+    if len(data) > MAX_PHOTO_BYTES:
+        raise PhotoTooLargeError(f"{path} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
+    return data
+
+
+@dataclass(frozen=True)
+class PhotoCache:
+    """Decoded photos on disk, keyed by content: each distinct photo is decoded once.
+
+    ``directory/<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels
+    (``<sha256>@<box>.npy`` those of a part of the photo) and a ``.json`` beside it the photo's
+    own size and mode.  Files appear whole or not at all, and damaged ones are made again, so
+    that the folder can be shared, copied or deleted freely.
+
+    Attributes
+    ----------
+    directory
+        Where the cache lies; made when first needed.
+    preprocessing
+        What the pixels are made with.
+    """
+
+    directory: Path
+    preprocessing: Preprocessing
+
+    def pixels(self, photo: Photo, root: Path) -> NDArray[np.uint8]:
+        """Return an indexed photo as uint8 RGB, 0 to 255, of shape (size, size, 3).
+
+        Raises
+        ------
+        DataError
+            The pixels are not cached and the file is no longer the one that was indexed.
+        PhotoError
+            The pixels are not cached and the file cannot be read.
+        """
+        cached = self._load(photo.sha256, photo.box)
+        if cached is not None:
+            return cached
+        path = root / photo.path
+        data = read_photo(path)
+        if sha256_bytes(data) != photo.sha256:
+            raise DataError(
+                f"{path}: changed since it was indexed; restore the file, or train a new run"
+            )
+        return self._decode(photo.sha256, data, photo.box)[0]
+
+    def info(self, sha256: str, box: str | None = None) -> PhotoInfo | None:
+        """Return size and mode of a photo; None where the pixels of ``box`` are not cached."""
+        path = self._path(sha256, box)
+        try:
+            if not path.is_file():
+                return None
+            saved = read_json(path.with_suffix(".json"))
+            return PhotoInfo(int(saved["width"]), int(saved["height"]), str(saved["mode"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def add(self, sha256: str, data: bytes, box: str | None = None) -> PhotoInfo:
+        """Decode the bytes of a photo, cache the pixels of its box, return its size and mode.
+
+        Raises
+        ------
+        PhotoError
+            The bytes cannot be decoded, or the box has less than a pixel.
+        OSError
+            The cache cannot be written.
+        """
+        return self._decode(sha256, data, box)[1]
+
+    def _decode(
+        self, sha256: str, data: bytes, box: str | None
+    ) -> tuple[NDArray[np.uint8], PhotoInfo]:
+        part = None if box is None else parse_box(box)
+        pixels, info = self.preprocessing.load_with_info(data, part)
+        path = self._path(sha256, box)
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.save(file, pixels, allow_pickle=False)
+        write_json(path.with_suffix(".json"), asdict(info))
+        return pixels, info
+
+    def _load(self, sha256: str, box: str | None) -> NDArray[np.uint8] | None:
+        path, side = self._path(sha256, box), self.preprocessing.size
+        try:
+            pixels: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        sound = pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
+        return pixels if sound else None
+
+    def _path(self, sha256: str, box: str | None) -> Path:
+        folder = self.directory / self.preprocessing.fingerprint() / sha256[:2]
+        return folder / f"{_content_key(sha256, box)}.npy"

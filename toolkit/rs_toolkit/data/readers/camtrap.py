@@ -1,0 +1,151 @@
+"""Camera Trap Data Packages: Camtrap DP 1.0 (camtrap-dp.tdwg.org).
+
+``datapackage.json`` names three tables and may describe the taxa; ``deployments.csv`` says where
+each camera stood, ``media.csv`` has a row a file, and ``observations.csv`` says what was seen on a
+file or during an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.data.photos import Dataset, Photo, tidy_box
+from rs_toolkit.data.readers.camtrap_names import Names
+from rs_toolkit.data.readers.camtrap_observations import COLUMNS, Observations, Record, Seen
+from rs_toolkit.data.readers.rows import is_organism, keep_first, relative_path, tidy
+from rs_toolkit.data.readers.tables import Columns, numbered, open_csv, read_object
+from rs_toolkit.data.taxonomy import Taxon
+from rs_toolkit.errors import MetadataError
+
+__all__ = ["PACKAGE_FILE", "read_camtrap"]
+
+PACKAGE_FILE = "datapackage.json"
+
+_MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype")
+
+
+def read_camtrap(package: Path, limit: int) -> Dataset:
+    """Read a Camtrap DP whose files have at most ``limit`` bytes each.
+
+    One photo a row of ``media.csv``, labelled by the observations of that file or, where it has
+    none that are classified, by those of its event: the one that observations of the file name,
+    or whose time it was taken in.  A photo of several taxa, or of a taxon and people, a vehicle
+    or nothing, is an error: it has no one label.  ``locationID`` (else ``deploymentID``) becomes
+    the site, ``eventID`` the observation; if exactly one observation of a file has a box, that
+    is the photo's.  Videos and files that are only on the web are errors.
+
+    Parameters
+    ----------
+    package
+        ``datapackage.json``; paths start from its folder.
+    limit
+        Most bytes of one file.
+
+    Raises
+    ------
+    MetadataError
+        A file is missing, too large, not UTF-8, not JSON or CSV, or lacks a column; or there are
+        no media.
+    """
+    content = read_object(package, limit)
+
+    def records(name: str, columns: Sequence[str]) -> Iterator[Record]:
+        return _records(_table(package, content, name), columns, limit)
+
+    places = records("deployments", ("deploymentID", "locationID"))
+    sites = {place["deploymentID"]: place["locationID"] for _, place, error in places if not error}
+    media = list(records("media", _MEDIA))
+    if not media:
+        raise MetadataError(f"{package}: its media table has no rows; add one per photo")
+    seen = Observations(
+        records("observations", COLUMNS), {cells["mediaID"] for _, cells, _ in media}
+    )
+    photos = keep_first(_rows(media, seen, sites, Names(content)))
+    return Dataset(package.parent, tuple(photos), "camtrap")
+
+
+def _table(package: Path, content: dict[str, Any], name: str) -> Path:
+    """Return where a table lies, which must be below the package's folder."""
+    given: Any = f"{name}.csv"
+    resources = content.get("resources")
+    for resource in resources if isinstance(resources, list) else []:
+        if isinstance(resource, dict) and resource.get("name") == name:
+            given = resource.get("path")
+    path, error = relative_path(given if isinstance(given, str) else "")
+    if error is not None:
+        raise MetadataError(f"{package}: path of the resource {name}: {error}")
+    return package.parent / path
+
+
+def _records(path: Path, columns: Sequence[str], limit: int) -> Iterator[Record]:
+    """Yield the rows of a table of which the first column is required."""
+    with open_csv(path, limit) as rows:
+        places = Columns(path, next(rows, []), columns, [columns[:1]])
+        for line, row in numbered(rows):
+            cells = {name: places.cell(row, name) for name in columns}
+            yield f"{path.name} line {line}", cells, places.ragged(row)
+
+
+def _rows(
+    media: list[Record], observations: Observations, sites: dict[str, str], names: Names
+) -> Iterator[tuple[str, Photo]]:
+    """Yield every file with its place, then the observations that belong to none."""
+    ids: set[str] = set()
+    for place, cells, ragged in media:
+        path, error = relative_path(cells["filePath"] or cells["fileName"])
+        if cells["fileMediatype"].lower().startswith("video/"):
+            error = error or "is a video; take photos from it"
+        if cells["mediaID"] in ids:
+            error = error or f"repeats the mediaID {cells['mediaID'][:80]!r}; renumber it"
+        ids.add(cells["mediaID"])
+        if error := ragged or error:
+            yield place, Photo(path, Taxon(), error=error)
+        else:
+            yield place, _photo(path, cells, observations, sites, names)
+    for place, error in observations.errors:
+        yield place, Photo("", Taxon(), error=error)
+
+
+def _photo(
+    path: str,
+    cells: dict[str, str],
+    observations: Observations,
+    sites: dict[str, str],
+    names: Names,
+) -> Photo:
+    deployment = cells["deploymentID"]
+    own, during, event = observations.of(cells["mediaID"], deployment, cells["timestamp"])
+    name = box = error = None
+    try:
+        name = _label(own or during)
+        boxes = [item.box for item in own if item.box]
+        box = tidy_box(boxes[0]) if len(boxes) == 1 else None
+    except ValueError as problem:
+        name, error = None, str(problem)
+    taxon, common_name = names.of(name) if name else (Taxon(), None)
+    return Photo(
+        path,
+        taxon,
+        common_name=common_name,
+        site=tidy(sites.get(deployment) or deployment),
+        observation=tidy(event),
+        box=box,
+        error=error,
+    )
+
+
+def _label(seen: list[Seen]) -> str | None:
+    """Return the one scientific name among observations; None where there is none.
+
+    An animal that one observation names and another does not is the same animal: classifications
+    by people and by machines stand side by side.
+    """
+    animals = {item.name for item in seen if item.kind == "animal" and item.name}
+    others = {item.kind for item in seen if item.kind in ("human", "vehicle", "blank")}
+    organisms = sorted(filter(is_organism, animals))
+    if organisms and len(animals | others) > 1:
+        labels = ", ".join(sorted(repr(label[:80]) for label in animals | others))
+        raise ValueError(f"has several labels ({labels}); leave one")
+    return organisms[0] if organisms else None

@@ -1,0 +1,179 @@
+"""COCO Camera Traps JSON: images, annotations, categories.
+
+The format is Microsoft's (github.com/microsoft/CameraTraps, data_management): COCO with
+``location``, ``seq_id`` and ``datetime``.  It is what LILA's camera-trap collections come in, and
+iNaturalist 2021, whose categories have the ranks.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.data.photos import Dataset, Photo, tidy_box
+from rs_toolkit.data.readers.rows import is_organism, keep_first, label_rank, relative_path, tidy
+from rs_toolkit.data.readers.tables import read_object
+from rs_toolkit.data.taxonomy import RANKS, Taxon
+from rs_toolkit.errors import DataError, MetadataError
+
+__all__ = ["find_coco", "read_coco"]
+
+# A category's name, taxon and common name.
+_Category = tuple[str, Taxon, str | None]
+
+
+def find_coco(root: Path) -> Path | None:
+    """Return the COCO file in a folder; None where there is none.
+
+    Raises
+    ------
+    DataError
+        There are several.
+    """
+    found = [path for path in sorted(root.glob("*.json")) if path.is_file() and _is_coco(path)]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:5])
+        raise DataError(f"{root}: holds {len(found)} COCO files ({names}); give one of them")
+    return found[0] if found else None
+
+
+def _is_coco(path: Path) -> bool:
+    """Look for COCO's keys, without parsing what may have hundreds of megabytes."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            return all(text.find(key) >= 0 for key in (b'"images"', b'"annotations"'))
+    except (OSError, ValueError):
+        # No file can be mapped that is empty.
+        return False
+
+
+def read_coco(path: Path, tree_rank: str, limit: int) -> Dataset:
+    """Read a COCO Camera Traps file of at most ``limit`` bytes.
+
+    One photo an image.  The category's name is the label at ``tree_rank``, unless the category
+    has names by rank; of categories that are no organisms (empty, human, vehicle …), photos have
+    no label.  A photo of several categories, at least one of them an organism, is an error: it
+    has no one label.  ``location`` becomes the site and ``seq_id`` the observation.  If exactly
+    one annotation of a photo has a ``bbox`` (left, top, width, height in pixels of the upright
+    photo), that is its box.
+
+    Raises
+    ------
+    MetadataError
+        Too large, not JSON, or images, annotations or categories are missing or malformed.
+    """
+    content = read_object(path, limit)
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key), list):
+            raise MetadataError(f"{path}: no list {key!r}; give a COCO Camera Traps file")
+    categories = _categories(path, content["categories"], tree_rank)
+    photos = tuple(keep_first(_photos(content["images"], content["annotations"], categories)))
+    if not photos:
+        raise MetadataError(f"{path}: has no images; add one per photo")
+    return Dataset(path.parent, photos, "coco")
+
+
+def _key(value: Any) -> str | None:
+    """Return an id as text; some files quote the numbers in one place and not in another."""
+    return str(value) if type(value) in (str, int) else None
+
+
+def _categories(path: Path, categories: list[Any], tree_rank: str) -> dict[str, _Category]:
+    named: dict[str, dict[str, Any]] = {}
+    for number, item in enumerate(categories):
+        key = _key(item.get("id")) if isinstance(item, dict) else None
+        if key is None or not isinstance(item.get("name"), str):
+            raise MetadataError(f"{path}: categories[{number}] lacks an id or a name; add it")
+        if key in named:
+            raise MetadataError(f"{path}: categories[{number}] repeats the id {key!r}; renumber it")
+        named[key] = item
+    rank = label_rank(
+        (item["name"] for item in named.values() if is_organism(item["name"])), tree_rank
+    )
+    return {key: (item["name"], *_taxon(item, rank)) for key, item in named.items()}
+
+
+def _taxon(category: dict[str, Any], tree_rank: str) -> tuple[Taxon, str | None]:
+    if not is_organism(category["name"]):
+        return Taxon(), None
+    names = {rank: tidy(category.get(rank)) for rank in RANKS}
+    names[tree_rank] = names[tree_rank] or category["name"]
+    return Taxon.from_dict(names), tidy(category.get("common_name"))
+
+
+def _photos(
+    images: list[Any], annotations: list[Any], categories: dict[str, _Category]
+) -> Iterator[tuple[str, Photo]]:
+    """Yield every image with its place, then the annotations that belong to none."""
+    ids = [_key(image.get("id")) if isinstance(image, dict) else None for image in images]
+    marks: dict[str, list[dict[str, Any]]] = {key: [] for key in ids if key is not None}
+    strays = []
+    for number, item in enumerate(annotations):
+        key = _key(item.get("image_id")) if isinstance(item, dict) else None
+        if key in marks:
+            marks[key].append(item)
+        else:
+            strays.append((number, key))
+    seen: set[str] = set()
+    for number, (image, key) in enumerate(zip(images, ids, strict=True)):
+        place = f"images[{number}]" if key is None else f"images[{number}] (id {key[:80]!r})"
+        if key is None:
+            yield place, Photo("", Taxon(), error="is no object with an id; write the file anew")
+        elif key in seen:
+            photo = _photo(image, [], categories)
+            yield place, replace(photo, error="repeats the id of another image; renumber it")
+        else:
+            yield place, _photo(image, marks[key], categories)
+            seen.add(key)
+    for number, key in strays:
+        error = f"image_id {key and key[:80]!r} is of no image; add the image, or delete this"
+        yield f"annotations[{number}]", Photo("", Taxon(), error=error)
+
+
+def _photo(
+    image: dict[str, Any], marks: list[dict[str, Any]], categories: dict[str, _Category]
+) -> Photo:
+    given = image.get("file_name")
+    path, error = relative_path(given if isinstance(given, str) else "")
+    keys = sorted({_key(mark.get("category_id")) or "" for mark in marks})
+    unknown = [key for key in keys if key not in categories]
+    labels = {categories[key][0]: categories[key] for key in keys if key in categories}
+    organisms = [label for label in labels.values() if is_organism(label[0])]
+    _, taxon, common_name = organisms[0] if organisms else ("", Taxon(), None)
+    if unknown:
+        error = error or f"category_id {unknown[0][:80]!r} is of no category; add the category"
+    elif organisms and len(labels) > 1:
+        names = ", ".join(sorted(repr(name[:80]) for name in labels))
+        error = error or f"has several labels ({names}); leave one"
+    boxes = [mark["bbox"] for mark in marks if mark.get("bbox") is not None]
+    box = None
+    if len(boxes) == 1 and error is None:
+        try:
+            box = _box(boxes[0], image)
+        except ValueError as problem:
+            error = str(problem)
+    return Photo(
+        path,
+        taxon if error is None else Taxon(),
+        common_name=common_name,
+        site=tidy(image.get("location")),
+        observation=tidy(image.get("seq_id")),
+        box=box,
+        error=error,
+    )
+
+
+def _box(pixels: Any, image: dict[str, Any]) -> str:
+    """Return left, top, width, height in pixels as fractions of the image's sides."""
+    sides: list[Any] = [image.get("width"), image.get("height")]
+    if not all(type(side) in (int, float) and 0 < side < 1e9 for side in sides):
+        raise ValueError("has a bbox in pixels, but no width and height; add them")
+    try:
+        parts = [float(part) / side for part, side in zip(pixels, sides * 2, strict=True)]
+    except (TypeError, ValueError, OverflowError):
+        wanted = "wanted left, top, width, height in pixels"
+        raise ValueError(f"bbox {str(pixels)[:80]!r}: {wanted}") from None
+    return tidy_box(",".join(map(str, parts)))

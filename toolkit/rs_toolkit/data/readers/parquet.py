@@ -1,0 +1,226 @@
+"""Parquet tables that hold the photos' bytes: the layout of Hugging Face's image data sets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rs_runtime.photos.photo import MAX_PHOTO_BYTES, photo_suffix
+from rs_toolkit.data.photos import Dataset, Photo
+from rs_toolkit.data.readers.rows import keep_first
+from rs_toolkit.data.readers.tables import DESCRIBING_COLUMNS, LABEL_COLUMNS, Columns, described
+from rs_toolkit.data.readers.unpack import MAX_UNPACKED_BYTES, unpack_once
+from rs_toolkit.errors import DataError, MetadataError
+from rs_toolkit.files import read_json, require_space, sha256_bytes, sha256_file, write_json
+
+__all__ = ["find_parquet", "read_parquet"]
+
+_IMAGE = "image"
+# Which file each row became, or why none: what a later reading needs instead of the bytes.
+_ROWS = "rows.json"
+# Photos have up to 200 MB, and Arrow puts at most 2 GB into one array.
+_PHOTOS_AT_ONCE = 8
+# A row group may be one page, which Arrow reads and decompresses as a whole.
+_MAX_ROW_GROUP_BYTES = 1_000_000_000
+_LABELS_AT_ONCE = 10_000
+
+
+def find_parquet(root: Path) -> list[Path]:
+    """Return the Parquet files of a folder that have a column ``image``, by name.
+
+    Files that cannot be read are among them, so that they are reported.
+    """
+    return [
+        path for path in sorted(root.glob("*.parquet")) if path.is_file() and _may_hold_photos(path)
+    ]
+
+
+def _may_hold_photos(path: Path) -> bool:
+    import pyarrow.parquet
+
+    try:
+        return _IMAGE in pyarrow.parquet.read_schema(path).names
+    except (pyarrow.ArrowException, OSError, ValueError):
+        return True
+
+
+def read_parquet(files: Sequence[Path], tree_rank: str) -> Dataset:
+    """Read Parquet tables whose column ``image`` is ``struct<bytes: binary, path: string>``.
+
+    The bytes are unpacked into the cache once, as ``<sha256>.<suffix>``; the data set's root is
+    that folder.  Other columns are named as in a CSV file.  Whole numbers in a column that is a
+    ``ClassLabel`` (key ``huggingface`` of the schema's metadata) stand for its names, -1 for
+    none.  Rows without bytes, with more than a photo may have, of no known format, or with the
+    bytes of an earlier row are errors.  Memory: twice the largest row group, which may have
+    1 GB.
+
+    Raises
+    ------
+    DataError
+        A file is damaged or has larger row groups, or the photos have more bytes than may be
+        unpacked.
+    MetadataError
+        A file has no column of photos or of labels, or there is no row.
+    OSError
+        The cache cannot be written, or the disk is full.
+    """
+    tables = [_open(file) for file in files]
+    digests = "".join(sha256_file(file) for file in files)
+    key = hashlib.sha256(digests.encode()).hexdigest()
+    root = unpack_once(key, lambda folder: _unpack(files, folder))
+    try:
+        saved = read_json(root / _ROWS)
+        names, errors = list(saved["names"]), dict(saved["errors"])
+        if len(names) != sum(table.rows for table in tables):
+            raise ValueError(f"has {len(names)} rows")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{root / _ROWS}: damaged ({error}); delete its folder") from None
+    photos = tuple(keep_first(_photos(tables, names, errors, tree_rank), what="photo"))
+    if not photos:
+        raise MetadataError(f"{files[0]}: has no rows; add one per photo")
+    return Dataset(root, photos, "parquet")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One file's columns; ``classes`` are the names that a column's whole numbers stand for."""
+
+    path: Path
+    names: list[str]
+    columns: Columns
+    classes: dict[str, list[str]]
+    rows: int
+
+
+def _open(path: Path) -> _Table:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            schema, about = file.schema_arrow, file.metadata
+            groups = [about.row_group(n).total_byte_size for n in range(about.num_row_groups)]
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+    if max(groups, default=0) > _MAX_ROW_GROUP_BYTES:
+        raise DataError(
+            f"{path}: a row group has {max(groups)} bytes, wanted at most {_MAX_ROW_GROUP_BYTES}; "
+            "write it with row_group_size=100"
+        )
+    columns = Columns(path, schema.names, DESCRIBING_COLUMNS, [LABEL_COLUMNS])
+    place = schema.get_field_index(_IMAGE)
+    kind = schema.field(place).type if place >= 0 else None
+    if kind is None or not (
+        pyarrow.types.is_struct(kind)
+        and (part := kind.get_field_index("bytes")) >= 0
+        and str(kind.field(part).type) in ("binary", "large_binary")
+    ):
+        raise MetadataError(
+            f"{path}: column image is {kind and str(kind)[:80]}, wanted struct<bytes: binary, "
+            "path: string>; write it with the datasets library, feature Image()"
+        )
+    return _Table(path, schema.names, columns, _classes(schema.metadata or {}), about.num_rows)
+
+
+def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """Return the names of the columns that Hugging Face's datasets library calls ClassLabel."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _rows(path: Path, columns: list[str], at_once: int) -> Iterator[dict[str, Any]]:
+    """Yield a file's rows, of which so many at most are in memory."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        # Arrow's default is to read a row group before it is asked for.
+        with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            for batch in file.iter_batches(at_once, columns=columns):
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200]
+    return DataError(f"{path}: cannot be read as Parquet ({reason}); copy it again")
+
+
+def _unpack(files: Sequence[Path], folder: Path) -> None:
+    require_space(folder, sum(file.stat().st_size for file in files))
+    names: list[str] = []
+    errors: dict[str, str] = {}
+    total = 0
+    for file in files:
+        for row in _rows(file, [_IMAGE], _PHOTOS_AT_ONCE):
+            data = (row[_IMAGE] or {}).get("bytes")
+            try:
+                names.append(_store(data, folder))
+            except ValueError as problem:
+                errors[str(len(names))] = str(problem)
+                names.append("")
+            total += len(data or b"")
+            if total > MAX_UNPACKED_BYTES:
+                raise DataError(
+                    f"{file}: photos have more than {MAX_UNPACKED_BYTES} bytes; split it"
+                )
+    write_json(folder / _ROWS, {"names": names, "errors": errors})
+
+
+def _store(data: bytes | None, folder: Path) -> str:
+    """Write a photo under the name that its bytes give it, and return that name."""
+    if not data:
+        raise ValueError("has no bytes; write the table with embedded photos")
+    if len(data) > MAX_PHOTO_BYTES:
+        raise ValueError(f"is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
+    if (suffix := photo_suffix(data)) is None:
+        raise ValueError("is no JPEG, PNG, TIFF, BMP, WebP or GIF image; convert it")
+    name = sha256_bytes(data) + suffix
+    (folder / name).write_bytes(data)
+    return name
+
+
+def _photos(
+    tables: Sequence[_Table], names: list[str], errors: dict[str, str], tree_rank: str
+) -> Iterator[tuple[str, Photo]]:
+    number = 0
+    for table in tables:
+        used = [name for name in table.names if name.strip().lower() in DESCRIBING_COLUMNS]
+        for line, row in enumerate(_rows(table.path, used, _LABELS_AT_ONCE), 1):
+            error = errors.get(str(number))
+            try:
+                cells = [_cell(row.get(name), name, table.classes) for name in table.names]
+            except ValueError as problem:
+                error = error or str(problem)
+                cells = []
+            photo = described(cells, table.columns, names[number], tree_rank)
+            if error := error or photo.error:
+                photo = replace(photo, error=error)
+            yield f"{table.path.name} row {line}", photo
+            number += 1
+
+
+def _cell(value: Any, column: str, classes: Mapping[str, list[str]]) -> str:
+    """Return a value as a CSV file would have it."""
+    if value is None:
+        return ""
+    if type(value) is int and column in classes:
+        if not -1 <= value < len(classes[column]):
+            count = len(classes[column])
+            raise ValueError(f"{column} is {value}, wanted -1 to {count - 1}; write it anew")
+        return "" if value == -1 else classes[column][value]
+    if type(value) not in (str, int, float):
+        raise ValueError(f"{column} holds a {type(value).__name__}, wanted text; write it anew")
+    return str(value)

@@ -1,0 +1,103 @@
+"""What every reader does with a row: check its path, refuse repeats, tidy its texts."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
+
+__all__ = [
+    "is_organism",
+    "keep_first",
+    "label_rank",
+    "relative_path",
+    "tidy",
+]
+
+# Of POSIX, and of Windows with a drive.
+_ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# Endings that the codes of nomenclature prescribe for families of animals and of plants.
+_FAMILY_ENDINGS = ("idae", "aceae")
+# What camera-trap projects call frames that show no organism, or none that was named.
+_NO_ORGANISM = frozenset(
+    {
+        *("empty", "blank", "nothing", "no animal", "misfire", "false trigger"),
+        *("human", "humans", "person", "people", "homo sapiens"),
+        *("vehicle", "vehicles", "car", "truck", "motorcycle", "bicycle"),
+        *("animal", "unknown", "unidentified", "unclassified", "unlabelled", "unlabeled"),
+        *("unidentifiable", "unknown animal", "unidentified animal"),
+        *("setup", "setup_pickup", "calibration"),
+    }
+)
+
+
+def is_organism(name: str | None) -> bool:
+    """Return whether a label names an organism, and not an empty frame, people or vehicles."""
+    label = normalize_name(name)
+    return label is not None and label not in _NO_ORGANISM
+
+
+def label_rank(names: Iterable[str], rank: str) -> str:
+    """Return the rank of class names: ``family`` for ``species`` where all end as families do."""
+    named_as_families = all(name.strip().lower().endswith(_FAMILY_ENDINGS) for name in names)
+    return "family" if rank == "species" and named_as_families else rank
+
+
+def tidy(value: object) -> str | None:
+    """Return a text or a whole number as one printable line; None for anything else or empty."""
+    if type(value) not in (str, int):
+        return None
+    return printable(str(value)) or None
+
+
+def relative_path(given: str) -> tuple[str, str | None]:
+    """Check the path of a photo, which comes from a file that is not trusted.
+
+    Returns
+    -------
+    path, error
+        The path in POSIX form relative to the data set's root, below which it stays, and None;
+        or the text as it was given, fit to be written, and why it cannot be used.
+    """
+    path = posixpath.normpath(given.replace("\\", "/"))
+    error = None
+    if not given:
+        error = "no path; fill it in"
+    elif "\0" in given:
+        error = "a NUL character in the path; write the file anew"
+    elif (writable := given.encode("utf-8", "backslashreplace").decode()) != given:
+        given, error = writable, "the path is not Unicode; rename the file"
+    elif _URL.match(given):
+        error = "a URL; download the photo and give its path"
+    elif _ABSOLUTE.match(given):
+        error = "absolute path; give it relative to the data set's folder"
+    elif path == "." or path.split("/")[0] == "..":
+        error = "path leads out of the folder of the data set; move the photo below it"
+    return (path, None) if error is None else (given, error)
+
+
+def keep_first(rows: Iterable[tuple[str, Photo]], what: str = "path") -> Iterator[Photo]:
+    """Yield photos with where they stand in front of their errors; repeated paths are errors.
+
+    Parameters
+    ----------
+    rows
+        Where each row stands (``line 4``), and its photo.
+    what
+        What a repeated row repeats.
+    """
+    first: dict[str, tuple[str, Taxon]] = {}
+    for place, photo in rows:
+        error = photo.error
+        if error is None and photo.path in first:
+            earlier, taxon = first[photo.path]
+            label = "the same label" if photo.taxon == taxon else "another label, not used"
+            error = f"repeats the {what} of {earlier} with {label}; delete one"
+        elif error is None:
+            first[photo.path] = place, photo.taxon
+        yield photo if error is None else replace(photo, error=f"{place}: {error}")

@@ -1,0 +1,186 @@
+"""Tables and JSON files that are not trusted, and the columns that describe a photo."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.data.photos import Photo, tidy_box
+from rs_toolkit.data.readers.rows import tidy
+from rs_toolkit.data.taxonomy import RANKS, Taxon, printable
+from rs_toolkit.errors import MetadataError
+
+__all__ = [
+    "DESCRIBING_COLUMNS",
+    "LABEL_COLUMNS",
+    "Columns",
+    "described",
+    "numbered",
+    "open_csv",
+    "read_object",
+    "taxon_of",
+]
+
+LABEL_COLUMNS = (*RANKS, "cls", "label")
+_ALIASES = {
+    # The BioCLIP catalogues have both: cls is the taxonomic class, class a training label.
+    "class": ("cls", "class"),
+    "site": ("site", "location", "location_id", "deployment"),
+    "observation": ("observation", "seq_id", "sequence", "event_id"),
+}
+DESCRIBING_COLUMNS = (
+    *LABEL_COLUMNS,
+    *("common_name", "group", "box"),
+    *_ALIASES["site"],
+    *_ALIASES["observation"],
+)
+
+
+class Columns(dict[str, int]):
+    """Positions of the columns that are used, by name; in the file's header cases do not matter.
+
+    Parameters
+    ----------
+    path
+        File that the header is of, for messages.
+    header
+        Names as they stand in the file.
+    used
+        Names to look for; other columns are ignored.
+    required
+        Of each of these sequences of names, the first that is there is found by any of them.
+
+    Raises
+    ------
+    MetadataError
+        A used column appears twice, or a required one not at all.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: Sequence[str],
+        used: Collection[str],
+        required: Collection[Sequence[str]] = (),
+    ) -> None:
+        known = {name.lower(): name for name in used}
+        names = [known.get(name.strip().lower()) for name in header]
+        if twice := sorted(name for name in known.values() if names.count(name) > 1):
+            raise MetadataError(f"{path}: column {twice[0]} appears twice; rename or delete one")
+        super().__init__({name: place for place, name in enumerate(names) if name})
+        self.width = len(names)
+        for choice in required:
+            if not any(name in self for name in choice):
+                got = ", ".join(printable(name)[:40] for name in header[:20]) or "an empty file"
+                wanted = " or ".join(filter(None, [", ".join(choice[:-1]), choice[-1]]))
+                raise MetadataError(
+                    f"{path}: no column {wanted}; got: {got}; name one so (comma-separated)"
+                )
+        for name, choice in _ALIASES.items():
+            self.alias(name, choice)
+
+    def alias(self, name: str, choice: Sequence[str]) -> None:
+        """Let ``name`` stand for the first of ``choice`` that is there."""
+        if (place := next((self[other] for other in choice if other in self), None)) is not None:
+            self[name] = place
+
+    def cell(self, row: Sequence[str], name: str) -> str:
+        """Return a cell's text without blanks around it; empty where there is no such column."""
+        place = self.get(name)
+        return row[place].strip() if place is not None and place < len(row) else ""
+
+    def ragged(self, row: Sequence[str]) -> str | None:
+        """Return why a row has more or fewer cells than the header, if so."""
+        if len(row) == self.width:
+            return None
+        return f"has {len(row)} cells, the header {self.width}; quote cells that hold commas"
+
+
+@contextmanager
+def open_csv(path: Path, limit: int) -> Iterator[Any]:
+    """Open a UTF-8 CSV file of at most ``limit`` bytes and yield a strict :func:`csv.reader`.
+
+    Raises
+    ------
+    MetadataError
+        Too large, not UTF-8, not CSV, or not readable.
+    """
+    rows: Any = None
+    try:
+        if path.stat().st_size > limit:
+            raise MetadataError(f"{path}: larger than {limit} bytes; split it")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            yield rows
+    except UnicodeDecodeError as error:
+        raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8 CSV") from None
+    except csv.Error as error:
+        raise MetadataError(f"{path}: not a CSV file: line {rows.line_num}: {error}") from None
+    except OSError as error:
+        raise MetadataError(f"{path}: cannot be read ({error.strerror}); check it") from None
+
+
+def numbered(rows: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a :func:`csv.reader` that are not blank with their lines, from 1."""
+    # An editor's line of a row is the one after the last line of the row before.
+    line = rows.line_num + 1
+    for row in rows:
+        if row:
+            yield line, row
+        line = rows.line_num + 1
+
+
+def read_object(path: Path, limit: int) -> dict[str, Any]:
+    """Read a JSON file of at most ``limit`` bytes that holds an object.
+
+    Raises
+    ------
+    MetadataError
+        Too large, not UTF-8, not JSON, or not readable.
+    """
+    try:
+        if path.stat().st_size > limit:
+            raise MetadataError(f"{path}: larger than {limit} bytes; split it")
+        content = json.loads(path.read_text("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MetadataError(f"{path}: not a JSON file: {reason}; write it anew") from None
+    except OSError as error:
+        raise MetadataError(f"{path}: cannot be read ({error.strerror}); check it") from None
+    if not isinstance(content, dict):
+        raise MetadataError(f"{path}: holds a {type(content).__name__}, wanted a JSON object")
+    return content
+
+
+@lru_cache(maxsize=10_000)
+def taxon_of(names: tuple[str | None, ...]) -> Taxon:
+    """Return the taxon of seven names by rank; photos are many, species few."""
+    return Taxon.from_dict(dict(zip(RANKS, names, strict=True)))
+
+
+def described(row: Sequence[str], columns: Columns, path: str, tree_rank: str) -> Photo:
+    """Return the photo at ``path`` with what the describing columns of its row say."""
+    names = {rank: columns.cell(row, rank) for rank in RANKS}
+    names[tree_rank] = names[tree_rank] or columns.cell(row, "label")
+    box, error = columns.cell(row, "box"), None
+    try:
+        box = tidy_box(box) if box else ""
+    except ValueError as problem:
+        box, error = "", str(problem)
+    return Photo(
+        path=path,
+        taxon=taxon_of(tuple(names.values())),
+        common_name=tidy(columns.cell(row, "common_name")),
+        group=columns.cell(row, "group") or None,
+        site=tidy(columns.cell(row, "site")),
+        observation=tidy(columns.cell(row, "observation")),
+        box=box or None,
+        error=error,
+    )

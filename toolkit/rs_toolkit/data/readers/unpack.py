@@ -1,0 +1,198 @@
+"""Archives that are not trusted, unpacked into the cache once and completely."""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import secrets
+import shutil
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PHOTO_SUFFIXES
+from rs_toolkit.data.photos import default_cache_dir
+from rs_toolkit.data.readers.rows import relative_path
+from rs_toolkit.errors import DataError
+from rs_toolkit.files import require_space, sha256_file
+
+__all__ = ["MAX_UNPACKED_BYTES", "MAX_UNPACKED_FILES", "unpack_once", "unpack_zip"]
+
+MAX_UNPACKED_BYTES = 100_000_000_000
+MAX_UNPACKED_FILES = 1_000_000
+
+_MAX_DIRECTORY_BYTES = 200_000_000
+_METADATA_SUFFIXES = frozenset({".csv", ".json"})
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+# zipfile documents only the first; the others are what malformed archives make it raise.
+_DAMAGED = (
+    *(zipfile.BadZipFile, RuntimeError, ValueError, OverflowError, EOFError),
+    *(struct.error, zlib.error),
+)
+
+
+def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
+    """Return the folder ``unpacked/<key>`` of the cache, made by ``fill`` if it is absent.
+
+    ``fill`` gets an empty folder that takes its place when all is written: what an interruption
+    leaves is never taken for the whole.
+
+    Raises
+    ------
+    OSError
+        The cache cannot be written, or the disk is full.
+    """
+    target = default_cache_dir() / "unpacked" / key
+    if target.is_dir():
+        return target
+    temporary = target.with_name(f".tmp-{key[:16]}-{secrets.token_hex(4)}")
+    temporary.mkdir(parents=True)
+    try:
+        fill(temporary)
+        # A power cut after the rename must not leave empty files in the finished folder.
+        if hasattr(os, "sync"):
+            os.sync()
+        try:
+            temporary.rename(target)
+        except OSError:
+            # Another process was faster.
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def unpack_zip(path: Path, limit: int) -> Path:
+    """Unpack the photos and metadata of a zip archive and return their folder.
+
+    Only photos, ``.csv`` and ``.json`` files are taken, hidden ones left out.  Where all lies in
+    one folder, that folder is returned.  A member whose data are damaged becomes an empty file,
+    which is reported with the photos.
+
+    Parameters
+    ----------
+    path
+        The archive.
+    limit
+        Most bytes of one metadata file.
+
+    Raises
+    ------
+    DataError
+        The archive is damaged, too large, or not safe to unpack: paths that leave it, links,
+        the same name twice, encryption, compression other than deflate.
+    OSError
+        The cache cannot be written, or the disk is full.
+    """
+    try:
+        root = unpack_once(sha256_file(path), lambda folder: _unpack(path, folder, limit))
+    except _DAMAGED as error:
+        raise DataError(
+            f"{path}: cannot be read as a zip ({_reason(error)}); copy it again"
+        ) from None
+    while len(inside := list(root.iterdir())) == 1 and inside[0].is_dir():
+        root = inside[0]
+    return root
+
+
+class _Bounded(io.BufferedReader):
+    """A file that zipfile, which trusts sizes and offsets, can be given.
+
+    It reads an archive's directory at once, which must not be huge, and seeks where that says.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        most = _MAX_DIRECTORY_BYTES + 1
+        data = super().read(most if size is None or size < 0 else min(size, most))
+        if len(data) == most:
+            raise zipfile.BadZipFile("its directory is too large")
+        return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            raise zipfile.BadZipFile("an offset is outside the file") from None
+
+
+def _unpack(path: Path, folder: Path, limit: int) -> None:
+    with _Bounded(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+        members = _members(path, archive, limit)
+        require_space(folder, sum(member.file_size for member in members.values()))
+        for name, member in members.items():
+            target = folder / name
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as copy:
+                    _copy(path, archive, member, copy)
+            except (FileExistsError, NotADirectoryError):
+                raise _refused(path, name, "is a file and a folder, or in it twice") from None
+
+
+def _copy(
+    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, copy: io.BufferedWriter
+) -> None:
+    try:
+        with archive.open(member) as data:
+            shutil.copyfileobj(data, copy, 1 << 20)
+    except _DAMAGED as error:
+        if posixpath.splitext(member.filename)[1].lower() in _METADATA_SUFFIXES:
+            raise _refused(path, member.filename, f"is damaged ({_reason(error)})") from None
+        copy.seek(0)
+        copy.truncate()
+
+
+def _members(path: Path, archive: zipfile.ZipFile, limit: int) -> dict[str, zipfile.ZipInfo]:
+    """Return the members to unpack by their paths, all of them safe."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    folded: set[str] = set()
+    for member in archive.infolist():
+        name, error = relative_path(member.filename)
+        # `is_dir` fails where the name is empty.
+        if member.filename.endswith("/"):
+            continue
+        if error is not None:
+            raise _refused(path, member.filename, error)
+        suffix = posixpath.splitext(name)[1].lower()
+        hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+        if hidden or suffix not in PHOTO_SUFFIXES | _METADATA_SUFFIXES:
+            continue
+        most = limit if suffix in _METADATA_SUFFIXES else MAX_PHOTO_BYTES
+        # Some file systems take names for the same that differ in case.
+        error = "is in it twice" if name.casefold() in folded else _fault(member, most)
+        if error is not None:
+            raise _refused(path, name, error)
+        folded.add(name.casefold())
+        members[name] = member
+    total = sum(member.file_size for member in members.values())
+    if len(members) > MAX_UNPACKED_FILES or total > MAX_UNPACKED_BYTES:
+        raise DataError(
+            f"{path}: has {len(members)} files of {total} bytes, wanted at most "
+            f"{MAX_UNPACKED_FILES} of {MAX_UNPACKED_BYTES}; unpack it and give the folder"
+        )
+    return members
+
+
+def _fault(member: zipfile.ZipInfo, most: int) -> str | None:
+    """Return why a member must not be unpacked, if so."""
+    if member.file_size > most:
+        return f"has {member.file_size} bytes, more than {most}"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "is a link, not a file"
+    # Other methods need memory that the archive decides.
+    if member.flag_bits & 1 or member.compress_type not in _METHODS:
+        return "is encrypted, or not compressed by deflate"
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _refused(path: Path, name: str, why: str) -> DataError:
+    return DataError(f"{path}: member {name[:120]!r} {why}; make the archive anew without it")

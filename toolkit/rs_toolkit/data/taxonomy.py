@@ -1,0 +1,81 @@
+"""Ranks of the Linnaean classification, and a photo's place in it."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rs_runtime.kit.manifest import RANKS
+from rs_toolkit.errors import ConfigError
+
+__all__ = ["RANKS", "Taxon", "normalize_name", "printable"]
+
+# What spreadsheets and pandas write for an empty cell.
+_MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
+
+
+def printable(text: str) -> str:
+    """Return a text with single spaces and without characters that cannot be seen."""
+    seen = "".join(char for char in text if char.isprintable() or char.isspace())
+    return " ".join(seen.split())
+
+
+def normalize_name(name: str | None) -> str | None:
+    """Return a name in lower case and Unicode NFC with single spaces; None for an empty cell.
+
+    Characters that cannot be seen (zero-width spaces, soft hyphens) are left out.
+    Empty cells are blanks and, in any case, ``na``, ``n/a``, ``nan``, ``none`` and ``null``.
+    """
+    text = unicodedata.normalize("NFC", printable(name or "")).lower()
+    return None if text in _MISSING else text
+
+
+@dataclass(frozen=True)
+class Taxon:
+    """Names of one organism from kingdom to species, as far as they are known.
+
+    Every field is stored as :func:`normalize_name` gives it.  A species of one word gets its
+    genus in front, where that is known, because epithets alone (``vulgaris``) are ambiguous.
+    """
+
+    kingdom: str | None = None
+    phylum: str | None = None
+    class_: str | None = None
+    order: str | None = None
+    family: str | None = None
+    genus: str | None = None
+    species: str | None = None
+
+    def __post_init__(self) -> None:
+        for rank in RANKS:
+            object.__setattr__(self, _field(rank), normalize_name(self.at(rank)))
+        if self.species and self.genus and " " not in self.species:
+            object.__setattr__(self, "species", f"{self.genus} {self.species}")
+
+    def at(self, rank: str) -> str | None:
+        """Return the name at a rank of :data:`RANKS`, None where it is unknown.
+
+        Raises
+        ------
+        ConfigError
+            There is no such rank.
+        """
+        if rank not in RANKS:
+            raise ConfigError(f"rank: got {rank!r}, wanted one of: {', '.join(RANKS)}")
+        name: str | None = getattr(self, _field(rank))
+        return name
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the known names by rank, highest rank first."""
+        return {rank: name for rank in RANKS if (name := self.at(rank))}
+
+    @classmethod
+    def from_dict(cls, names: Mapping[str, Any]) -> Taxon:
+        """Build from names by rank; keys that are no rank are ignored."""
+        return cls(**{_field(rank): names.get(rank) for rank in RANKS})
+
+
+def _field(rank: str) -> str:
+    return "class_" if rank == "class" else rank

@@ -1,0 +1,140 @@
+"""Look into kits, compare them, and take their members out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rs_runtime.kit.filter_spec import NOT_ORGANISM, ORGANISM, FilterSpec
+from rs_runtime.kit.kit import Kit, open_kit
+from rs_toolkit.files import atomic_write
+
+__all__ = ["describe", "differences", "extract", "pack", "packed"]
+
+_KINDS = {True: ORGANISM, False: NOT_ORGANISM}
+_PRESET = 6
+_CHUNK = 2**20
+
+
+def describe(kit: Kit) -> dict[str, Any]:
+    """Return what a kit says of itself, as JSON values."""
+    manifest = kit.manifest
+    return {
+        "name": manifest.name,
+        "schema": manifest.schema,
+        "created_by": manifest.created_by,
+        "rank": manifest.rank,
+        "classes": len(manifest.classes),
+        "preprocessing": manifest.preprocessing.to_dict(),
+        "default_variants": dict(manifest.default_variants),
+        "variants": {
+            variant.name: {
+                # What was measured under a field's name does not hide the field.
+                **variant.measured,
+                "engine": variant.engine,
+                "member": variant.member,
+                "temperature": variant.temperature,
+                "thresholds": dict(variant.thresholds),
+                "warning": variant.warning,
+            }
+            for variant in manifest.variants
+        },
+        "filter": None if manifest.filter is None else _describe_filter(manifest.filter),
+        "members": {
+            name: {"size": member.size, "sha256": member.sha256}
+            for name, member in sorted(manifest.members.items())
+        },
+        "data_fingerprint": manifest.data_fingerprint,
+        "environment": dict(manifest.environment),
+    }
+
+
+def _describe_filter(spec: FilterSpec) -> dict[str, Any]:
+    return {
+        "classes": {item.name: _KINDS[item.organism] for item in spec.classes},
+        "preprocessing": spec.preprocessing.to_dict(),
+        "default_variants": dict(spec.default_variants),
+        "thresholds": dict(spec.thresholds),
+        "variants": {
+            variant.name: {
+                **variant.measured,
+                "engine": variant.engine,
+                "member": variant.member,
+                "temperature": variant.temperature,
+                "bias": variant.bias,
+            }
+            for variant in spec.variants
+        },
+    }
+
+
+def differences(one: Kit, other: Kit) -> list[str]:
+    """Return one line for everything that two kits say differently; none if they are equal.
+
+    Classes are compared by name; everything else as :func:`describe` gives it.
+    """
+    lines = []
+    names = [{item.name for item in kit.manifest.classes} for kit in (one, other)]
+    lines += [f"- class {name}" for name in sorted(names[0] - names[1])]
+    lines += [f"+ class {name}" for name in sorted(names[1] - names[0])]
+    before, after = _flat(describe(one)), _flat(describe(other))
+    for flat in (before, after):
+        # Of a kit without a filter, nothing is to be compared with the other's.
+        flat.pop("filter", None)
+    for key in sorted({*before, *after}):
+        if key not in after:
+            lines.append(f"- {key}: {before[key]}")
+        elif key not in before:
+            lines.append(f"+ {key}: {after[key]}")
+        elif before[key] != after[key]:
+            lines.append(f"  {key}: {before[key]} -> {after[key]}")
+    return lines
+
+
+def extract(path: Path, folder: Path) -> list[Path]:
+    """Write a kit's members below ``folder``, each whole or not at all; return their paths.
+
+    Names come from a verified kit, whose format has no path that leads out of a folder.
+
+    Raises
+    ------
+    KitError
+        The kit cannot be used; nothing is written.
+    OSError
+        The disk refused.
+    """
+    written = []
+    with open_kit(path) as kit:
+        for name in kit.members:
+            with atomic_write(folder / name) as temporary:
+                temporary.write_bytes(kit.read(name))
+            written.append(folder / name)
+    return written
+
+
+def packed(data: bytes) -> bytes:
+    """Return bytes as xz, the transport form of kits; equal bytes give equal bytes."""
+    import lzma
+
+    packer = lzma.LZMACompressor(preset=_PRESET)
+    # By parts: Ctrl-C waits for a call into lzma to end.
+    parts = [packer.compress(data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
+    return b"".join([*parts, packer.flush()])
+
+
+def pack(kit: Path) -> Path:
+    """Write ``NAME.rskit.xz`` beside ``NAME.rskit``, atomically, and return its path."""
+    path = kit.with_name(f"{kit.name}.xz")
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(packed(kit.read_bytes()))
+    return path
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,155 @@
+"""The run folder: what training leaves behind and export reads.
+
+::
+
+    config.json       settings (TrainConfig), data root, number of photos by split
+    classes.json      trained rank, classes with their taxa, preprocessing
+    index.parquet     every photo: hash, size, mode, taxon, split, or why it is unreadable
+    splits.json       photos by split, and what the split could not do as asked
+    model.keras       float32; input (N, S, S, 3) scaled by Preprocessing; output logits (N, C)
+    calibration.json  temperature fitted on validation photos
+    history.json      one row an epoch
+    metrics.json      validation and test: overall and per class
+    confusion.png     confusion picture of the test photos
+    environment.json  machine, versions, seconds
+    checkpoints/      what ``--resume`` continues from
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.errors import RunError
+from rs_toolkit.files import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import keras
+    from numpy.typing import NDArray
+
+__all__ = ["Run", "read_metrics"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run, opened for reading."""
+
+    path: Path
+    config: dict[str, Any]
+    rank: str
+    classes: list[dict[str, Any]]
+    preprocessing: Preprocessing
+    photos: tuple[Photo, ...]
+    temperature: float
+    data_root: Path
+    data_fingerprint: str
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open a finished run folder.
+
+        Raises
+        ------
+        RunError
+            The folder is missing, or lacks a file that a finished run has.
+        """
+        from rs_toolkit.data.index import read_index
+
+        if not path.is_dir():
+            raise RunError(f"{path}: no such run folder; give one that rs-toolkit train made")
+        names = ("config.json", "classes.json", "index.parquet", "model.keras", "calibration.json")
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing:
+            raise RunError(
+                f"{path}: not a finished run ({', '.join(missing)} missing); finish it with "
+                f"rs-toolkit train --resume {path}"
+            )
+        try:
+            saved = read_json(path / "config.json")
+            classes = read_json(path / "classes.json")
+            for number, item in enumerate(classes["classes"]):
+                if item["id"] != number or not {"name", "common_name", "taxon"} <= set(item):
+                    raise ValueError(f"class {number} of classes.json is incomplete")
+            return cls(
+                path=path,
+                config=saved["settings"],
+                rank=classes["rank"],
+                classes=classes["classes"],
+                preprocessing=Preprocessing.from_dict(classes["preprocessing"]),
+                photos=tuple(read_index(path / "index.parquet")),
+                temperature=float(read_json(path / "calibration.json")["temperature"]),
+                data_root=Path(saved["data_root"]),
+                data_fingerprint=saved["data_fingerprint"],
+            )
+        except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+            raise RunError(f"{path}: a file of the run is damaged ({error}); train again") from None
+
+    @property
+    def name(self) -> str:
+        """Name of the run, hence of its kit."""
+        return self.path.resolve().name
+
+    def split(self, name: str) -> tuple[list[Photo], NDArray[np.int64]]:
+        """Return the photos of one split and their class numbers, shape (n,)."""
+        number = {item["name"]: item["id"] for item in self.classes}
+        photos = [photo for photo in self.photos if photo.split == name]
+        labels = [number[str(photo.label(self.rank))] for photo in photos]
+        return photos, np.asarray(labels, np.int64)
+
+    def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
+        """Return decoded photos as uint8 RGB of shape (n, S, S, 3), through the cache."""
+        cache = PhotoCache(default_cache_dir(), self.preprocessing)
+        side = self.preprocessing.size
+        pixels = np.empty((len(photos), side, side, 3), np.uint8)
+        for row, photo in enumerate(photos):
+            pixels[row] = cache.pixels(photo, self.data_root)
+        return pixels
+
+    def load_model(self) -> keras.Model:
+        """Load the float32 Keras model; its file is treated as untrusted (safe mode).
+
+        Raises
+        ------
+        RunError
+            The file is damaged, or the model is not of the run's size and classes.
+        """
+        import keras
+
+        path, side = self.path / "model.keras", self.preprocessing.size
+        try:
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+            shapes = tuple(model.input_shape), tuple(model.output_shape)
+        except Exception as error:
+            # Keras raises whatever zipfile, h5py and its deserializer raised.
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise RunError(f"{path}: damaged ({reason}); train again") from None
+        wanted = ((None, side, side, 3), (None, len(self.classes)))
+        if shapes != wanted:
+            raise RunError(f"{path}: got shapes {shapes}, wanted {wanted}; train again")
+        return model
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """Return the content of a finished run's metrics.json.
+
+    Raises
+    ------
+    RunError
+        It is missing or damaged.
+    """
+    path = run / "metrics.json"
+    try:
+        metrics: dict[str, Any] = read_json(path)
+        for key in ("n", "accuracy", "top5", "macro_f1", "worst_decile_f1"):
+            float(metrics["test"][key])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: damaged or missing ({error}); train again") from None
+    return metrics

@@ -1,0 +1,129 @@
+"""Whether one model's loss against another on the same photos is more than chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_toolkit.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Drop", "paired_drops"]
+
+ROUNDS = 1000
+_LEVEL = 0.95
+_CELLS = 2**24  # of the resampling matrix at a time
+
+
+@dataclass(frozen=True)
+class Drop:
+    """How much of a score a model lost against a reference, in F1 (-1 to 1; below 0: gained).
+
+    Attributes
+    ----------
+    drop
+        On the photos as they are.
+    low
+        95 % of the resamples lost more than this: above 0, the loss is beyond noise.
+    """
+
+    drop: float
+    low: float
+
+
+def paired_drops(
+    labels: ArrayLike,
+    reference: ArrayLike,
+    other: ArrayLike,
+    classes: int,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> dict[str, Drop]:
+    """Compare two models' predictions by a paired bootstrap over the photos.
+
+    Each round draws as many photos as there are, with replacement, and computes both models'
+    scores on the same draw, so that what is hard for both cancels out.  Scores are those of
+    :mod:`rs_toolkit.metrics.classification`; a class that a round has no photo of is left out of
+    that round.
+
+    Parameters
+    ----------
+    labels, reference, other
+        True classes and those predicted by the two models, integers 0 to classes - 1, shape (n,).
+    classes
+        Number of classes of the models.
+    rounds
+        Resamples, at least 1.
+    seed
+        Of the resamples.
+
+    Returns
+    -------
+    dict
+        ``macro_f1`` and ``worst_decile_f1``.
+
+    Raises
+    ------
+    DataError
+        The shapes differ, or there are no photos.
+
+    References
+    ----------
+    Efron, Tibshirani (1993), An Introduction to the Bootstrap, chapter 13 (percentile limits);
+    Koehn (2004), Statistical significance tests for machine translation evaluation (pairing).
+    """
+    truth, one, two = (np.asarray(values) for values in (labels, reference, other))
+    if truth.ndim != 1 or not len(truth) or not truth.shape == one.shape == two.shape:
+        raise DataError(
+            f"bootstrap: got shapes {truth.shape}, {one.shape}, {two.shape}; wanted (n,) thrice"
+        )
+    whole = np.ones((1, len(truth)), np.float32)
+    generator = np.random.default_rng(seed)
+    step = max(1, _CELLS // len(truth))
+    shares = np.full(len(truth), 1 / len(truth))
+    parts = [_drops(truth, one, two, classes, whole)]
+    for start in range(0, rounds, step):
+        weights = generator.multinomial(len(truth), shares, min(step, rounds - start))
+        parts.append(_drops(truth, one, two, classes, weights.astype(np.float32)))
+    drops = np.concatenate(parts)
+    return {
+        name: Drop(float(column[0]), float(np.quantile(column[1:], 1 - _LEVEL)))
+        for name, column in zip(("macro_f1", "worst_decile_f1"), drops.T, strict=True)
+    }
+
+
+def _drops(
+    truth: NDArray[np.int64],
+    one: NDArray[np.int64],
+    two: NDArray[np.int64],
+    classes: int,
+    weights: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Return (rounds, 2) drops of macro-F1 and worst-decile F1; a photo counts its weight."""
+    before, after = (_scores(truth, predicted, classes, weights) for predicted in (one, two))
+    return before - after
+
+
+def _scores(
+    truth: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    classes: int,
+    weights: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    numbers = np.arange(classes)
+    is_true = (truth[:, None] == numbers).astype(np.float32)
+    is_predicted = (predicted[:, None] == numbers).astype(np.float32)
+    support, given = weights @ is_true, weights @ is_predicted
+    hits = weights @ (is_true * is_predicted)
+    f1 = 2 * hits / np.maximum(support + given, 1)
+    # Absent classes sort last and count nothing.
+    ordered = np.sort(np.where(support > 0, f1, np.inf), axis=1)
+    present = np.maximum((support > 0).sum(axis=1), 1)
+    sums = np.cumsum(np.where(np.isfinite(ordered), ordered, 0), axis=1, dtype=np.float64)
+    decile = np.maximum(present // 10, 1)
+    rows = np.arange(len(weights))
+    return np.stack([sums[:, -1] / present, sums[rows, decile - 1] / decile], axis=1)

@@ -1,0 +1,96 @@
+"""Which probabilities a filter must give before its verdict is believed.
+
+Two thresholds cut the probability of an organism, fitted on validation photos:
+
+``not_organism``
+    The largest value up to 1/2 below which lie at most 1 % of the organisms, and at most 5 % of
+    the organisms of any class with 10 photos or more; but no larger than it takes to have 99 % of
+    the others below.  What is below it is flagged.
+``organism``
+    The smallest value, not below the other, at or above which 99 % of the photos are organisms;
+    but no smaller than it takes to have 99 % of the organisms at or above it, up to 1/2.
+    Its promise holds for photos mixed as the validation photos are.
+
+Between them, nobody knows.  Where validation photos are told apart without an error, this leaves
+the gap between the two kinds to photos that are like neither: an elephant to a filter that has
+seen birds and documents.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_toolkit.errors import DataError
+from rs_toolkit.metrics.binary import ENOUGH
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["fit_thresholds"]
+
+_HIGHEST = 0.5
+# At most one in so many organisms may be flagged: of all, and of a class.
+_FLAGGED, _FLAGGED_IN_CLASS = 100, 20
+# Of the others, at most one in so many need not be flagged.
+_MISSED = 100
+_PURITY = 0.99
+
+
+def fit_thresholds(
+    probability: NDArray[np.float64], truth: NDArray[np.bool_], classes: Sequence[str | None]
+) -> dict[str, float]:
+    """Return the thresholds ``not_organism`` and ``organism``; see the module.
+
+    Parameters
+    ----------
+    probability
+        Calibrated probability of an organism, (n,), 0 to 1, of validation photos.
+    truth
+        Whether they show one, (n,), at least one that does.
+    classes
+        n names; None where a photo is in no class that is to be protected.
+
+    Raises
+    ------
+    DataError
+        Shapes do not fit, or there is no organism.
+    """
+    if not len(probability) == len(truth) == len(classes) or not truth.any():
+        raise DataError(
+            f"thresholds: got {len(probability)} probabilities, {len(truth)} truths with "
+            f"{int(truth.sum())} organisms, {len(classes)} classes; wanted one of each a photo"
+        )
+    members: dict[str, list[float]] = defaultdict(list)
+    for p, true, name in zip(probability.tolist(), truth, classes, strict=True):
+        if true and name is not None:
+            members[name].append(p)
+    bounds = [_HIGHEST, _bound(probability[truth], _FLAGGED)]
+    bounds += [
+        _bound(np.array(found), _FLAGGED_IN_CLASS)
+        for found in members.values()
+        if len(found) >= ENOUGH
+    ]
+    if not truth.all():
+        most = -_bound(-probability[~truth], _MISSED)
+        bounds.append(float(np.nextafter(most, 1)))
+    low = min(bounds)
+    sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
+    return {"not_organism": low, "organism": max(sure, _purest(probability, truth, low))}
+
+
+def _bound(values: NDArray[np.float64], one_in: int) -> float:
+    """Return the largest value below which lies at most one in so many of the values."""
+    return float(np.sort(values)[len(values) // one_in])
+
+
+def _purest(probability: NDArray[np.float64], truth: NDArray[np.bool_], low: float) -> float:
+    """Return the smallest of ``low`` and the probabilities above it that is pure enough, else 1."""
+    for value in np.unique(np.append(probability[probability > low], low)):
+        above = truth[probability >= value]
+        if len(above) and above.mean() >= _PURITY:
+            return float(value)
+    return 1.0

@@ -1,0 +1,178 @@
+"""What a split could not do, and why: the part of a split that a person should read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rs_toolkit.splits.assign import SIDES, quotas
+
+__all__ = ["SplitReport", "report_split"]
+
+# A label is uneven if a side is wrong by more than this many photos and this part of the label.
+_PHOTOS, _PART = 2, 0.05
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What came of a split.
+
+    Attributes
+    ----------
+    group_by
+        The level of the groups.
+    photos, groups
+        Numbers by side.
+    missing
+        By side, the labels that have no photo on it, each with the reason: ``1 group``,
+        ``2 groups``, ``its groups hold other labels``, ``its groups keep the sides they had``,
+        or ``all left out``.
+    uneven
+        Labels that are on all sides, one of which has more than 2 photos and 5 % of the label
+        too many or too few: the share of their photos on each side, 0 to 1.
+    left_out
+        Paths of photos whose group keeps another side than theirs, with the side that they had.
+    ungrouped
+        Paths of photos whose species, site or observation is unknown; see
+        :class:`rs_toolkit.data.groups.Grouping`.
+    kept
+        Number of photos that keep the side of an earlier split; None without one.
+    """
+
+    group_by: str
+    photos: dict[str, int]
+    groups: dict[str, int]
+    missing: dict[str, dict[str, str]]
+    uneven: dict[str, dict[str, float]]
+    left_out: dict[str, str]
+    ungrouped: tuple[str, ...] = ()
+    kept: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {**asdict(self), "ungrouped": list(self.ungrouped)}
+
+    def notes(self) -> list[str]:
+        """Return what a person should know, one line each; nothing where all went as asked."""
+        notes = []
+        if self.kept is not None:
+            new = sum(self.photos.values()) - self.kept
+            notes.append(f"{self.kept} photos keep the side that they had, {new} are new")
+        if self.ungrouped:
+            notes.append(
+                f"{_number(self.ungrouped, 'photo')} without a {self.group_by}, such as "
+                f"{self.ungrouped[0]}: nothing but duplicates keeps them together"
+            )
+        if self.left_out:
+            path, side = next(iter(self.left_out.items()))
+            notes.append(
+                f"left out: {_number(self.left_out, 'photo')} whose group was on several sides, "
+                f"such as {path} (was in {side})"
+            )
+        for side, reasons in self.missing.items():
+            counts = "; ".join(f"{n}: {why}" for why, n in Counter(reasons.values()).most_common())
+            notes.append(
+                f"{_number(reasons, 'class', 'es')} without a {side} photo ({counts}): "
+                f"{_some(list(reasons))}"
+            )
+        if self.uneven:
+            rows = [
+                f"{label} ({', '.join(f'{side} {part:.0%}' for side, part in parts.items())})"
+                for label, parts in self.uneven.items()
+            ]
+            count = _number(rows, "class", "es")
+            notes.append(f"{count} far from the asked proportions: {_some(rows)}")
+        return notes
+
+
+def report_split(
+    labels: Sequence[str],
+    groups: Sequence[str],
+    sides: Sequence[str | None],
+    paths: Sequence[str],
+    *,
+    val: float,
+    test: float,
+    before: Sequence[str | None] | None = None,
+    group_by: str = "duplicates",
+    ungrouped: tuple[str, ...] = (),
+) -> SplitReport:
+    """Compare what :func:`rs_toolkit.splits.assign.split` gave with what was asked of it.
+
+    Parameters
+    ----------
+    labels, groups, val, test, before
+        As they were given to it.
+    sides
+        n sides, as it returned them.
+    paths
+        n names of the photos.
+    group_by, ungrouped
+        For the report.
+    """
+    fractions = {"train": 1 - val - test, "val": val, "test": test}
+    placed: dict[str, dict[str, str]] = {label: {} for label in sorted(set(labels))}
+    counts: Counter[tuple[str, str]] = Counter()
+    for label, group, side in zip(labels, groups, sides, strict=True):
+        if side is not None:
+            placed[label][group] = side
+            counts[label, side] += 1
+    had = before or [None] * len(labels)
+    fixed = {group for group, side in zip(groups, had, strict=True) if side is not None}
+    missing: dict[str, dict[str, str]] = {side: {} for side in SIDES if fractions[side]}
+    uneven = {}
+    for label, of_label in placed.items():
+        lacking = [side for side in missing if not counts[label, side]]
+        for side in lacking:
+            missing[side][label] = _reason(set(of_label), side, fractions, fixed)
+        numbers = {side: counts[label, side] for side in SIDES}
+        if not lacking and _is_uneven(numbers, fractions):
+            total = sum(numbers.values())
+            uneven[label] = {side: round(number / total, 3) for side, number in numbers.items()}
+    side_of = {group: side for of_label in placed.values() for group, side in of_label.items()}
+    rows = list(zip(paths, had, sides, strict=True))
+    kept = sum(was is not None and was == now for _, was, now in rows)
+    return SplitReport(
+        group_by=group_by,
+        photos=_by_side(sides),
+        groups=_by_side(side_of.values()),
+        missing={side: reasons for side, reasons in missing.items() if reasons},
+        uneven=uneven,
+        left_out={path: was for path, was, now in rows if was is not None and now is None},
+        ungrouped=ungrouped,
+        kept=None if before is None else kept,
+    )
+
+
+def _reason(groups: set[str], side: str, fractions: dict[str, float], fixed: set[str]) -> str:
+    """Return why a label with these groups has no photo on a side."""
+    if not groups:
+        return "all left out"
+    if side not in quotas(fractions, len(groups)):
+        return _number(groups, "group")
+    if fixed & groups:
+        return "its groups keep the sides they had"
+    # A label in three groups of its own is on all sides; see rs_toolkit.splits.assign.split.
+    return "its groups hold other labels"
+
+
+def _is_uneven(numbers: dict[str, int], fractions: dict[str, float]) -> bool:
+    total = sum(numbers.values())
+    slack = max(_PHOTOS, _PART * total)
+    return any(abs(number - fractions[side] * total) > slack for side, number in numbers.items())
+
+
+def _by_side(sides: Iterable[str | None]) -> dict[str, int]:
+    counts = Counter(sides)
+    return {side: counts[side] for side in SIDES}
+
+
+def _number(items: Sized, one: str, plural: str = "s") -> str:
+    return f"{len(items)} {one}{plural if len(items) != 1 else ''}"
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join(items[:_SHOWN]) + (" …" if len(items) > _SHOWN else "")

@@ -1,0 +1,243 @@
+"""From photos to the sides they are on: grouped, stratified, as they were, and as a table.
+
+No photo is opened here.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.data.groups import group_photos
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.errors import DataError
+from rs_toolkit.files import atomic_write, read_json
+from rs_toolkit.splits.assign import SIDES, split
+from rs_toolkit.splits.report import SplitReport, report_split
+
+__all__ = [
+    "EarlierSides",
+    "SplitRow",
+    "make_splits",
+    "split_table",
+    "write_split_table",
+]
+
+
+@dataclass(frozen=True)
+class EarlierSides:
+    """The sides that photos had in an earlier run.
+
+    Attributes
+    ----------
+    by_content
+        By SHA-256 of the file.
+    by_path
+        By path, for photos that are not known by content.
+    """
+
+    by_content: dict[str, str]
+    by_path: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> EarlierSides:
+        """Read them from a run folder or from its ``index.parquet``.
+
+        The photos that the earlier split left out count with the side that ``splits.json``,
+        beside the index, says they had before: once trained on, never tested on.
+
+        Raises
+        ------
+        DataError
+            There is no such index, or it or ``splits.json`` is damaged.
+        """
+        from rs_toolkit.data.index import read_index
+
+        index = path / "index.parquet" if path.is_dir() else path
+        if not index.is_file():
+            raise DataError(
+                f"splits_from {path}: no index.parquet there; give the folder of an earlier run"
+            )
+        left_out = _left_out(index.parent / "splits.json")
+        by_content, by_path = {}, {}
+        for photo in read_index(index):
+            if photo.split not in (None, *SIDES):
+                raise DataError(
+                    f"{index}: damaged ({photo.path} is in split {photo.split!r}, wanted "
+                    f"{', '.join(SIDES)}); give another run"
+                )
+            if side := photo.split or left_out.get(photo.path):
+                by_path[photo.path] = side
+                # Of several copies, one that is left out does not speak for the others.
+                if photo.sha256 and (photo.split or photo.sha256 not in by_content):
+                    by_content[photo.sha256] = side
+        return cls(by_content, by_path)
+
+    def of(self, photo: Photo) -> str | None:
+        """Return the side that a photo had, None if it is new."""
+        return self.by_content.get(photo.sha256) or self.by_path.get(photo.path)
+
+
+def _left_out(report: Path) -> dict[str, str]:
+    if not report.is_file():
+        return {}
+    try:
+        left_out = dict(read_json(report)["left_out"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{report}: damaged ({error}); delete it to do without it") from None
+    for path, side in left_out.items():
+        if side not in SIDES:
+            raise DataError(
+                f"{report}: damaged (left_out {path!r} is {side!r}, wanted {', '.join(SIDES)}); "
+                "delete it to do without it"
+            )
+    return left_out
+
+
+def make_splits(
+    photos: Sequence[Photo], config: TrainConfig
+) -> tuple[tuple[Photo, ...], SplitReport]:
+    """Assign train, val and test to every readable photo that has a label at the trained rank.
+
+    Grouped by ``config.group_by``, stratified by ``config.stratify_by``; photos that
+    ``config.splits_from`` knows keep their side.  The other photos get none.
+
+    Returns
+    -------
+    photos, report
+        All photos in their order, with their splits; and what could not be done as asked.
+
+    Raises
+    ------
+    DataError
+        No readable photo, no label at the rank, fewer than two classes (in all, or among the
+        training photos of weight above 0), an empty split, nothing to group by, or no earlier
+        sides where they are said to be.
+    """
+    rows = _usable(photos, config.rank)
+    usable = [photos[row] for row in rows]
+    labels = [str(photo.label(config.rank)) for photo in usable]
+    _require_classes(photos, labels, config.rank)
+    grouping = group_photos(usable, config.group_by)
+    strata = [
+        f"{label}\0{photo.label(config.stratum)}"
+        for label, photo in zip(labels, usable, strict=True)
+    ]
+    before = None
+    if config.splits_from:
+        earlier = EarlierSides.read(Path(config.splits_from))
+        before = [earlier.of(photo) for photo in usable]
+    sides = split(
+        labels,
+        strata=strata,
+        groups=grouping.names,
+        val=config.val,
+        test=config.test,
+        seed=config.seed,
+        before=before,
+    )
+    report = report_split(
+        labels,
+        grouping.names,
+        sides,
+        [photo.path for photo in usable],
+        val=config.val,
+        test=config.test,
+        before=before,
+        group_by=config.group_by,
+        ungrouped=grouping.unknown,
+    )
+    _require_sides(usable, labels, sides, report)
+    side_of = dict(zip(rows, sides, strict=True))
+    return (
+        tuple(replace(photo, split=side_of.get(row)) for row, photo in enumerate(photos)),
+        report,
+    )
+
+
+class SplitRow(NamedTuple):
+    """One photo of a table of splits; ``side`` is empty where it has none."""
+
+    path: str
+    side: str
+    group: str
+    label: str
+
+
+def split_table(photos: Sequence[Photo], config: TrainConfig) -> tuple[list[SplitRow], SplitReport]:
+    """Split photos as :func:`make_splits` does, and return a row each, in their order.
+
+    Photos that a reader took straight from a data set will do.  Copies are not known to be
+    copies before they are indexed, so ``rs-toolkit train`` may find larger groups.
+    """
+    photos, report = make_splits(photos, config)
+    rows = _usable(photos, config.rank)
+    names = group_photos([photos[row] for row in rows], config.group_by).names
+    group_of = dict(zip(rows, names, strict=True))
+    return [
+        SplitRow(
+            photo.path,
+            photo.split or "",
+            group_of.get(row, "").lstrip("\0").replace("\0", ":"),
+            photo.label(config.rank) or "",
+        )
+        for row, photo in enumerate(photos)
+    ], report
+
+
+def write_split_table(path: Path, rows: Iterable[SplitRow]) -> None:
+    """Write rows as UTF-8 CSV with the header ``path,side,group,label``, atomically.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(SplitRow._fields)
+        table.writerows(rows)
+
+
+def _usable(photos: Sequence[Photo], rank: str) -> list[int]:
+    return [row for row, photo in enumerate(photos) if photo.error is None and photo.label(rank)]
+
+
+def _require_classes(photos: Sequence[Photo], labels: Sequence[str], rank: str) -> None:
+    readable = [photo for photo in photos if photo.error is None]
+    if not readable:
+        raise DataError(
+            f"none of the {len(photos)} photos can be read; check the paths in the data"
+        )
+    found = sorted(set(labels))
+    if len(found) < 2:
+        ranks = [name for name in (*RANKS, "common_name") if any(p.label(name) for p in readable)]
+        got = f"only {found[0]!r}" if found else "no label"
+        raise DataError(
+            f"rank {rank}: got {got} in {len(readable)} photos, wanted two classes or "
+            f"more; add photos of another class, or choose --rank among: {', '.join(ranks)}"
+        )
+
+
+def _require_sides(
+    photos: Sequence[Photo], labels: Sequence[str], sides: Sequence[str | None], report: SplitReport
+) -> None:
+    for side, number in report.photos.items():
+        if not number:
+            raise DataError(
+                f"{len(labels)} photos of {len(set(labels))} classes, in groups by "
+                f"{report.group_by}, leave the {side} split empty; give at least three groups in "
+                "some class, or choose another --group-by"
+            )
+    rows = zip(photos, labels, sides, strict=True)
+    trained = {label for photo, label, side in rows if side == "train" and photo.weight > 0}
+    if len(trained) < 2:
+        raise DataError(
+            f"training photos of weight above 0: got {len(trained)} of {len(set(labels))} classes, "
+            "wanted two or more; raise weights, or split anew (no --splits-from)"
+        )

@@ -1,0 +1,83 @@
+"""Photos to features of a frozen, pretrained backbone: what cleaning compares photos by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_toolkit.environment import quiet_tensorflow
+from rs_toolkit.files import atomic_write, sha256_file
+from rs_toolkit.progress import Progress
+from rs_train.classifier.linear_probe import cached_features, features_folder, frozen_features
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rs_toolkit.data.photos import Photo, PhotoCache
+
+__all__ = ["embed"]
+
+
+def embed(
+    photos: list[Photo],
+    root: Path,
+    cache: PhotoCache,
+    *,
+    backbone: str,
+    weights: str,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Return the mean feature of each photo and its mirror image, shape (n, channels).
+
+    The features are those of stage 1, and share its cache.  Where every photo is cached, neither
+    TensorFlow nor the backbone is loaded.
+
+    Parameters
+    ----------
+    photos
+        Readable ones.
+    root
+        Folder that their paths start from.
+    cache
+        Gives the pixels, and says how they are made.
+    backbone, weights
+        As ``rs-toolkit train`` takes them.
+
+    Raises
+    ------
+    WeightsError
+        The weights are missing, damaged, or of another backbone.
+    """
+    note = cache.directory / "features" / f"{_source(backbone, weights, cache)}.txt"
+    if note.is_file():
+        known = cached_features(photos, note.with_name(note.read_text("utf-8")))
+        if known is not None:
+            return np.asarray(known.mean(axis=1), np.float32)
+    quiet_tensorflow()
+    import keras
+
+    from rs_train.classifier.backbones import build_backbone, load_backbone_weights
+
+    body = build_backbone(backbone, cache.preprocessing.size)
+    load_backbone_weights(body, backbone, weights)
+    extractor = keras.Model(body.input, keras.layers.GlobalAveragePooling2D()(body.output))
+    found = frozen_features(
+        extractor,
+        photos,
+        lambda photo: cache.pixels(photo, root),
+        cache.preprocessing,
+        cache.directory,
+        progress,
+    )
+    with atomic_write(note) as temporary:
+        folder = features_folder(extractor, cache.preprocessing, cache.directory)
+        temporary.write_text(folder.name, "utf-8")
+    return np.asarray(found.mean(axis=1), np.float32)
+
+
+def _source(backbone: str, weights: str, cache: PhotoCache) -> str:
+    path = Path(weights)
+    content = sha256_file(path)[:16] if path.is_file() else path.name
+    return f"{backbone}-{content}-{cache.preprocessing.fingerprint()}"

@@ -1,0 +1,232 @@
+"""Which CLIP model a name means: its layers, how it wants its pixels, where its weights lie."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.errors import ConfigError
+from rs_train.teacher.weights import short
+
+__all__ = ["TEACHERS", "Architecture", "architecture", "build_clip"]
+
+TEACHERS = {
+    "ViT-B-32": "ViT-B-32:laion2b_s34b_b79k",
+    "ViT-B-16": "ViT-B-16:laion2b_s34b_b88k",
+    "BioCLIP": "ViT-B-16:imageomics/bioclip",
+    "MobileCLIP-S1": "MobileCLIP-S1:datacompdr",
+    "MobileCLIP-S2": "MobileCLIP-S2:datacompdr",
+}
+"""Short names of ``--teacher``: architecture of open_clip, and which public weights of it."""
+
+_MAX_CONFIG_BYTES = 100_000
+_MAX_PARAMETERS = 3_000_000_000
+_VOCABULARY = 49408  # of CLIP's byte-pair encoding
+_CLEANERS = ("lower", "whitespace", "canonicalize")
+_RESIZES = {"shortest": "crop", "squash": "squash", "longest": "pad"}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A CLIP model without its weights.
+
+    Attributes
+    ----------
+    name
+        As it was asked for.
+    config
+        open_clip's ``model_cfg``.
+    size
+        Side of the photo in pixels.
+    resize
+        As :class:`rs_runtime.photos.preprocess.Preprocessing` takes it.
+    mean, std
+        Of red, green and blue in 0..1: the model sees (pixel / 255 - mean) / std.
+    context
+        Most tokens of a text.
+    clean
+        How open_clip's tokenizer tidies a text.
+    repository
+        Hugging Face repository of the public weights; None where the name does not say.
+    choices
+        For people: which public weights there are.
+    """
+
+    name: str
+    config: dict[str, Any]
+    size: int
+    resize: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    context: int
+    clean: str
+    repository: str | None = None
+    choices: str = ""
+
+
+def architecture(name: str) -> Architecture:
+    """Return what a teacher's name means.
+
+    Parameters
+    ----------
+    name
+        A short name (:data:`TEACHERS`); an architecture of open_clip, alone or, where its weights
+        are not given as a file, as ``ARCHITECTURE:TAG`` of open_clip's pretrained models or
+        ``ARCHITECTURE:OWNER/REPOSITORY`` of Hugging Face; or a ``.json`` file, which is open_clip's
+        ``open_clip_config.json`` or its ``model_cfg`` alone.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown or ambiguous, the file is wrong, or the tokenizer is not open_clip's
+        own and would have to be downloaded.
+    """
+    if name.endswith(".json"):
+        values = _read_json(Path(name))
+        model = values.get("model_cfg", values)
+        return _checked(name, model, values.get("preprocess_cfg", {}))
+    import open_clip
+
+    base, _, tag = TEACHERS.get(name, name).partition(":")
+    config = open_clip.get_model_config(base) if base in open_clip.list_models() else None
+    if config is None:
+        raise ConfigError(
+            f"teacher: got {name!r}, wanted {', '.join(TEACHERS)}, an architecture of open_clip "
+            "(python -c 'import open_clip; print(open_clip.list_models())'), or a .json file"
+        )
+    if "/" in tag:
+        return _checked(name, config, {}, tag)
+    return _public(name, config, base, tag)
+
+
+def _public(name: str, config: dict[str, Any], base: str, tag: str) -> Architecture:
+    """Return an architecture as the tag says, or as all of open_clip's tags for it agree."""
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(base)
+    listed = ", ".join(f"{base}:{known}" for known in tags)
+    if tag and tag not in tags:
+        raise ConfigError(f"teacher: got {name!r}, wanted one of {listed or base}")
+    public = [open_clip.get_pretrained_cfg(base, known) for known in ([tag] if tag else tags)]
+    pixels = [{key: item.get(key) for key in ("mean", "std", "resize_mode")} for item in public]
+    if any(other != pixels[0] for other in pixels):
+        raise ConfigError(
+            f"teacher {name}: its public weights want different pixels; name them: {listed}"
+        )
+    if not tag:
+        choices = f"one of {listed}; or " if listed else ""
+        return _checked(name, config, pixels[0] if pixels else {}, choices=choices)
+    # The tag knows better than the architecture which activation it was trained with.
+    config["quick_gelu"] = bool(public[0].get("quick_gelu"))
+    # OWNER/REPOSITORY/, or a file in it.
+    repository = "/".join(str(public[0].get("hf_hub") or "").split("/")[:2])
+    return _checked(name, config, pixels[0], repository or None)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; check --teacher")
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_CONFIG_BYTES + 1)
+        if len(data) > _MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes; is it a config?")
+        values = json.loads(data)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --teacher") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{path}: is no JSON; wanted an open_clip_config.json") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: wanted a JSON object, as in an open_clip_config.json")
+    return values
+
+
+def _checked(
+    name: str, config: Any, pixels: Any, repository: str | None = None, choices: str = ""
+) -> Architecture:
+    """Return an architecture, of which what decides over safety and pixels has been checked."""
+    try:
+        vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
+        text["tokenizer_kwargs"] = dict(text.get("tokenizer_kwargs") or {})
+        size, dim = vision["image_size"], config["embed_dim"]
+        context = text.get("context_length", 77)
+        mean, std = (
+            tuple(float(value) for value in pixels.get(key) or default)
+            for key, default in (("mean", _mean()), ("std", _std()))
+        )
+        resize = _RESIZES[pixels.get("resize_mode") or "shortest"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"teacher {name}: no open_clip configuration ({type(error).__name__}: "
+            f"{str(error)[:80]!r}); wanted embed_dim, vision_cfg.image_size, "
+            "text_cfg, and preprocess_cfg as open_clip has them"
+        ) from None
+    numbers = {"image_size": (size, 2048), "embed_dim": (dim, 65536), "context": (context, 1024)}
+    for what, (value, most) in numbers.items():
+        if type(value) is not int or not 8 <= value <= most:
+            raise ConfigError(f"teacher {name}: {what} is {value!r}, wanted 8 to {most}")
+    sound = all(map(math.isfinite, (*mean, *std))) and min(std, default=0) > 0
+    if len(mean) != 3 or len(std) != 3 or not sound:
+        raise ConfigError(f"teacher {name}: mean and std are {mean} and {std}, wanted three each")
+    clean = _cleaning(name, text)
+    vision["timm_model_pretrained"] = False
+    if ":" in str(vision.get("timm_model_name")) or "multimodal_cfg" in config:
+        raise ConfigError(f"teacher {name}: is no plain CLIP model; choose one such as ViT-B-32")
+    whole = {**config, "vision_cfg": vision, "text_cfg": text}
+    return Architecture(name, whole, size, resize, mean, std, context, clean, repository, choices)
+
+
+def _cleaning(name: str, text: dict[str, Any]) -> str:
+    """Return how the tokenizer tidies, having seen that it is open_clip's own."""
+    settings = dict(text["tokenizer_kwargs"])
+    clean = settings.pop("clean", "lower")
+    foreign = text.get("hf_model_name") or text.get("hf_tokenizer_name") or settings
+    if foreign or text.get("vocab_size", _VOCABULARY) != _VOCABULARY or clean not in _CLEANERS:
+        raise ConfigError(
+            f"teacher {name}: wants a tokenizer ({str(foreign or clean)[:80]}) that open_clip does "
+            f"not bring; choose a model with CLIP's own {_VOCABULARY} tokens, such as ViT-B-32"
+        )
+    return str(clean)
+
+
+def _mean() -> tuple[float, ...]:
+    from open_clip import OPENAI_DATASET_MEAN
+
+    return tuple(OPENAI_DATASET_MEAN)
+
+
+def _std() -> tuple[float, ...]:
+    from open_clip import OPENAI_DATASET_STD
+
+    return tuple(OPENAI_DATASET_STD)
+
+
+def build_clip(plan: Architecture) -> Any:
+    """Return the open_clip model of an architecture, with random weights, in float32.
+
+    Raises
+    ------
+    ConfigError
+        open_clip cannot build it, or it has more than 3 billion weights.
+    """
+    import torch
+    from open_clip import CLIP, CustomTextCLIP
+
+    kind = CustomTextCLIP if plan.config.get("custom_text") else CLIP
+    settings = {key: value for key, value in plan.config.items() if key != "custom_text"}
+    try:
+        # Without memory, to see how much it would take.
+        with torch.device("meta"):
+            count = sum(item.numel() for item in kind(**settings).parameters())
+        if count > _MAX_PARAMETERS:
+            raise ConfigError(f"teacher {plan.name}: has {count} weights, wanted 3 billion at most")
+        return kind(**settings)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"teacher {plan.name}: open_clip cannot build it: {short(error)}"
+        ) from None

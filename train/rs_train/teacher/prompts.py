@@ -1,0 +1,151 @@
+"""Prompts: the texts that a photo is compared with, by class, in a TOML file that users edit.
+
+Each name is put into every template, and the class is the mean of all (prompt ensembling,
+Radford et al. 2021, section 3.1.4)::
+
+    templates = ["a photo of {}.", "a blurry photo of {}."]
+    [organism.birds]
+    names = ["a bird", "a duck"]
+    [not_organism.document]
+    names = ["a page of text"]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rs_toolkit.config.training import read_toml
+from rs_toolkit.errors import ConfigError
+
+__all__ = ["DEFAULT_PROMPTS", "PromptClass", "Prompts", "read_prompts"]
+
+DEFAULT_PROMPTS = Path(__file__).parent / "prompts" / "default.toml"
+"""The prompts that are used where none are given."""
+
+_KINDS = {"organism": True, "not_organism": False}
+_MOST_TEXTS, _MOST_PROMPTS, _MOST_CLASSES, _LONGEST, _LONGEST_CLASS = 1000, 20_000, 256, 500, 64
+
+
+@dataclass(frozen=True)
+class PromptClass:
+    """What a photo may show.
+
+    Attributes
+    ----------
+    name
+        Such as ``birds``.
+    organism
+        Whether that is an organism.
+    prompts
+        Texts that describe such a photo, templates filled in.
+    """
+
+    name: str
+    organism: bool
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompt classes of both kinds, organisms first, and 16 hexadecimal digits of all texts."""
+
+    classes: tuple[PromptClass, ...]
+    fingerprint: str
+
+
+def read_prompts(path: Path | None = None) -> Prompts:
+    """Read a prompts file.
+
+    Parameters
+    ----------
+    path
+        TOML file as above; None: the packaged one.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, larger than 1 MB or no TOML; a key is unknown; one kind has no
+        class; a text is empty, too long, given twice, or there are too many; a template has no
+        ``{}``, or more than one.
+    """
+    path = path or DEFAULT_PROMPTS
+    settings = read_toml(path)
+    _known(path, "", settings, {"templates", *_KINDS})
+    templates = _texts(path, "templates", settings.get("templates", ["{}"]))
+    for template in templates:
+        if template.count("{}") != 1 or template.count("{") + template.count("}") != 2:
+            raise ConfigError(f"{path}: template {template!r}: wanted one {{}}, for the name")
+    names = _names(path, settings)
+    texts = len(templates) + sum(map(len, names.values()))
+    prompts = len(templates) * sum(map(len, names.values()))
+    if texts > _MOST_TEXTS or prompts > _MOST_PROMPTS or len(names) > _MOST_CLASSES:
+        raise ConfigError(
+            f"{path}: {len(names)} classes, {texts} texts, {prompts} prompts; wanted at most "
+            f"{_MOST_CLASSES}, {_MOST_TEXTS} and {_MOST_PROMPTS}; take some out"
+        )
+    classes = tuple(
+        PromptClass(name, kind, tuple(t.replace("{}", text) for text in found for t in templates))
+        for (name, kind), found in names.items()
+    )
+    text = json.dumps([[item.name, item.organism, *item.prompts] for item in classes])
+    return Prompts(classes, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _names(path: Path, settings: dict[str, Any]) -> dict[tuple[str, bool], tuple[str, ...]]:
+    """Return the names of each class, known by its own name and its kind."""
+    found: dict[tuple[str, bool], tuple[str, ...]] = {}
+    owner: dict[str, str] = {}
+    for kind, organism in _KINDS.items():
+        classes = settings.get(kind)
+        if not isinstance(classes, dict) or not classes:
+            raise ConfigError(f"{path}: has no class [{kind}.NAME]; both kinds are needed")
+        for name, values in classes.items():
+            where = f"{kind}.{name[:_LONGEST_CLASS]}"
+            if not name.strip() or not name.isprintable() or len(name) > _LONGEST_CLASS:
+                raise ConfigError(
+                    f"{path}: class {where!r}: wanted a name of 1 to {_LONGEST_CLASS} characters"
+                )
+            if not isinstance(values, dict):
+                raise ConfigError(f"{path}: {where!r} is no table; wanted [{kind}.NAME]")
+            _known(path, f"{where}.", values, {"names"})
+            if organism is False and (name, True) in found:
+                raise ConfigError(f"{path}: class {name!r} is of both kinds; rename one")
+            texts = _texts(path, f"{where}.names", values.get("names"))
+            for text in texts:
+                if owner.setdefault(text.casefold(), where) != where:
+                    raise ConfigError(
+                        f"{path}: {text!r} is in {owner[text.casefold()]} and {where}; take one out"
+                    )
+            found[name, organism] = texts
+    return found
+
+
+def _known(path: Path, where: str, values: dict[str, Any], wanted: set[str]) -> None:
+    unknown = sorted(values.keys() - wanted)
+    if unknown:
+        raise ConfigError(
+            f"{path}: unknown key {where + unknown[0][:80]!r}; "
+            f"wanted one of: {', '.join(sorted(wanted))}"
+        )
+
+
+def _texts(path: Path, where: str, values: Any) -> tuple[str, ...]:
+    """Return a list of texts, each with single spaces, no two alike but for case."""
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{path}: {where!r}: wanted a list of texts, at least one")
+    seen: dict[str, str] = {}
+    for value in values:
+        text = " ".join(value.split()) if isinstance(value, str) else ""
+        if not text.isprintable() or not 0 < len(text) <= _LONGEST:
+            raise ConfigError(
+                f"{path}: {where!r}: got {str(value)[:60]!r}, "
+                f"wanted a text of 1 to {_LONGEST} printable characters"
+            )
+        if text.casefold() in seen:
+            raise ConfigError(f"{path}: {where!r}: {text[:60]!r} is given twice; take one out")
+        seen[text.casefold()] = text
+    return tuple(seen.values())

@@ -1,0 +1,198 @@
+"""The teacher: a CLIP model that puts photos and texts into one space (Radford et al. 2021)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.errors import WeightsError
+from rs_train.teacher.architecture import Architecture, architecture, build_clip
+from rs_train.teacher.torch_setup import ready_torch
+from rs_train.teacher.weights import OPTION, download_weights, fit_weights, read_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Teacher", "load_teacher"]
+
+_PHOTOS, _TEXTS = 32, 128  # at a time
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A CLIP model with frozen weights.
+
+    Attributes
+    ----------
+    name
+        As it was asked for.
+    fingerprint
+        16 hexadecimal digits that change with the architecture or any weight.
+    size
+        Side of the square photo that it sees, in pixels.
+    dim
+        Length of an embedding.
+    logit_scale
+        What the cosine of photo and text is multiplied by to give a logit, above 0.
+    preprocessing
+        How a photo becomes the pixels of :meth:`embed_images`.  Pillow's bilinear filter stands
+        in for the bicubic one that most CLIP models were trained with.
+    device
+        ``cuda`` where there is one, else ``cpu``.
+    """
+
+    name: str
+    fingerprint: str
+    size: int
+    dim: int
+    logit_scale: float
+    preprocessing: Preprocessing
+    device: str
+    _model: Any = field(repr=False)
+    _tokenizer: Any = field(repr=False)
+    _architecture: Architecture = field(repr=False)
+
+    def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings of photos.
+
+        In float32 on a CPU; on a GPU in half precision where that is safe (autocast), which
+        changes an embedding by about a thousandth.
+
+        Parameters
+        ----------
+        pixels
+            uint8 RGB, 0 to 255, shape (n, size, size, 3).
+
+        Returns
+        -------
+        float32, shape (n, dim), rows of length 1.
+
+        Raises
+        ------
+        ValueError
+            The pixels are of another shape or type.
+        WeightsError
+            The embeddings are not finite: the weights are broken.
+        """
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (self.size, self.size, 3):
+            raise ValueError(
+                f"pixels must be uint8 (n, {self.size}, {self.size}, 3), "
+                f"got {pixels.dtype} {pixels.shape}"
+            )
+        import torch
+
+        mean, std = (
+            torch.tensor(values, device=self.device).view(1, 3, 1, 1)
+            for values in (self._architecture.mean, self._architecture.std)
+        )
+
+        def encoded(batch: Any) -> Any:
+            images = torch.tensor(batch, device=self.device).permute(0, 3, 1, 2)
+            return self._model.encode_image((images / 255.0 - mean) / std)
+
+        return self._embed(pixels, encoded, _PHOTOS)
+
+    def embed_texts(self, texts: list[str]) -> NDArray[np.float32]:
+        """Return the embeddings of texts: float32, shape (n, dim), rows of length 1.
+
+        What goes beyond the model's context, as a rule 77 tokens, is cut off.
+
+        Raises
+        ------
+        WeightsError
+            The embeddings are not finite: the weights are broken.
+        """
+
+        def encoded(batch: list[str]) -> Any:
+            return self._model.encode_text(self._tokenizer(batch).to(self.device))
+
+        return self._embed(texts, encoded, _TEXTS)
+
+    def _embed(self, items: Any, encode: Callable[[Any], Any], count: int) -> NDArray[np.float32]:
+        """Return unit rows of what ``encode`` makes of ``count`` items at a time."""
+        import torch
+
+        found = np.empty((len(items), self.dim), np.float32)
+        half = torch.autocast("cuda", torch.float16, enabled=self.device == "cuda")
+        with torch.inference_mode(), half:
+            for start in range(0, len(items), count):
+                rows = encode(items[start : start + count]).float()
+                rows = torch.nn.functional.normalize(rows, dim=-1)
+                found[start : start + count] = rows.cpu().numpy()
+        if not np.isfinite(found).all():
+            raise WeightsError(
+                f"teacher {self.name}: its embeddings are not finite; check {OPTION}"
+            )
+        return found
+
+
+def load_teacher(
+    name: str, checkpoint: str | Path | None = None, sha256: str | None = None
+) -> Teacher:
+    """Load a CLIP model of open_clip.
+
+    Parameters
+    ----------
+    name
+        See :func:`rs_train.teacher.architecture.architecture`.
+    checkpoint
+        Weights file, see :func:`rs_train.teacher.weights.read_weights`; None: the public ones,
+        downloaded once.
+    sha256
+        What the weights file must hash to; None: anything.
+
+    Raises
+    ------
+    ConfigError
+        The name or the configuration file is wrong, or the model's tokenizer would have to be
+        downloaded.
+    WeightsError
+        The weights cannot be had, are damaged, or are of another model.
+    MissingPackageError
+        torch or open_clip is not installed.
+    """
+    torch = ready_torch()
+    from open_clip.tokenizer import SimpleTokenizer
+
+    plan = architecture(name)
+    if checkpoint is not None:
+        path = Path(checkpoint)
+    elif plan.repository is not None:
+        path = download_weights(plan.repository)
+    else:
+        raise WeightsError(f"teacher {name}: which weights? {plan.choices}give a file: {OPTION}")
+    weights = read_weights(path, sha256)
+    model = build_clip(plan)
+    fit_weights(model, weights, path)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    logit_scale = model.logit_scale.exp().item()
+    if not np.isfinite(logit_scale):
+        raise WeightsError(f"{path}: its logit_scale is too large; check {OPTION}")
+    return Teacher(
+        name=name,
+        fingerprint=_fingerprint(model, plan),
+        size=plan.size,
+        dim=int(plan.config["embed_dim"]),
+        logit_scale=logit_scale,
+        preprocessing=Preprocessing(plan.size, plan.resize),
+        device=device,
+        _model=model.eval().requires_grad_(False).to(device),
+        _tokenizer=SimpleTokenizer(context_length=plan.context, clean=plan.clean),
+        _architecture=plan,
+    )
+
+
+def _fingerprint(model: Any, plan: Architecture) -> str:
+    settings = json.dumps([plan.config, plan.mean, plan.std, plan.resize], sort_keys=True)
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(np.ascontiguousarray(tensor.numpy()).data)
+    return digest.hexdigest()[:16]
