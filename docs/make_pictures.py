@@ -1,6 +1,6 @@
 """Draw README's pictures, ``docs/pictures/*.png``, from a finished run and a clean folder.
 
-    python docs/make_pictures.py RUN CLEAN PHOTO
+    python docs/make_pictures.py RUN CLEAN PHOTO...
 
 The committed pictures are of the synthetic sample::
 
@@ -9,6 +9,8 @@ The committed pictures are of the synthetic sample::
         --epochs 14 --learning-rate 0.002
     rs-toolkit export run --int8
     rs-toolkit clean rs-sample --imgsz 96 --weights xception_notop.weights.h5
+    python docs/make_pictures.py run clean/rs-sample \\
+        rs-sample/photos/anatidae/lacuficta_alba_00{2,1}.jpg
 
 The review page needs chromium (Debian: ``apt-get install chromium``).
 """
@@ -20,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from PIL import Image, ImageDraw, ImageFont
 PICTURES = Path(__file__).with_name("pictures")
 MAX_BYTES = 100_000
 WIDTH = 900
+ROW = 140
 INK, PAPER = (225, 225, 225), (30, 32, 36)
 
 
@@ -36,21 +40,23 @@ def accuracy_vs_size(run: Path) -> Image.Image:
     return Image.open(run / "export" / "accuracy_vs_size.png").convert("RGB")
 
 
-def answer(run: Path, photo: Path) -> Image.Image:
-    """Return a photo beside what ``rs-classify`` prints about it."""
+def answers(run: Path, photos: Sequence[Path]) -> Image.Image:
+    """Return photos beside what ``rs-classify`` prints about them, one below the other."""
     (kit,) = (run / "export").glob("*.rskit")
-    command = ["rs-classify", photo.name, "--kit", kit.name]
-    # The paths would take the width of the picture.
-    whole = [command[0], photo.name, "--kit", str(kit.resolve())]
-    done = subprocess.run(whole, cwd=photo.parent, capture_output=True, text=True, check=True)
-    text = f"$ {' '.join(command)}\n{done.stdout}".rstrip("\n")
-    height = 260
-    picture = Image.new("RGB", (WIDTH, height), PAPER)
-    shown = Image.open(photo).convert("RGB")
-    shown.thumbnail((height, height))
-    picture.paste(shown, (0, (height - shown.height) // 2))
-    place = (shown.width + 20, 20)
-    ImageDraw.Draw(picture).multiline_text(place, text, INK, _font(16), spacing=8)
+    picture = Image.new("RGB", (WIDTH, ROW * len(photos)), PAPER)
+    for row, photo in enumerate(photos):
+        # In the photo's folder, because its path would take the width of the picture.
+        command = ["rs-classify", photo.name, "--top", "3", "--kit"]
+        done = subprocess.run(
+            [*command, str(kit.resolve())],
+            cwd=photo.parent, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        shown = Image.open(photo).convert("RGB")
+        shown.thumbnail((ROW - 16, ROW - 16))
+        picture.paste(shown, (8, row * ROW + (ROW - shown.height) // 2))
+        text = f"$ {' '.join([*command, kit.name])}\n{done.stdout}"
+        place = (ROW + 8, row * ROW + 20)
+        ImageDraw.Draw(picture).multiline_text(place, text, INK, _font(12), spacing=8)
     return picture
 
 
@@ -111,13 +117,13 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, help="run folder, exported")
     parser.add_argument("clean", type=Path, help="folder of rs-toolkit clean")
-    parser.add_argument("photo", type=Path, help="photo to classify")
+    parser.add_argument("photos", type=Path, nargs="+", help="photos to classify")
     parser.add_argument("--flag", default="label_noise", help="what the review page shows")
     parser.add_argument("--item", type=int, default=1, help="which of these photos, from 1")
     chosen = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
     save(accuracy_vs_size(chosen.run), "accuracy_vs_size")
-    save(answer(chosen.run, chosen.photo), "answer")
+    save(answers(chosen.run, chosen.photos), "answer")
     save(review(chosen.clean, chosen.flag, chosen.item), "review")
 
 
