@@ -1,9 +1,10 @@
-"""Renew the budgets of ``tests/regression/`` from a fresh run on the synthetic sample.
+"""Renew the budgets of ``tests/regression/`` from exports of the committed reference model.
 
     python benchmarks/budget_sample.py [--write]
 
-Trains and exports what the regression tests train and export, and prints the difference to the
-committed budgets; ``--write`` replaces them.
+Exports what the regression tests export, once under each setting of ``processor_settings.py`` and
+each in a process of its own, prints how far the settings differ, and the difference to the
+committed budgets; ``--write`` replaces them and ``results/budget-spread.*``.
 """
 
 from __future__ import annotations
@@ -11,51 +12,82 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from rs_export import ExportSettings, export_run
-from rs_export.measure.budget import propose
-from rs_toolkit.config.base import load_settings
-from rs_toolkit.config.training import TrainConfig, sample_preset
-from rs_toolkit.environment import quiet_tensorflow
+from processor_settings import SETTINGS, environment
+from publish import publish
+
+from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.files import read_json, write_json
-from rs_toolkit.sample import generate_sample
-from rs_train.classifier.train import train
 
-BUDGETS = Path(__file__).resolve().parent.parent / "tests" / "regression" / "budgets.json"
+REGRESSION = Path(__file__).resolve().parent.parent / "tests" / "regression"
+sys.path.insert(0, str(REGRESSION))
 
-
-def reference_report(reference: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Make the reference run of a budget file in ``folder`` and return its export report."""
-    data = folder / "sample"
-    generate_sample(data, seed=reference["seed"], photos=reference["photos"])
-    config = load_settings(TrainConfig, sample_preset(), reference["settings"])
-    run = train(data, config, folder / "reference")
-    # The budget itself limits what each variant may lose, some more than the gate allows.
-    settings = ExportSettings(
-        recipes=tuple(reference["recipes"]), mend=False, max_drop=100, max_decile_drop=100
-    )
-    export_run(run, settings)
-    return dict(read_json(run / "export" / "report.json"))
+from budget import BUDGETS, figures, propose, reference_report  # noqa: E402
 
 
 def main() -> None:
     """Print what would change, and write it if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="replace the committed budgets")
-    write = parser.parse_args().write
-    quiet_tensorflow()
+    parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
     old = read_json(BUDGETS)
-    with tempfile.TemporaryDirectory(prefix="rs-budget-") as folder:
-        report = reference_report(old["reference"], Path(folder))
-    new = {**old, "variants": propose(report)}
+    if chosen.report:
+        quiet_tensorflow()
+        with tempfile.TemporaryDirectory(prefix="rs-budget-") as folder:
+            write_json(chosen.report, reference_report(old["reference"], Path(folder)))
+        return
+    reports = {name: _in_own_process(name) for name in SETTINGS}
+    new = {**old, "variants": propose(list(reports.values()))}
     texts = [json.dumps(budget, indent=2).splitlines() for budget in (old, new)]
     print("\n".join(difflib.unified_diff(*texts, "committed", "measured", lineterm="")))
-    print(json.dumps(report["table"], indent=2))
-    if write:
+    result = _spread(reports)
+    if chosen.write:
         write_json(BUDGETS, new)
+        publish("budget-spread", result, _table(result))
+    else:
+        print(_table(result))
+
+
+def _in_own_process(setting: str) -> dict[str, Any]:
+    """Return the export report under a setting: libraries read theirs when they are loaded."""
+    print(f"{setting} …", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="rs-budget-") as folder:
+        path = Path(folder) / "report.json"
+        command = [sys.executable, __file__, "--report", str(path)]
+        subprocess.run(command, env=environment(setting), check=True)
+        return dict(read_json(path))
+
+
+def _spread(reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    measured = {setting: figures(report) for setting, report in reports.items()}
+    return {"settings": measured, "machine": machine(), "versions": versions()}
+
+
+def _table(result: dict[str, Any]) -> str:
+    """Return the least and the largest figure of every variant as a Markdown table."""
+    settings = list(result["settings"].values())
+    keys = ("mb", "accuracy", "macro_f1", "agreement", "drop", "class_drop")
+    lines = [
+        f"# The reference model's variants under {len(settings)} settings",
+        "",
+        f"{result['machine']['cpu']}. Least and largest figure of: {', '.join(SETTINGS)}.",
+        "",
+        "| variant | " + " | ".join(keys) + " |",
+        "|---" * (len(keys) + 1) + "|",
+    ]
+    for name in settings[0]:
+        cells = []
+        for key in keys:
+            values = [figure[name][key] for figure in settings]
+            cells.append(f"{min(values):.3f} to {max(values):.3f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

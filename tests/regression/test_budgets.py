@@ -1,19 +1,22 @@
-"""Accuracy against size: the reference run on the sample stays within its committed budgets."""
+"""Accuracy against size: exports of the committed reference model stay within their budgets."""
 
 from __future__ import annotations
 
 import copy
-import importlib.util
-import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rs_export.measure.budget import exceeded, propose
+from rs_toolkit.files import read_json, sha256_file
 
-HERE = Path(__file__).resolve().parent
-BUDGETS = json.loads((HERE / "budgets.json").read_text("utf-8"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import budget
+
+BUDGETS = read_json(budget.BUDGETS)
+EXPECTED = read_json(budget.REFERENCE / "reference.json")
 
 
 @pytest.fixture(scope="module")
@@ -22,74 +25,102 @@ def work(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(work, repository) -> dict[str, Any]:
-    script = repository / "benchmarks" / "budget_sample.py"
-    spec = importlib.util.spec_from_file_location("budget_sample", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.reference_report(BUDGETS["reference"], work)
+def report(work) -> dict[str, Any]:
+    return budget.reference_report(BUDGETS["reference"], work)
+
+
+def test_the_committed_model_is_the_one_that_was_described() -> None:
+    model = budget.REFERENCE / "model.keras"
+    assert sha256_file(model) == EXPECTED["model_sha256"]
+    assert sum(file.stat().st_size for file in budget.REFERENCE.iterdir()) < 2_000_000
 
 
 def test_every_variant_keeps_its_budget(report) -> None:
     assert set(BUDGETS["variants"]) == {"float", *BUDGETS["reference"]["recipes"]}
-    assert exceeded(report, BUDGETS["variants"]) == []
+    assert budget.exceeded(report, BUDGETS["variants"]) == []
 
 
 def test_the_sample_is_learnable_and_not_trivial(report) -> None:
     share = max(row["support"] for row in report["per_class"]["float"]) / report["counts"]["test"]
     assert 2 * share < report["table"]["float"]["accuracy"] < 0.97
+    # It has never seen these photos, and knows them as well as its own test photos, give or take
+    # the chance of three hundred: the photos and classes are the right ones.
+    expected = EXPECTED["test"]["accuracy"]
+    assert report["table"]["float"]["accuracy"] == pytest.approx(expected, abs=0.12)
 
 
 def test_a_damaged_model_breaks_the_budget(report, work) -> None:
-    """Prove that the first test can fail: zero the stem's kernels and export that."""
+    """Prove that the first test can fail: zero the last separable convolution and export that."""
     import keras
 
     from rs_export import ExportSettings, export_run
+    from rs_toolkit.folders.run import Run
 
     run = work / "reference"
     path = run / "model.keras"
     sound = path.read_bytes()
-    model = keras.models.load_model(path, compile=False)
+    model = Run.open(run).load_model()
     layer = model.get_layer("block14_sepconv2")
     layer.set_weights([weight * 0 for weight in layer.get_weights()])
+    assert isinstance(model, keras.Model)
     model.save(path)
     try:
-        settings = ExportSettings(recipes=("tflite_int8",), max_drop=100)
+        settings = ExportSettings(recipes=("tflite_int8",), max_drop=100, max_decile_drop=100)
         export_run(run, settings, out=work / "damaged")
     finally:
         path.write_bytes(sound)
-    damaged = json.loads((work / "damaged" / "report.json").read_text("utf-8"))
-    budget = {name: BUDGETS["variants"][name] for name in ("float", "tflite_int8")}
-    broken = exceeded(damaged, budget)
-    assert any(line.startswith("tflite_int8: accuracy is") for line in broken)
-    assert any(line.startswith("tflite_int8: macro_f1 is") for line in broken)
+    limits = {name: BUDGETS["variants"][name] for name in ("float", "tflite_int8")}
+    broken = budget.exceeded(read_json(work / "damaged" / "report.json"), limits)
+    for name in limits:
+        assert any(line.startswith(f"{name}: accuracy is") for line in broken)
+        assert any(line.startswith(f"{name}: macro_f1 is") for line in broken)
 
 
-def test_a_variant_damaged_alone_breaks_the_drop_limits(report) -> None:
-    worse = copy.deepcopy(report)
-    biggest = max(worse["per_class"]["tflite_int8"], key=lambda row: row["support"])
-    biggest["change"] = -0.4
-    worse["table"]["tflite_int8"]["macro_f1"] -= 0.2
-    broken = exceeded(worse, BUDGETS["variants"])
-    assert any("tflite_int8: class_drop" in line for line in broken)
-    assert any("tflite_int8: drop" in line for line in broken)
+def test_a_badly_converted_variant_breaks_the_budget(report, work) -> None:
+    """A sound float model, and a conversion that throws away nine weights in ten."""
+    from rs_export import ExportSettings, export_run
+
+    bad, good = "tflite_sp90_int8", "tflite_int8"
+    settings = ExportSettings(
+        recipes=(bad,), max_drop=100, max_decile_drop=100, mend=False, passes=0.1
+    )
+    export_run(work / "reference", settings, out=work / "bad")
+    found = read_json(work / "bad" / "report.json")
+    renamed = {
+        **found,
+        **{part: {good: found[part][bad], "float": found[part]["float"]} for part in
+           ("table", "per_class")},
+    }  # fmt: skip
+    limits = {name: BUDGETS["variants"][name] for name in ("float", good)}
+    broken = budget.exceeded(renamed, limits)
+    assert {line.split(":")[0] for line in broken} == {good}
+    assert any("agreement is" in line for line in broken)
+    assert any(": drop is" in line for line in broken)
 
 
 def test_each_limit_can_break_and_a_proposal_holds(report) -> None:
-    proposed = propose(report)
-    assert exceeded(report, proposed) == []
+    proposed = budget.propose([report])
+    assert budget.exceeded(report, proposed) == []
     for limit in proposed["tflite_int8"]:
         tight = copy.deepcopy(proposed)
         tight["tflite_int8"][limit] = -1.0 if limit.startswith("max") else 1.1
-        assert len(exceeded(report, tight)) == 1, limit
+        assert len(budget.exceeded(report, tight)) == 1, limit
+
+
+def test_a_proposal_leaves_the_room_that_settings_need(report) -> None:
+    other = copy.deepcopy(report)
+    other["table"]["tflite_int8"]["agreement"] -= 0.1
+    proposed = budget.propose([report, other])["tflite_int8"]
+    agreement = report["table"]["tflite_int8"]["agreement"]
+    assert proposed["min_agreement"] == pytest.approx(agreement - 0.2, abs=1e-3)
 
 
 def test_missing_refused_and_new_variants_break_it(report) -> None:
-    budgets = propose(report)
+    budgets = budget.propose([report])
     del budgets["onnx_u8s8"]
     budgets["tflite_int4"] = budgets["tflite_int8"]
     refused = {**report, "refused": {"tflite_fp16": {"reason": "broken"}}}
-    assert [line.split(":")[0] for line in exceeded(refused, budgets)] == [
+    assert [line.split(":")[0] for line in budget.exceeded(refused, budgets)] == [
         "onnx_u8s8",
         "tflite_fp16",
         "tflite_int4",

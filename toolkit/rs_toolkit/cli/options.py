@@ -19,7 +19,10 @@ __all__ = [
     "resolved",
 ]
 
-Backbone = Annotated[str | None, typer.Option(help="xception, xception-w50 or xception-w25.")]
+Backbone = Annotated[
+    str | None,
+    typer.Option(help="xception, or a narrower one: xception-w50, xception-w25, xception-w12."),
+]
 Config = Annotated[
     Path | None, typer.Option(help="TOML file of settings, as of train; flags override it.")
 ]

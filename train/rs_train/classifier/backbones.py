@@ -216,3 +216,4 @@ def _middle_block(x: Any, number: int, count: int) -> Any:
 register(Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=True))
 register(Backbone("xception-w50", _scaled_xception(0.5), _XCEPTION_BLOCKS, imagenet=False))
 register(Backbone("xception-w25", _scaled_xception(0.25), _XCEPTION_BLOCKS, imagenet=False))
+register(Backbone("xception-w12", _scaled_xception(0.125), _XCEPTION_BLOCKS, imagenet=False))
