@@ -76,7 +76,7 @@ def text() -> str:
         *((name, *_of_argparse(parser)) for name, parser in parsers()),
     ]
     overview = "".join(
-        f"- [`{name}`](#{_anchor(name)}): {help_text.splitlines()[0]}\n"
+        f"- [`{name}`](#{_anchor(name)}): {(help_text.splitlines() or [''])[0]}\n"
         for name, _, help_text, _ in found
     )
     sections = [_section(*command) for command in found]
@@ -147,11 +147,13 @@ def _code(flags: Sequence[str]) -> str:
 
 def _kind(hint: Any) -> str:
     """Return what kind of value an annotation of typer takes, and its limits; flags take none."""
-    annotation, information = typing.get_args(hint)
+    annotated = typing.get_origin(hint) is typing.Annotated
+    annotation, information = typing.get_args(hint)[:2] if annotated else (hint, None)
     # Left-out options are None, repeated ones a list.
     while inner := [kind for kind in typing.get_args(annotation) if kind is not type(None)]:
         (annotation,) = inner
-    limits = _limits({"low": information.min, "high": information.max})
+    low, high = (getattr(information, name, None) for name in ("min", "max"))
+    limits = _limits({"low": low, "high": high})
     return ", ".join(part for part in (KINDS.get(annotation, ""), limits) if part)
 
 
