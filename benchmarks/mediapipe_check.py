@@ -29,6 +29,7 @@ from rs_export.tflite.metadata import tflite_with_metadata
 from rs_runtime.classify import Classifier
 from rs_runtime.kit.kit import open_kit, write_kit
 from rs_runtime.kit.manifest import Manifest, Variant
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import write_json
 
@@ -117,7 +118,7 @@ def check(path: Path, manifest: Manifest, photos: Sequence[Path]) -> dict[str, A
     carried = b"TFLITE_METADATA" in model
     if not carried:
         model = with_metadata(model, manifest)
-    pixels = np.stack([manifest.preprocessing.load(photo) for photo in photos])
+    pixels = np.stack([Preprocessing.of(manifest.preprocessing).load(photo) for photo in photos])
     wanted = our_probabilities(model, manifest, pixels)
     images = {
         "photo_files": (Image.create_from_file(str(photo)) for photo in photos),

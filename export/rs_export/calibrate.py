@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_runtime.ranks import Level, answers
+from rs_runtime.ranks import Level, finest_taxa
 from rs_toolkit.metrics.classification import softmax
 from rs_toolkit.metrics.temperature import acceptance_threshold, fit_temperature
 
@@ -93,12 +93,10 @@ def answered(
     probabilities = softmax(logits / calibration.temperature)
     ranks = [level.rank for level in levels if level.rank in calibration.thresholds]
     counts = {rank: {"named": 0, "right": 0} for rank in ranks}
-    places = {level.rank: level for level in levels}
-    given = answers(probabilities, levels, calibration.thresholds)
-    for answer, label in zip(given, labels, strict=True):
-        if answer.rank is not None:
-            level = places[answer.rank]
-            truth = level.places[label]
-            counts[answer.rank]["named"] += 1
-            counts[answer.rank]["right"] += int(truth >= 0 and level.names[truth] == answer.name)
+    found = finest_taxa(probabilities, levels, calibration.thresholds)
+    for taxon, label in zip(found, labels, strict=True):
+        if taxon is not None:
+            count = counts[taxon.level.rank]
+            count["named"] += 1
+            count["right"] += int(taxon.level.places[label] == taxon.place)
     return counts

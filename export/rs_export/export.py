@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rs_export.filter_export import export_filter
 from rs_export.filter_record import FilterExport
-from rs_export.kit import ship
+from rs_export.kit import packed_mb, ship
 from rs_export.recipes import Recipe
 from rs_export.report import Report, write_reports
 from rs_export.session import Session
@@ -16,7 +17,7 @@ from rs_export.settings import ExportSettings
 from rs_export.size_limit import fitting
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.filter import FilterFolder
-from rs_toolkit.folders.kit import pack, packed
+from rs_toolkit.folders.kit import pack
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 
@@ -66,8 +67,8 @@ def export_run(
     kit takes the smallest variant that is not refused (see :func:`rs_export.verify.refusal`);
     sizes within a tenth count as equal, and then integer arithmetic goes first, and what was made
     first before what was fine-tuned later.  Where none passes, the engine's float32 variant is
-    made and tried.  With a limit on the kit's size the kit has one engine: the first variant that
-    fits and is not refused.
+    made and tried.  With a limit on the size of the packed kit the kit has one engine: the first
+    variant that is not refused and whose finished kit fits.
 
     A filter (``settings.filter``) is made first, for the engines of the recipes; see
     :func:`rs_export.filter_export.export_filter`.  The kit takes a variant of it for each engine
@@ -101,15 +102,18 @@ def export_run(
     problem = ""
     with session.converter:
         if settings.max_mb:
-            shipped, problem = fitting(session, chosen, _beside(found))
+            shipped, problem = fitting(
+                session,
+                chosen,
+                lambda recipe: packed_mb(_report(session, {recipe.engine: recipe}, found), folder),
+            )
         else:
             for recipe in _grouped(chosen):
                 session.add(recipe)
             engines = dict.fromkeys(recipe.engine for recipe in chosen)
             shipped = {engine: _choose(session, engine) for engine in engines}
-    names = {engine: recipe.name for engine, recipe in shipped.items() if recipe}
-    found = found.only(names) if found else None
-    report = Report(session, names, time.monotonic() - start, found)
+    report = _report(session, shipped, found, time.monotonic() - start)
+    names, found = report.shipped, report.filter
     paths = write_reports(report, folder)
     if problem:
         raise ExportError(f"{problem}; see {paths[1]}")
@@ -134,13 +138,15 @@ def _filter(settings: ExportSettings, folder: Path, progress: Progress) -> Filte
     return export_filter(source, engines, settings, folder, progress)
 
 
-def _beside(found: FilterExport | None) -> dict[str, float]:
-    """Return packed 10**6 bytes of the filter in a kit for each engine."""
-    if found is None:
-        return {}
-    return {
-        engine: len(packed(found.models[name].data)) / 1e6 for engine, name in found.shipped.items()
-    }
+def _report(
+    session: Session,
+    shipped: Mapping[str, Recipe | None],
+    found: FilterExport | None,
+    seconds: float = 0.0,
+) -> Report:
+    """Return the report of a kit with these variants, and the filter for their engines."""
+    names = {engine: recipe.name for engine, recipe in shipped.items() if recipe}
+    return Report(session, names, seconds, found.only(names) if found else None)
 
 
 def _grouped(recipes: tuple[Recipe, ...]) -> list[Recipe]:

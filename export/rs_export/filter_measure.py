@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_runtime.filter import NOT_ORGANISM, ORGANISM, organism_odds, organism_probability
+from rs_runtime.filter import NOT_ORGANISM, ORGANISM, organism_log_odds, organism_probability
 from rs_toolkit.metrics.binary import auroc
 from rs_toolkit.metrics.platt import fit_platt
 
@@ -78,7 +78,7 @@ class Judge:
 
     def scaling(self, logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> Scaling:
         """Fit a model's scaling to its own logits (n, K) of validation photos of both kinds."""
-        return Scaling(*fit_platt(organism_odds(logits, self.organism), truth))
+        return Scaling(*fit_platt(organism_log_odds(logits, self.organism), truth))
 
     def scores(
         self,
@@ -96,7 +96,7 @@ class Judge:
         return FilterScores(
             cosine=_mean_cosine(logits, reference),
             agreement=float((given == wanted).mean()),
-            auroc=auroc(organism_odds(logits, self.organism), truth),
+            auroc=auroc(organism_log_odds(logits, self.organism), truth),
             flagged=float((given[truth] < 0).mean()),
             found=float((given[~truth] < 0).mean()),
             uncertain=float((given == 0).mean()),
@@ -104,7 +104,7 @@ class Judge:
 
     def _verdicts(self, logits: NDArray[np.float32], scaling: Scaling) -> NDArray[np.int64]:
         """Return -1 (no organism), 0 (uncertain) or 1 for each photo."""
-        odds = organism_odds(logits, self.organism)
+        odds = organism_log_odds(logits, self.organism)
         probability = organism_probability(odds, scaling.temperature, scaling.bias)
         sure = probability >= self.thresholds[ORGANISM]
         return np.where(sure, 1, -(probability < self.thresholds[NOT_ORGANISM]).astype(np.int64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rs_export.described import class_infos, created_by
@@ -17,8 +18,9 @@ from rs_runtime.kit.kit import write_kit
 from rs_runtime.kit.manifest import Manifest, Variant
 from rs_toolkit.environment import versions
 from rs_toolkit.files import atomic_write
+from rs_toolkit.folders.kit import packed
 
-__all__ = ["ship"]
+__all__ = ["packed_mb", "ship"]
 
 _CARD = "MODEL_CARD.md"
 _MAX_TEXT = 500
@@ -31,13 +33,25 @@ def ship(report: Report, folder: Path) -> Path:
     card = _card(report).encode()
     with atomic_write(folder / _CARD) as temporary:
         temporary.write_bytes(card)
+    kit = folder / f"{report.run.name}.rskit"
+    _write(report, folder, card, kit)
+    return kit
+
+
+def packed_mb(report: Report, folder: Path) -> float:
+    """Return the size in 10**6 bytes of the packed kit that :func:`ship` would leave."""
+    with TemporaryDirectory(prefix="rs-kit-") as name:
+        kit = Path(name) / "measured.rskit"
+        _write(report, folder, _card(report).encode(), kit)
+        return len(packed(kit.read_bytes())) / 1e6
+
+
+def _write(report: Report, folder: Path, card: bytes, kit: Path) -> None:
     models = [Recipe.parse(name).member for name in report.shipped.values()]
     members = {member: (folder / member).read_bytes() for member in models}
     if report.filter:
         members |= report.filter.members()
-    kit = folder / f"{report.run.name}.rskit"
     write_kit(kit, _manifest(report), {**members, _CARD: card})
-    return kit
 
 
 def _manifest(report: Report) -> Manifest:
@@ -97,7 +111,9 @@ def _card(report: Report) -> str:
 
 Names the {cell(run.rank)} of the organism in a photo, among {len(run.classes)} classes.
 Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers below are from
-{counts["test"]} test photos that were used for nothing else than accepting or refusing variants.
+{counts["test"]} test photos. No weight was trained on them, but they decided which variants were
+accepted, refused or rounded in another way, so the numbers of a shipped variant may be a little
+too good.
 Input: RGB, {run.preprocessing.size} x {run.preprocessing.size} pixels, {run.preprocessing.resize}.
 
 ## Test results

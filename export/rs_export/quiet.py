@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator
 
-from rs_runtime.stderr import held_stderr
+from rs_runtime.stderr import quiet_libraries
 from rs_toolkit.errors import ExportError
 
 __all__ = ["converting"]
@@ -18,8 +18,6 @@ __all__ = ["converting"]
 @contextlib.contextmanager
 def converting(name: str) -> Iterator[None]:
     """Silence a conversion; turn its failure into an ExportError of one line.
-
-    What was silenced goes to the log ``rs_export`` at debug level.
 
     Raises
     ------
@@ -40,12 +38,12 @@ def converting(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Hold back Python logging, warnings, prints, and what C++ writes to stderr."""
+    """Drop Python logging, warnings and prints; in a command also what C++ writes to stderr."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with (
-            held_stderr(_keep),
+            quiet_libraries(),
             warnings.catch_warnings(),
             contextlib.redirect_stdout(io.StringIO()),
         ):
@@ -53,8 +51,3 @@ def _silence() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-def _keep(line: bytes) -> bool:
-    logging.getLogger("rs_export").debug(line.decode("utf-8", "replace").rstrip())
-    return False

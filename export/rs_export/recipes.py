@@ -5,9 +5,11 @@
     ENGINE[_spNN|_sp24][_cNN][_qat]_NUMBERS[_u8io][_aeq]
 
     ENGINE   tflite (runs on LiteRT), onnx (runs on ONNX Runtime)
-    _spNN    NN % of the weights of every convolution but depthwise ones, and of the dense layer,
-             are zero, 10 to 95; _sp24: 2 of every 4 (Mishra et al. 2021)
-    _cNN     the same weights take NN values a layer
+    _spNN    NN % of each larger pointwise (1 x 1) kernel's weights are zero, 10 to 95; _sp24: 2 of
+             every 4 (Mishra et al. 2021).  Small layers, depthwise kernels and, up to 50 %, the
+             dense layer stay as they are; the fine-tuning that sp24 and more than 50 % need
+             prunes every larger kernel but depthwise ones
+    _cNN     the weights of a larger layer take NN values; depthwise kernels stay as they are
     _qat     fine-tuned with the rounding of 8-bit numbers in the loop (Jacob et al. 2018)
     NUMBERS  fp32, fp16; dynamic_int8: weights in int8, activations quantized as they come;
              int8: both, ranges calibrated; int16x8: activations in int16;
@@ -15,8 +17,8 @@
     _u8io    input and output in uint8 too
     _aeq     quantized by ai-edge-quantizer instead of TensorFlow's converter
 
-``sp``, ``c`` and ``qat`` need fine-tuning, the others do not.  ``tflite_sp50_qat_int8`` is pruned
-first and then trained with rounding (PQAT).
+``c``, ``qat``, ``sp24`` and ``sp`` above 50 need fine-tuning, the others do not.
+``tflite_sp50_qat_int8`` is pruned first and then trained with rounding (PQAT).
 """
 
 from __future__ import annotations

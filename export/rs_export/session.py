@@ -131,12 +131,13 @@ class Session:
             self.progress.note(f"{name} refused: {self.refused[name]}")
 
     def passing(self, engine: str) -> list[Recipe]:
-        """Return what may ship for an engine, in the order in which it was made."""
-        return [
-            recipe
-            for name, recipe in self._made.items()
-            if recipe.engine == engine and (self.settings.force or name not in self.refused)
-        ]
+        """Return what may ship for an engine, in the order in which it was made.
+
+        With ``settings.force`` that is what was refused, but only where nothing passed.
+        """
+        made = [recipe for recipe in self._made.values() if recipe.engine == engine]
+        passed = [recipe for recipe in made if recipe.name not in self.refused]
+        return passed or (made if self.settings.force else [])
 
     def tried(self, recipe: Recipe) -> bool:
         """Whether a variant was made, or could not be."""

@@ -52,7 +52,8 @@ class ExportSettings:
         Share of the names given that must be right on validation photos, above 0 and at most 1;
         sets the thresholds below which a coarser rank is named, or none.
     force
-        Ship what was refused too, with a warning in the kit.
+        Where every variant for an engine was refused, ship one all the same, with a warning in
+        the kit; with ``max_mb``, where none that passed fits.
     mend
         Try other ways to round a variant that was refused.
     passes

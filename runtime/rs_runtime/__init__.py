@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rs_runtime.kit.filter_spec import FilterClass, FilterSpec, FilterVariant
     from rs_runtime.kit.kit import Kit, find_kit, open_kit, write_kit
     from rs_runtime.kit.manifest import ClassInfo, Manifest, Member, Variant
+    from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
     from rs_runtime.ranks import Answer
@@ -47,6 +48,7 @@ __all__ = [
     "PhotoInfo",
     "Prediction",
     "Preprocessing",
+    "PreprocessingSpec",
     "RuntimeKitError",
     "Score",
     "Variant",
@@ -68,6 +70,7 @@ _MODULES = {
     "kit.filter_spec": ("FilterClass", "FilterSpec", "FilterVariant"),
     "kit.kit": ("Kit", "find_kit", "open_kit", "write_kit"),
     "kit.manifest": ("ClassInfo", "Manifest", "Member", "Variant"),
+    "kit.preprocessing_spec": ("PreprocessingSpec",),
     "photos.photo": ("PhotoInfo",),
     "photos.preprocess": ("Preprocessing",),
     "ranks": ("Answer",),

@@ -13,7 +13,7 @@ from rs_runtime.errors import EngineError
 from rs_runtime.kit.filter_spec import NOT_ORGANISM
 from rs_runtime.kit.manifest import RANKS
 from rs_runtime.kit.variants import choose
-from rs_runtime.photos.preprocess import load_each
+from rs_runtime.photos.preprocess import Preprocessing, load_each
 from rs_runtime.ranks import Answer, answers, levels
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Classifier:
     kit
         An open kit; it may be closed once the classifier exists.
     engine
-        ``litert``, ``onnxruntime``, or ``auto``: the first of these that is installed and that
-        the kit has a model for.
+        ``litert``, ``onnxruntime``, or ``auto``: the first of these that the kit has a model for
+        and that can be imported here.
     variant
         Name of the model to use; None means the kit's default for the engine.
     threads
@@ -97,6 +97,7 @@ class Classifier:
         only_organisms: bool = False,
     ) -> None:
         self.manifest = kit.manifest
+        self.preprocessing = Preprocessing.of(kit.manifest.preprocessing)
         self.filter = filter
         self._only_organisms = only_organisms
         self.variant = choose(
@@ -111,7 +112,7 @@ class Classifier:
         self._thresholds = self.variant.thresholds
         if min_probability is not None:
             self._thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
-        wanted = self.manifest.preprocessing.size
+        wanted = self.preprocessing.size
         if self._engine.size not in (None, wanted):
             raise EngineError(
                 f"model {self.variant.name!r} takes {self._engine.size} px, "
@@ -131,7 +132,7 @@ class Classifier:
         float32, shape (n, classes), rows that sum to 1: softmax(logits / T), with the variant's
         temperature T (Guo et al. 2017, "On Calibration of Modern Neural Networks").
         """
-        logits = self._engine.logits(self.manifest.preprocessing.model_input(pixels))
+        logits = self._engine.logits(self.preprocessing.model_input(pixels))
         classes = len(self.manifest.classes)
         if logits.shape[1] != classes:
             raise EngineError(
@@ -166,10 +167,10 @@ class Classifier:
 
     def _judged(self, photo: Path) -> tuple[NDArray[np.uint8], FilterVerdict | None]:
         """Return the classifier's pixels, and the filter's verdict on its own."""
-        own = self.manifest.preprocessing
+        own = self.preprocessing
         if self.filter is None:
             return own.load(photo), None
-        pixels, others = load_each(photo, [own, self.filter.spec.preprocessing])
+        pixels, others = load_each(photo, [own, self.filter.preprocessing])
         return pixels, self.filter.verdicts(others[None])[0]
 
     def _score(self, place: int, probability: float) -> Score:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -11,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rs_runtime.console import Parser, positive, printable, share
-from rs_runtime.errors import FilterError, PhotoError, RuntimeKitError
+from rs_runtime.console import OutputError, Parser, positive, printable, say, share
+from rs_runtime.errors import EngineError, FilterError, PhotoError, RuntimeKitError
+from rs_runtime.stderr import command_process
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier, Prediction
@@ -30,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``rs-classify`` and return its exit code.
 
     0: every photo was classified, or left out as ``--filter on`` asks.  1: some photos could not
-    be used.  2: wrong usage, no photos, or the kit or the engine cannot be used.  130:
+    be used, or the engine failed on them.  2: wrong usage, no photos, or the kit or the engine
+    cannot be used.  130:
     interrupted.  141: the output was closed.
     """
     try:
@@ -41,24 +44,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     # Pillow warns about odd metadata; the output is for photos that cannot be used.
-    with warnings.catch_warnings():
+    with command_process(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            code = _run(options)
-            sys.stdout.flush()
-            return code
-        except RuntimeKitError as error:
-            _complain(str(error))
-            return error.exit_code
+            return _run(options)
         except KeyboardInterrupt:
             return _INTERRUPTED
         except BrokenPipeError:
             # Python flushes stdout once more at exit; let that go nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return _BROKEN_PIPE
-        except OSError as error:
+        except OutputError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            _complain(f"the output cannot be written: {error.strerror}; is the disk full?")
+            _complain(str(error))
+            return error.exit_code
+        except RuntimeKitError as error:
+            _complain(str(error))
+            return error.exit_code
+        except OSError as error:
+            where = f"{str(error.filename)!r}: " if error.filename else ""
+            _complain(f"{where}{error.strerror or error}; check the file, its rights and the disk")
             return _UNUSABLE
 
 
@@ -66,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.version:
         from importlib.metadata import version
 
-        print(f"rs-classify {version('rs-toolkit')}")
+        say(f"rs-classify {version('rs-toolkit')}")
         return _GOOD
     from rs_runtime.classify import Classifier
     from rs_runtime.kit.kit import find_kit, open_kit
@@ -84,19 +89,29 @@ def _run(options: argparse.Namespace) -> int:
         classifier.filter = _filter(kit, classifier.variant.engine, options)
     if warning := classifier.variant.warning:
         _complain(f"warning: {warning}")
+    return _classify_all(classifier, options)
+
+
+def _classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
+    """Answer or report every photo; return the exit code."""
     show = _show_json if options.json else _show_table
-    code = _GOOD
+    codes, answered, engine_failed = {_GOOD}, False, False
     for path, problem in _photos(options.photos):
         if problem:
-            code = max(code, _fail(path, problem, options.json, _UNUSABLE))
+            codes.add(_fail(path, problem, options.json, _UNUSABLE))
             continue
         try:
             prediction = _classify(classifier, path, options)
         except PhotoError as error:
-            code = max(code, _fail(path, str(error), options.json, error.exit_code))
+            codes.add(_fail(path, str(error), options.json, _SOME_FAILED))
+        except EngineError as error:
+            # What fails on one photo, such as one of more than all memory, may do for the next.
+            engine_failed = True
+            codes.add(_fail(path, f"photo {str(path)!r}: {error}", options.json, _SOME_FAILED))
         else:
+            answered = True
             show(prediction)
-    return code
+    return _UNUSABLE if engine_failed and not answered else max(codes)
 
 
 def _filter(kit: Kit, engine: str, options: argparse.Namespace) -> Filter | None:
@@ -158,7 +173,7 @@ def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
 
 
 def _show_json(prediction: Prediction) -> None:
-    print(json.dumps(prediction.to_dict()), flush=True)
+    say(json.dumps(prediction.to_dict()))
 
 
 def _show_table(prediction: Prediction) -> None:
@@ -169,7 +184,7 @@ def _show_table(prediction: Prediction) -> None:
         name = "" if title == score.name else score.name
         line = f"  {score.probability:7.1%}  {title:<{width}}  {name}"
         lines.append(printable(line.rstrip()))
-    print("\n".join(lines), flush=True)
+    say("\n".join(lines))
 
 
 def _answer(prediction: Prediction) -> str:
@@ -192,13 +207,15 @@ def _doubt(prediction: Prediction) -> str:
 
 def _fail(path: Path, problem: str, as_json: bool, code: int) -> int:
     if as_json:
-        print(json.dumps({"path": str(path), "error": problem}), flush=True)
+        say(json.dumps({"path": str(path), "error": problem}))
     _complain(problem)
     return code
 
 
 def _complain(problem: str) -> None:
-    print(f"rs-classify: {printable(problem)}", file=sys.stderr, flush=True)
+    # Where standard error cannot be written, there is nobody to tell.
+    with contextlib.suppress(OSError):
+        print(f"rs-classify: {printable(problem)}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,9 +6,35 @@ import argparse
 import sys
 from typing import NoReturn
 
-__all__ = ["Parser", "positive", "printable", "share"]
+from rs_runtime.errors import RuntimeKitError
+
+__all__ = ["OutputError", "Parser", "positive", "printable", "say", "share"]
 
 _WRONG_USAGE = 2
+
+
+class OutputError(RuntimeKitError):
+    """Standard output cannot be written."""
+
+
+def say(text: str) -> None:
+    """Print to standard output, at once.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    BrokenPipeError
+        Its reader has closed it.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"the output cannot be written: {error.strerror}; is the disk full?"
+        ) from error
 
 
 def printable(text: str) -> str:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["atomic_write"]
-
-# Reading the umask means setting it, for the whole process: once, before there are threads.
-_UMASK = os.umask(0)
-os.umask(_UMASK)
 
 
 @contextmanager
@@ -31,15 +27,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # What kill -9 leaves of a kit must not be found as the newest kit.
     suffix = "" if ".rskit" in path.suffixes else "".join(path.suffixes[-2:])
-    descriptor, name = tempfile.mkstemp(prefix=".tmp-", suffix=suffix, dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = path.with_name(f".tmp-{secrets.token_hex(8)}{suffix}")
+    # Not tempfile.mkstemp, whose files are private: results get the rights that the umask allows.
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes private files; results are as readable as the user's others.
-        temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
 """The filter: does a photo show an organism at all?
 
 A small model gives one logit per prompt class, such as "birds" (organism) or "document" (none).
-The softmax over all of them, summed over the organisms, is the odds of an organism; Platt scaling
-on validation photos makes a probability of the odds, and two thresholds a verdict of that.
-Training, export and the field take all three from here.
+The softmax over all classes, summed over the organisms, is the uncalibrated probability of an
+organism, and its log odds are what is calibrated: Platt scaling, fitted on validation photos, makes
+a probability of them.  Two thresholds make a verdict of the probability.  Training, export and
+rs-classify take all three steps from here.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from rs_runtime.kit.filter_spec import (
     FilterVariant,
 )
 from rs_runtime.kit.variants import choose
+from rs_runtime.photos.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -41,19 +43,19 @@ __all__ = [
     "FilterSpec",
     "FilterVariant",
     "FilterVerdict",
-    "organism_odds",
+    "organism_log_odds",
     "organism_probability",
     "verdict",
 ]
 
 
-def organism_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.float64]:
+def organism_log_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.float64]:
     """Return the log odds that photos show an organism.
 
     The softmax over all classes, marginalized to two: with p_k = softmax(logits)_k,
 
-        odds = log(sum of p_k, k organism / sum of p_k, k not)
-             = logsumexp(logits, organism) - logsumexp(logits, not organism).
+        log odds = log(sum of p_k, k organism / sum of p_k, k not)
+                 = logsumexp(logits, organism) - logsumexp(logits, not organism).
 
     Parameters
     ----------
@@ -86,17 +88,17 @@ def organism_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.float64]
 
 
 def organism_probability(
-    odds: ArrayLike, temperature: float, bias: float = 0.0
+    log_odds: ArrayLike, temperature: float, bias: float = 0.0
 ) -> NDArray[np.float64]:
-    """Return the calibrated probability of an organism: sigmoid(odds / temperature + bias).
+    """Return the calibrated probability of an organism: sigmoid(log_odds / temperature + bias).
 
     Platt 1999, "Probabilistic Outputs for Support Vector Machines", with A = -1 / temperature and
     B = -bias; a bias of 0 is the temperature scaling of Guo et al. 2017.
 
     Parameters
     ----------
-    odds
-        Log odds from :func:`organism_odds`, any shape, not NaN.
+    log_odds
+        Log odds from :func:`organism_log_odds`, any shape, not NaN.
     temperature
         Above 0, finite.
     bias
@@ -104,7 +106,7 @@ def organism_probability(
 
     Returns
     -------
-    float64, of the shape of ``odds``, 0 to 1.
+    float64, of the shape of ``log_odds``, 0 to 1.
 
     Raises
     ------
@@ -115,10 +117,10 @@ def organism_probability(
         raise ValueError(f"temperature must be finite and above 0, got {temperature!r}")
     if not math.isfinite(bias):
         raise ValueError(f"bias must be finite, got {bias!r}")
-    values = np.asarray(odds, np.float64)
+    values = np.asarray(log_odds, np.float64)
     if np.isnan(values).any():
-        raise ValueError("odds must be numbers, got NaN")
-    # A tiny temperature may push odds to infinity, where the sigmoid is exact.
+        raise ValueError("log odds must be numbers, got NaN")
+    # A tiny temperature may push log odds to infinity, where the sigmoid is exact.
     with np.errstate(over="ignore"):
         scaled = values / temperature + bias
     return np.asarray(np.exp(-np.logaddexp(0.0, -scaled)))
@@ -175,8 +177,8 @@ class Filter:
     kit
         An open kit; it may be closed once the filter exists.
     engine
-        ``litert``, ``onnxruntime``, or ``auto``: the first of these that is installed and that
-        the filter has a model for.
+        ``litert``, ``onnxruntime``, or ``auto``: the first of these that the filter has a model
+        for and that can be imported here.
     threads
         CPU threads.  One by default: the model is too small to gain by more, and a second pool of
         waiting threads takes the cores from the classifier's.
@@ -208,6 +210,7 @@ class Filter:
         if spec is None:
             raise KitFormatError(f"{owner} has no filter; go without, or export it with one")
         self.spec = spec
+        self.preprocessing = Preprocessing.of(spec.preprocessing)
         self.thresholds = dict(spec.thresholds)
         if threshold is not None:
             self.thresholds = {NOT_ORGANISM: threshold, ORGANISM: threshold}
@@ -246,7 +249,7 @@ class Filter:
             The engine failed, or the model does not fit its kit.
         """
         try:
-            logits = self._engine.logits(self.spec.preprocessing.model_input(pixels))
+            logits = self._engine.logits(self.preprocessing.model_input(pixels))
         except EngineError as error:
             raise FilterError(f"filter {self.variant.name!r}: {error}") from error
         if logits.shape[1] != len(self._organism):
@@ -254,8 +257,8 @@ class Filter:
                 f"filter {self.variant.name!r} gives {logits.shape[1]} classes, "
                 f"its kit names {len(self._organism)}; export the kit again"
             )
-        odds = organism_odds(logits, self._organism)
-        return organism_probability(odds, self.variant.temperature, self.variant.bias)
+        log_odds = organism_log_odds(logits, self._organism)
+        return organism_probability(log_odds, self.variant.temperature, self.variant.bias)
 
     def verdicts(self, pixels: NDArray[np.uint8]) -> list[FilterVerdict]:
         """Return the verdicts on photos; parameters and errors as :meth:`judge` has them."""

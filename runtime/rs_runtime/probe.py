@@ -20,6 +20,7 @@ from typing import Any
 
 from rs_runtime.console import Parser, positive, printable
 from rs_runtime.errors import RuntimeKitError
+from rs_runtime.stderr import command_process
 
 __all__ = ["MEASURES", "PHOTO_SIZE", "main", "probe", "synthetic_photo"]
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or _GOOD)
-    with warnings.catch_warnings():
+    with command_process(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             print(json.dumps(probe(**vars(options))), flush=True)
@@ -184,7 +185,7 @@ def _written(folder: str) -> tuple[Path, float]:
 def _warm(classifier: Any, photo: Path, repeat: int) -> dict[str, float]:
     import numpy as np
 
-    pixels = classifier.manifest.preprocessing.load(photo)[None]
+    pixels = classifier.preprocessing.load(photo)[None]
     model, _ = _timed(lambda: classifier.probabilities(pixels), repeat)
     whole, cpu = _timed(lambda: classifier.classify(photo), repeat)
     found = {

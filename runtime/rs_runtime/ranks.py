@@ -1,12 +1,14 @@
 """Probabilities of classes to the finest taxon that is probable enough.
 
 A photo that could be either of two thrushes is a thrush: the probability of a taxon is the sum of
-its classes' probabilities.  The answer is the finest rank whose most probable taxon reaches that
-rank's threshold, else that nothing is certain enough.
+its classes' probabilities.  Two taxa of one name are told apart by the ranks above.  The answer is
+the finest rank whose most probable taxon reaches that rank's threshold, else that nothing is
+certain enough.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from rs_runtime.kit.manifest import RANKS, ClassInfo
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Answer", "Level", "answers", "levels"]
+__all__ = ["Answer", "FoundTaxon", "Level", "answers", "finest_taxa", "levels"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ class Level:
         return np.array(sums, np.float64).reshape(-1, taxa)[:, 1:]
 
 
+@dataclass(frozen=True)
+class FoundTaxon:
+    """A taxon of one rank, its ``place`` in the level's ``names``, and its probability."""
+
+    level: Level
+    place: int
+    probability: float
+
+
 def levels(classes: Sequence[ClassInfo], rank: str) -> tuple[Level, ...]:
     """Return the ranks at which the classes differ, from the trained one up.
 
@@ -68,13 +79,44 @@ def levels(classes: Sequence[ClassInfo], rank: str) -> tuple[Level, ...]:
     found = [Level(rank, tuple(item.name for item in classes), np.arange(len(classes)))]
     above = RANKS[: RANKS.index(rank)] if rank in RANKS else RANKS
     for upper in reversed(above):
-        taxa = [item.taxon.get(upper) for item in classes]
-        names = tuple(sorted({name for name in taxa if name is not None}))
-        # Where all share one name it would be right for a photo of anything.
+        names, places = _taxa([item.taxon for item in classes], RANKS[: RANKS.index(upper) + 1])
+        # Where all share one taxon it would be right for a photo of anything.
         if len(names) > 1:
-            places = [names.index(name) if name is not None else -1 for name in taxa]
-            found.append(Level(upper, names, np.array(places)))
+            found.append(Level(upper, names, places))
     return tuple(found)
+
+
+def _taxa(
+    classes: Sequence[Mapping[str, str]], ranks: Sequence[str]
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the names of the taxa at the last of the ranks, and each class's place in them.
+
+    One name may be of two taxa: Oenanthe is a genus of birds and one of plants.  Classes of one
+    name belong to one taxon unless they differ at a rank above that is known of both.  A class
+    that could belong to several is of an unknown taxon.
+    """
+    known = [{rank: taxon[rank] for rank in ranks if rank in taxon} for taxon in classes]
+    named = [path for path in known if ranks[-1] in path]
+    namesakes: dict[str, list[dict[str, str]]] = {path[ranks[-1]]: [] for path in named}
+    # Those with the most ranks known first: the others must fit them.
+    for path in sorted(named, key=lambda path: (-len(path), *path.items())):
+        taxa = namesakes[path[ranks[-1]]]
+        fitting = [taxon for taxon in taxa if _agree(path, taxon)]
+        if not fitting:
+            taxa.append(dict(path))
+        elif len(fitting) == 1:
+            fitting[0].update(path)
+    names = tuple(name for name in sorted(namesakes) for _ in namesakes[name])
+    places = []
+    for path in known:
+        name = path.get(ranks[-1], "")
+        fits = [place for place, taxon in enumerate(namesakes.get(name, ())) if _agree(path, taxon)]
+        places.append(bisect_left(names, name) + fits[0] if len(fits) == 1 else -1)
+    return names, np.array(places, np.int64)
+
+
+def _agree(path: Mapping[str, str], taxon: Mapping[str, str]) -> bool:
+    return all(taxon.get(rank, name) == name for rank, name in path.items())
 
 
 def answers(
@@ -93,11 +135,29 @@ def answers(
     thresholds
         Least probability by rank; a rank without one is never the answer.
     """
-    found = [Answer(None, None, float(best)) for best in probabilities.max(axis=1)]
+    best = probabilities.max(axis=1)
+    return [
+        Answer(None, None, float(best[photo]))
+        if taxon is None
+        else Answer(taxon.level.rank, taxon.level.names[taxon.place], taxon.probability)
+        for photo, taxon in enumerate(finest_taxa(probabilities, levels, thresholds))
+    ]
+
+
+def finest_taxa(
+    probabilities: NDArray[np.floating[Any]],
+    levels: Sequence[Level],
+    thresholds: Mapping[str, float],
+) -> list[FoundTaxon | None]:
+    """Return the taxon of each answer, None where no rank reached its threshold.
+
+    Parameters as for :func:`answers`.  Unlike a name, a taxon's place tells homonyms apart.
+    """
+    found: list[FoundTaxon | None] = [None] * len(probabilities)
     for level in reversed([level for level in levels if level.rank in thresholds]):
         taxa = level.probabilities(probabilities)
         for photo, place in enumerate(taxa.argmax(axis=1)):
             probability = float(taxa[photo, place])
             if probability >= thresholds[level.rank]:
-                found[photo] = Answer(level.rank, level.names[place], probability)
+                found[photo] = FoundTaxon(level, int(place), probability)
     return found

@@ -18,6 +18,7 @@ from rs_runtime.classify import Classifier
 from rs_runtime.engines.engine import load_engine
 from rs_runtime.kit.kit import open_kit
 from rs_runtime.photos.preprocess import Preprocessing
+from rs_runtime.stderr import command_process
 from rs_toolkit.errors import ExportError
 from rs_toolkit.progress import Progress
 
@@ -384,9 +385,11 @@ def test_failed_conversion_is_one_line(toy, tmp_path, monkeypatch, capfd) -> Non
 
 
 def test_conversion_is_silent(toy, tmp_path, capfd) -> None:
-    with Converter(
-        toy.load_model(), lambda count: np.zeros((2, SIDE, SIDE, 3), np.float32)
-    ) as made:
+    model = toy.load_model()
+    with (
+        command_process(),
+        Converter(model, lambda count: np.zeros((2, SIDE, SIDE, 3), np.float32)) as made,
+    ):
         for recipe in RECIPES.values():
             if not recipe.preparation:
                 made.convert(recipe)

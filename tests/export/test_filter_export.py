@@ -18,7 +18,7 @@ from rs_export.filter_export import export_filter
 from rs_export.filter_measure import FilterScores, Judge, Scaling, filter_refusal
 from rs_export.recipes import Recipe
 from rs_runtime.engines.engine import load_engine
-from rs_runtime.filter import Filter, organism_odds
+from rs_runtime.filter import Filter, organism_log_odds
 from rs_runtime.kit.kit import open_kit
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.index import fingerprint, write_index
@@ -95,7 +95,7 @@ def folder(tmp_path_factory) -> FilterFolder:
     square = known[train].T @ known[train] + 1e-3 * np.eye(33)
     verdict = np.linalg.solve(square, known[train].T @ wanted[train])
     (path / "student.onnx").write_bytes(student(verdict))
-    odds = organism_odds(known @ verdict, np.array([item["organism"] for item in CLASSES]))
+    odds = organism_log_odds(known @ verdict, np.array([item["organism"] for item in CLASSES]))
     temperature, bias = fit_platt(odds[splits == "val"], truth[splits == "val"])
     write_index(path / "index.parquet", photos)
     Verdicts(np.ones(len(truth), bool), truth, truth.astype(float)).write(path / "verdicts.parquet")
@@ -381,16 +381,15 @@ def test_without_a_filter_there_is_none(kits) -> None:
 
 
 def test_the_limit_on_size_counts_the_filter(kits, trained, folder, tmp_path) -> None:
-    models = kits[0].kit.parent / "models"
-    names = ("tflite_fp32", "filter_tflite_int8")
-    classifier, beside = (len(packed((models / f"{n}.tflite").read_bytes())) / 1e6 for n in names)
+    whole, alone = (len(packed(kits[n].kit.read_bytes())) / 1e6 for n in (0, 2))
     # Enough for the classifier and what else is in its kit, and for half of the filter.
-    limit = classifier + 0.05 + beside / 2
-    settings = replace(TO_KIT, filter=str(folder.path), max_mb=limit)
+    settings = replace(TO_KIT, filter=str(folder.path), max_mb=(whole + alone) / 2)
     with pytest.raises(ExportError, match="no variant fits") as caught:
         export_run(trained, settings, out=tmp_path)
     told = float(str(caught.value).split("tflite_fp32 ")[1].split(" MB")[0])
-    assert told == pytest.approx(classifier + 0.05 + beside, abs=0.006)
+    assert told == pytest.approx(whole, abs=0.006)
+    fitting = export_run(trained, replace(settings, max_mb=whole), out=tmp_path)
+    assert fitting.kit.stat().st_size == round(1e6 * whole)
 
 
 def test_a_missing_folder_costs_no_work(trained, tmp_path, one_line) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,27 @@ def test_force_ships_what_failed_with_a_warning(trained, tmp_path, monkeypatch) 
         warning = kit.manifest.variant("tflite_int8").warning
     assert warning is not None
     assert warning.startswith("shipped by force: macro-F1 fell by")
+
+
+def test_force_displaces_no_variant_that_passed(trained, tmp_path, monkeypatch) -> None:
+    blind(monkeypatch, lambda recipe, how: recipe.calibrated)
+    # The refused one is made first and is the smaller.
+    names = ("tflite_int8", "tflite_fp32")
+    settings = ExportSettings(recipes=names, mend=False, force=True)
+    result = export_run(trained, settings, out=tmp_path)
+    assert list(result.refused) == ["tflite_int8"]
+    assert result.shipped == {"litert": "tflite_fp32"}
+
+
+def test_force_with_a_limit_displaces_no_variant_that_passed(
+    trained, tmp_path, monkeypatch
+) -> None:
+    blind(monkeypatch, lambda recipe, how: recipe.calibrated)
+    names = ("tflite_int8", "tflite_fp32")
+    settings = ExportSettings(recipes=names, mend=False, force=True, max_mb=1)
+    assert export_run(trained, settings, out=tmp_path).shipped == {"litert": "tflite_fp32"}
+    alone = replace(settings, recipes=("tflite_int8",))
+    assert export_run(trained, alone, out=tmp_path).shipped == {"litert": "tflite_int8"}
 
 
 def test_float_variants_and_clusters_have_fewer_steps() -> None:
@@ -238,10 +261,37 @@ def test_a_limit_on_size_ships_what_fits(trained, tmp_path) -> None:
         assert len(kit.manifest.variants) == 1
 
 
+def test_the_finished_kit_is_measured_and_not_an_estimate(trained, tmp_path) -> None:
+    settings = ExportSettings(max_mb=1.0, recipes=("tflite_fp32",))
+    size = export_run(trained, settings, out=tmp_path / "one").kit.stat().st_size
+    exact = replace(settings, max_mb=size / 1e6)
+    assert export_run(trained, exact, out=tmp_path / "other").kit.stat().st_size == size
+    with pytest.raises(ExportError, match="no variant fits") as caught:
+        export_run(trained, replace(settings, max_mb=(size - 1) / 1e6), out=tmp_path / "none")
+    # What the message advises is enough.
+    advised = float(str(caught.value).split("--max-mb ")[1].split(",")[0])
+    assert size / 1e6 <= advised <= size / 1e6 + 0.01
+
+
+def test_a_kit_whose_card_makes_it_too_large_gives_way_to_the_next(
+    trained, tmp_path, monkeypatch
+) -> None:
+    def failures(report: Any) -> str:
+        digits = random.Random(0).choices("0123456789abcdef", k=1_500_000)
+        return "".join(digits) if "tflite_fp32" in report.shipped.values() else ""
+
+    monkeypatch.setattr("rs_export.kit._failures", failures)
+    names = ("tflite_fp32", "tflite_int8")
+    settings = ExportSettings(max_mb=0.5, max_drop=100, recipes=names)
+    result = export_run(trained, settings, out=tmp_path)
+    assert result.shipped == {"litert": "tflite_int8"}
+    assert result.kit.stat().st_size <= 0.5e6
+
+
 def test_an_unreachable_size_says_what_is_reachable(trained, tmp_path, one_line) -> None:
-    settings = ExportSettings(max_mb=0.01, recipes=("tflite_fp32",))
+    settings = ExportSettings(max_mb=0.001, recipes=("tflite_fp32",))
     with pytest.raises(
-        ExportError, match=r"no variant fits in 0.01 MB.*tflite_fp32 0\.0"
+        ExportError, match=r"no variant fits in 0.001 MB.*tflite_fp32 0\.0"
     ) as caught:
         export_run(trained, settings, out=tmp_path)
     assert "--max-mb 0.0" in one_line(str(caught.value))

@@ -9,11 +9,13 @@ import json
 import numpy as np
 import pytest
 
+from rs_export.calibrate import Calibration, answered
 from rs_export.quantize.calibration_set import class_balanced
 from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
 from rs_export.settings import TARGETS, ExportSettings
 from rs_export.tables import markdown_table
 from rs_export.verify import Measured, refusal
+from rs_runtime.ranks import Level
 from rs_toolkit.errors import DataError, ExportError
 from rs_toolkit.metrics.bootstrap import Drop
 from rs_toolkit.metrics.temperature import (
@@ -242,3 +244,11 @@ def test_thresholds_of_nonsense_are_refused(right, precision, one_line) -> None:
     with pytest.raises(DataError) as caught:
         acceptance_threshold([0.5, 0.6], right, precision)
     one_line(str(caught.value))
+
+
+def test_a_homonym_is_not_the_right_answer() -> None:
+    # Class 0 is a bird, class 1 a plant; both are of a genus called Oenanthe.
+    genus = Level("genus", ("oenanthe", "oenanthe"), np.array([0, 1]))
+    logits = np.array([[9.0, 0.0], [9.0, 0.0]], np.float32)
+    found = answered(logits, np.array([0, 1]), [genus], Calibration(1.0, {"genus": 0.5}))
+    assert found == {"genus": {"named": 2, "right": 1}}

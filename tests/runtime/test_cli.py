@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rs_runtime.classify import Classifier
 from rs_runtime.cli import main
+from rs_runtime.errors import EngineError
 from rs_runtime.kit.kit import open_kit, write_kit
 
 
@@ -40,10 +43,10 @@ def test_table(classify, colour_photos) -> None:
 def test_the_finest_certain_rank_is_named(
     classify, onnx_kit, manifest, onnx_models, colour_photos
 ) -> None:
-    kingdoms = ("animalia", "animalia", "plantae")
+    phyla = ("chordata", "chordata", "mollusca")
     classes = tuple(
-        replace(item, taxon={"kingdom": kingdom, "phylum": "one"})
-        for item, kingdom in zip(manifest.classes, kingdoms, strict=True)
+        replace(item, taxon={"kingdom": "animalia", "phylum": phylum})
+        for item, phylum in zip(manifest.classes, phyla, strict=True)
     )
 
     def lines(*options: object, **thresholds: float) -> list[str]:
@@ -58,11 +61,11 @@ def test_the_finest_certain_rank_is_named(
         return [line.partition(" (")[0] for line in lines(*options, **thresholds)]
 
     families, uncertain = ["family red", "family green", "family blue"], ["uncertain"] * 3
-    kingdoms = ["kingdom animalia", "kingdom animalia", "kingdom plantae"]
-    assert names(family=0.5, kingdom=0.5) == families
-    assert names(family=1.0, kingdom=0.5) == kingdoms
-    # All are of one phylum, as would be a photo of anything.
-    assert names(family=1.0, kingdom=1.0, phylum=0.0) == uncertain
+    phyla_named = ["phylum chordata", "phylum chordata", "phylum mollusca"]
+    assert names(family=0.5, phylum=0.5) == families
+    assert names(family=1.0, phylum=0.5) == phyla_named
+    # All are of one kingdom, as would be a photo of anything.
+    assert names(family=1.0, phylum=1.0, kingdom=0.0) == uncertain
     assert names("--min-probability", 1, family=0.0) == uncertain
     assert names("--min-probability", 0) == families
     assert not any("family" in line for line in lines())
@@ -223,6 +226,37 @@ def test_full_disk_is_one_line(onnx_kit, colour_photos, one_line, options) -> No
         )
     assert done.returncode == 2
     assert "cannot be written" in one_line(done.stderr, "rs-classify")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_engine_error_costs_one_photo(classify, colour_photos, monkeypatch, options) -> None:
+    real = Classifier.classify
+
+    def failing(self: Classifier, photo: Path, top: int = 5):
+        if photo.name == "b.JPG":
+            raise EngineError("onnxruntime failed to run the model: out of memory")
+        return real(self, photo, top)
+
+    monkeypatch.setattr(Classifier, "classify", failing)
+    code, out, err = classify(colour_photos, "--top", 1, *options)
+    assert code == 1 and len(err) == 1 and "b.JPG" in err[0] and "out of memory" in err[0]
+    text = "\n".join(out)
+    assert "a.jpg" in text and "c.jpg" in text
+    # An engine that answers no photo at all is of no use.
+    code, out, err = classify(colour_photos / "b.JPG", *options)
+    assert code == 2 and len(err) == 1
+
+
+def test_an_error_of_the_system_says_what_failed(classify, colour_photos, monkeypatch) -> None:
+    def refused(*_: object) -> Path:
+        raise PermissionError(errno.EACCES, "Permission denied", "/mnt/kits")
+
+    monkeypatch.setattr("rs_runtime.kit.kit.find_kit", refused)
+    code, out, err = classify(colour_photos)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "'/mnt/kits': Permission denied" in err[0] and "output" not in err[0]
+    # The output still works.
+    assert classify("--version")[1][0].startswith("rs-classify ")
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

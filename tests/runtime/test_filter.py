@@ -13,7 +13,7 @@ from rs_runtime.errors import EngineError, EngineMissingError, FilterError, KitF
 from rs_runtime.filter import (
     Filter,
     FilterVerdict,
-    organism_odds,
+    organism_log_odds,
     organism_probability,
     verdict,
 )
@@ -29,19 +29,19 @@ def test_odds_are_those_of_the_softmax() -> None:
     softmax = np.exp(logits)
     softmax /= softmax.sum(axis=1, keepdims=True)
     share = softmax[:, organism].sum(axis=1)
-    odds = organism_odds(logits, organism)
+    odds = organism_log_odds(logits, organism)
     assert odds.dtype == np.float64 and odds.shape == (50,)
     assert np.allclose(odds, np.log(share / (1 - share)))
     assert np.allclose(organism_probability(odds, 1.0), share)
     # The other kind's odds, and a constant that softmax does not see.
-    assert np.allclose(organism_odds(logits, ~organism), -odds)
-    assert np.allclose(organism_odds(logits + 100, organism), odds)
-    assert organism_odds(logits[:0], organism).shape == (0,)
+    assert np.allclose(organism_log_odds(logits, ~organism), -odds)
+    assert np.allclose(organism_log_odds(logits + 100, organism), odds)
+    assert organism_log_odds(logits[:0], organism).shape == (0,)
 
 
 def test_large_logits_do_not_overflow() -> None:
     logits = [[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [3e38, -3e38, 3e38]]
-    odds = organism_odds(logits, [True, False, False])
+    odds = organism_log_odds(logits, [True, False, False])
     assert np.allclose(odds, [1e4, -2e4, 0])
     assert organism_probability(odds, 1e-308).tolist() == [1, 0, 0.5]
 
@@ -69,7 +69,7 @@ def test_platt_scaling() -> None:
 )
 def test_wrong_logits_are_refused(logits, organism, problem, one_line) -> None:
     with pytest.raises(ValueError, match=problem) as caught:
-        organism_odds(logits, organism)
+        organism_log_odds(logits, organism)
     one_line(str(caught.value))
 
 

@@ -70,6 +70,13 @@ def test_help_loads_neither_numpy_nor_an_engine() -> None:
     assert not {"numpy", "PIL", "ai_edge_litert", "onnxruntime"} & set(json.loads(done.stderr))
 
 
+@pytest.mark.parametrize("name", ["kit", "archive", "manifest", "json_node", "signature"])
+def test_reading_a_kit_needs_neither_numpy_nor_pillow(name) -> None:
+    code = f"import sys, rs_runtime.{name}; print({{'numpy', 'PIL'}} & set(sys.modules))"
+    done = run(code)
+    assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
+
+
 def test_public_names_exist() -> None:
     import rs_runtime
 

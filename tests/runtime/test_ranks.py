@@ -59,3 +59,38 @@ def test_ranks_without_a_threshold_are_never_the_answer() -> None:
 def test_a_threshold_that_is_met_exactly_is_met() -> None:
     row = np.array([[0.5, 0.25, 0.25, 0.0]])
     assert answers(row, levels(CLASSES, "species"), {"species": 0.5})[0].rank == "species"
+
+
+def homonyms(*taxa: dict[str, str]) -> tuple[ClassInfo, ...]:
+    return tuple(
+        ClassInfo(number, f"species {number}", None, {"genus": "oenanthe", **taxon})
+        for number, taxon in enumerate(taxa)
+    )
+
+
+BIRD = {"kingdom": "animalia", "family": "muscicapidae"}
+PLANT = {"kingdom": "plantae", "family": "apiaceae"}
+
+
+@pytest.mark.parametrize(
+    ("taxa", "places"),
+    [
+        ((BIRD, PLANT, BIRD), [0, 1, 0]),
+        # What is known of one only does not set them apart.
+        ((BIRD, PLANT, {"kingdom": "plantae"}, {"family": "muscicapidae"}), [0, 1, 1, 0]),
+        # It could be either.
+        ((BIRD, PLANT, {}), [0, 1, -1]),
+        ((BIRD, {}, {"genus": "anas"}), [1, 1, 0]),
+    ],
+)
+def test_homonyms_are_told_apart_by_the_ranks_above(taxa, places) -> None:
+    found = {level.rank: level for level in levels(homonyms(*taxa), "species")}
+    assert found["genus"].places.tolist() == places
+    assert set(found["genus"].names) <= {"oenanthe", "anas"}
+
+
+def test_probabilities_of_homonyms_are_not_added_up() -> None:
+    row = np.array([[0.3, 0.4, 0.3]])
+    classes = homonyms(BIRD, PLANT, BIRD)
+    [found] = answers(row, levels(classes, "species"), {"genus": 0.5})
+    assert (found.name, found.probability) == ("oenanthe", pytest.approx(0.6))

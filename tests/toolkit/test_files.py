@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -33,6 +37,28 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, error) -> None:
         raise error
     assert read_json(target) == {"a": 1}
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_file_has_the_rights_of_the_umask_at_that_time(tmp_path, mask, mode) -> None:
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "x.json", {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x.json").stat().st_mode) == mode
+
+
+def test_importing_the_runtime_never_sets_the_umask() -> None:
+    # It belongs to the whole process: another thread would make its files with the wrong rights.
+    code = (
+        "import os\n"
+        "def refuse(mask): raise AssertionError('the umask was set')\n"
+        "os.umask = refuse\n"
+        "import rs_runtime.files, rs_toolkit.files\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_hashes(tmp_path) -> None:

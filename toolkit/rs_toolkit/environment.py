@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from importlib import metadata
 from pathlib import Path
 
-from rs_runtime.stderr import held_stderr
+from rs_runtime.stderr import quiet_libraries
 
 __all__ = ["machine", "quiet_tensorflow", "versions"]
 
-_CHATTER = re.compile(rb"WARNING: All log messages before|[IWE]\d{4} ")
 _PACKAGES = (
     "rs-toolkit",
     "numpy",
@@ -38,7 +36,9 @@ _PACKAGES = (
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow without the lines it writes at start-up (no GPU here, and the like).
+    """Import TensorFlow with as few lines at start-up (no GPU here, and the like) as it can.
+
+    In a command there are none: see :mod:`rs_runtime.stderr`.
 
     Raises
     ------
@@ -46,10 +46,10 @@ def quiet_tensorflow() -> None:
         TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with held_stderr(lambda line: not _CHATTER.match(line)):
+    with quiet_libraries():
         import tensorflow
 
-        # Looks for devices now, while its complaints are held back.
+        # Looks for devices now, while its complaints are dropped.
         tensorflow.config.list_physical_devices()
 
 

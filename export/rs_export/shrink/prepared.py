@@ -85,21 +85,20 @@ class Preparer:
         if method == "qat":
             # Rounding is trained on the numbers that will be rounded.
             start = equalize(start, self._inputs())
-        if not path.exists():
-            if method.startswith("sp"):
-                self._progress.note(f"{preparation}: prune in one shot")
-                start = pruned_in_one_shot(start, self._inputs(), method, self._seed)
-            if _needs_training(method):
-                self._fine_tune(preparation, start, path)
-            else:
-                _write(path, start)
-        model = copy_of(start)
+        if path.exists():
+            try:
+                return _with_weights(start, method, path)
+            except Exception as error:  # What reading a damaged zip archive raises has no list.
+                self._progress.note(f"{path}: damaged ({type(error).__name__}); made again")
+                path.unlink()
+        if method.startswith("sp"):
+            self._progress.note(f"{preparation}: prune in one shot")
+            start = pruned_in_one_shot(start, self._inputs(), method, self._seed)
         if _needs_training(method):
-            set_legacy_weights(model, _read(path))
+            self._fine_tune(preparation, start, path)
         else:
-            for name, weights in _read(path).items():
-                model.get_layer(name).set_weights(weights)
-        return model
+            _write(path, start)
+        return _with_weights(start, method, path)
 
     def _settings(self, preparation: str) -> dict[str, Any]:
         method = preparation.rpartition("_")[2]
@@ -163,6 +162,17 @@ class Preparer:
             last = (folder / "stderr").read_text("utf-8", "replace").strip().splitlines()[-1:]
             reason = failure or f"exit code {child.returncode}: {' '.join(last)[:300]}"
             raise ExportError(f"{title}: fine-tuning failed ({reason}); leave such recipes out")
+
+
+def _with_weights(start: keras.Model, method: str, path: Path) -> keras.Model:
+    """Return a copy of a model with the weights of a file in the cache."""
+    model, weights = copy_of(start), _read(path)
+    if _needs_training(method):
+        set_legacy_weights(model, weights)
+    else:
+        for name, arrays in weights.items():
+            model.get_layer(name).set_weights(arrays)
+    return model
 
 
 def _needs_training(method: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rs_runtime.engines.tensor_format import Port, litert_port, onnx_port
 from rs_runtime.errors import EngineError, EngineMissingError
-from rs_runtime.stderr import held_stderr
+from rs_runtime.stderr import quiet_libraries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,8 @@ class Engine(ABC):
     name
         ``litert`` or ``onnxruntime``.
     size
-        Side of the square input in pixels, or None where the model leaves it open.
+        Side of the square input in pixels; None for an ONNX model that takes any.  A LiteRT model
+        must fix it: its tensors are resized to another batch size only.
     """
 
     name: str
@@ -98,8 +99,8 @@ class _LiteRt(Engine):
     def __init__(self, model: bytes, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        # XNNPACK announces itself on the C level's stderr.
-        with held_stderr(_is_news):
+        # XNNPACK announces itself on standard error.
+        with quiet_libraries():
             self._interpreter = Interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         source = _only(self._interpreter.get_input_details(), "input")
@@ -168,8 +169,9 @@ def load_engine(
     model
         The model's bytes, or its file.  One input (n, S, S, 3) and one output (n, classes), in
         float32, float16, or 8-bit integers with one scale and zero point per tensor.  LiteRT
-        models carry these; ONNX models with integer ends carry them as metadata properties
-        ``rs.input_scale``, ``rs.input_zero_point``, ``rs.output_scale``, ``rs.output_zero_point``.
+        models carry these; ONNX models with integer inputs or outputs carry them as metadata
+        properties ``rs.input_scale``, ``rs.input_zero_point``, ``rs.output_scale``,
+        ``rs.output_zero_point``.
     threads
         CPU threads, at least 1; None means :func:`default_threads`.
     providers
@@ -228,10 +230,6 @@ def _refuse_both_packages() -> None:
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
             "pip uninstall both, then install the one you want"
         )
-
-
-def _is_news(line: bytes) -> bool:
-    return not line.startswith((b"INFO:", b"I0000"))
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""How models store real numbers at their ends."""
+"""Number formats and quantization parameters of a model's input and output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ __all__ = ["Port", "litert_port", "onnx_port"]
 
 @dataclass(frozen=True)
 class Port:
-    """One end of a model: ``real = (stored - zero_point) * scale`` where it holds integers.
+    """The number format of a model's input or output.
+
+    Where it holds integers: ``real = (stored - zero_point) * scale``.
 
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks", equation 1.
     """

@@ -1,4 +1,4 @@
-"""The filter as the manifest tells of it; rs_runtime.filter runs it."""
+"""What a kit's manifest says of its filter, as data; rs_runtime.filter runs the filter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rs_runtime.kit.json_node import Scalar
-from rs_runtime.photos.preprocess import Preprocessing
+from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
 
 __all__ = [
     "NOT_ORGANISM",
@@ -62,7 +62,7 @@ class FilterSpec:
     """
 
     classes: tuple[FilterClass, ...]
-    preprocessing: Preprocessing
+    preprocessing: PreprocessingSpec
     variants: tuple[FilterVariant, ...]
     default_variants: Mapping[str, str]
     thresholds: Mapping[str, float]

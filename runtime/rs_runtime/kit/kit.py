@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -136,6 +136,8 @@ def open_kit(path: Path, public_key: Path | None = None) -> Kit:
         Damaged: a header, size or SHA-256 differs.
     KitSignatureError
         The signature that ``public_key`` asks for is missing, wrong, or cannot be checked.
+    KitError
+        There is no room to unpack a ``.rskit.xz`` file; the message names the folder.
     """
     if not os.path.isfile(path):
         problem = "is not a regular file" if os.path.exists(path) else "does not exist"
@@ -267,27 +269,44 @@ def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
 
 
 def _unpack(packed: BinaryIO) -> BinaryIO:
+    """Return a temporary file of what a .xz file holds."""
+    try:
+        with contextlib.ExitStack() as stack:
+            plain: BinaryIO = stack.enter_context(tempfile.TemporaryFile())
+            for data in _unpacked(packed):
+                plain.write(data)
+            plain.flush()
+            stack.pop_all()
+    except OSError as error:
+        # Where no folder can be written, tempfile has chosen none, and its error lists them.
+        folder = f" into the folder {tempfile.tempdir!r}" if tempfile.tempdir else ""
+        raise KitError(
+            f"cannot be unpacked{folder}: {error.strerror}; make room there, "
+            "or set TMPDIR to another folder"
+        ) from error
+    return plain
+
+
+def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
     import lzma
 
     # Headers are the decompressor's to judge, sizes are ours: output stops at a kit's limit.
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
     packed.seek(0)
-    with contextlib.ExitStack() as stack:
-        plain = stack.enter_context(tempfile.TemporaryFile())
-        total = 0
-        try:
-            while not decompressor.eof:
-                source = packed.read(_CHUNK) if decompressor.needs_input else b""
-                if decompressor.needs_input and not source:
-                    raise KitIntegrityError("the .xz file is cut short: copy it again")
-                data = decompressor.decompress(source, _CHUNK)
-                total += len(data)
-                if total > MAX_KIT_BYTES:
-                    raise KitFormatError(f"unpacks to more than {MAX_KIT_BYTES} bytes")
-                plain.write(data)
-        except lzma.LZMAError as error:
-            raise KitIntegrityError(f"the .xz file is damaged ({error}): copy it again") from error
-        if decompressor.unused_data or packed.read(1):
-            raise KitIntegrityError("the .xz file has bytes added at its end: copy it again")
-        stack.pop_all()
-    return plain
+    total = 0
+    try:
+        while not decompressor.eof:
+            source = packed.read(_CHUNK) if decompressor.needs_input else b""
+            if decompressor.needs_input and not source:
+                raise KitIntegrityError("the .xz file is cut short: copy it again")
+            data = decompressor.decompress(source, _CHUNK)
+            total += len(data)
+            if total > MAX_KIT_BYTES:
+                raise KitFormatError(f"unpacks to more than {MAX_KIT_BYTES} bytes")
+            yield data
+    except OSError as error:
+        raise KitIntegrityError(f"cannot be read: {error.strerror}; copy it again") from error
+    except lzma.LZMAError as error:
+        raise KitIntegrityError(f"the .xz file is damaged ({error}): copy it again") from error
+    if decompressor.unused_data or packed.read(1):
+        raise KitIntegrityError("the .xz file has bytes added at its end: copy it again")

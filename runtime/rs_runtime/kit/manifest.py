@@ -16,8 +16,8 @@ from rs_runtime.kit.filter_spec import (
     FilterVariant,
 )
 from rs_runtime.kit.json_node import MAX_TEXT, JsonNode, Scalar, parse_json
+from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
 from rs_runtime.kit.variants import ENGINES, named
-from rs_runtime.photos.preprocess import Preprocessing
 
 __all__ = ["MAX_TEXT", "ClassInfo", "Manifest", "Member", "Variant"]
 
@@ -75,7 +75,7 @@ class Manifest:
     created_by: str
     rank: str
     classes: tuple[ClassInfo, ...]
-    preprocessing: Preprocessing
+    preprocessing: PreprocessingSpec
     variants: tuple[Variant, ...]
     default_variants: Mapping[str, str]
     calibration: Mapping[str, float]
@@ -221,9 +221,9 @@ def _member(node: JsonNode) -> Member:
     return Member(sha256.text(), node.get("size").integer(0, 2**31 - 1))
 
 
-def _preprocessing(node: JsonNode) -> Preprocessing:
+def _preprocessing(node: JsonNode) -> PreprocessingSpec:
     try:
-        return Preprocessing.from_dict(node.value)
+        return PreprocessingSpec.from_dict(node.value)
     # An integer may exceed every float, and the message repeats what was given at any length.
     except (ValueError, OverflowError, RecursionError) as error:
         problem = str(error)[:200]

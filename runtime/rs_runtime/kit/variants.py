@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Protocol, TypeVar
 
 from rs_runtime.errors import EngineError, EngineMissingError, KitFormatError
@@ -12,7 +13,7 @@ __all__ = ["ENGINES", "Offer", "choose", "named"]
 ENGINES = {"litert": ".tflite", "onnxruntime": ".onnx"}
 """The suffix of an engine's models, by engine, in order of preference."""
 
-_PACKAGES = {"litert": "ai_edge_litert", "onnxruntime": "onnxruntime"}
+_MODULES = {"litert": "ai_edge_litert.interpreter", "onnxruntime": "onnxruntime"}
 
 
 class Offer(Protocol):
@@ -63,7 +64,8 @@ def choose(
     owner
         What offers them, for messages, such as ``kit 'birds'``.
     engine
-        A key of ENGINES, or ``auto``: the first that is installed and that has a model.
+        A key of ENGINES, or ``auto``: the first that has a model and whose package can be
+        imported.
     name
         The model's name, which overrides ``defaults``; None: none is asked for.
 
@@ -81,23 +83,35 @@ def choose(
         if engine not in ("auto", offer.engine):
             raise EngineError(f"variant {name!r} runs on {offer.engine}, not on {engine}")
         return offer
-    usable = _usable(engine)
-    for candidate in usable:
-        if candidate in defaults:
-            return named(offers, defaults[candidate], owner)
-        for offer in offers:
-            if offer.engine == candidate:
-                return offer
+    unusable = []
+    for candidate in ENGINES if engine == "auto" else (engine,):
+        preferred = _preferred(offers, defaults, candidate, owner)
+        if preferred is None:
+            continue
+        problem = _import_problem(candidate) if engine == "auto" else None
+        if problem is None:
+            return preferred
+        unusable.append(f"{candidate} cannot be loaded here ({problem})")
     offered = ", ".join(sorted({offer.engine for offer in offers}))
     raise EngineMissingError(
-        f"{owner} has models for {offered}; usable here: {', '.join(usable) or 'none'}; "
+        f"{owner} has models for {offered}; {'; '.join(unusable) or f'usable here: {engine}'}; "
         "pip install 'rs-toolkit[onnx]', or change the engine"
     )
 
 
-def _usable(engine: str) -> list[str]:
-    if engine != "auto":
-        return [engine]
-    from importlib.util import find_spec
+def _preferred(
+    offers: Sequence[AnyOffer], defaults: Mapping[str, str], engine: str, owner: str
+) -> AnyOffer | None:
+    if engine in defaults:
+        return named(offers, defaults[engine], owner)
+    return next((offer for offer in offers if offer.engine == engine), None)
 
-    return [name for name in ENGINES if find_spec(_PACKAGES[name]) is not None]
+
+def _import_problem(engine: str) -> str | None:
+    """Return why an engine's package cannot be imported; None: it can."""
+    # An installed package may still lack a library of the system, and fail in any way.
+    try:
+        import_module(_MODULES[engine])
+    except Exception as error:
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ __all__ = [
     "MAX_PHOTO_PIXELS",
     "PHOTO_SUFFIXES",
     "PhotoInfo",
+    "cut",
     "decode",
     "photo_suffix",
 ]
@@ -52,7 +55,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-_open_lock = threading.Lock()
+_limit_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,27 @@ def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
         ) from error
 
 
+def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
+    """Return a part of what :func:`decode` gave: left, top, right, bottom, in pixels."""
+    with _without_pillow_limit():
+        return image.crop(edges)
+
+
+@contextlib.contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Leave it to MAX_PHOTO_PIXELS which photos are too large.
+
+    Pillow's own limit, checked where a file is opened and where a part is cut, warns at 89 and
+    refuses at 179 megapixels.
+    """
+    with _limit_lock:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
 def _read(path: Path, where: str) -> bytes:
     # os.path tells devices and impossible names apart without raising.
     if not os.path.isfile(path):
@@ -166,13 +190,9 @@ def _open(data: bytes, where: str) -> Image.Image:
         from PIL import TiffImagePlugin  # noqa: F401
     elif kind == "WEBP":
         from PIL import WebPImagePlugin  # noqa: F401
-    # Our limit replaces Pillow's, which warns at 89 megapixels; only the header is read here.
-    with _open_lock:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(io.BytesIO(data), formats=[kind])
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    # Only the header is read here.
+    with _without_pillow_limit():
+        return Image.open(io.BytesIO(data), formats=[kind])
 
 
 def _orientation(image: Image.Image) -> int:

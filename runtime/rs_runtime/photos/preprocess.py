@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,88 +11,28 @@ import numpy as np
 from PIL import Image
 
 from rs_runtime.errors import UnreadablePhotoError
-from rs_runtime.photos.photo import PhotoInfo, decode
+from rs_runtime.kit.preprocessing_spec import PIXELS_VERSION, PreprocessingSpec
+from rs_runtime.photos.photo import PhotoInfo, cut, decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["PIXELS_VERSION", "Box", "PhotoInfo", "Preprocessing", "load_each"]
 
-PIXELS_VERSION = 1
-"""Raised whenever :meth:`Preprocessing.load` gives other pixels than before."""
-
 Box = tuple[float, float, float, float]
 """Part of an upright photo: left, top, width, height, fractions of its sides, 0 to 1."""
 
-_RESIZES = ("squash", "crop", "pad")
-_MAX_SIZE = 2048
 _PAD_COLOUR = (127, 127, 127)
 _REDUCING_GAP = 2.0
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a photo becomes model input.
-
-    Attributes
-    ----------
-    size
-        Side of the square input, in pixels, 1 to 2048.
-    resize
-        ``squash`` (ignore the aspect ratio), ``crop`` (largest centred square) or ``pad``
-        (fit inside, grey borders).
-    scale, offset
-        ``input = pixel * scale + offset`` with pixels 0 to 255.  The default maps to [-1, 1].
-
-    Raises
-    ------
-    ValueError
-        A value is outside these ranges.
-    """
-
-    size: int = 299
-    resize: str = "squash"
-    scale: float = 1 / 127.5
-    offset: float = -1.0
-
-    def __post_init__(self) -> None:
-        if type(self.size) is not int or not 1 <= self.size <= _MAX_SIZE:
-            raise ValueError(f"size must be an integer from 1 to {_MAX_SIZE}, got {self.size!r}")
-        if self.resize not in _RESIZES:
-            raise ValueError(f"resize must be one of {', '.join(_RESIZES)}, got {self.resize!r}")
-        for name in ("scale", "offset"):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, got {value!r}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
+class Preprocessing(PreprocessingSpec):
+    """The preprocessing that a specification describes; its parameters and errors are the same."""
 
     @classmethod
-    def from_dict(cls, values: Any) -> Preprocessing:
-        """Build from :meth:`to_dict`'s result; unknown keys are ignored.
-
-        Raises
-        ------
-        ValueError
-            ``values`` is no mapping, lacks a field or holds one out of range.
-        """
-        if not isinstance(values, dict):
-            raise ValueError(f"preprocessing must be an object, got {type(values).__name__}")
-        names = ("size", "resize", "scale", "offset")
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise ValueError(f"preprocessing lacks {', '.join(missing)}")
-        return cls(**{name: values[name] for name in names})
-
-    def fingerprint(self) -> str:
-        """Return 12 hexadecimal digits that change whenever the pixels could.
-
-        ``scale`` and ``offset`` act after the pixels and do not count.
-        """
-        text = f"{PIXELS_VERSION}:{self.size}:{self.resize}"
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+    def of(cls, spec: PreprocessingSpec) -> Preprocessing:
+        """Return what does the work that a manifest's specification describes."""
+        return cls(spec.size, spec.resize, spec.scale, spec.offset)
 
     def load(self, source: Path | bytes, box: Box | None = None) -> NDArray[np.uint8]:
         """Return only the pixels of :meth:`load_with_info`."""
@@ -221,7 +159,7 @@ def _cut(image: Image.Image, info: PhotoInfo, box: Box) -> Image.Image:
         )
     x0, x1 = _span(left, left + width, image.width)
     y0, y1 = _span(top, top + height, image.height)
-    return image.crop((x0, y0, x1, y1))
+    return cut(image, (x0, y0, x1, y1))
 
 
 def _span(start: float, end: float, pixels: int) -> tuple[int, int]:

@@ -102,6 +102,40 @@ def test_the_library_is_never_believed_when_it_gives_nothing() -> None:
     assert "got a Conv2DTranspose, which cannot be fine-tuned for export" in odd
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "bit", "array"])
+def test_a_damaged_cache_entry_is_made_again(run, damage, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RS_CACHE", str(tmp_path))
+    notes: list[str] = []
+    progress = Progress()
+    monkeypatch.setattr(progress, "note", notes.append)
+    made = preparer(run, progress)
+    first = made.model("sp50").get_weights()
+    [entry] = (tmp_path / "finetuned").iterdir()
+    sound = entry.read_bytes()
+    if damage == "array":
+        with entry.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        # Behind an array's header of 128 bytes.
+        place = sound.index(b"\x93NUMPY") + 130
+        flipped = sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :]
+        texts = {
+            "cut": sound[: len(sound) // 2],
+            "empty": b"",
+            "text": b"no weights",
+            "bit": flipped,
+        }
+        entry.write_bytes(texts[damage])
+    again = made.model("sp50")
+    assert any(f"{entry}: damaged" in note for note in notes)
+    for one, other in zip(again.get_weights(), first, strict=True):
+        assert np.array_equal(one, other)
+    # The new entry is sound: nothing is said of it.
+    count = len(notes)
+    made.model("sp50")
+    assert len(notes) == count
+
+
 def test_pruned_weights_are_zero(models) -> None:
     assert np.mean(pointwise(models["sp50"]) == 0) == pytest.approx(0.5, abs=0.02)
     groups = (pointwise(models["sp24"]) != 0).T.reshape(-1, 4)

@@ -9,6 +9,7 @@ import pytest
 from rs_runtime.classify import Classifier
 from rs_runtime.engines.engine import load_engine
 from rs_runtime.errors import EngineError, EngineMissingError, KitFormatError
+from rs_runtime.kit import variants
 from rs_runtime.kit.kit import open_kit, write_kit
 
 SIDE = 32
@@ -110,6 +111,31 @@ def test_classifier_chooses_and_calibrates(
     odds = [np.log(p / (1 - p)) for p in (warm.probability, cold.probability)]
     assert odds[0] < odds[1] - 1
     assert sum(score.probability for score in auto.classify(photo).top) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("libstdc++.so.6: version not found"), OSError("cannot open"), ValueError]
+)
+def test_auto_passes_over_an_engine_that_cannot_be_imported(
+    monkeypatch, manifest, filter_spec, one_line, error
+) -> None:
+    real = variants.import_module
+
+    def broken(name: str) -> object:
+        if name.startswith("ai_edge_litert"):
+            raise error
+        return real(name)
+
+    monkeypatch.setattr(variants, "import_module", broken)
+    pytest.importorskip("onnxruntime")
+    both = (manifest.variants, manifest.default_variants, "kit 'a'")
+    assert variants.choose(*both).engine == "onnxruntime"
+    assert variants.choose(filter_spec.variants, {}, "the filter").engine == "onnxruntime"
+    # What is asked for by name is not replaced by another.
+    assert variants.choose(*both, "litert").engine == "litert"
+    with pytest.raises(EngineMissingError, match="litert cannot be loaded here") as caught:
+        variants.choose(manifest.variants[:1], {}, "kit 'a'")
+    one_line(str(caught.value))
 
 
 def test_kit_without_a_usable_engine(onnx_kit) -> None:

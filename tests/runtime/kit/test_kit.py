@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import lzma
+import os
+import tempfile
 import zipfile
 import zlib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -324,3 +329,41 @@ def test_manifest_is_the_schema_of_the_contract(manifest) -> None:
     root = json.loads(manifest.to_json())
     assert root["format"] == "rskit" and root["schema"] == "1.3"
     assert set(Manifest.__dataclass_fields__) | {"format"} == set(root)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_while_unpacking_names_the_folder(kit_path, monkeypatch, one_line) -> None:
+    packed = kit_path.with_name("colours.rskit.xz")
+    packed.write_bytes(lzma.compress(kit_path.read_bytes()))
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(open, "/dev/full", "w+b"))
+    monkeypatch.setattr(tempfile, "tempdir", "/full")
+    with pytest.raises(KitError) as caught:
+        open_kit(packed)
+    assert "into the folder '/full': No space left" in one_line(str(caught.value))
+    assert str(packed) in str(caught.value) and "copy it again" not in str(caught.value)
+
+
+def test_no_folder_to_unpack_in_is_one_line(kit_path, monkeypatch, one_line, tmp_path) -> None:
+    packed = kit_path.with_name("colours.rskit.xz")
+    packed.write_bytes(lzma.compress(kit_path.read_bytes()))
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "absent")])
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with pytest.raises(KitError, match="No usable temporary directory") as caught:
+        open_kit(packed)
+    assert "TMPDIR" in one_line(str(caught.value))
+
+
+def test_a_packed_kit_that_cannot_be_read_is_to_be_copied_again(kit_path, monkeypatch) -> None:
+    packed = kit_path.with_name("colours.rskit.xz")
+    packed.write_bytes(lzma.compress(kit_path.read_bytes()))
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell():
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    monkeypatch.setattr(Path, "open", lambda *_: Broken(lzma.compress(b"")))
+    monkeypatch.setattr(Broken, "seek", lambda *_: 0)
+    with pytest.raises(KitIntegrityError, match=r"Input/output error; copy it again"):
+        open_kit(packed)

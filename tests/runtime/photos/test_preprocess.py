@@ -176,6 +176,17 @@ def test_a_box_of_a_jpeg_keeps_its_detail(orientation, box) -> None:
     assert full.size == (200, 150)
 
 
+def test_a_box_of_a_large_photo_is_cut(scene, monkeypatch) -> None:
+    # Pillow refuses to cut more than twice its own limit; only our limit on pixels counts.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    part, info = SMALL.load_with_info(encode(scene), (0.0, 0.0, 1.0, 0.5))
+    assert part.shape == (32, 32, 3) and info.width * info.height > 400
+    assert Image.MAX_IMAGE_PIXELS == 100
+    monkeypatch.setattr("rs_runtime.photos.photo.MAX_PHOTO_PIXELS", 100)
+    with pytest.raises(PhotoTooLargeError, match="more than 100"):
+        SMALL.load(encode(scene), (0.0, 0.0, 0.01, 0.01))
+
+
 @pytest.mark.parametrize("box", [(0.5, 0.5, 0.005, 0.5), (0.5, 0.5, 0.5, 0.008)])
 def test_a_box_below_a_pixel_is_refused(scene, one_line, box) -> None:
     with pytest.raises(UnreadablePhotoError) as caught:

@@ -14,7 +14,9 @@ from PIL import Image, ImageFilter
 from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.quality import THRESHOLDS, measure, quality_findings, unreadable_findings
-from rs_toolkit.data.photos import Photo
+from rs_toolkit.checks.run import Checks
+from rs_toolkit.data.index import build_index
+from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
@@ -199,3 +201,31 @@ def test_other_shapes_are_refused(shape: tuple[int, ...], one_line: Callable[...
 
 def test_smallest_sides_are_measured() -> None:
     assert measure(np.zeros((8, 8, 3), np.uint8)).dark == 1
+
+
+def test_verdicts_do_not_depend_on_the_size_that_a_model_sees(tmp_path, monkeypatch) -> None:
+    """And no photo is decoded twice at one size."""
+    generator = np.random.default_rng(0)
+    coarse = Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    sharp = coarse.resize((480, 480), Image.Resampling.NEAREST)
+    (tmp_path / "data").mkdir()
+    sharp.save(tmp_path / "data" / "sharp.png")
+    sharp.filter(ImageFilter.GaussianBlur(8)).save(tmp_path / "data" / "soft.png")
+    rows = tuple(Photo(name, Taxon()) for name in ("sharp.png", "soft.png"))
+    decoded: list[int] = []
+    load = Preprocessing.load_with_info
+
+    def counted(self: Preprocessing, *arguments: object) -> object:
+        decoded.append(self.size)
+        return load(self, *arguments)
+
+    monkeypatch.setattr(Preprocessing, "load_with_info", counted)
+    found = []
+    for size in (224, 64, 448):
+        cache = PhotoCache(tmp_path / "cache", Preprocessing(size=size))
+        photos = build_index(Dataset(tmp_path / "data", rows, "csv"), cache)
+        checks = Checks(photos, tmp_path / "data", cache, None, Progress())
+        found.append([(item.path, item.flag, item.score) for item in checks.quality()])
+    assert [(path, flag) for path, flag, _ in found[0]] == [("soft.png", "blurred")]
+    assert found[1] == found[2] == found[0]
+    assert sorted(decoded) == [64, 64, 224, 224, 448, 448]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from rs_toolkit.data.index import read_index
+from rs_toolkit.review.journal import JOURNAL, Decision, append, now
 
 
 @pytest.fixture
@@ -35,6 +39,17 @@ def test_check_prints_a_summary_and_writes_a_page(run, photos, tmp_path) -> None
     assert "felidae/copy.jpg" in json.dumps(found) and "canidae/cut.jpg" in json.dumps(found)
 
 
+@pytest.mark.parametrize("command", ["check", "clean"])
+def test_folders_that_differ_behind_a_dot_are_written_apart(run, photos, tmp_path, command) -> None:
+    for year in ("2024", "2025"):
+        photos.rename(photos.with_name(f"photos.{year}"))
+        photos = photos.with_name(f"photos.{year}")
+        settings = ("--weights", "none") if command == "clean" else ()
+        assert run(command, photos, "--imgsz", 64, *settings)[0] == 0
+    found = {path.name for path in (tmp_path / command).iterdir()}
+    assert found == {"photos.2024", "photos.2025"}
+
+
 def test_split_opens_no_photo(run, photos, tmp_path) -> None:
     for photo in photos.rglob("*.jpg"):
         photo.write_bytes(b"")
@@ -56,12 +71,68 @@ def test_clean_writes_a_folder_that_training_takes(run, photos, tmp_path) -> Non
     assert code == 0, err
 
 
+def test_clean_again_repeats_the_settings_and_takes_in_decisions(
+    run, photos, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "policy.toml").write_text("max_loss = 0.3\n[dark]\naction = 'drop'\n")
+    (tmp_path / "train.toml").write_text("rank = 'genus'\nval = 0.3\n")
+    first = ("clean", "photos", "--out", "my clean", "--weights", "none", "--imgsz", 64)
+    options = ("--policy", "policy.toml", "--config", "train.toml", "--rank", "family", "--seed", 3)
+    code, _, err = run(*first, *options)
+    assert code == 0, err
+    folder = tmp_path / "my clean"
+    facts = json.loads((folder / "clean.json").read_text())
+    index = {photo.path: photo for photo in read_index(folder / "index.parquet")}
+    photo = index["canidae/1.jpg"]
+    append(folder / JOURNAL, Decision(now(), photo.path, photo.sha256, "relabel", "felidae"))
+
+    monkeypatch.setattr("rs_toolkit.review.serve", lambda *_, **__: None)
+    code, out, _ = run("review", folder)
+    command = out.strip().removeprefix("apply the decisions with: rs-toolkit ")
+    assert shlex.split(command) == ["clean", "--again", str(folder)]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, err = run(*shlex.split(command))
+    assert code == 0, err
+    repeated = json.loads((folder / "clean.json").read_text())
+    assert repeated["settings"]["val"] == 0.3 and repeated["policy"]["max_loss"] == 0.3
+    for key in ("data", "data_root", "rank", "settings", "policy", "filter", "classes"):
+        assert repeated[key] == facts[key], key
+    again = {photo.path: photo for photo in read_index(folder / "index.parquet")}
+    assert again["canidae/1.jpg"].taxon.family == "felidae"
+    assert {path: item.split for path, item in again.items()} == {
+        path: item.split for path, item in index.items()
+    }
+    # A third time is like the second.
+    assert run("clean", "--again", folder)[0] == 0
+    assert {item.path: item for item in read_index(folder / "index.parquet")} == again
+
+
+def test_the_record_of_a_clean_that_cannot_be_read_is_one_line(
+    run, photos, tmp_path, one_line
+) -> None:
+    assert run("clean", photos, "--weights", "none", "--imgsz", 64)[0] == 0
+    folder = tmp_path / "clean" / "photos"
+    whole = json.loads((folder / "clean.json").read_text())
+    texts = ["", "{", "[]", "{}", json.dumps(whole | {"settings": {"rank": "moon"}})]
+    texts += [json.dumps(whole | {key: value}) for key in ("data", "policy") for value in (3, None)]
+    for text in texts:
+        (folder / "clean.json").write_text(text)
+        code, out, err = run("clean", "--again", folder)
+        assert (code, out) == (2, "")
+        assert "clean again with: rs-toolkit clean DATA" in one_line(err, "rs-toolkit")
+
+
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
         (("check", "absent"), "absent"),
         (("split", "absent"), "absent"),
         (("clean", "absent", "--weights", "none"), "absent"),
+        (("clean", "--weights", "none"), "give DATA, or --again FOLDER"),
+        (("clean", "--again", "absent"), "nothing to repeat"),
+        (("clean", "photos", "--again", "absent"), "leave the others out"),
+        (("clean", "--again", "absent", "--seed", "0"), "leave the others out"),
         (("review", "absent"), "absent"),
         (("clean", "photos", "--weights", "absent.h5"), "absent.h5"),
         (("clean", "photos", "--weights", "none", "--policy", "absent.toml"), "absent.toml"),

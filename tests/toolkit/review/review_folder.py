@@ -43,7 +43,10 @@ def _photo(root: Path, name: str, seed: int, side: int) -> Photo:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     taxon = Taxon(kingdom="animalia", order=ORDERS[family], family=family, genus=f"{family[:-4]}us")
-    photo = Photo(path=name, taxon=taxon, split="train", common_name=f"common {family}")
+    group = "burst" if name in GROUP else None
+    photo = Photo(
+        path=name, taxon=taxon, split="train", common_name=f"common {family}", group=group
+    )
     if name == BROKEN:
         path.write_text("no picture")
         return replace(photo, sha256=sha256_file(path), error="is no JPEG")
@@ -71,6 +74,6 @@ def _findings() -> list[Finding]:
         Finding("quadridae/0.jpg", "label_noise", 0.8, "trigonidae", 0.5),
         Finding("quadridae/0.jpg", "blurred", 0.4),
         Finding(BROKEN, "unreadable", 1.0, None, 0.0, "is no JPEG"),
-        Finding(GROUP[1], "near_duplicate", 0.97, detail=GROUP[0]),
-        Finding(GROUP[2], "near_duplicate", 0.95, detail=GROUP[0]),
+        Finding(GROUP[1], "near_duplicate", 0.97, detail=f"the same picture as {GROUP[0]}"),
+        Finding(GROUP[2], "near_duplicate", 0.95, detail=f"the same picture as {GROUP[0]}"),
     ]

@@ -181,7 +181,31 @@ def test_every_control_has_a_name_and_every_photo_a_text(page) -> None:
     assert len(controls) == 18 and [line for line in controls if '"' not in line] == []
 
 
-def test_a_wrong_token_gets_nothing(browser, server) -> None:
+def test_a_reloaded_page_goes_on(page, folder) -> None:
+    page.reload()
+    expect(page.locator("#count")).to_have_text("1 of 5, 0 decided")
+    page.keyboard.press("k")
+    said(page, f"{BROKEN}: kept.")
+    assert len(read_journal(folder / JOURNAL)) == 1
+
+
+def test_a_second_opening_is_explained_and_decides_nothing(browser, server, folder) -> None:
+    context = browser.new_context()
+    first, second = context.new_page(), context.new_page()
+    first.goto(server.url)
+    expect(first.locator("#count")).to_have_text("1 of 5, 0 decided")
+    assert second.goto(server.url).status == 403
+    expect(second.locator("body")).to_contain_text("start it again and open the new address")
+    # The browser's cookie lets another tab look.
+    second.goto(server.url.split("?")[0])
+    expect(second.locator("#count")).to_have_text("1 of 5, 0 decided")
+    second.keyboard.press("k")
+    said(second, "this tab may look, but not decide")
+    assert not (folder / JOURNAL).exists()
+    context.close()
+
+
+def test_a_wrong_ticket_gets_nothing(browser, server) -> None:
     for address in (f"{server.url}x", server.url.split("?")[0]):
         page = browser.new_page()
         assert page.goto(address).status == 403

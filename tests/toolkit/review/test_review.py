@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from rs_toolkit.checks.findings import Finding, read_findings, write_findings
-from rs_toolkit.data.index import read_index, write_index
+from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import ConfigError, DataError
@@ -52,16 +52,19 @@ class TestFolder:
         assert found.items[1].flags == {"near_duplicate": 0.97}
         assert found.items[3].flags == {"label_noise": 0.8, "blurred": 0.4}
 
-    def test_duplicates_that_name_no_photo_are_grouped_as_in_the_index(self, folder) -> None:
-        photos = read_index(folder / "index.parquet")
-        grouped = [replace(item, group="g" if item.path in GROUP else None) for item in photos]
-        write_index(folder / "index.parquet", grouped)
+    def test_duplicates_are_grouped_as_in_the_index(self, folder) -> None:
         unnamed = Finding(GROUP[1], "exact_duplicate", 1.0, detail="of another")
         alone = Finding("discidae/5.jpg", "near_duplicate", 0.9, detail="gone.jpg")
         write_findings(folder / "findings.parquet", [unnamed, alone])
         found = self.read(folder)
         assert [item.is_group for item in found.items] == [True, False]
         assert [found.photos[n].path for n in found.items[0].photos] == list(GROUP)
+
+    def test_the_text_of_a_finding_is_no_path(self, folder) -> None:
+        odd = Finding("discidae/5.jpg", "near_duplicate", 0.9, detail="discidae/4.jpg")
+        write_findings(folder / "findings.parquet", [odd])
+        (item,) = self.read(folder).items
+        assert not item.is_group
 
     def test_a_flagged_photo_of_a_group_is_asked_about_twice(self, folder) -> None:
         extra = Finding(GROUP[1], "label_noise", 0.7)
@@ -188,7 +191,8 @@ class TestSession:
         assert session.decide(1, first, "same")["decided"] == {"1": True}
         found = read_decisions(folder / JOURNAL)
         assert apart(found) == {frozenset(GROUP[:2]), frozenset(GROUP[1:])}
-        done = apply_decisions(session.folder.photos, found, "family")
+        fresh = [replace(photo, group=None) for photo in session.folder.photos]
+        done = apply_decisions(fresh, found, "family")
         groups = [item.group for item in done if item.path in GROUP]
         assert groups == [f"same:{GROUP[0]}", None, f"same:{GROUP[0]}"]
 

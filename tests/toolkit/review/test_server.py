@@ -47,7 +47,8 @@ class Client:
     """Talks to one server, by default as its page does."""
 
     def __init__(self, server: ReviewServer) -> None:
-        self.port, self.token = server.server_port, server.token
+        self.port, self.token = server.server_port, server.secrets.token
+        self.ticket, self.session = server.secrets.ticket, server.secrets.session
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str | None):
         """Return (status, headers, body); keywords are headers, None leaves one out."""
@@ -92,17 +93,23 @@ class TestServer:
     PATHS = ("/", "/review.js", "/api/queue", "/api/items/0", "/photos/0/small", "/nowhere")
 
     @pytest.mark.parametrize("path", PATHS)
-    def test_nothing_without_the_token(self, client, path) -> None:
-        for wrong in (None, "", "x", client.token[:-1], client.token + "x", "\xe9"):
+    def test_nothing_without_a_secret(self, client, path) -> None:
+        others = (client.session, client.ticket)
+        for wrong in (None, "", "x", client.token[:-1], client.token + "x", "\xe9", *others):
             assert client.ask("GET", path, X_Review_Token=wrong)[0] == 403
-        cookie = f"review-{client.port}={client.token[:-1]}"
-        assert client.ask("GET", path, X_Review_Token=None, Cookie=cookie)[0] == 403
+        for wrong in (client.session[:-1], client.token, client.ticket):
+            cookie = f"review-{client.port}={wrong}"
+            assert client.ask("GET", path, X_Review_Token=None, Cookie=cookie)[0] == 403
+        for name in ("ticket", "token"):
+            for secret in (client.token, client.session, client.ticket[:-1], ""):
+                query = f"{path}?{name}={secret}"
+                assert client.ask("GET", query, X_Review_Token=None)[0] == 403
         if path != "/":
-            query = f"{path}?token={client.token}"
+            query = f"{path}?ticket={client.ticket}"
             assert client.ask("GET", query, X_Review_Token=None)[0] == 403
 
     def test_the_address_gives_the_cookie_and_the_cookie_lets_in(self, client) -> None:
-        page = f"/?token={client.token}"
+        page = f"/?ticket={client.ticket}"
         # A server that ran on this port before left its cookie.
         stale = f"review-{client.port}=stale"
         status, headers, body = client.ask("GET", page, X_Review_Token=None, Cookie=stale)
@@ -112,6 +119,41 @@ class TestServer:
         others = f"a:b=1; odd; {cookie}; review-1=x"
         assert client.ask("GET", "/api/queue", X_Review_Token=None, Cookie=others)[0] == 200
         assert "Set-Cookie" not in client.ask("GET", "/")[1]
+
+    def test_the_cookie_changes_nothing_and_does_not_lead_to_the_token(
+        self, client, session, folder
+    ) -> None:
+        """Browsers send it to every other server on 127.0.0.1, of whatever port."""
+        _, headers, first = client.ask("GET", f"/?ticket={client.ticket}", X_Review_Token=None)
+        cookie = headers["Set-Cookie"].split("; ")[0]
+        assert client.token in first.decode() and client.token not in cookie
+        for path in (*self.PATHS, "/relabel.js", "/dom.js", f"/?ticket={client.ticket}"):
+            _, headers, body = client.ask("GET", path, X_Review_Token=None, Cookie=cookie)
+            assert client.token.encode() not in body + str(headers).encode(), path
+        stolen = {"Cookie": cookie, "X_Review_Token": cookie.split("=")[1]}
+        for sent in (stolen, {"Cookie": cookie, "X_Review_Token": None}):
+            status, body = client.post("/api/decide", self.keep(session), **sent)
+            assert status == 403 and b"may look, but not decide" in body
+        assert not (folder / JOURNAL).exists()
+
+    def test_the_address_opens_the_page_once(self, client) -> None:
+        page = f"/?ticket={client.ticket}"
+
+        def opened(**headers: str) -> tuple[int, bytes]:
+            status, _, body = client.ask("GET", page, X_Review_Token=None, **headers)
+            return status, body
+
+        # Neither is an opening.
+        assert client.ask("HEAD", page, X_Review_Token=None)[0] == 403
+        assert opened(Host="evil.example")[0] == 403
+        assert opened(Sec_Purpose="prefetch;prerender")[0] == 403
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: opened(), range(16)))
+        assert [status for status, _ in answers].count(200) == 1
+        (refused,) = {body.decode() for status, body in answers if status != 200}
+        assert refused.startswith("This address opens the page once, and was used.")
+        assert "start it again and open the new address" in refused
+        assert client.token not in refused
 
     @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "", None])
     def test_other_hosts_are_refused(self, client, host) -> None:
@@ -126,9 +168,9 @@ class TestServer:
         assert client.ask("GET", "/api/queue", Host=f"LOCALHOST:{client.port}")[0] == 200
 
     def test_a_change_needs_the_token_in_a_header_and_json(self, client, session, folder) -> None:
-        row, cookie = self.keep(session), f"review-{client.port}={client.token}"
+        row, cookie = self.keep(session), f"review-{client.port}={client.session}"
         assert client.post("/api/decide", row, X_Review_Token=None, Cookie=cookie)[0] == 403
-        assert client.post(f"/?token={client.token}", row, X_Review_Token=None)[0] == 403
+        assert client.post(f"/?ticket={client.ticket}", row, X_Review_Token=None)[0] == 403
         for kind in ("text/plain", "application/x-www-form-urlencoded", None):
             assert client.post("/api/decide", row, Content_Type=kind)[0] == 403
         assert client.ask("GET", "/api/decide")[0] == 405
@@ -274,9 +316,11 @@ class TestProcess:
     def client(self, process: subprocess.Popen[str]) -> Client:
         for line in process.stdout or ():
             if line.startswith("http://127.0.0.1:"):
-                port, token = line.strip().removeprefix("http://127.0.0.1:").split("/?token=")
+                port, path = line.strip().removeprefix("http://127.0.0.1:").split("/", 1)
                 client = Client.__new__(Client)
-                client.port, client.token = int(port), token
+                client.port, client.token = int(port), ""
+                page = client.ask("GET", f"/{path}")[2].decode()
+                client.token = page.split('name="review-token" content="')[1].split('"')[0]
                 return client
         raise AssertionError("no address")
 

@@ -114,6 +114,35 @@ def test_interrupted_and_resumed_ends_the_same(finished, shapes, config, tmp_pat
     assert_same_result(finished, run)
 
 
+@pytest.mark.parametrize("epoch", [0, 2], ids=["before a checkpoint", "after one"])
+def test_weights_swapped_before_a_resume_are_noticed(
+    shapes, config, tmp_path, one_line, epoch, monkeypatch
+) -> None:
+    own = tmp_path / "own.weights.h5"
+    shutil.copy(config.weights, own)
+    run = tmp_path / "interrupted"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        if not epoch:
+            patched.setattr("rs_train.classifier.train._fit_top", _interrupt)
+        train(shapes, replace(config, weights=str(own)), run, progress=StopAfter(epoch))
+    assert (run / "checkpoints" / "state.json").exists() == bool(epoch)
+    other = build_backbone(CONFIG.backbone, CONFIG.imgsz)
+    other.set_weights([0.5 * array for array in other.get_weights()])
+    other.save_weights(own)
+    saved, data = saved_config(run)
+    with pytest.raises(RunError, match="began with other weights") as caught:
+        train(data, saved, run, resume=True)
+    assert str(own) in one_line(str(caught.value))
+    # The former file put back, it goes on.
+    shutil.copy(config.weights, own)
+    train(data, saved, run, resume=True)
+    assert (run / "metrics.json").exists()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_killed_and_resumed_ends_the_same(finished, shapes, config, tmp_path, repository) -> None:
     run = tmp_path / "killed"
     code = (

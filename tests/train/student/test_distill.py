@@ -22,7 +22,7 @@ pytest.importorskip("torch")
 if find_spec("timm") is None:
     pytest.skip("timm is not installed", allow_module_level=True)
 
-from rs_runtime.filter import organism_odds, organism_probability
+from rs_runtime.filter import organism_log_odds, organism_probability
 from rs_train.student.data import saved_distill_config
 from rs_train.student.distill import distill
 from rs_train.student.fit import _rate
@@ -97,7 +97,7 @@ def test_metrics_are_those_of_the_exported_model(finished) -> None:
     photos, truth = found.side("test")
     session = onnxruntime.InferenceSession(finished / "student.onnx")
     pixels = found.preprocessing.model_input(found.pixels(photos))
-    odds = organism_odds(session.run(None, {"photos": pixels})[0], found.organism)
+    odds = organism_log_odds(session.run(None, {"photos": pixels})[0], found.organism)
     probability = organism_probability(odds, **found.calibration)
     metrics = found.metrics["test"]
     assert metrics["auroc"] == pytest.approx(auroc(odds, truth))

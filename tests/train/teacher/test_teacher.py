@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rs_runtime.filter import organism_odds
+from rs_runtime.filter import organism_log_odds
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.errors import ConfigError, WeightsError
 from rs_toolkit.files import read_json, write_json
@@ -43,7 +43,7 @@ def test_the_tiny_clip_tells_organisms_without_training_on_them(
     logits = class_logits(
         teacher.embed_images(pixels), text_weights(teacher, prompts), teacher.logit_scale
     )
-    odds = organism_odds(logits, np.array([item.organism for item in prompts.classes]))
+    odds = organism_log_odds(logits, np.array([item.organism for item in prompts.classes]))
     assert auroc(odds, organism) >= 0.95
 
 

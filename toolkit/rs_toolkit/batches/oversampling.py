@@ -1,8 +1,8 @@
 """Oversampling rules: how often each photo is seen in an epoch.
 
 After Langenkämper, van Kevelaer and Nattkemper 2018 ("Tackling the class imbalance problem of
-deep learning-based mobile monitoring"), whose balancing rules set a target per class.  Their
-formulas were not at hand; ours is
+deep learning-based mobile monitoring"), whose balancing rules set a target per class.  The
+formula is not taken from that paper:
 
     target(c) = size(c) ** (1 - b) * size_max ** b
     size(c)   = sum of max(w_i for i in g) over the duplicate groups g of class c

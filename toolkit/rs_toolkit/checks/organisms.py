@@ -17,7 +17,7 @@ import numpy as np
 from rs_runtime.filter import (
     NOT_ORGANISM,
     Filter,
-    organism_odds,
+    organism_log_odds,
     organism_probability,
     verdict,
 )
@@ -50,12 +50,15 @@ class OrganismFilter:
         Changes with the model and with how its answers are read.
     judge
         From uint8 pixels (n, S, S, 3) to probabilities (n,) that they show an organism.
+    path
+        The folder or kit that it was read from; None where there is none.
     """
 
     preprocessing: Preprocessing
     thresholds: Mapping[str, float]
     fingerprint: str
     judge: Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+    path: Path | None = None
 
 
 def read_filter(path: Path) -> OrganismFilter:
@@ -68,7 +71,7 @@ def read_filter(path: Path) -> OrganismFilter:
     RuntimeKitError
         The kit is missing, damaged or without a filter, or no engine can run it.
     """
-    return _of_kit(path) if path.is_file() else _of_folder(path)
+    return replace(_of_kit(path) if path.is_file() else _of_folder(path), path=path.resolve())
 
 
 def _of_kit(path: Path) -> OrganismFilter:
@@ -79,7 +82,7 @@ def _of_kit(path: Path) -> OrganismFilter:
     # Every byte of it was verified against this hash already.
     model, how = kit.manifest.members[loaded.variant.member].sha256, loaded.variant
     mark = f"{model} {how.temperature} {how.bias} {loaded.spec.classes}"
-    return OrganismFilter(loaded.spec.preprocessing, loaded.thresholds, mark, loaded.judge)
+    return OrganismFilter(loaded.preprocessing, loaded.thresholds, mark, loaded.judge)
 
 
 def _of_folder(path: Path) -> OrganismFilter:
@@ -91,7 +94,7 @@ def _of_folder(path: Path) -> OrganismFilter:
     engine, kinds, how = load_engine("onnxruntime", model), folder.organism, folder.calibration
 
     def judge(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        odds = organism_odds(engine.logits(folder.preprocessing.model_input(pixels)), kinds)
+        odds = organism_log_odds(engine.logits(folder.preprocessing.model_input(pixels)), kinds)
         return organism_probability(odds, how["temperature"], how["bias"])
 
     mark = f"{sha256_file(model)} {how} {kinds.tolist()}"

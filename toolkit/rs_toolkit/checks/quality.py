@@ -1,7 +1,8 @@
 """Photos that show nothing: unreadable, blank, dark or blurred, told from their pixels alone.
 
-All three measures look at the luma (ITU-R BT.601) of the pixels that a model would see, without
-the top and bottom twelfth, where camera traps print their stamp.
+All three measures look at the luma (ITU-R BT.601) of the photo, squashed to 224 x 224 pixels
+whatever a model will see of it, without the top and bottom twelfth, where camera traps print their
+stamp.  At another size the same photo would be sharper or more blurred.
 
 =======  ==================================================================  ==========
 flag     score                                                               flagged at
@@ -18,7 +19,7 @@ Laplacian as a measure of focus is from Subbarao, Choi and Nikzad (1993), its va
 Pech-Pacheco et al. (2000); its split by direction, so that the sharp edges along a motion do not
 hide the smear, from Nayar and Nakagawa (1994).
 
-The thresholds were chosen at 224 px (a test repeats the measurement on some of the photos): of
+The thresholds were chosen at that size (a test repeats the measurement on some of the photos): of
 1,772 real bird photos none reaches one (highest scores 0.81, 0.29, 0.22), nor does any faultless
 photo of the sample reach that of blank or dark.  Blank finds skies and walls without an animal;
 dark a camera trap's night frames, but not animals lit by infrared; blurred finds all photos
@@ -37,6 +38,7 @@ import numpy as np
 from PIL import Image
 
 from rs_runtime.errors import PhotoError
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import DataError
@@ -47,7 +49,17 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float32]
 
-__all__ = ["THRESHOLDS", "Quality", "measure", "quality_findings", "unreadable_findings"]
+__all__ = [
+    "PREPROCESSING",
+    "THRESHOLDS",
+    "Quality",
+    "measure",
+    "quality_findings",
+    "unreadable_findings",
+]
+
+PREPROCESSING = Preprocessing(size=224, resize="squash")
+"""How a photo becomes the pixels that are measured."""
 
 THRESHOLDS = {"blank": 0.97, "dark": 0.5, "blurred": 0.5}
 """Score from which a photo is flagged."""
@@ -132,7 +144,7 @@ def quality_findings(
         skipped.
     pixels
         Returns a photo's pixels as :func:`measure` takes them, such as those of a
-        :class:`~rs_toolkit.data.photos.PhotoCache`.
+        :class:`~rs_toolkit.data.photos.PhotoCache` of :data:`PREPROCESSING`.
     progress
         Shown under the title ``quality``.
 

@@ -14,7 +14,7 @@ from rs_toolkit.checks.findings import FLAGS, Finding
 from rs_toolkit.checks.labels.label_noise import FILTERS, doubt_labels, noise_findings
 from rs_toolkit.checks.labels.out_of_fold import out_of_fold
 from rs_toolkit.checks.labels.outliers import outlier_findings
-from rs_toolkit.checks.quality import quality_findings, unreadable_findings
+from rs_toolkit.checks.quality import PREPROCESSING, quality_findings, unreadable_findings
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.remembered import remembered
@@ -117,9 +117,15 @@ class Checks:
 
     def quality(self) -> list[Finding]:
         """Return findings about photos that cannot be read, and blank, dark and blurred ones."""
+        # With the settings' defaults these are the pixels that were cached when it was indexed.
+        fixed = PhotoCache(self._cache.directory, PREPROCESSING)
+
+        def pixels(photo: Photo) -> NDArray[np.uint8]:
+            return fixed.pixels(photo, self._root)
+
         return [
             *unreadable_findings(self._photos),
-            *quality_findings(self._readable, self.pixels, self._progress),
+            *quality_findings(self._readable, pixels, self._progress),
         ]
 
     def labels(

@@ -123,6 +123,18 @@ class Policy:
         """Return the policy as JSON values."""
         return asdict(self)
 
+    @classmethod
+    def recorded(cls, values: Mapping[str, Any]) -> Policy:
+        """Build from :meth:`to_dict`'s result.
+
+        Raises
+        ------
+        KeyError, TypeError, ConfigError
+            It is something else.
+        """
+        rules = {flag: Rule(**rule) for flag, rule in values["rules"].items()}
+        return cls(**{**values, "rules": rules})
+
 
 @dataclass(frozen=True)
 class Decided:

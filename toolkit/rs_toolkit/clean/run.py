@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.audit.html import write_audit
@@ -36,13 +38,14 @@ from rs_toolkit.data.open import open_data
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import CLEAN_FILE
 from rs_toolkit.environment import versions
-from rs_toolkit.files import write_json
+from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import Progress
 from rs_toolkit.review import JOURNAL, apart, apply_decisions, read_decisions, settled
 from rs_toolkit.splits.report import SplitReport
 from rs_toolkit.splits.table import make_splits
 
-__all__ = ["Cleaned", "clean"]
+__all__ = ["Cleaned", "clean", "recorded_clean"]
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,10 @@ def clean(
     photos = apply_decisions(photos, decisions, config.rank, progress.note)
     checks = Checks(photos, dataset.root, cache, embed, progress)
     photos, duplicates = checks.duplicates(apart(decisions))
+    known = config
     if not config.splits_from and (out / "index.parquet").exists():
-        config = replace(config, splits_from=str(out))
-    photos, splits = make_splits(photos, config)
+        known = replace(config, splits_from=str(out))
+    photos, splits = make_splits(photos, known)
     for note in splits.notes():
         progress.note(note)
     empty: list[Finding] = []
@@ -149,32 +153,56 @@ def clean(
     found = audit(photos, findings, config.rank, checked=looked_for)
     write_audit(found, out, photos, checks.pixels, data.resolve().name)
     write_index(out / "index.parquet", photos)
-    _write_facts(cleaned, data, dataset.root, config, policy, time.monotonic() - start)
+    settings = {
+        "data": str(data.resolve()),
+        "filter": str(organisms.path) if organisms and organisms.path else None,
+        "policy": policy.to_dict(),
+        "settings": config.to_dict(),
+    }
+    _write_facts(cleaned, dataset.root, config.rank, settings, time.monotonic() - start)
     return cleaned
 
 
+def recorded_clean(folder: Path) -> tuple[Path, TrainConfig, Policy, Path | None]:
+    """Return the data, settings, policy and filter that a clean folder was made with.
+
+    Raises
+    ------
+    DataError
+        The folder holds no finished clean, or its record is damaged.
+    """
+    path = folder / CLEAN_FILE
+    try:
+        saved = read_json(path)
+        organisms = Path(saved["filter"]) if saved["filter"] else None
+        config = TrainConfig(**saved["settings"])
+        return Path(saved["data"]), config, Policy.recorded(saved["policy"]), organisms
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder}: nothing to repeat (no {CLEAN_FILE} in it); use: rs-toolkit clean DATA"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise DataError(
+            f"{path}: its settings cannot be read ({type(error).__name__}: {error}); clean again "
+            f"with: rs-toolkit clean DATA --out {folder}"
+        ) from None
+
+
 def _write_facts(
-    cleaned: Cleaned,
-    data: Path,
-    root: Path,
-    config: TrainConfig,
-    policy: Policy,
-    seconds: float,
+    cleaned: Cleaned, root: Path, rank: str, settings: Mapping[str, Any], seconds: float
 ) -> None:
     """Write ``clean.json``, the last file: a folder with it is whole."""
-    classes = {photo.label(config.rank) for photo in cleaned.photos if photo.split}
+    classes = {photo.label(rank) for photo in cleaned.photos if photo.split}
     write_json(
         cleaned.folder / CLEAN_FILE,
         {
-            "data": str(data),
+            **settings,
             "data_root": str(root.resolve()),
-            "rank": config.rank,
+            "rank": rank,
             "classes": sorted(name for name in classes if name),
             "data_fingerprint": fingerprint(cleaned.photos),
             "findings": dict(Counter(item.flag for item in cleaned.findings)),
             "splits": cleaned.splits.photos,
-            "policy": policy.to_dict(),
-            "settings": config.to_dict(),
             "versions": versions(),
             "seconds": round(seconds, 1),
         },

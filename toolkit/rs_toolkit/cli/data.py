@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +20,7 @@ from rs_toolkit.cli.options import (
     Weights,
     resolved,
 )
+from rs_toolkit.output_folder import output_folder
 
 __all__ = ["check", "clean", "review", "split"]
 
@@ -45,7 +48,7 @@ def check(
     """
     from rs_toolkit.audit.run import check as audit_data
 
-    folder = out or Path("check") / data.resolve().stem
+    folder = out or output_folder(Path("check"), data)
     with _progress() as progress:
         page = audit_data(data, _settings(None, rank=rank, imgsz=imgsz), folder, progress=progress)
     print(page)
@@ -85,7 +88,9 @@ def split(
 
 
 def clean(
-    data: Data,
+    data: Annotated[
+        Path | None, typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write.", show_default="clean/NAME")
     ] = None,
@@ -106,6 +111,12 @@ def clean(
     test: Test = None,
     splits_from: SplitsFrom = None,
     seed: Seed = None,
+    again: Annotated[
+        Path | None,
+        typer.Option(
+            help="Clean this clean folder again, with its own settings.", metavar="FOLDER"
+        ),
+    ] = None,
 ) -> None:
     """Find duplicates, doubtful labels, outliers and unusable photos.
 
@@ -115,17 +126,31 @@ def clean(
 
     Exit codes: 0 cleaned, 2 wrong usage, data or settings, 130 interrupted.
     """
-    from rs_toolkit.checks.organisms import read_filter
+    given = [value for name, value in locals().items() if name != "again" and value is not None]
     from rs_toolkit.clean.policy import Policy
-    from rs_toolkit.clean.run import clean as clean_data
+    from rs_toolkit.clean.run import recorded_clean
     from rs_toolkit.config.training import read_toml
+    from rs_toolkit.errors import ConfigError
 
+    if again is not None:
+        if given:
+            raise ConfigError("--again takes every setting from the folder; leave the others out")
+        _clean(again, *recorded_clean(again))
+        return
+    if data is None:
+        raise ConfigError("clean: which photos? give DATA, or --again FOLDER")
     settings = _settings(
         config, rank=rank, imgsz=imgsz, group_by=group_by, val=val, test=test,
         splits_from=splits_from, seed=seed, weights=resolved(weights), backbone=backbone,
     )  # fmt: skip
     rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
-    folder = out or Path("clean") / data.resolve().stem
+    _clean(out or output_folder(Path("clean"), data), data, settings, rules, filter_)
+
+
+def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | None) -> None:
+    from rs_toolkit.checks.organisms import read_filter
+    from rs_toolkit.clean.run import clean as clean_data
+
     organisms = read_filter(filter_) if filter_ else None
     with _progress() as progress:
         found = clean_data(
@@ -143,8 +168,8 @@ def review(
 ) -> None:
     """Decide about flagged photos, on a page in the browser.
 
-    Only this machine can open the page. Every decision is kept at once; the next clean into the
-    same folder applies it.
+    Only this machine can open the page. Every decision is kept at once; clean --again FOLDER
+    applies it.
 
     Exit codes: 0 closed, 2 wrong usage or no clean folder, 130 interrupted.
     """
@@ -152,14 +177,17 @@ def review(
 
     with _progress() as progress:
         serve(folder, port=port, open_browser=browser, progress=progress)
-    print(f"apply the decisions with: rs-toolkit clean DATA --out {folder}")
+    print(f"apply the decisions with: rs-toolkit clean --again {shlex.quote(str(folder))}")
 
 
 def _settings(config: Path | None, **flags: Any) -> Any:
     from rs_toolkit.config.base import load_settings
     from rs_toolkit.config.training import TrainConfig, read_toml
 
-    return load_settings(TrainConfig, read_toml(config) if config else {}, flags)
+    found = load_settings(TrainConfig, read_toml(config) if config else {}, flags)
+    # ``clean --again`` may start in another folder.
+    sides = str(Path(found.splits_from).expanduser().resolve()) if found.splits_from else ""
+    return replace(found, weights=resolved(found.weights) or "none", splits_from=sides)
 
 
 def _embed(settings: Any, progress: Any) -> Any:

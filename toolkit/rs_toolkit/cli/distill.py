@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rs_toolkit.cli.options import Pixels, Seed, SplitsFrom
+from rs_toolkit.output_folder import free_folder
 
 __all__ = ["distill"]
 
@@ -88,7 +89,7 @@ def distill(
     if data is None:
         raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
     settings = load_settings(DistillConfig, flags)
-    _distill(data, settings, out or _free(data), not_organism, resume=False)
+    _distill(data, settings, out or free_folder(FILTERS_DIR, data), not_organism, resume=False)
 
 
 def _distill(
@@ -128,12 +129,3 @@ def _teacher(name: str | None) -> str | None:
 
 def _weights(weights: str | None) -> str | None:
     return weights if weights in (None, "none", "package") else _resolved(Path(str(weights)))
-
-
-def _free(data: Path) -> Path:
-    """Return filters/NAME, with a number where that is taken."""
-    name = data.resolve().stem if data.is_file() else data.resolve().name
-    out, number = FILTERS_DIR / name, 2
-    while out.exists():
-        out, number = FILTERS_DIR / f"{name}-{number}", number + 1
-    return out

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rs_runtime.errors import RuntimeKitError
+from rs_runtime.stderr import command_process
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.kit import app as kit_app
@@ -28,6 +29,7 @@ from rs_toolkit.cli.options import (
     resolved,
 )
 from rs_toolkit.errors import ToolkitError
+from rs_toolkit.output_folder import free_folder
 
 __all__ = ["app", "main"]
 
@@ -132,7 +134,7 @@ def train(
     if data is None:
         _draw_sample(SAMPLE_DIR, 1000, 0)
         data = SAMPLE_DIR
-    run = out or _free_run(data)
+    run = out or free_folder(RUNS_DIR, data)
     _train(data, settings, run, resume=False)
 
 
@@ -183,7 +185,7 @@ def export(
         ),
     ] = 0.9,
     force: Annotated[
-        bool, typer.Option("--force", help="Ship what lost too much, marked as failed.")
+        bool, typer.Option("--force", help="Where all lost too much, ship one, marked as failed.")
     ] = False,
     mend: Annotated[
         bool,
@@ -319,15 +321,6 @@ def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
     print(run)
 
 
-def _free_run(data: Path) -> Path:
-    """Return runs/NAME, with a number where that is taken."""
-    name = data.resolve().stem if data.suffix == ".csv" else data.resolve().name
-    run, number = RUNS_DIR / name, 2
-    while run.exists():
-        run, number = RUNS_DIR / f"{name}-{number}", number + 1
-    return run
-
-
 def _progress() -> Any:
     from rs_toolkit.progress import ConsoleProgress
 
@@ -342,7 +335,8 @@ def _fail(message: str, code: int) -> NoReturn:
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
     try:
-        app()
+        with command_process():
+            app()
     except (ToolkitError, RuntimeKitError) as error:
         _fail(str(error), error.exit_code)
     except OSError as error:

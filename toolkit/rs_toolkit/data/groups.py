@@ -29,9 +29,9 @@ class Grouping:
     Attributes
     ----------
     names
-        n strings, equal for photos that belong together: the duplicates' group, else a NUL and
-        the path of a lone photo; where the level is known, two NULs, the level, a NUL and its
-        value.
+        n strings, equal for photos that belong together and for no others.  They are keys, not
+        for people: each is the first of its photos' keys in sorted order (see
+        :func:`group_photos`).
     unknown
         Paths of the photos whose species, site or observation is unknown: each is in a group of
         its own, or of its duplicates.
@@ -43,6 +43,11 @@ class Grouping:
 
 def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping:
     """Group photos by their duplicates and by ``level``.
+
+    A photo has a key for its group of duplicates (the group's name or, where it has none, a NUL
+    character and the photo's path), and one for its species, site or observation (two NULs, the
+    level, a NUL and the name): the NULs keep keys of one kind apart from those of another.
+    Photos that share a key belong together.
 
     Parameters
     ----------

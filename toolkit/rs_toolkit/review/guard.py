@@ -1,24 +1,46 @@
 """Who may ask: every request to the review page is checked here first.
 
-A request must name this server as its host (else a web site could reach it under a name of its
-own: DNS rebinding) and carry the token: the page's address does so once, and the answer sets a
-cookie for what follows.  A request that changes something must carry the token in a header, as
-JSON, which no other site's page can send (cross-site request forgery).
+A request must name this server as its host; else a web site could reach it under a name of its
+own (DNS rebinding).  Three secrets, new in every server, then say what it may do:
+
+- The *ticket* is in the address that is printed and opens the page once.  Whoever reads it later,
+  in the browser's history or a list of processes, gets nothing.
+- The *session* is the cookie that this opening sets.  It lets in to look.  Cookies ignore ports,
+  so the browser sends it to every other server on 127.0.0.1 as well; hence it changes nothing.
+- The *token* is in that first page alone, and its script keeps it for its tab.  A change must
+  carry it in a header, as JSON, which no other site's page can send (cross-site request forgery).
 """
 
 from __future__ import annotations
 
 import hmac
+import itertools
+import secrets as random
+import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["HOST", "MAX_BODY", "Application", "guarded", "read_body"]
+__all__ = ["FIRST", "HOST", "MAX_BODY", "Application", "Secrets", "guarded", "read_body"]
 
 HOST = "127.0.0.1"
 MAX_BODY = 8192
 """Most bytes of a request."""
 
+FIRST = "rs_toolkit.first_opening"
+"""Key of a request's environ."""
+
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+_AGAIN = "end rs-toolkit review with Ctrl-C, start it again and open the new address"
+_USED = (
+    "This address opens the page once, and was used. Go on in the tab that it opened; if that is "
+    f"closed, {_AGAIN} (with --no-browser to choose the browser yourself)."
+)
+_ONLY_LOOK = (
+    "Not saved: this tab may look, but not decide. Go on in the tab that opened first; if that is "
+    f"closed, {_AGAIN}."
+)
 
 _POLICY = "; ".join(
     (
@@ -37,40 +59,67 @@ _HEADERS = [
 ]
 
 
-def guarded(app: Application, token: str, port: int) -> Application:
+def _secret() -> str:
+    return random.token_urlsafe(32)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The secrets of one server, as the module's text explains them, each of 43 letters that need
+    no escaping in a cookie, an address or a page."""
+
+    ticket: str = field(default_factory=_secret)
+    session: str = field(default_factory=_secret)
+    token: str = field(default_factory=_secret)
+
+
+def guarded(app: Application, secrets: Secrets, port: int) -> Application:
     """Refuse what does not come from the page, and send the headers that protect it.
 
     Parameters
     ----------
     app
-        Answers what may be answered.
-    token
-        Secret, of letters that need no escaping in a cookie or an address.
+        Answers what may be answered.  Of the first opening of the page, and of no other request,
+        :data:`FIRST` is set in its environ.
+    secrets
+        Of this server.
     port
         Of :data:`HOST`.
     """
     cookie = f"review-{port}"
     hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
+    lock, openings = threading.Lock(), itertools.count()
 
-    def is_token(text: str) -> bool:
-        return hmac.compare_digest(text.encode("utf-8", "replace"), token.encode())
-
-    def refusal(environ: dict[str, Any]) -> str | None:
+    def foreign(environ: dict[str, Any]) -> str | None:
         if environ.get("HTTP_HOST", "").lower() not in hosts:
             return f"This server answers only as {HOST}:{port}."
-        sent = environ.get("HTTP_X_REVIEW_TOKEN", "")
+        return None
+
+    def refusal(environ: dict[str, Any]) -> str | None:
+        may_change = _same(environ.get("HTTP_X_REVIEW_TOKEN", ""), secrets.token)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             if environ.get("CONTENT_TYPE", "").split(";")[0].strip().lower() != "application/json":
                 return "Changes must be sent as application/json."
-        else:
-            sent = sent or _query_token(environ) or _cookie(environ, cookie)
-        return None if is_token(sent) else "Open the address that rs-toolkit review printed."
+            return None if may_change else _ONLY_LOOK
+        if may_change or _same(_cookie(environ, cookie), secrets.session):
+            return None
+        return "Open the address that rs-toolkit review printed."
+
+    def opening(environ: dict[str, Any]) -> str | None:
+        # A page that the browser fetches ahead may never be shown.
+        if environ.get("HTTP_SEC_PURPOSE", "").startswith("prefetch"):
+            return "Open this address by yourself."
+        with lock:
+            return _USED if next(openings) else None
 
     def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        problem = refusal(environ)
         headers = list(_HEADERS)
-        if problem is None and is_token(_query_token(environ)):
-            headers.append(("Set-Cookie", f"{cookie}={token}; HttpOnly; SameSite=Strict; Path=/"))
+        is_opening = _same(_query_ticket(environ), secrets.ticket)
+        problem = foreign(environ) or (opening if is_opening else refusal)(environ)
+        if is_opening and problem is None:
+            value = f"{cookie}={secrets.session}; HttpOnly; SameSite=Strict; Path=/"
+            headers.append(("Set-Cookie", value))
+            environ[FIRST] = True
 
         def start(status: str, own: list[tuple[str, str]], exc_info: Any = None) -> Any:
             return start_response(status, [*own, *headers], exc_info)
@@ -84,16 +133,20 @@ def guarded(app: Application, token: str, port: int) -> Application:
     return wsgi
 
 
+def _same(text: str, secret: str) -> bool:
+    return hmac.compare_digest(text.encode("utf-8", "replace"), secret.encode())
+
+
 def _cookie(environ: dict[str, Any], name: str) -> str:
     # http.cookies gives up at the first odd cookie, and other servers here may have set some.
     pairs = (part.strip().partition("=") for part in environ.get("HTTP_COOKIE", "").split(";"))
     return next((value for key, _, value in pairs if key == name), "")
 
 
-def _query_token(environ: dict[str, Any]) -> str:
+def _query_ticket(environ: dict[str, Any]) -> str:
     query: str = environ.get("QUERY_STRING", "")
-    is_page = environ["PATH_INFO"] == "/" and query.startswith("token=")
-    return query.removeprefix("token=") if is_page else ""
+    is_page = environ["REQUEST_METHOD"] == "GET" and environ["PATH_INFO"] == "/"
+    return query.removeprefix("ticket=") if is_page and query.startswith("ticket=") else ""
 
 
 def read_body(environ: dict[str, Any]) -> bytes | None:

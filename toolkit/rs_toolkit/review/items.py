@@ -5,11 +5,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 from rs_toolkit.checks.findings import Finding, read_findings
-from rs_toolkit.data.groups import connected
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
@@ -103,7 +101,7 @@ def read_folder(folder: Path, report: Callable[[str], object]) -> CleanFolder:
             findings.setdefault(places[finding.path], []).append(finding)
         else:
             report(f"findings.parquet: no photo {printable(finding.path)[:100]!r}; left aside")
-    items = _items(photos, places, findings)
+    items = _items(photos, findings)
     return CleanFolder(
         root, rank, classes, photos, findings, items, _typical(photos, findings, rank)
     )
@@ -131,10 +129,8 @@ def _settings(folder: Path) -> tuple[Path, str, tuple[str, ...]]:
     return root, rank, tuple(sorted({name for name in names if name}))
 
 
-def _items(
-    photos: Sequence[Photo], places: Mapping[str, int], findings: _Findings
-) -> tuple[Item, ...]:
-    groups = _groups(photos, places, findings)
+def _items(photos: Sequence[Photo], findings: _Findings) -> tuple[Item, ...]:
+    groups = _groups(photos, findings)
     grouped = {n for group in groups for n in group}
     items = [Item(tuple(group), _flags(findings, group, _DUPLICATES)) for group in groups]
     for n, found in findings.items():
@@ -145,30 +141,17 @@ def _items(
     return tuple(sorted(items, key=lambda item: (-max(item.flags.values()), item.photos)))
 
 
-def _groups(
-    photos: Sequence[Photo], places: Mapping[str, int], findings: _Findings
-) -> list[list[int]]:
-    """Return groups of duplicates, as findings name them or, where they do not, the index."""
-    edges: list[tuple[int, int]] = []
-    unnamed: set[str] = set()
-    for n, found in findings.items():
-        for finding in found:
-            if finding.flag in _DUPLICATES:
-                other = places.get(finding.detail, n)
-                if other != n:
-                    edges.append((n, other))
-                elif group := photos[n].group:
-                    unnamed.add(group)
-    chains: dict[str, list[int]] = {group: [] for group in unnamed}
+def _groups(photos: Sequence[Photo], findings: _Findings) -> list[list[int]]:
+    """Return the groups of the index in which a duplicate was found, of two photos or more."""
+    members: dict[str | None, list[int]] = {
+        photos[n].group: []
+        for n, found in findings.items()
+        if any(finding.flag in _DUPLICATES for finding in found)
+    }
     for n, photo in enumerate(photos):
-        if photo.group in chains:
-            chains[photo.group].append(n)
-    for chain in chains.values():
-        edges += pairwise(chain)
-    groups: dict[str, set[int]] = {}
-    for edge, name in zip(edges, connected([(str(a), str(b)) for a, b in edges]), strict=True):
-        groups.setdefault(name, set()).update(edge)
-    return [sorted(group) for group in groups.values()]
+        if photo.group is not None and photo.group in members:
+            members[photo.group].append(n)
+    return [group for group in members.values() if len(group) > 1]
 
 
 def _flags(findings: _Findings, photos: Sequence[int], flags: Sequence[str]) -> dict[str, float]:

@@ -13,7 +13,11 @@ const DONE = {
 };
 const GROUP_ACTIONS = ["same", "different"];
 
-let token = "";
+// Only the first opening of the page holds it; after a reload this tab, and no other, still has it.
+const given = document.querySelector("meta[name=review-token]").content;
+if (given) sessionStorage.setItem("review-token", given);
+const token = given || sessionStorage.getItem("review-token") || "";
+
 let classes = [];
 let items = []; // in brief, worst first
 let shown = []; // those that pass the filters, as places in items
@@ -266,9 +270,9 @@ document.addEventListener("keydown", (event) => {
 });
 
 alone(async () => {
-  // The token has become a cookie, and need not stay in the history.
+  // The ticket is used up, and need not stay in the history.
   history.replaceState(null, "", "/");
-  ({ token, classes, items } = await ask("/api/queue"));
+  ({ classes, items } = await ask("/api/queue"));
   fillSelect("flag", "all", (brief) => Object.keys(brief.flags));
   fillSelect("class", "all", (brief) => brief.labels);
   await filter();

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import json
-import secrets
 import socketserver
 import sys
 import threading
@@ -18,7 +17,15 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import Progress
-from rs_toolkit.review.guard import HOST, MAX_BODY, Application, guarded, read_body
+from rs_toolkit.review.guard import (
+    FIRST,
+    HOST,
+    MAX_BODY,
+    Application,
+    Secrets,
+    guarded,
+    read_body,
+)
 from rs_toolkit.review.images import SIDES, render
 from rs_toolkit.review.journal import JOURNAL
 from rs_toolkit.review.session import Refused, Session
@@ -31,6 +38,8 @@ _PAGES = {
     "/review.css": ("review.css", "text/css; charset=utf-8"),
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
 }
+_TOKEN = b'<meta name="review-token" content="%b">'
+_NO_TOKEN = _TOKEN % b""
 # A decoded photo can take 600 MB.
 _DECODERS = threading.Semaphore(2)
 
@@ -86,8 +95,8 @@ class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
 
     Attributes
     ----------
-    token
-        Secret that every request must carry; new in every server.
+    secrets
+        What requests must carry; new in every server.
 
     Raises
     ------
@@ -108,13 +117,14 @@ class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
             raise ConfigError(
                 f"port {port} of {HOST} is {reason}; choose another, or leave --port out"
             ) from None
-        self.token = secrets.token_urlsafe(32)
-        self.set_app(guarded(_application(session, self.token), self.token, self.server_port))
+        self.secrets = Secrets()
+        app = _application(session, self.secrets.token)
+        self.set_app(guarded(app, self.secrets, self.server_port))
 
     @property
     def url(self) -> str:
-        """The page's address, with the token."""
-        return f"http://{HOST}:{self.server_port}/?token={self.token}"
+        """The page's address, which opens it once."""
+        return f"http://{HOST}:{self.server_port}/?ticket={self.secrets.ticket}"
 
     def server_bind(self) -> None:
         """Bind without asking the network for this machine's name, as the base class would."""
@@ -132,7 +142,7 @@ class _Handler(WSGIRequestHandler):
     timeout = 30
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing: the address of the page holds the token."""
+        """Say nothing: the address of the page holds a secret."""
 
 
 def _application(session: Session, token: str) -> Application:
@@ -180,7 +190,7 @@ def _application(session: Session, token: str) -> Application:
 
     @app.get("/api/queue")  # type: ignore[untyped-decorator]
     def queue() -> dict[str, Any]:
-        return {"token": token, **session.queue()}
+        return session.queue()
 
     @app.get("/api/items/<number:re:[0-9]{1,9}>")  # type: ignore[untyped-decorator]
     def item(number: str) -> dict[str, Any]:
@@ -200,12 +210,18 @@ def _application(session: Session, token: str) -> Application:
     # Browsers ask for it unasked.
     app.get("/favicon.ico", callback=lambda: HTTPResponse(status=204))
     for path, (name, kind) in _PAGES.items():
-        app.get(path, callback=_page(name, kind))
+        app.get(path, callback=_page(name, kind, token))
     return app
 
 
-def _page(name: str, kind: str) -> Callable[[], Any]:
-    from bottle import HTTPResponse
+def _page(name: str, kind: str, token: str) -> Callable[[], Any]:
+    """Return what answers with a file, into which the first opening of the page puts the token."""
+    from bottle import HTTPResponse, request
 
     data = files("rs_toolkit.review").joinpath(name).read_bytes()
-    return lambda: HTTPResponse(data, headers={"Content-Type": kind})
+
+    def page() -> Any:
+        own = data.replace(_NO_TOKEN, _TOKEN % token.encode()) if FIRST in request.environ else data
+        return HTTPResponse(own, headers={"Content-Type": kind})
+
+    return page

@@ -49,7 +49,9 @@ def set_head(model: keras.Model, kernel: NDArray[np.float32], bias: NDArray[np.f
 
 
 def freeze_below(model: keras.Model, name: str, block: str) -> None:
-    """Make only ``block`` and what follows trainable, with batch-norm statistics frozen.
+    """Make only ``block`` and what follows trainable, without its batch normalization.
+
+    Batch normalization stays frozen as a whole: its statistics, gamma and beta.
 
     ``all`` trains every layer, batch normalization too: the setting for random weights, whose
     statistics are not worth keeping (see

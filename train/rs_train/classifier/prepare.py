@@ -13,13 +13,13 @@ from rs_toolkit.data.index import fingerprint, read_index, write_index
 from rs_toolkit.data.open import open_data
 from rs_toolkit.data.photos import Photo, PhotoCache, unlabelled
 from rs_toolkit.data.taxonomy import RANKS
-from rs_toolkit.errors import DataError
+from rs_toolkit.errors import DataError, RunError
 from rs_toolkit.files import read_json, sha256_file, write_json
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.table import EarlierSides, make_splits
 from rs_train.run_folder import begun, require_same, undamaged
 
-__all__ = ["class_table", "prepare", "saved_config"]
+__all__ = ["class_table", "prepare", "require_same_weights", "saved_config"]
 
 
 def prepare(
@@ -103,6 +103,22 @@ def _prepared(
 def _weights_sha256(weights: str) -> str | None:
     path = Path(weights)
     return sha256_file(path) if weights not in ("none", "imagenet") and path.is_file() else None
+
+
+def require_same_weights(run: Path, config: TrainConfig) -> None:
+    """Raise RunError where the weights file is no longer the one that a run began with.
+
+    A run that has not begun is not checked, nor is a file that is gone: where a checkpoint
+    replaces it, it is not needed, and where it is needed, loading it says that it is missing.
+    """
+    if not (run / "config.json").is_file():
+        return
+    before, now = begun(run).get("weights_sha256"), _weights_sha256(config.weights)
+    if before and now and before != now:
+        raise RunError(
+            f"{run}: began with other weights ({config.weights} had SHA-256 {before[:12]}…, now "
+            f"{now[:12]}…); put the former file back, or choose another --out"
+        )
 
 
 def saved_config(run: Path) -> tuple[TrainConfig, Path]:

@@ -1,7 +1,7 @@
 """Hybrid transfer learning from a data set to a finished run folder.
 
 Stage 1 fits the linear top on the frozen backbone; stage 2 fine-tunes the upper blocks at a
-lower rate with batch-norm statistics frozen (after Ferreira et al. 2018).  With random weights
+lower rate with batch normalization frozen (after Ferreira et al. 2018).  With random weights
 there is nothing to transfer: stage 1 is skipped and stage 2 trains every layer.
 """
 
@@ -31,7 +31,7 @@ from rs_train.classifier.fine_tune import Portion, compile_model, fit, predict_l
 from rs_train.classifier.linear_probe import fit_head, frozen_features
 from rs_train.classifier.model import build_classifier, feature_extractor, freeze_below, set_head
 from rs_train.classifier.plots import plot_confusion
-from rs_train.classifier.prepare import prepare
+from rs_train.classifier.prepare import prepare, require_same_weights
 from rs_train.run_folder import is_finished
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def train(
     _make_deterministic(config)
     preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
     cache = PhotoCache(default_cache_dir(), preprocessing)
+    require_same_weights(run, config)
     # A checkpoint replaces all pretrained weights; their file may be gone by now.
     weights = "none" if Checkpoints.begun(run / "checkpoints") else config.weights
     # Before any long work: a wrong backbone, block or weights file should fail in seconds.

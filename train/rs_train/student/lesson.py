@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_runtime.filter import organism_odds, organism_probability
+from rs_runtime.filter import organism_log_odds, organism_probability
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.errors import DataError
@@ -125,7 +125,7 @@ def ask_teacher(
     )
     classes = [{"name": item.name, "organism": item.organism} for item in prompts.classes]
     kinds = np.array([item["organism"] for item in classes], bool)
-    odds = organism_odds(class_logits(embeddings[:, 0], text, teacher.logit_scale), kinds)
+    odds = organism_log_odds(class_logits(embeddings[:, 0], text, teacher.logit_scale), kinds)
     temperature, bias = _calibrated(odds, used, data)
     about = {
         "name": teacher.name,

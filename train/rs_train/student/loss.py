@@ -25,7 +25,7 @@ __all__ = ["distill_loss", "student_odds"]
 def student_odds(logits: Any, lesson: Lesson) -> Any:
     """Return the log odds of an organism, tensor (n,), of logits (n, K).
 
-    As :func:`rs_runtime.filter.organism_odds`, with gradients.
+    As :func:`rs_runtime.filter.organism_log_odds`, with gradients.
     """
     import torch
 

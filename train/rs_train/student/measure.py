@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_runtime.filter import organism_odds, organism_probability
+from rs_runtime.filter import organism_log_odds, organism_probability
 from rs_toolkit.metrics.binary import auroc, filter_metrics
 from rs_train.student.data import DistillData
 from rs_train.student.fit import Course
@@ -45,7 +45,7 @@ def answers(course: Course, photos: Portion) -> Answers:
     )
     with torch.no_grad():
         embedding, logits = course.student.head(torch.from_numpy(features[:, 0]))
-    odds = organism_odds(logits.numpy(), course.lesson.organism)
+    odds = organism_log_odds(logits.numpy(), course.lesson.organism)
     if photos.taught is None:
         return Answers(odds, None)
     return Answers(odds, (embedding.numpy() * photos.taught[:, 0]).sum(1).astype(np.float64))
