@@ -8,11 +8,8 @@ import runpy
 from pathlib import Path
 
 import pytest
-import typer
 
-import rs_runtime.cli
 from rs_runtime.errors import PhotoError, RuntimeKitError
-from rs_toolkit.cli.main import app
 from rs_toolkit.errors import ToolkitError
 
 FOLDERS = ("toolkit", "train", "export", "runtime", "tests", "samples", "benchmarks", "docs")
@@ -22,26 +19,28 @@ MODULE = r"`(rs_(?:toolkit|train|export|runtime)(?:\.\w+)+)`"
 REFERENCE = r":\w+:`~?(rs_(?:toolkit|train|export|runtime)(?:\.\w+)+)`"
 CODES = {
     "rs-toolkit": {0, ToolkitError.exit_code, RuntimeKitError.exit_code, 130},
+    "rs-toolkit kit": {0, RuntimeKitError.exit_code},
+    "rs-toolkit kit diff": {0, 1, RuntimeKitError.exit_code},
     "rs-classify": {0, PhotoError.exit_code, RuntimeKitError.exit_code, 130, 141},
+    "python -m rs_runtime.probe": {0, RuntimeKitError.exit_code, 130},
 }
+# No fixture: the options must be known when tests are collected.
+REPOSITORY = Path(__file__).resolve().parent.parent
+GENERATOR = runpy.run_path(str(REPOSITORY / "docs" / "make_commands.py"))
 
 
 def options() -> list[tuple[str, str]]:
     """Return each command's name with each of its long options."""
-    commands = {"rs-toolkit": typer.main.get_command(app)}
-    for name, command in list(commands["rs-toolkit"].commands.items()):  # type: ignore[attr-defined]
-        commands[f"rs-toolkit {name}"] = command
-        for below, subcommand in getattr(command, "commands", {}).items():
-            commands[f"rs-toolkit {name} {below}"] = subcommand
     found = [
         (name, flag)
-        for name, command in commands.items()
+        for name, command in GENERATOR["commands"]()
         for item in command.params
         for flag in (*item.opts, *item.secondary_opts)
     ]
     found += [
-        ("rs-classify", flag)
-        for action in rs_runtime.cli._parser()._actions
+        (name, flag)
+        for name, parser in GENERATOR["parsers"]()
+        for action in parser._actions
         for flag in action.option_strings
     ]
     return [(name, flag) for name, flag in found if flag.startswith("--")]
@@ -52,34 +51,53 @@ def readme(repository) -> str:
     return (repository / "README.md").read_text("utf-8")
 
 
+@pytest.fixture(scope="module")
+def commands(repository) -> dict[str, str]:
+    """The sections of ``docs/commands.md`` by the commands' names."""
+    text = (repository / "docs" / "commands.md").read_text("utf-8")
+    return dict(section.split("\n", 1) for section in text.split("\n## ")[1:])
+
+
+def test_the_list_of_commands_is_current(repository) -> None:
+    committed = (repository / "docs" / "commands.md").read_text("utf-8")
+    assert committed == GENERATOR["text"](), (
+        "a command's help has changed; renew its list: python docs/make_commands.py"
+    )
+
+
 @pytest.mark.parametrize(("command", "flag"), options())
-def test_every_option_is_in_the_readme(readme, command, flag) -> None:
-    assert f"`{command}" in readme
-    assert re.search(rf"`{flag}[` =]", readme)
-
-
-def test_kit_commands_are_in_the_readme(readme) -> None:
-    group = typer.main.get_command(app).commands["kit"]  # type: ignore[attr-defined]
-    row = next(line for line in readme.splitlines() if line.startswith("| `rs-toolkit kit "))
-    assert all(name in row for name in group.commands)
+def test_every_option_is_in_the_list_of_commands(commands, command, flag) -> None:
+    rows = [line.split(" | ") for line in commands[command].splitlines()]
+    (row,) = (row for row in rows if re.search(rf"`{flag}`", row[0]))
+    assert len(row) == 4 and row[-1].strip(" |"), "it has no help text"
 
 
 def test_options_were_found() -> None:
-    commands = {command for command, _ in options()}
-    assert commands >= {"rs-toolkit sample", "rs-toolkit train", "rs-toolkit export", "rs-classify"}
+    found = {command for command, _ in options()}
+    assert found >= {"rs-toolkit sample", "rs-toolkit train", "rs-toolkit export", "rs-classify"}
+    assert found >= {"rs-toolkit", "rs-toolkit kit sign", "python -m rs_runtime.probe"}
 
 
-@pytest.mark.parametrize(
-    "command", ["rs-toolkit sample", "rs-toolkit train", "rs-toolkit export", "rs-classify"]
-)
-def test_exit_codes_are_in_the_readmes_table(readme, command) -> None:
-    rows = [line for line in readme.splitlines() if line.startswith(f"| `{command} ")]
-    said = {int(code) for row in rows for code in re.findall(r"\b\d+\b", row.split("|")[-2])}
-    assert said == CODES[command.split()[0]]
+def test_every_command_says_its_exit_codes(commands) -> None:
+    names = [name for name, _ in (*GENERATOR["commands"](), *GENERATOR["parsers"]())]
+    assert len(names) > 15
+    for name in names[1:]:  # The first is rs-toolkit itself.
+        (text,) = re.findall(r"^Exit codes: (.*?)\.$", commands[name], re.M | re.S)
+        parts = [part.split()[0] for part in text.split(",")]
+        said = {int(part) for part in parts if part.isdecimal()}
+        group = name if name in CODES else name.rpartition(" ")[0]
+        assert said == CODES[group], name
 
 
-def test_the_readme_is_finished(readme) -> None:
+def test_the_readme_is_read_in_two_minutes(readme) -> None:
+    assert len(readme.splitlines()) <= 150
     assert "_PLACEHOLDER" not in readme
+
+
+def test_the_readme_gives_a_newcomer_two_commands(readme) -> None:
+    # As .ci/run reads them.
+    part = readme.partition("<!-- newcomer -->\n```bash\n")[2].partition("```\n<!-- /newcomer -->")
+    assert len(part[0].splitlines()) == 2 and part[1]
 
 
 def paths(text: str) -> set[str]:
@@ -169,8 +187,31 @@ def test_paths_are_found(text, expected) -> None:
     assert paths(text) == expected
 
 
-def test_numbers_in_the_readme_are_the_committed_ones(repository, readme) -> None:
+def test_numbers_in_the_documents_are_the_committed_ones(repository) -> None:
+    measured = (repository / "docs" / "measured.md").read_text("utf-8")
     results = (repository / "benchmarks" / "results" / "birds-family.md").read_text("utf-8")
     rows = [line for line in results.splitlines() if line.startswith("|")]
     assert len(rows) > 8
-    assert [row for row in rows if row not in readme] == []
+    assert [row for row in rows if row not in measured] == []
+
+
+def test_numbers_in_the_readme_are_in_the_results_that_it_links(repository, readme) -> None:
+    rows = [line for line in readme.splitlines() if "](benchmarks/results/" in line]
+    assert len(rows) > 5
+    for row in rows:
+        text = "".join(
+            (repository / link).read_text("utf-8") for link in re.findall(r"\]\(([^)]+)\)", row)
+        )
+        _, what, result, *_ = row.split("|")
+        numbers = re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", result)
+        assert numbers, row
+        for number in numbers:
+            assert re.search(
+                rf"(?<![\d.]){re.escape(number.replace(',', ''))}(?![\d]|\.\d)", text
+            ), f"{what}: {number}"
+
+
+def test_pictures_are_small(repository) -> None:
+    pictures = sorted((repository / "docs" / "pictures").iterdir())
+    assert len(pictures) >= 3
+    assert not [file.name for file in pictures if file.stat().st_size >= 100_000]

@@ -221,12 +221,19 @@ def _complain(problem: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="rs-classify",
-        description="Classify wildlife photos with a kit, offline.",
-        epilog="Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage or kit.",
+        description="Classify wildlife photos with a kit, offline. Names the finest rank that is "
+        "certain enough, and lists the most probable classes with common names and calibrated "
+        "probabilities.",
+        epilog="Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage or kit, "
+        "130 interrupted, 141 the output was closed.",
     )
-    parser.add_argument("photos", nargs="*", type=Path, metavar="PHOTO|FOLDER")
     parser.add_argument(
-        "--kit", type=Path, help="the .rskit file (default: $RS_KIT, or the newest one here)"
+        "photos", nargs="*", type=Path, metavar="PHOTO|FOLDER", help="folders with all below them"
+    )
+    parser.add_argument(
+        "--kit",
+        type=Path,
+        help="the .rskit file (default: $RS_KIT, or the newest .rskit in this folder)",
     )
     parser.add_argument(
         "--public-key",
@@ -234,9 +241,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="refuse kits not signed by this key's owner (default: $RS_PUBLIC_KEY, or no check)",
     )
-    parser.add_argument("--engine", choices=("auto", "litert", "onnxruntime"), default="auto")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "litert", "onnxruntime"),
+        default="auto",
+        help="what runs the model; auto: what is installed and the kit has a model for",
+    )
     parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
-    parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes to show")
+    parser.add_argument(
+        "--top", type=positive, default=5, metavar="K", help="how many classes to show"
+    )
     parser.add_argument(
         "--min-probability",
         type=share,
@@ -244,8 +258,12 @@ def _parser() -> argparse.ArgumentParser:
         help="name the finest rank that is this probable, 0 to 1 (default: the kit's thresholds)",
     )
     _add_filter_options(parser)
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores, at most 4)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line (JSON Lines)"
+    )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     return parser
 
@@ -255,8 +273,9 @@ def _add_filter_options(parser: argparse.ArgumentParser) -> None:
         "--filter",
         choices=("on", "off", "report"),
         default="report",
-        help="does a photo show an organism at all? report (default): say so beside the answer; "
-        "on: classify only those that may",
+        help="does a photo show an organism at all? Works where the kit has a filter. report: "
+        "say beside the answer 'not an organism (3%%)' or 'maybe no organism (40%%)', and hide "
+        "nothing; on: do not classify what is not an organism, and say so",
     )
     parser.add_argument(
         "--filter-threshold",

@@ -251,11 +251,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure start, latency, CPU time and memory of one variant of a kit.",
         epilog="Exit codes: 0 measured, 2 wrong usage, kit, photo or engine, 130 interrupted.",
     )
-    parser.add_argument("kit", type=Path, metavar="KIT")
-    parser.add_argument("--variant", metavar="NAME", help="default: the kit's")
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
-    parser.add_argument("--photo", type=Path, metavar="FILE", help="default: a synthetic one")
-    parser.add_argument("--repeat", type=positive, default=_TIMED, metavar="N", help="answers")
+    parser.add_argument("kit", type=Path, metavar="KIT", help="a .rskit or .rskit.xz file")
+    parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores, at most 4)"
+    )
+    parser.add_argument(
+        "--photo", type=Path, metavar="FILE", help="what to classify (default: a synthetic photo)"
+    )
+    parser.add_argument(
+        "--repeat", type=positive, default=_TIMED, metavar="N", help="how many timed answers"
+    )
     return parser
 
 

@@ -24,17 +24,28 @@ from rs_toolkit.cli.output_folder import output_folder
 
 __all__ = ["check", "clean", "review", "split"]
 
-Data = Annotated[Path, typer.Argument(help="Photos, as rs-toolkit train takes them.")]
-Fraction = Annotated[float | None, typer.Option(help="Fraction of the photos.")]
+Data = Annotated[Path, typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")]
+Validation = Annotated[
+    float | None, typer.Option(help="Fraction of the photos that is for validation.")
+]
+Test = Annotated[float | None, typer.Option(help="Fraction of the photos that is for the test.")]
 
 
 def check(
     data: Data,
-    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: check/NAME]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", show_default="check/NAME")
+    ] = None,
     rank: Rank = None,
     imgsz: Pixels = None,
 ) -> None:
-    """Audit photos: counts, imbalance, unreadable files, duplicates, unusable frames."""
+    """Audit photos, and write a report about them.
+
+    Counts photos at every rank, and finds imbalance, unreadable files, duplicates, and blank, dark
+    and blurred frames. Prints a summary and writes audit.html into the folder.
+
+    Exit codes: 0 audited, 2 wrong usage or data, 130 interrupted.
+    """
     from rs_toolkit.audit.run import check as audit_data
 
     folder = out or output_folder(Path("check"), data)
@@ -49,12 +60,17 @@ def split(
     config: Config = None,
     rank: Rank = None,
     group_by: GroupBy = None,
-    val: Fraction = None,
-    test: Fraction = None,
+    val: Validation = None,
+    test: Test = None,
     splits_from: SplitsFrom = None,
     seed: Seed = None,
 ) -> None:
-    """Assign photos to train, val and test without opening them, and write a table."""
+    """Assign photos to training, validation and test.
+
+    Photos are not opened, whole groups stay together. Writes a table.
+
+    Exit codes: 0 written, 2 wrong usage, data or settings, 130 interrupted.
+    """
     from rs_toolkit.data.readers import read_dataset
     from rs_toolkit.splits.table import split_table, write_split_table
 
@@ -73,11 +89,13 @@ def split(
 
 def clean(
     data: Annotated[
-        Path | None, typer.Argument(help="Photos, as rs-toolkit train takes them.")
+        Path | None, typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: clean/NAME]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", show_default="clean/NAME")
+    ] = None,
     policy: Annotated[
-        Path | None, typer.Option(help="TOML file: what findings may cost a class.")
+        Path | None, typer.Option(help="TOML file: what findings may cost a class (docs/data.md).")
     ] = None,
     filter_: Annotated[
         Path | None,
@@ -89,8 +107,8 @@ def clean(
     rank: Rank = None,
     imgsz: Pixels = None,
     group_by: GroupBy = None,
-    val: Fraction = None,
-    test: Fraction = None,
+    val: Validation = None,
+    test: Test = None,
     splits_from: SplitsFrom = None,
     seed: Seed = None,
     again: Annotated[
@@ -100,9 +118,13 @@ def clean(
         ),
     ] = None,
 ) -> None:
-    """Find duplicates, doubtful labels, unusable photos; group, split, weigh; delete nothing.
+    """Find duplicates, doubtful labels, outliers and unusable photos.
 
-    Labels are compared by features of the backbone; with --weights none they are not.
+    Photos are grouped, split and weighed, and none is deleted.
+    Caps protect small classes. Labels are compared by features of the backbone; with --weights
+    none they are not. Writes a folder that train takes as its data.
+
+    Exit codes: 0 cleaned, 2 wrong usage, data or settings, 130 interrupted.
     """
     given = [value for name, value in locals().items() if name != "again" and value is not None]
     from rs_toolkit.clean.policy import Policy
@@ -144,7 +166,13 @@ def review(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Show flagged photos on a local page, and keep every decision."""
+    """Decide about flagged photos, on a page in the browser.
+
+    Only this machine can open the page. Every decision is kept at once; clean --again FOLDER
+    applies it.
+
+    Exit codes: 0 closed, 2 wrong usage or no clean folder, 130 interrupted.
+    """
     from rs_toolkit.review import serve
 
     with _progress() as progress:

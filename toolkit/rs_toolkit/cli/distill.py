@@ -17,18 +17,26 @@ FILTERS_DIR = Path("filters")
 
 def distill(
     data: Annotated[
-        Path | None, typer.Argument(help="Photos of organisms, as rs-toolkit train takes them.")
+        Path | None,
+        typer.Argument(help="Photos of organisms, in a layout that train takes (docs/data.md)."),
     ] = None,
     not_organism: Annotated[
-        Path | None, typer.Option(help="Photos that show no organism; labels do not matter.")
+        Path | None,
+        typer.Option(
+            help="Photos that show no organism: documents, empty frames, people …; their labels do "
+            "not matter."
+        ),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="An open_clip model; none: learn from labels alone.")
+        str | None,
+        typer.Option(help="An open_clip model, such as BioCLIP; none: learn from labels alone."),
     ] = None,
     teacher_weights: Annotated[
         Path | None, typer.Option(help="The teacher's weights: .safetensors, .pt or .bin.")
     ] = None,
-    prompts: Annotated[Path | None, typer.Option(help="TOML file of what photos may show.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="TOML file of what photos may show (docs/filter.md).")
+    ] = None,
     student: Annotated[
         str | None, typer.Option(help=f"mobilenetv2-w50 (default), or another of: {BACKBONES}.")
     ] = None,
@@ -42,12 +50,21 @@ def distill(
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.")] = None,
     splits_from: SplitsFrom = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option(help="Filter folder. [default: filters/NAME]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Filter folder.", show_default="filters/NAME")
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted one in this folder.")
     ] = None,
 ) -> None:
-    """Train a filter of a few megabytes: does a photo show an organism at all?"""
+    """Train a filter: does a photo show an organism at all?
+
+    The filter has a few megabytes, learns from a CLIP teacher or from labels alone, and is
+    calibrated. How many organisms it wrongly flags is measured by family. Writes a filter folder,
+    which clean and export take.
+
+    Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
+    """
     from rs_toolkit.config.base import load_settings
     from rs_toolkit.config.distillation import DistillConfig
     from rs_toolkit.errors import ConfigError

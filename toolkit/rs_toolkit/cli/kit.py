@@ -16,7 +16,10 @@ KitFile = Annotated[Path, typer.Argument(help="A .rskit or .rskit.xz file.")]
 
 @app.command()
 def inspect(kit: KitFile) -> None:
-    """Print what a kit holds and what was measured, as JSON."""
+    """Print what a kit holds and what was measured, as JSON.
+
+    Exit codes: 0 printed, 2 wrong usage or kit.
+    """
     import json
 
     from rs_runtime.kit.kit import open_kit
@@ -31,10 +34,19 @@ def verify(
     kit: KitFile,
     public_key: Annotated[
         Path | None,
-        typer.Option(help="Check the signature too. [default: $RS_PUBLIC_KEY]", metavar="FILE"),
+        typer.Option(
+            help="Check the signature too, with this key; without a key it is not checked.",
+            metavar="FILE",
+            show_default="$RS_PUBLIC_KEY",
+        ),
     ] = None,
 ) -> None:
-    """Check every byte of a kit, format, sizes and hashes, and its signature if a key is given."""
+    """Check every byte of a kit.
+
+    Format, sizes and hashes, and the signature where a key is given.
+
+    Exit codes: 0 sound, 2 wrong usage or kit.
+    """
     from rs_runtime.kit.kit import open_kit
     from rs_runtime.kit.signature import find_public_key
 
@@ -47,7 +59,10 @@ def verify(
 
 @app.command()
 def diff(kit: KitFile, other: KitFile) -> None:
-    """Print what two kits say differently; exit code 1 if anything."""
+    """Print what two kits say differently.
+
+    Exit codes: 0 the kits say the same, 1 they differ, 2 wrong usage or kit.
+    """
     from rs_runtime.kit.kit import open_kit
     from rs_toolkit.folders.kit import differences
 
@@ -63,7 +78,10 @@ def extract(
     kit: KitFile,
     folder: Annotated[Path, typer.Argument(help="Where to write the members.")],
 ) -> None:
-    """Write a kit's models and model card into a folder."""
+    """Write a kit's models and model card into a folder.
+
+    Exit codes: 0 written, 2 wrong usage or kit.
+    """
     from rs_toolkit.folders.kit import extract as extract_members
 
     for path in extract_members(kit, folder):
@@ -74,7 +92,12 @@ def extract(
 def keygen(
     key: Annotated[Path, typer.Argument(help="Private key to make; KEY.pub is its public key.")],
 ) -> None:
-    """Make a key pair to sign kits with; keep KEY secret, give KEY.pub to those who check."""
+    """Make an ed25519 key pair to sign kits with.
+
+    Keep KEY secret, give KEY.pub to those who check.
+
+    Exit codes: 0 made, 2 wrong usage, or a file is in the way.
+    """
     from rs_runtime.kit.signature import generate_key
 
     for path in generate_key(key):
@@ -86,7 +109,12 @@ def sign(
     kit: KitFile,
     key: Annotated[Path, typer.Option(help="Private key from kit keygen.", metavar="FILE")],
 ) -> None:
-    """Check every byte of a kit, then write its signature, NAME.rskit.sig."""
+    """Sign a kit.
+
+    Checks every byte first, then writes the signature beside it, NAME.rskit.sig.
+
+    Exit codes: 0 signed, 2 wrong usage, kit or key.
+    """
     from rs_runtime.kit.kit import open_kit
     from rs_runtime.kit.signature import write_signature
 

@@ -38,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 app.add_typer(kit_app, name="kit")
@@ -65,7 +66,12 @@ def sample(
     photos: Annotated[int, typer.Option(min=100, max=20_000, help="Number of photos.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
 ) -> None:
-    """Draw the synthetic sample data set, with real-world faults planted and recorded."""
+    """Draw the synthetic sample data set.
+
+    Real-world faults are planted in it, and recorded in truth.json.
+
+    Exit codes: 0 drawn, 2 wrong usage, 130 interrupted.
+    """
     _draw_sample(directory, photos, seed)
     print(directory)
 
@@ -74,9 +80,9 @@ def sample(
 def train(
     data: Annotated[
         Path | None,
-        typer.Argument(help="Folder of photos or a CSV file. Left out: the synthetic sample."),
+        typer.Argument(help="Photos with labels (docs/data.md). Left out: the synthetic sample."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/NAME]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/NAME")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted run in this folder.")
     ] = None,
@@ -98,7 +104,13 @@ def train(
         str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
     ] = None,
 ) -> None:
-    """Train an oversampled Xception by hybrid transfer learning."""
+    """Train an oversampled Xception by hybrid transfer learning.
+
+    Indexes the photos, splits them, trains a linear top on the frozen backbone (stage 1),
+    fine-tunes (stage 2) and measures on the test photos. Writes a run folder, which export reads.
+
+    Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
+    """
     from rs_toolkit.config.base import load_settings
     from rs_toolkit.config.training import TrainConfig, read_toml, sample_preset
     from rs_toolkit.errors import ConfigError
@@ -130,40 +142,82 @@ def train(
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
     int8: Annotated[bool, typer.Option("--int8", help="Add the int8 variants.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/export]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", show_default="RUN/export")
+    ] = None,
     recipe: Annotated[
-        list[str] | None, typer.Option(help="Only this variant, or all; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Only this variant, or all; may be repeated. export/rs_export/recipes.py explains "
+            "the names: tflite_sp50_int8 has half the weights zero, in int8."
+        ),
     ] = None,
     target: Annotated[
         str, typer.Option(help="phone, pi, x86 or web: the variants that suit it.")
     ] = "",
     max_mb: Annotated[
-        float, typer.Option(min=0, help="Most MB of the compressed kit; 0: any.")
+        float,
+        typer.Option(
+            min=0,
+            help="Most MB of the compressed kit: prunes until it fits, or says what is reachable. "
+            "0: any size.",
+        ),
     ] = 0.0,
     max_drop: Annotated[
         float, typer.Option(min=0, max=100, help="Points of macro-F1 a variant may lose.")
     ] = 1.0,
     max_decile_drop: Annotated[
-        float, typer.Option(min=0, max=100, help="The same for the worst tenth of the classes.")
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            help="The same for the worst tenth of the classes. A loss within noise is reported, "
+            "not refused.",
+        ),
     ] = 5.0,
     min_precision: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the names given that must be right.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the names given that must be right. Where a class is less sure, its "
+            "genus, family, order … is named, or nothing.",
+        ),
     ] = 0.9,
     force: Annotated[
         bool, typer.Option("--force", help="Where all lost too much, ship one, marked as failed.")
     ] = False,
-    mend: Annotated[bool, typer.Option(help="Try other ways to round what lost too much.")] = True,
+    mend: Annotated[
+        bool,
+        typer.Option(help="Try other ways to round what lost too much, and record each."),
+    ] = True,
     passes: Annotated[
-        float, typer.Option(help="Fine-tuning of sp, c and qat, in training sets.")
+        float,
+        typer.Option(
+            help="Length of the fine-tuning of variants that are pruned, clustered or trained with "
+            "rounding (sp, c, qat), in passes over the training photos."
+        ),
     ] = 1.0,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for timings.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     filter_folder: Annotated[
         Path | None,
-        typer.Option("--filter", help="Folder of rs-toolkit distill: the kit takes its filter."),
+        typer.Option(
+            "--filter",
+            help="Folder of rs-toolkit distill: the kit takes its filter along, measured and held "
+            "to limits like the classifier.",
+        ),
     ] = None,
 ) -> None:
-    """Convert a run to TFLite and ONNX, measure every variant per class, and write a kit."""
+    """Convert a run to TFLite and ONNX, and write a kit.
+
+    Every variant is measured class by class on the test photos; those that lose too much are left
+    out, or with --force carry a warning that rs-classify shows. Writes RUN/export/NAME.rskit, which
+    rs-classify reads, and a report beside it.
+
+    Exit codes: 0 written, 2 wrong usage, run or settings, or no variant good enough to ship,
+    130 interrupted.
+    """
     from rs_export import ExportSettings, export_run
     from rs_toolkit.environment import quiet_tensorflow
 
@@ -196,14 +250,23 @@ def benchmark(
     ] = None,
     threads: Annotated[
         list[int] | None,
-        typer.Option(min=1, max=256, help="CPU threads; may be repeated. [default: 1, 2]"),
+        typer.Option(min=1, max=256, help="CPU threads; may be repeated.", show_default="1 and 2"),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Turns of each variant.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=1000, help="Turns of each variant, whose median is reported.")
+    ] = 3,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write. [default: benchmark beside the kit]")
+        Path | None, typer.Option(help="Folder to write.", show_default="benchmark beside the kit")
     ] = None,
 ) -> None:
-    """Measure a kit's variants here: size, start, latency, CPU time, memory, accuracy."""
+    """Measure what a kit's variants cost on this machine.
+
+    Size, start, latency, CPU time, memory and accuracy, in fresh processes that take turns. On a
+    machine without the toolkit, python -m rs_runtime.probe KIT measures one variant.
+
+    Exit codes: 0 measured, 2 wrong usage, kit or run, or no variant could be measured,
+    130 interrupted.
+    """
     from rs_export.measure.benchmark import benchmark as measure
 
     with _progress() as progress:

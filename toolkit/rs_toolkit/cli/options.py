@@ -24,15 +24,22 @@ __all__ = [
 BACKBONES = (
     "xception, xception-w50, xception-w25, xception-w12, efficientnet_lite0 or mobilenetv2-w50"
 )
-WEIGHTS = "imagenet, package (of efficientnet_lite0), none, or a .h5 file."
+WEIGHTS = (
+    "imagenet (Keras downloads them), package (installed, of efficientnet_lite0), none (random), "
+    "or a .h5 file."
+)
 Backbone = Annotated[str | None, typer.Option(help=f"{BACKBONES}.")]
-Config = Annotated[Path | None, typer.Option(help="TOML file of train's; flags override it.")]
+Config = Annotated[
+    Path | None, typer.Option(help="TOML file of settings, as of train; flags override it.")
+]
 GroupBy = Annotated[
     str | None,
     typer.Option(help="What no split separates: duplicates, species, site or observation."),
 ]
-Pixels = Annotated[int | None, typer.Option(help="Pixels per side.")]
-Rank = Annotated[str | None, typer.Option(help="Taxon rank of the classes: family, species…")]
+Pixels = Annotated[int | None, typer.Option(help="Pixels per side that the model sees.")]
+Rank = Annotated[
+    str | None, typer.Option(help="Rank of the classes: kingdom … species, or common_name.")
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 SplitsFrom = Annotated[
     str | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")

@@ -1,0 +1,191 @@
+"""Write ``docs/commands.md`` from the commands themselves: every command, option and default.
+
+    python docs/make_commands.py
+
+``tests/test_docs.py`` fails where a command was changed and this was not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import rs_runtime.cli
+import rs_runtime.probe
+from rs_toolkit.cli.main import app
+from rs_toolkit.config.base import Settings
+from rs_toolkit.config.distillation import DistillConfig
+from rs_toolkit.config.training import TrainConfig
+
+COMMANDS = Path(__file__).with_name("commands.md")
+HEAD = """# Commands
+
+<!-- Written by docs/make_commands.py from the commands' own help texts; change those instead. -->
+
+Every command says the same with `--help`. An error is one line on standard error, and a code:
+130 is an interruption by Ctrl-C.
+"""
+SETTINGS = """## Settings files
+
+`--config settings.toml` keeps the settings of a training in a file
+([`samples/birds.toml`](../samples/birds.toml) is one). A key is a flag, with `_` for `-`;
+some settings have no flag. Flags override the file.
+"""
+# The options of these commands that default to None stand for a setting, whose default is used.
+SETTINGS_OF: dict[str, type[Settings]] = {
+    **dict.fromkeys(("check", "split", "clean", "train"), TrainConfig),
+    "distill": DistillConfig,
+}
+PARSERS = {"rs-classify": rs_runtime.cli, "python -m rs_runtime.probe": rs_runtime.probe}
+KINDS = {int: "integer", float: "number", str: "text", Path: "path"}
+
+Row = tuple[str, ...]
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Yield each command of ``rs-toolkit`` that does something: its name and click's command."""
+
+    def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        children = getattr(command, "commands", {})
+        if not children or command.params:
+            yield name, command
+        for child, subcommand in children.items():
+            yield from below(f"{name} {child}", subcommand)
+
+    yield from below("rs-toolkit", typer.main.get_command(app))
+
+
+def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield each command of the runtime: how it is called, and its parser."""
+    for name, module in PARSERS.items():
+        yield name, module._parser()
+
+
+def text() -> str:
+    """Return what ``docs/commands.md`` is to hold."""
+    found = [
+        *((name, *_of_click(name, command)) for name, command in commands()),
+        *((name, *_of_argparse(parser)) for name, parser in parsers()),
+    ]
+    overview = "".join(
+        f"- [`{name}`](#{_anchor(name)}): {(help_text.splitlines() or [''])[0]}\n"
+        for name, _, help_text, _ in found
+    )
+    sections = [_section(*command) for command in found]
+    settings = [
+        (f"`{item.name}`", _value(item.default), _limits(item.metadata), item.metadata["text"])
+        for item in fields(TrainConfig)
+    ]
+    table = _table(("key", "default", "range", "meaning"), settings)
+    return "\n".join((HEAD, overview, *sections, SETTINGS, table))
+
+
+def _of_click(name: str, command: Any) -> tuple[str, str, list[Row]]:
+    """Return a command's arguments in one line, its help text and its rows."""
+    kind = SETTINGS_OF.get(name.removeprefix("rs-toolkit "))
+    known = {item.name: item.default for item in fields(kind)} if kind else {}
+    hints = typing.get_type_hints(command.callback, include_extras=True)
+    arguments, rows = [], []
+    for item in command.params:
+        if item.param_type_name == "argument":
+            title = item.metavar or item.name.upper()
+            arguments.append(title if item.required else f"[{title}]")
+            flags = [title]
+        else:
+            flags = [*item.opts, *item.secondary_opts]
+        shown = item.show_default if isinstance(item.show_default, str) else None
+        default = _first(shown, item.default, known.get(item.name))
+        # Of two flags the first is for true.
+        default = flags[0] if item.default is True else default
+        rows.append((_code(flags), _kind(hints[item.name]), default, item.help or ""))
+    return " ".join(arguments), inspect.cleandoc(command.help or ""), rows
+
+
+def _of_argparse(parser: argparse.ArgumentParser) -> tuple[str, str, list[Row]]:
+    """Return the same of a parser of the standard library."""
+    arguments, rows = [], []
+    formatter = parser._get_formatter()
+    for item in parser._actions:
+        title = str(item.metavar or item.dest)
+        if not item.option_strings:
+            arguments.append(f"{title}…" if item.nargs == "*" else title)
+        flags = [flag for flag in item.option_strings if flag.startswith("--")] or [title]
+        default = "" if item.default is argparse.SUPPRESS else _value(item.default)
+        value = ", ".join(item.choices) if item.choices else item.metavar or item.dest.upper()
+        if item.nargs == 0 or not item.option_strings:
+            value = ""
+        meaning = formatter._expand_help(item) if item.help else ""
+        rows.append((_code(flags), str(value), default, meaning))
+    help_text = f"{parser.description}\n\n{parser.epilog}"
+    return " ".join(arguments), help_text, rows
+
+
+def _section(name: str, arguments: str, help_text: str, rows: Sequence[Row]) -> str:
+    parts = [f"## {name}", f"`{f'{name} {arguments}'.strip()}`", help_text]
+    if rows:
+        parts.append(_table(("option", "value", "default", "meaning"), rows).rstrip("\n"))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: Row, rows: Sequence[Row]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in escaped)
+
+
+def _code(flags: Sequence[str]) -> str:
+    return ", ".join(f"`{flag}`" for flag in flags)
+
+
+def _kind(hint: Any) -> str:
+    """Return what kind of value an annotation of typer takes, and its limits; flags take none."""
+    annotated = typing.get_origin(hint) is typing.Annotated
+    annotation, information = typing.get_args(hint)[:2] if annotated else (hint, None)
+    # Left-out options are None, repeated ones a list.
+    while inner := [kind for kind in typing.get_args(annotation) if kind is not type(None)]:
+        (annotation,) = inner
+    low, high = (getattr(information, name, None) for name in ("min", "max"))
+    limits = _limits({"low": low, "high": high})
+    return ", ".join(part for part in (KINDS.get(annotation, ""), limits) if part)
+
+
+def _limits(metadata: Any) -> str:
+    if choices := metadata.get("choices"):
+        return ", ".join(choice or "empty" for choice in choices)
+    low, high = metadata.get("low"), metadata.get("high")
+    if low is None:
+        return ""
+    return f"{_value(low)} or more" if high is None else f"{_value(low)} to {_value(high)}"
+
+
+def _anchor(heading: str) -> str:
+    """Return what GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _first(*values: Any) -> str:
+    return next((_value(value) for value in values if value is not None), "")
+
+
+def _value(value: Any) -> str:
+    if value is None or value is False:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Write the file."""
+    COMMANDS.write_text(text(), "utf-8", newline="\n")
+    print(COMMANDS)
+
+
+if __name__ == "__main__":
+    main()
