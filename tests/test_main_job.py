@@ -92,8 +92,10 @@ def test_both_stages_ran_and_it_learned(job) -> None:
     assert 0 < history["stage_1"]["val_macro_f1"] <= 1
     # Stage 2 starts from the top that stage 1 solved.
     assert history["epochs"][0]["val_macro_f1"] == pytest.approx(history["stage_1"]["val_macro_f1"])
-    metrics = json.loads((job / "run" / "metrics.json").read_text())
-    assert metrics["test"]["accuracy"] > 0.6
+    found = json.loads((job / "run" / "metrics.json").read_text())["test"]
+    # Six trainings from other random weights named 88 to 96 % right; the largest class has 50 %.
+    guessed = max(item["support"] for item in found["per_class"]) / found["n"]
+    assert found["accuracy"] > guessed + 0.2
 
 
 def test_unreadable_photos_are_listed(job) -> None:
