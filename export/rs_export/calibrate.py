@@ -28,13 +28,17 @@ class Calibration:
     Attributes
     ----------
     temperature
-        Above 0: probabilities are ``softmax(logits / temperature)``.
+        Above 0: probabilities are ``softmax(logits / temperature)``; of a filter
+        ``sigmoid(odds / temperature + bias)``.
     thresholds
         Least probability at which a taxon is believed, by rank; see :mod:`rs_runtime.ranks`.
+    bias
+        Of a filter alone; see :func:`rs_runtime.filter.organism_probability`.
     """
 
     temperature: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    bias: float = 0.0
 
 
 def calibrate(

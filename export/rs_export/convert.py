@@ -60,9 +60,6 @@ class Converter:
         Gives this many calibration photos as model inputs, float32 (n, S, S, 3).
     prepare
         Gives the model with the weights that a recipe's preparation made.
-    onnx
-        The model in float32 ONNX, as :func:`rs_export.onnx_export.to_onnx` writes it, where it is
-        there already.
     photos
         Size of the calibration set that channels are equalized on.
     """
@@ -72,12 +69,10 @@ class Converter:
         model: keras.Model,
         representative: Callable[[int], NDArray[np.float32]],
         prepare: Callable[[str], keras.Model] | None = None,
-        onnx: bytes | None = None,
         photos: int = Quantization.photos,
     ) -> None:
         self._model = model
         self._photos = photos
-        self._onnx = onnx
         self._representative = representative
         self._prepare = prepare
         self._inputs: dict[int, NDArray[np.float32]] = {}
@@ -128,12 +123,12 @@ class Converter:
     def _form_of(self, preparation: str) -> _Form:
         """Return the forms of a prepared model; of one at a time, because they are large."""
         if self._form is None or self._form[0] != preparation:
-            model, onnx = self._model, self._onnx
+            model = self._model
             if preparation:
                 if self._prepare is None:
                     raise ValueError(f"nothing prepares {preparation!r}")
-                model, onnx = self._prepare(preparation), None
-            self._form = (preparation, _Form(model, Path(self._folder.name), onnx))
+                model = self._prepare(preparation)
+            self._form = (preparation, _Form(model, Path(self._folder.name)))
         return self._form[1]
 
     def _quantized(
@@ -167,10 +162,9 @@ def _rounded(form: _Form, recipe: Recipe, how: Quantization, inputs: NDArray[np.
 class _Form:
     """A model in the forms that quantizers take, each made when it is first wanted."""
 
-    def __init__(self, model: keras.Model, folder: Path, onnx: bytes | None = None) -> None:
+    def __init__(self, model: keras.Model, folder: Path) -> None:
         self.model = model
         self._folder = folder
-        self._onnx = onnx
         self._even: _Form | None = None
 
     def even(self, inputs: NDArray[np.float32]) -> _Form:
@@ -201,4 +195,4 @@ class _Form:
     @cached_property
     def onnx(self) -> bytes:
         """float32 ONNX."""
-        return self._onnx or to_onnx(self.model)
+        return to_onnx(self.model)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-__all__ = ["quantize_onnx", "tidied", "to_onnx"]
+__all__ = ["quantize_onnx", "to_onnx"]
 
 _OPSET = 17
 
@@ -45,33 +45,6 @@ def to_onnx(model: keras.Model) -> bytes:
     # Graphs and their nodes point at each other: 3 GB of them would wait for Python's own time.
     gc.collect()
     _rename(proto.graph)
-    return bytes(proto.SerializeToString(deterministic=True))
-
-
-def tidied(model: bytes) -> bytes:
-    """Return float32 ONNX as :func:`to_onnx` would write it: names, order, weights, any batch size.
-
-    Parameters
-    ----------
-    model : bytes of a sound model with one input and one output
-    """
-    import onnx
-
-    proto = onnx.load_model_from_string(model)
-    graph = proto.graph
-    weights = {item.name for item in graph.initializer}
-    source = [item for item in graph.input if item.name not in weights]
-    constants = [node for node in graph.node if node.op_type == "Constant"]
-    for node in constants:
-        graph.node.remove(node)
-        value = onnx.helper.get_attribute_value(node.attribute[0])
-        named = onnx.TensorProto()
-        named.CopyFrom(value)
-        named.name = node.output[0]
-        graph.initializer.append(named)
-    del graph.input[:], proto.metadata_props[:]
-    graph.input.extend(source)
-    _rename(graph)
     return bytes(proto.SerializeToString(deterministic=True))
 
 

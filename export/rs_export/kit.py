@@ -1,0 +1,109 @@
+"""The kit: the bytes that were measured, what was measured of them, and the model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rs_export.card import model_card
+from rs_export.result import Export, Result, Variant
+from rs_export.task import created_by
+from rs_runtime import manifest
+from rs_runtime.filter_spec import FilterSpec, FilterVariant
+from rs_runtime.kit import write_kit
+from rs_toolkit.environment import versions
+from rs_toolkit.files import atomic_write
+from rs_toolkit.kits import packed
+
+__all__ = ["packed_mb", "ship"]
+
+_CARD = "MODEL_CARD.md"
+_MAX_TEXT = 500
+
+
+def ship(export: Export, folder: Path) -> Path:
+    """Write the model card and, last, the kit; return the kit's path."""
+    card = model_card(export).encode()
+    with atomic_write(folder / _CARD) as temporary:
+        temporary.write_bytes(card)
+    kit = folder / f"{export.classifier.about.name}.rskit"
+    _write(export, card, kit)
+    return kit
+
+
+def packed_mb(export: Export) -> float:
+    """Return the size in 10**6 bytes of the packed kit that :func:`ship` would leave."""
+    with TemporaryDirectory(prefix="rs-kit-") as name:
+        kit = Path(name) / "measured.rskit"
+        _write(export, model_card(export).encode(), kit)
+        return len(packed(kit.read_bytes())) / 1e6
+
+
+def _write(export: Export, card: bytes, kit: Path) -> None:
+    results = [item for item in (export.classifier, export.filter) if item]
+    models = {item.member: item.data for result in results for item in result.in_kit}
+    write_kit(kit, _manifest(export), {**models, _CARD: card})
+
+
+def _manifest(export: Export) -> manifest.Manifest:
+    found = export.classifier
+    return manifest.Manifest(
+        name=found.about.name,
+        created_by=created_by(),
+        rank=found.about.rank,
+        classes=found.about.classes,
+        preprocessing=found.about.preprocessing,
+        variants=tuple(
+            manifest.Variant(
+                name=item.name,
+                engine=item.engine,
+                member=item.member,
+                temperature=item.calibration.temperature,
+                thresholds=item.calibration.thresholds,
+                measured=_without_latency(item),
+                warning=_warning(item),
+            )
+            for item in found.in_kit
+        ),
+        default_variants=found.shipped,
+        calibration={"temperature": found.about.calibration.temperature},
+        data_fingerprint=found.about.data_fingerprint,
+        environment=versions(),
+        filter=_filter(export.filter) if export.filter else None,
+    )
+
+
+def _filter(found: Result) -> FilterSpec:
+    return FilterSpec(
+        classes=found.about.classes,
+        preprocessing=found.about.preprocessing,
+        variants=tuple(
+            FilterVariant(
+                name=item.name,
+                engine=item.engine,
+                member=item.member,
+                temperature=item.calibration.temperature,
+                bias=item.calibration.bias,
+                # Variants of a filter have no field of their own for a warning.
+                measured={**_without_latency(item), **_by_force(item)},
+            )
+            for item in found.in_kit
+        ),
+        default_variants=dict(found.shipped),
+        thresholds=dict(found.about.thresholds),
+    )
+
+
+def _without_latency(item: Variant) -> dict[str, float]:
+    """Return what was measured; not latency, which never repeats."""
+    return {key: value for key, value in item.row.items() if key != "ms"}
+
+
+def _by_force(item: Variant) -> dict[str, Any]:
+    warning = _warning(item)
+    return {"warning": warning} if warning else {}
+
+
+def _warning(item: Variant) -> str | None:
+    return f"shipped by force: {item.refusal}"[:_MAX_TEXT] if item.refusal else None
