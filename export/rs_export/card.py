@@ -38,8 +38,7 @@ _FILTER = {
 def model_card(export: Export) -> str:
     """Return the card as Markdown."""
     found = export.classifier
-    about, counts = found.about, found.about.counts
-    size, resize = about.preprocessing.size, about.preprocessing.resize
+    about, counts, pixels = found.about, found.about.counts, found.about.preprocessing.size
     models = [found.reference, *found.in_kit]
     untested = sum(1 for item in found.reference.test.per_class if not item["support"])
     return f"""# {cell(about.name)}
@@ -49,7 +48,7 @@ Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers b
 {counts["test"]} test photos. No weight was trained on them, but they decided which variants were
 accepted, refused or rounded in another way, so the numbers of a shipped variant may be a little
 too good.
-Input: RGB, {size} x {size} pixels, {resize}.
+Input: RGB, {pixels} x {pixels} pixels, {about.preprocessing.resize}.
 
 ## Test results
 

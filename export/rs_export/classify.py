@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rs_export.calibrate import Calibration, answered, calibrate
@@ -14,11 +14,9 @@ from rs_runtime.manifest import ClassInfo
 from rs_runtime.ranks import Level, levels
 from rs_toolkit.bootstrap import Drop, paired_drops
 from rs_toolkit.errors import ExportError
-from rs_toolkit.progress import Progress
 from rs_toolkit.run import Run
 
 if TYPE_CHECKING:
-    import keras
     import numpy as np
     from numpy.typing import NDArray
 
@@ -52,12 +50,6 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
         raise ExportError(f"{run.path}: no test photos to verify with; train with test > 0")
     ranks = levels(about.classes, run.rank)
 
-    def fine_tune(
-        model: keras.Model, inputs: Callable[[], NDArray[np.float32]], progress: Progress
-    ) -> Callable[[str], keras.Model]:
-        passes, seed = settings.passes, settings.seed
-        return Preparer(run, model, inputs, passes=passes, seed=seed, progress=progress).model
-
     return Task(
         about=about,
         reference="float",
@@ -75,7 +67,11 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
             temperature=fitted.temperature,
         ),
         headline=("macro_f1", "agreement"),
-        fine_tune=fine_tune,
+        fine_tune=lambda model, inputs, progress: (
+            Preparer(
+                run, model, inputs, passes=settings.passes, seed=settings.seed, progress=progress
+            ).model
+        ),
     )
 
 

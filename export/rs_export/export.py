@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,69 +86,71 @@ def export_run(
     EngineError
         There is a filter to export, and ONNX Runtime is missing or refused it.
     """
-    settings = settings or ExportSettings()
+    settings, progress = settings or ExportSettings(), progress or Progress()
     # Before any long work: a wrong recipe should fail at once.
-    chosen = settings.chosen
-    start = time.monotonic()
+    recipes = settings.chosen
     run = Run.open(Path(run_dir))
     folder = Path(out) if out else run.path / "export"
-    progress = progress or Progress()
+    found, problem = _made(run, recipes, settings, folder, progress)
+    reports = write_reports(found, folder)
+    if problem:
+        raise ExportError(f"{problem}; see {reports[1]}")
+    kit = ship(found, folder)
+    if settings.max_mb:
+        kit = pack(kit)
+    names = dict(found.classifier.shipped)
+    filters = dict(found.filter.shipped) if found.filter else {}
+    held = ", ".join([*names.values(), *filters.values()])
+    progress.note(f"kit {kit} ({kit.stat().st_size / 1e6:.1f} MB): {held}")
+    table = {item.name: item.row for item in found.classifier.measured}
+    return ExportResult(kit, table, reports, names, found.classifier.refused, filters)
+
+
+def _made(
+    run: Run,
+    recipes: Sequence[Recipe],
+    settings: ExportSettings,
+    folder: Path,
+    progress: Progress,
+) -> tuple[Export, str]:
+    """Make all variants; return what was found out, and why there can be no kit, if so."""
+    start = time.monotonic()
     task = classifier_task(run, settings)
-    beside = _filter(settings, folder, progress)
+    beside = _filter(recipes, settings, folder, progress)
     with Pipeline(task, settings, folder, progress) as line:
 
         def export(shipped: Mapping[str, Variant | None]) -> Export:
             found = line.result(shipped)
-            engines = found.shipped
-            seconds = time.monotonic() - start
-            return Export(found, beside.only(engines) if beside else None, settings, seconds)
+            filters = beside.only(found.shipped) if beside else None
+            return Export(found, filters, settings, time.monotonic() - start)
 
-        shipped, problem = _made(line, chosen, export)
-    done = export(shipped)
-    paths = write_reports(done, folder)
-    _require(done, list(shipped), problem, paths[1])
-    kit = ship(done, folder)
-    if settings.max_mb:
-        kit = pack(kit)
-    filters = dict(done.filter.shipped) if done.filter else {}
-    names = dict(done.classifier.shipped)
-    held = ", ".join([*names.values(), *filters.values()])
-    progress.note(f"kit {kit} ({kit.stat().st_size / 1e6:.1f} MB): {held}")
-    table = {item.name: item.row for item in done.classifier.measured}
-    return ExportResult(kit, table, paths, names, done.classifier.refused, filters)
+        if not settings.max_mb:
+            shipped = line.best(recipes)
+            found = export(shipped)
+            return found, _missing(found, shipped)
+        chosen, problem = fitting(
+            line, recipes, lambda variant: packed_mb(export({variant.engine: variant}))
+        )
+        found = export({chosen.engine: chosen} if chosen else {})
+        return found, problem or _missing(found, found.classifier.shipped)
 
 
-def _filter(settings: ExportSettings, folder: Path, progress: Progress) -> Result | None:
+def _filter(
+    recipes: Sequence[Recipe], settings: ExportSettings, folder: Path, progress: Progress
+) -> Result | None:
     """Convert the filter, if there is to be one, for the engines of the recipes."""
     if settings.filter is None:
         return None
     task = filter_task(FilterFolder.open(Path(settings.filter)))
     with Pipeline(task, settings, folder, progress) as line:
-        return line.result(line.best(filter_recipes(settings.chosen)))
+        return line.result(line.best(filter_recipes(recipes)))
 
 
-def _made(
-    line: Pipeline,
-    recipes: Sequence[Recipe],
-    export: Callable[[Mapping[str, Variant | None]], Export],
-) -> tuple[Mapping[str, Variant | None], str]:
-    """Make variants; return those to ship by engine, and what is wrong with the kit's size."""
-    if not line.settings.max_mb:
-        return line.best(recipes), ""
-    chosen, problem = fitting(
-        line, recipes, lambda variant: packed_mb(export({variant.engine: variant}))
-    )
-    return ({chosen.engine: chosen} if chosen else {}), problem
-
-
-def _require(done: Export, engines: Sequence[str], problem: str, report: Path) -> None:
-    """Refuse a kit that lacks a model for one of these engines."""
-    if problem:
-        raise ExportError(f"{problem}; see {report}")
+def _missing(found: Export, engines: Iterable[str]) -> str:
+    """Return for which of these engines there is no model and why, or nothing."""
     for engine in engines:
-        for what, found in (("", done.classifier), ("filter for ", done.filter)):
-            if found and engine not in found.shipped:
-                told = "; ".join(f"{name}: {why}" for name, why in found.refused.items())
-                raise ExportError(
-                    f"{what}{engine}: even float32 was refused ({told}); see {report}"
-                )
+        for what, result in (("", found.classifier), ("filter for ", found.filter)):
+            if result and engine not in result.shipped:
+                told = "; ".join(f"{name}: {why}" for name, why in result.refused.items())
+                return f"{what}{engine}: even float32 was refused ({told})"
+    return ""

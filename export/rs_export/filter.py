@@ -69,19 +69,7 @@ def filter_task(source: FilterFolder) -> Task:
     ExportError
         There are too few photos.
     """
-    given, organism = source.calibration, source.organism
-    about = About(
-        name=source.student,
-        folder=str(source.path),
-        rank="prompt class",
-        classes=tuple(FilterClass(**item) for item in source.classes),
-        preprocessing=source.preprocessing,
-        calibration=Calibration(given["temperature"], bias=given["bias"]),
-        data_fingerprint=source.data_fingerprint,
-        counts=_counted(source),
-        thresholds=source.thresholds,
-        teacher=source.teacher,
-    )
+    organism, about = source.organism, _about(source)
     return Task(
         about=about,
         reference="student",
@@ -164,6 +152,22 @@ def filter_refusal(scores: Scores, reference: Scores) -> str | None:
             f"wanted {MIN_AGREEMENT:.0%}"
         )
     return None
+
+
+def _about(source: FilterFolder) -> About:
+    given = source.calibration
+    return About(
+        name=source.student,
+        folder=str(source.path),
+        rank="prompt class",
+        classes=tuple(FilterClass(**item) for item in source.classes),
+        preprocessing=source.preprocessing,
+        calibration=Calibration(given["temperature"], bias=given["bias"]),
+        data_fingerprint=source.data_fingerprint,
+        counts=_counted(source),
+        thresholds=source.thresholds,
+        teacher=source.teacher,
+    )
 
 
 def _info(about: About, fitted: Calibration) -> ModelInfo:

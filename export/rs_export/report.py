@@ -178,65 +178,42 @@ def _state(found: Result, name: str) -> str:
 
 
 def _findings(found: Result) -> list[str]:
-    """Return what was refused, lost and mended, as paragraphs."""
+    """Return what was refused, lost and mended, as paragraphs and tables."""
     parts = [f"**{name} refused**: {cell(reason)}" for name, reason in found.refused.items()]
-    tables = (_drop_table(found), _mending_table(found), _sensitivity_table(found))
-    return [*parts, *(table for table in tables if table)]
-
-
-def _drop_table(found: Result) -> str:
-    """Return the losses against float, each with the least that noise leaves of it; empty if the
-    task has none."""
-    rows = [
-        [
-            name,
-            *(f"{100 * drop.drop:.2f} ({100 * drop.low:.2f})" for drop in item.test.drops.values()),
-        ]
-        for name, item in found.variants.items()
-        if item.test.drops
+    lost = [
+        [name, *(f"{100 * drop.drop:.2f} ({100 * drop.low:.2f})" for drop in drops)]
+        for name, drops in ((n, item.test.drops.values()) for n, item in found.variants.items())
+        if drops
     ]
-    if not rows:
-        return ""
-    head = ["points lost against float", *(TITLES[key] for key in found.reference.test.drops)]
-    note = "In brackets: 95 % of paired bootstrap resamples lost more; above 0 is beyond noise."
-    return f"{markdown_table(head, rows)}\n\n{note}"
-
-
-def _mending_table(found: Result) -> str:
-    """Return what was tried for variants that had been refused; empty if nothing."""
-    rows = [
+    if lost:
+        head = ["points lost against float", *(TITLES[key] for key in found.reference.test.drops)]
+        note = "In brackets: 95 % of paired bootstrap resamples lost more; above 0 is beyond noise."
+        parts += [markdown_table(head, lost), note]
+    mended = [
         [name, entry["step"], entry["variant"], _evidence(entry.get("validation")),
          _evidence(entry.get("test")), cell(entry["result"])]
         for name, entries in found.mending.items()
         for entry in entries
     ]  # fmt: skip
-    if not rows:
-        return ""
-    return markdown_table(["mended", "by", "as", "on validation", "on test", "result"], rows)
+    if mended:
+        head = ["mended", "by", "as", "on validation photos", "on test photos", "result"]
+        parts.append(markdown_table(head, mended))
+    layers = [
+        [row.layer, str(row.weights), f"{row.noise:.2e}"] for row in found.sensitivity[:_SENSITIVE]
+    ]
+    if layers:
+        head = ["layers most sensitive to rounding", "weights", "noise / signal at the logits"]
+        parts.append(markdown_table(head, layers))
+    return parts
 
 
 def _evidence(values: Mapping[str, Any] | None) -> str:
-    """Return what a mending step was judged by: points lost, or the filter's two scores."""
+    """Return what a mending step was judged by: points of change, or a filter's two scores."""
     if not values:
         return ""
     if "auroc" in values:
         return f"AUROC {values['auroc']:.4f}, agreement {values['agreement']:.1%}"
-    return ", ".join(
-        f"{title} {-100 * values[key]['drop']:+.2f}"
-        for key, title in TITLES.items()
-        if key in values
-    )
-
-
-def _sensitivity_table(found: Result) -> str:
-    """Return the layers that lose most by rounding; empty if that was not measured."""
-    rows = [
-        [row.layer, str(row.weights), f"{row.noise:.2e}"] for row in found.sensitivity[:_SENSITIVE]
-    ]
-    if not rows:
-        return ""
-    head = ["layers most sensitive to rounding", "weights", "noise / signal at the logits"]
-    return markdown_table(head, rows)
+    return ", ".join(f"{TITLES[key]} {-100 * drop['drop']:+.2f}" for key, drop in values.items())
 
 
 def _fallen_classes(found: Result) -> list[str]:

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from rs_export.pipeline import Pipeline
 from rs_export.recipes import Recipe
 from rs_export.result import Variant
 
 __all__ = ["fitting"]
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A variant, and 10**6 bytes of the packed kit that holds it."""
-
-    variant: Variant
-    mb: float
-
-    def __str__(self) -> str:
-        lost = 100 * self.variant.test.drops["macro_f1"].drop
-        refused = ", refused" if self.variant.refusal else ""
-        return f"{self.variant.name} {self.mb:.2f} MB, {lost:.2f} points lost{refused}"
 
 
 def fitting(
@@ -46,32 +32,34 @@ def fitting(
         That variant, and an empty text; or None, and a text that says what is reachable and what
         keeps the others out.
     """
-    settings, found = line.settings, dict[str, _Candidate]()
+    limit, sizes = line.settings.max_mb, dict[str, float]()
     for recipe in recipes:
         line.add(recipe)
         # The variant that was asked for, and the one that mended it.
-        for name, variant in line.variants.items():
-            if name in found:
-                continue
-            found[name] = made = _Candidate(variant, packed_mb(variant))
-            line.progress.note(f"{name}: {made.mb:.2f} MB packed, {settings.max_mb:g} allowed")
-            if not variant.refusal and made.mb <= settings.max_mb:
+        for variant in [item for name, item in line.variants.items() if name not in sizes]:
+            size = sizes[variant.name] = packed_mb(variant)
+            line.progress.note(f"{variant.name}: {size:.2f} MB packed, {limit:g} allowed")
+            if not variant.refusal and size <= limit:
                 return variant, ""
-    if settings.force:
-        for made in found.values():
-            if made.mb <= settings.max_mb:
-                return made.variant, ""
-    return None, _reachable(line, list(found.values()))
+    refused = (line.variants[name] for name, size in sizes.items() if size <= limit)
+    forced = next(refused, None) if line.settings.force else None
+    return forced, "" if forced else _reachable(line, sizes)
 
 
-def _reachable(line: Pipeline, found: Sequence[_Candidate]) -> str:
+def _reachable(line: Pipeline, sizes: Mapping[str, float]) -> str:
     """Return why nothing fits, and which settings would change that."""
-    force = line.settings.force
-    sizes = [made.mb for made in found if force or not made.variant.refusal]
+    told, reachable = [], []
+    for name, size in sizes.items():
+        variant = line.variants[name]
+        lost = 100 * variant.test.drops["macro_f1"].drop
+        refused = ", refused" if variant.refusal else ""
+        told.append(f"{name} {size:.2f} MB, {lost:.2f} points lost{refused}")
+        if line.settings.force or not variant.refusal:
+            reachable.append(size)
     # Rounded up, so that the advice is enough.
-    advice = f"--max-mb {math.ceil(100 * min(sizes)) / 100:.2f}, " if sizes else ""
+    advice = f"--max-mb {math.ceil(100 * min(reachable)) / 100:.2f}, " if reachable else ""
     return (
         f"no variant fits in {line.settings.max_mb:g} MB and keeps its classes "
-        f"({'; '.join(map(str, found)) or 'none could be made'}); "
+        f"({'; '.join(told) or 'none could be made'}); "
         f"try {advice}more --passes, a higher --max-drop, --force, or a narrower --backbone"
     )
