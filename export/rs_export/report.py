@@ -208,12 +208,12 @@ def _findings(found: Result) -> list[str]:
 
 
 def _evidence(values: Mapping[str, Any] | None) -> str:
-    """Return what a mending step was judged by: points of change, or a filter's two scores."""
+    """Return what a mending step was judged by: points lost, or a filter's two scores."""
     if not values:
         return ""
     if "auroc" in values:
         return f"AUROC {values['auroc']:.4f}, agreement {values['agreement']:.1%}"
-    return ", ".join(f"{TITLES[key]} {-100 * drop['drop']:+.2f}" for key, drop in values.items())
+    return ", ".join(f"{TITLES[key]} {100 * drop['drop']:.2f} lost" for key, drop in values.items())
 
 
 def _fallen_classes(found: Result) -> list[str]:
