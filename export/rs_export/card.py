@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rs_export.classify import classes_that_fell
-from rs_export.report import answer_table
+from rs_export.report import answer_table, filter_photos
 from rs_export.result import Export, Measured, Result
 from rs_export.tables import cell, markdown_table
 
@@ -41,7 +41,8 @@ def model_card(export: Export) -> str:
     about, counts, pixels = found.about, found.about.counts, found.about.preprocessing.size
     models = [found.reference, *found.in_kit]
     untested = sum(1 for item in found.reference.test.per_class if not item["support"])
-    return f"""# {cell(about.name)}
+    return (
+        f"""# {cell(about.name)}
 
 Names the {cell(about.rank)} of the organism in a photo, among {len(about.classes)} classes.
 Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers below are from
@@ -78,7 +79,9 @@ A photo is named at the finest rank that is probable enough, or not at all.
 - Photos from other places, seasons and cameras than the data set's.
 - Photos that show none of these classes: they get a class too, and may get a name.
 - Speed and accuracy on other processors; `report.json` has the latency on the exporting machine.
-{_filter(export.filter) if export.filter else ""}"""
+{_filter(export.filter) if export.filter else ""}""".rstrip()
+        + "\n"
+    )
 
 
 def _filter(found: Result) -> str:
@@ -88,7 +91,6 @@ def _filter(found: Result) -> str:
         kind: ", ".join(cell(item.name) for item in about.classes if item.organism is kind)
         for kind in (True, False)
     }
-    test, val = about.counts["test"], about.counts["val"]
     taught = (
         "The student learnt from labels alone: no CLIP model taught it, and none was measured."
         if about.teacher is None
@@ -100,8 +102,7 @@ def _filter(found: Result) -> str:
 Says whether a photo shows an organism at all, before it is named. Organisms: {kinds[True]}.
 Others: {kinds[False]}. No organism below a probability of
 {about.thresholds["not_organism"]:.3g}, an organism from {about.thresholds["organism"]:.3g} on,
-uncertain between. Measured on {test["organisms"]} test photos of organisms and {test["others"]} of
-others; probabilities fitted on {val["organisms"]} and {val["others"]} validation photos.
+uncertain between. {filter_photos(about)}
 `student` is the model that the shipped variants were converted from. Others found: share called no
 organism; as the student: share of photos with its verdict; cosine: of the logits to the student's,
 less its mean.

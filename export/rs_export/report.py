@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rs_export.classify import TITLES, classes_that_fell
-from rs_export.result import Export, Measured, Result
+from rs_export.result import About, Export, Measured, Result
 from rs_export.tables import cell, markdown_table
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
 
-__all__ = ["answer_table", "report_json", "write_reports"]
+__all__ = ["answer_table", "filter_photos", "report_json", "write_reports"]
 
 _LISTED = 5
 _SENSITIVE = 15
@@ -85,6 +85,15 @@ def answer_table(models: Sequence[Measured], photos: int, precision: float) -> s
     return f"{markdown_table(head, rows)}\n\n{note}"
 
 
+def filter_photos(about: About) -> str:
+    """Return how many photos a filter was measured on."""
+    test, val = about.counts["test"], about.counts["val"]
+    return (
+        f"Measured on {test['organisms']} test photos of organisms and {test['others']} of others; "
+        f"probabilities fitted on {val['organisms']} and {val['others']} validation photos."
+    )
+
+
 def _task_json(found: Result) -> dict[str, Any]:
     """Return what both tasks report."""
     measured = {item.name: item for item in found.measured}
@@ -148,12 +157,9 @@ def _markdown(export: Export, picture: str) -> str:
     ]
     if export.filter:
         about = export.filter.about
-        test, val = about.counts["test"], about.counts["val"]
         parts += [
             "## Filter",
-            f"Student {cell(about.name)}, of {cell(about.folder)}. Measured on "
-            f"{test['organisms']} test photos of organisms and {test['others']} of others; "
-            f"probabilities fitted on {val['organisms']} and {val['others']} validation photos. "
+            f"Student {cell(about.name)}, of {cell(about.folder)}. {filter_photos(about)} "
             f"{_FILTER_NOTE}.",
             _table(export.filter),
             *_findings(export.filter),
