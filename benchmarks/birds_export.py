@@ -25,7 +25,7 @@ import numpy as np
 from publish import publish
 
 from rs_export import RECIPES, ExportSettings, Recipe, export_run
-from rs_export.verify import median_ms
+from rs_export.bench import median_ms
 from rs_runtime.engines.engine import load_engine
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.files import read_json

@@ -17,9 +17,10 @@ from typing import Any
 from publish import publish
 
 from rs_export import ExportSettings, Recipe
+from rs_export.bench import Bench
+from rs_export.classify import classifier_task
 from rs_export.convert import Quantization
 from rs_export.mending import Step, steps
-from rs_export.session import Session
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import ConsoleProgress
@@ -28,21 +29,19 @@ HERE = Path(__file__).resolve().parent
 NAMES = ("tflite_int8", "onnx_u8s8")
 
 
-def study(session: Session, recipe: Recipe) -> list[dict[str, Any]]:
+def study(bench: Bench, recipe: Recipe, photos: int) -> list[dict[str, Any]]:
     """Return what the plain recipe and each mending step lose against the float model."""
-    photos = session.settings.calibration_photos
     rows = []
     first = Step("as made", recipe, Quantization(photos))
-    for step in (first, *steps(recipe, photos, session.sensitive)):
-        session.progress.note(f"{recipe.name}: {step.title}")
-        built = session.build(step.recipe, step.how)
-        result = session.judge(recipe.name, built)
+    for step in (first, *steps(recipe, photos, bench.sensitive)):
+        result = bench.judge(bench.draft(step.recipe, step.how))
         rows.append(
             {
                 "step": step.title,
+                "variant": result.name,
                 "float_layers": list(step.how.float_layers),
-                "validation": {key: asdict(drop) for key, drop in built.drops.items()},
-                "test": {key: asdict(drop) for key, drop in result.drops.items()},
+                "validation": result.validation.evidence if result.validation else {},
+                "test": result.test.evidence,
                 **{key: value for key, value in result.row.items() if key != "ms"},
             }
         )
@@ -88,13 +87,15 @@ def main() -> None:
     quiet_tensorflow()
     with ConsoleProgress() as progress:
         run = Run.open(arguments.work)
-        session = Session(run, HERE / "work" / "mending", ExportSettings(), progress)
-        with session.converter:
-            found = {name: study(session, Recipe.parse(name)) for name in NAMES}
+        settings = ExportSettings()
+        bench = Bench(classifier_task(run, settings), settings, progress)
+        with bench.converter:
+            photos = settings.calibration_photos
+            found = {name: study(bench, Recipe.parse(name), photos) for name in NAMES}
     result = {
         "steps": found,
-        "sensitivity": [asdict(row) for row in session.sensitivity],
-        "settings": session.settings.to_dict(),
+        "sensitivity": [asdict(row) for row in bench.sensitivity],
+        "settings": settings.to_dict(),
         "machine": machine(),
         "versions": versions(),
     }

@@ -18,7 +18,7 @@ from rs_toolkit.metrics.temperature import acceptance_threshold, fit_temperature
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Calibration", "answered", "calibrate", "thresholds_of"]
+__all__ = ["Calibration", "answered", "calibrate"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,17 @@ class Calibration:
     Attributes
     ----------
     temperature
-        Above 0: probabilities are ``softmax(logits / temperature)``.
+        Above 0: probabilities are ``softmax(logits / temperature)``; of a filter
+        ``sigmoid(odds / temperature + bias)``.
     thresholds
         Least probability at which a taxon is believed, by rank; see :mod:`rs_runtime.ranks`.
+    bias
+        Of a filter alone; see :func:`rs_runtime.filter.organism_probability`.
     """
 
     temperature: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    bias: float = 0.0
 
 
 def calibrate(
@@ -55,26 +59,15 @@ def calibrate(
         Share of believed names that must be right, above 0 and at most 1.
     """
     temperature = fit_temperature(logits, labels)
-    return Calibration(temperature, thresholds_of(logits, labels, temperature, levels, precision))
-
-
-def thresholds_of(
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    temperature: float,
-    levels: Sequence[Level],
-    precision: float,
-) -> dict[str, float]:
-    """Return the lowest threshold of each rank that can have one; as :func:`calibrate`."""
     probabilities = softmax(logits / temperature)
-    found = {}
+    thresholds = {}
     for level in levels:
         taxa = level.probabilities(probabilities)
         right = taxa.argmax(axis=1) == level.places[labels]
         threshold = acceptance_threshold(taxa.max(axis=1), right, precision)
         if threshold is not None:
-            found[level.rank] = threshold
-    return found
+            thresholds[level.rank] = threshold
+    return Calibration(temperature, thresholds)
 
 
 def answered(

@@ -6,15 +6,18 @@ docs/decisions/0005-equalize-and-correct-bias.md).  What is left, in this order:
 1. a calibration set four times as large;
 2. activation ranges that leave out the outermost 0.01 % of the values;
 3. the most sensitive layers, up to a tenth of the weights, in float32;
-4. training with rounding in the loop (QAT).
+4. training with rounding in the loop (QAT), where the task's model can be trained.
 
-Steps are judged on validation photos; what passes there meets the test photos once.
+The last two change what the variant is, and with it its name (:mod:`rs_export.recipes`).  A task
+may have further steps of its own.  Steps are judged on validation photos; what passes there meets
+the test photos once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rs_export.convert import Quantization
 from rs_export.recipes import Recipe
@@ -23,7 +26,7 @@ from rs_toolkit.errors import ExportError
 __all__ = ["Step", "steps"]
 
 _MORE_PHOTOS = 4
-_FLOAT_SHARE = 0.1
+_FLOAT_SHARE = 10  # per cent
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,12 @@ class Step:
 
 
 def steps(
-    recipe: Recipe, photos: int, sensitive: Callable[[float], tuple[str, ...]]
+    recipe: Recipe,
+    photos: int,
+    sensitive: Callable[[float], tuple[str, ...]],
+    *,
+    trains: bool = True,
+    last: Sequence[tuple[str, Recipe]] = (),
 ) -> Iterator[Step]:
     """Yield what to try for a calibrated recipe, in order.
 
@@ -55,21 +63,34 @@ def steps(
     photos
         Size of the calibration set that it was made with.
     sensitive
-        From a share of the weights to the most sensitive layers; called only when it is needed,
-        because it takes a minute.
+        From a share of the weights, 0 to 1, to the most sensitive layers; called only when it is
+        needed, because it takes a minute.
+    trains
+        Whether the model can be trained with rounding.
+    last
+        What to try after that: titles and recipes.
     """
     if not recipe.calibrated:
         return
-    plain = Quantization(photos)
+    kept = sensitive(recipe.float_share / 100) if recipe.float_share else ()
+    plain = Quantization(photos, float_layers=kept)
     yield Step("larger calibration set", recipe, replace(plain, photos=_MORE_PHOTOS * photos))
-    yield Step("percentile ranges", recipe, replace(plain, ranges="percentile"))
-    if recipe.activations != "int16":
-        layers = sensitive(_FLOAT_SHARE)
-        yield Step("sensitive layers in float32", recipe, replace(plain, float_layers=layers))
-    if not recipe.qat:
-        try:
-            trained = replace(recipe, qat=True)
-        except ExportError:
-            # Clustered weights cannot be trained with rounding.
-            return
+    if recipe.io == "float32":
+        # In TFLite ai-edge-quantizer uses them, and it makes no ends in uint8.
+        yield Step("percentile ranges", recipe, replace(plain, ranges="percentile"))
+    mixed = None if recipe.float_share else _changed(recipe, float_share=_FLOAT_SHARE)
+    if mixed and (layers := sensitive(_FLOAT_SHARE / 100)):
+        yield Step("sensitive layers in float32", mixed, replace(plain, float_layers=layers))
+    trained = None if recipe.qat or not trains else _changed(recipe, qat=True)
+    if trained:
         yield Step("training with rounding", trained, plain)
+    for title, other in last:
+        yield Step(title, other, Quantization(photos))
+
+
+def _changed(recipe: Recipe, **fields: Any) -> Recipe | None:
+    """Return a recipe with other fields, or None where these exclude each other."""
+    try:
+        return replace(recipe, **fields)
+    except ExportError:
+        return None

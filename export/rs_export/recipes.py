@@ -2,7 +2,7 @@
 
 ::
 
-    ENGINE[_spNN|_sp24][_cNN][_qat]_NUMBERS[_u8io][_aeq]
+    ENGINE[_spNN|_sp24][_cNN][_qat]_NUMBERS[_fNN][_u8io][_aeq]
 
     ENGINE   tflite (runs on LiteRT), onnx (runs on ONNX Runtime)
     _spNN    NN % of each larger pointwise (1 x 1) kernel's weights are zero, 10 to 95; _sp24: 2 of
@@ -14,11 +14,17 @@
     NUMBERS  fp32, fp16; dynamic_int8: weights in int8, activations quantized as they come;
              int8: both, ranges calibrated; int16x8: activations in int16;
              u8s8, s8s8 (ONNX): activations in uint8 or int8, weights in int8
+    _fNN     the layers that lose most by rounding, together at most NN % of the weights, stay in
+             float32, 1 to 99; for calibrated 8-bit numbers; by ai-edge-quantizer in TFLite
     _u8io    input and output in uint8 too
     _aeq     quantized by ai-edge-quantizer instead of TensorFlow's converter
 
 ``c``, ``qat``, ``sp24`` and ``sp`` above 50 need fine-tuning, the others do not.
 ``tflite_sp50_qat_int8`` is pruned first and then trained with rounding (PQAT).
+
+Mending (:mod:`rs_export.mending`) makes variants with ``qat`` and ``fNN`` of those that were
+refused.  ``rs-toolkit export --recipe tflite_int8_f10`` makes the same at once: the layers are
+found by :mod:`rs_export.quantize.sensitivity`.
 """
 
 from __future__ import annotations
@@ -51,7 +57,7 @@ _SPARSITIES = {"": "dense", "sp24": "2:4"}  # Of others the digits.
 _NAME = re.compile(
     r"(?P<engine>tflite|onnx)(?:_(?P<sparsity>sp[1-9]\d))?(?:_c(?P<clusters>[1-9]\d{0,2}))?"
     r"(?P<qat>_qat)?_(?P<numbers>fp32|fp16|dynamic_int8|int8|int16x8|u8s8|s8s8)"
-    r"(?P<io>_u8io)?(?P<quantizer>_aeq)?"
+    r"(?:_f(?P<float_share>[1-9]\d?))?(?P<io>_u8io)?(?P<quantizer>_aeq)?"
 )
 
 
@@ -78,6 +84,9 @@ class Recipe:
         Numbers at the model's two ends: ``float32`` or ``uint8``.
     quantizer
         ``converter`` (the engine's own) or ``ai-edge``.
+    float_share
+        Most per cent of the weights, in the layers that lose most by rounding, that stay in
+        float32; 0: none.
     """
 
     engine: str
@@ -88,6 +97,7 @@ class Recipe:
     qat: bool = False
     io: str = "float32"
     quantizer: str = "converter"
+    float_share: int = 0
 
     def __post_init__(self) -> None:
         try:
@@ -112,7 +122,7 @@ class Recipe:
         if match is None or match["numbers"] not in _NUMBERS[match["engine"]]:
             raise ExportError(
                 f"recipe {name!r}: unknown; wanted one of {', '.join(RECIPES)}, or another name "
-                "ENGINE[_spNN][_cNN][_qat]_NUMBERS[_u8io][_aeq]"
+                "ENGINE[_spNN][_cNN][_qat]_NUMBERS[_fNN][_u8io][_aeq]"
             )
         weights, activations = _NUMBERS[match["engine"]][match["numbers"]]
         sparsity = match["sparsity"] or ""
@@ -125,6 +135,7 @@ class Recipe:
             qat=bool(match["qat"]),
             io="uint8" if match["io"] else "float32",
             quantizer="ai-edge" if match["quantizer"] else "converter",
+            float_share=int(match["float_share"] or 0),
         )
 
     @property
@@ -133,7 +144,11 @@ class Recipe:
         prefix = next(key for key, (engine, _) in _ENGINES.items() if engine == self.engine)
         pair = (self.weights, self.activations)
         numbers = next(key for key, value in _NUMBERS[prefix].items() if value == pair)
-        ends = ("u8io" if self.io == "uint8" else "", "aeq" if self.quantizer == "ai-edge" else "")
+        ends = (
+            f"f{self.float_share}" if self.float_share else "",
+            "u8io" if self.io == "uint8" else "",
+            "aeq" if self.quantizer == "ai-edge" else "",
+        )
         return "_".join(part for part in (prefix, self.preparation, numbers, *ends) if part)
 
     @property
@@ -192,6 +207,10 @@ class Recipe:
             return "u8io is for tflite int8"
         if self.quantizer != "converter" and (self.engine != "litert" or self.weights != "int8"):
             return "aeq is for tflite with int8 weights"
+        if self.float_share and self.activations not in ("int8", "uint8"):
+            return "f is for calibrated 8-bit numbers: int8, u8s8 or s8s8"
+        if self.io != "float32" and (self.float_share or self.quantizer != "converter"):
+            return "u8io excludes f and aeq: ai-edge-quantizer makes both ends int8"
         return ""
 
 

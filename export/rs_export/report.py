@@ -3,217 +3,250 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rs_export.filter_record import FilterExport
-from rs_export.filter_report import filter_section
-from rs_export.recipes import Recipe
-from rs_export.session import Session
+from rs_export.classify import TITLES, classes_that_fell
+from rs_export.result import About, Export, Measured, Result
 from rs_export.tables import cell, markdown_table
-from rs_export.verify import TITLES, classes_that_fell
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
-from rs_toolkit.folders.run import Run
 
-__all__ = ["Report", "answer_table", "write_reports"]
+__all__ = ["answer_table", "filter_photos", "report_json", "write_reports"]
 
 _LISTED = 5
 _SENSITIVE = 15
-_COLUMNS = ("mb", "accuracy", "top5", "macro_f1", "worst_decile_f1", "ece", "agreement", "ms")
+_CLASSIFIER_NOTE = "agreement: share of photos with the float model's first class"
+_FILTER_NOTE = (
+    "cosine: of the logits to the student's, less its mean; agreement: share of photos with the "
+    "student's verdict; flagged, found: share of the organisms, and of the others, called no "
+    "organism; uncertain: share without a verdict"
+)
 
 
-@dataclass(frozen=True)
-class Report:
-    """Everything an export found out; ``shipped`` maps engine to variant."""
-
-    session: Session
-    shipped: dict[str, str]
-    seconds: float
-    filter: FilterExport | None = None
-
-    @property
-    def run(self) -> Run:
-        """What was exported."""
-        return self.session.run
-
-    @cached_property
-    def counts(self) -> dict[str, int]:
-        """Photos by split, and classes."""
-        sides = {side: len(self.run.split(side)[0]) for side in ("train", "val", "test")}
-        return {**sides, "classes": len(self.run.classes)}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the content of report.json."""
-        session = self.session
-        measured = session.measured.items()
-        return {
-            "run": self.run.name,
-            "data_fingerprint": self.run.data_fingerprint,
-            "table": {name: item.row for name, item in measured},
-            "shipped": self.shipped,
-            "calibrations": {name: asdict(item) for name, item in session.calibrations.items()},
-            "answered": {name: item.answered for name, item in measured},
-            "refused": {name: self._refusal(name) for name in session.refused},
-            "mending": session.mending,
-            "sensitivity": [asdict(row) for row in session.sensitivity],
-            "drops": {
-                name: {key: asdict(drop) for key, drop in item.drops.items()}
-                for name, item in measured
-            },
-            "per_class": {name: item.per_class for name, item in measured},
-            "filter": self.filter.to_dict() if self.filter else None,
-            "recipes": [Recipe.parse(name).to_dict() for name, _ in measured if name != "float"],
-            "settings": session.settings.to_dict(),
-            "counts": self.counts,
-            "machine": machine(),
-            "versions": versions(),
-            "seconds": round(self.seconds, 1),
-        }
-
-    def _refusal(self, name: str) -> dict[str, Any]:
-        found = self.session.measured.get(name)
-        fell = classes_that_fell(found)[:_LISTED] if found else []
-        return {"reason": self.session.refused[name], "classes": fell}
+def report_json(export: Export) -> dict[str, Any]:
+    """Return the content of report.json."""
+    found = export.classifier
+    return {
+        "run": found.about.name,
+        "data_fingerprint": found.about.data_fingerprint,
+        **_task_json(found),
+        "filter": _filter_json(export.filter) if export.filter else None,
+        "settings": export.settings.to_dict(),
+        "machine": machine(),
+        "versions": versions(),
+        "seconds": round(export.seconds, 1),
+    }
 
 
-def write_reports(report: Report, folder: Path) -> tuple[Path, Path, Path]:
+def write_reports(export: Export, folder: Path) -> tuple[Path, Path, Path]:
     """Write report.json, report.md and accuracy_vs_size.png into ``folder``; return their paths."""
     data, text, picture = (
         folder / name for name in ("report.json", "report.md", "accuracy_vs_size.png")
     )
-    write_json(data, report.to_dict())
+    write_json(data, report_json(export))
     with atomic_write(picture) as temporary:
-        _draw(report, temporary)
+        _draw(export.classifier, temporary)
     with atomic_write(text) as temporary:
-        temporary.write_text(_markdown(report, picture.name), "utf-8")
+        temporary.write_text(_markdown(export, picture.name), "utf-8")
     return data, text, picture
 
 
-def _markdown(report: Report, picture: str) -> str:
-    shipped = set(report.shipped.values())
-    rows = []
-    for name, item in report.session.measured.items():
-        values = [f"{item.row[key]:.4g}" for key in _COLUMNS]
-        state = (
-            "shipped" if name in shipped else "refused" if name in report.session.refused else ""
-        )
-        rows.append([name, *values, state])
-    parts = [
-        f"# Export of {cell(report.run.name)}",
-        f"{report.counts['test']} test photos, {report.counts['classes']} classes, "
-        f"{report.session.settings.threads} threads, {machine()['cpu']}. "
-        "mb: 10^6 bytes; agreement: share of photos with the float model's first class; "
-        "ms: median of one photo, the model alone (float: Keras, on all cores).",
-        markdown_table(["variant", *_COLUMNS, ""], rows),
-        f"![accuracy against size]({picture})",
-    ]
-    parts += [
-        f"**{name} refused**: {cell(reason)}" for name, reason in report.session.refused.items()
-    ]
-    parts += [_drop_table(report), answer_table(report, list(report.session.measured))]
-    parts += [part for part in (_mending_table(report), _sensitivity_table(report)) if part]
-    for name in report.session.measured:
-        fallen = classes_that_fell(report.session.measured[name])[:_LISTED]
-        if fallen:
-            listed = "; ".join(
-                f"{cell(item['name'])} {item['f1']:.3f} ({100 * item['change']:+.1f} points, "
-                f"{item['support']} photos)"
-                for item in fallen
-            )
-            parts.append(f"{name}, classes that lost most F1: {listed}.")
-    if report.filter:
-        parts.append(filter_section(report.filter))
-    return "\n\n".join(parts) + "\n"
+def answer_table(models: Sequence[Measured], photos: int, precision: float) -> str:
+    """Return at which rank models named the test photos, as finely as their thresholds allow.
 
-
-def answer_table(report: Report, names: Sequence[str]) -> str:
-    """Return at which rank variants named the test photos, as finely as their thresholds allow."""
-    ranks = list(dict.fromkeys(r for n in names for r in report.session.measured[n].answered))
+    Parameters
+    ----------
+    models
+        Classifiers.
+    photos
+        Number of test photos.
+    precision
+        Share of the names that the thresholds are to keep right, 0 to 1.
+    """
+    ranks = list(dict.fromkeys(rank for item in models for rank in item.test.answered))
     if not ranks:
         return "No thresholds: too few validation photos, or no probability that is right enough."
-    photos = report.counts["test"]
     rows = []
-    for name in names:
-        found = report.session.measured[name].answered
-        thresholds = report.session.calibrations[name].thresholds
-        total, right = (sum(item[key] for item in found.values()) for key in ("named", "right"))
+    for item in models:
+        found, thresholds = item.test.answered, item.calibration.thresholds
+        total, right = (sum(row[key] for row in found.values()) for key in ("named", "right"))
         cells = [
             f"{found[r]['named'] / photos:.1%} ({thresholds[r]:.2f})" if r in found else "never"
             for r in ranks
         ]
-        rows.append([name, *cells, f"{total / photos:.1%}", f"{right / max(total, 1):.1%}"])
+        rows.append([item.name, *cells, f"{total / photos:.1%}", f"{right / max(total, 1):.1%}"])
     head = ["named at (from probability)", *ranks, "any rank", "of these right"]
-    goal = report.session.settings.min_precision
-    note = f"Thresholds are fitted on validation photos so that {goal:.0%} of the names are right."
+    note = (
+        "Thresholds are fitted on validation photos so that "
+        f"{precision:.0%} of the names are right."
+    )
     return f"{markdown_table(head, rows)}\n\n{note}"
 
 
-def _drop_table(report: Report) -> str:
-    """Return the losses against float, each with the least that noise leaves of it."""
-    rows = [
-        [
-            name,
-            *(
-                f"{100 * item.drops[key].drop:.2f} ({100 * item.drops[key].low:.2f})"
-                for key in TITLES
-            ),
-        ]
-        for name, item in report.session.measured.items()
-        if name != "float"
+def filter_photos(about: About) -> str:
+    """Return how many photos a filter was measured on."""
+    test, val = about.counts["test"], about.counts["val"]
+    return (
+        f"Measured on {test['organisms']} test photos of organisms and {test['others']} of others; "
+        f"probabilities fitted on {val['organisms']} and {val['others']} validation photos."
+    )
+
+
+def _task_json(found: Result) -> dict[str, Any]:
+    """Return what both tasks report."""
+    measured = {item.name: item for item in found.measured}
+    variants = found.variants.items()
+    rounded = {name: item.how for name, item in variants if item.recipe.calibrated}
+    return {
+        "table": {name: item.row for name, item in measured.items()},
+        "shipped": dict(found.shipped),
+        "calibrations": {name: asdict(item.calibration) for name, item in measured.items()},
+        "answered": {name: item.test.answered for name, item in measured.items()},
+        "refused": {
+            name: {"reason": reason, "classes": _fallen(measured.get(name))}
+            for name, reason in found.refused.items()
+        },
+        "mending": dict(found.mending),
+        "mended": {name: asdict(item.mended) for name, item in variants if item.mended},
+        "quantization": {name: asdict(how) for name, how in rounded.items()},
+        "sensitivity": [asdict(row) for row in found.sensitivity],
+        "drops": {
+            name: {key: asdict(drop) for key, drop in item.test.drops.items()}
+            for name, item in measured.items()
+        },
+        "per_class": {name: item.test.per_class for name, item in measured.items()},
+        "recipes": [item.recipe.to_dict() for item in found.variants.values()],
+        "counts": found.about.counts,
+    }
+
+
+def _filter_json(found: Result) -> dict[str, Any]:
+    about = found.about
+    return {
+        "folder": about.folder,
+        "student": about.name,
+        "teacher": about.teacher,
+        "data_fingerprint": about.data_fingerprint,
+        "classes": [asdict(item) for item in about.classes],
+        "thresholds": about.thresholds,
+        "filter.json": asdict(about.calibration),
+        **_task_json(found),
+    }
+
+
+def _fallen(item: Measured | None) -> list[Mapping[str, Any]]:
+    return classes_that_fell(item.test)[:_LISTED] if item else []
+
+
+def _markdown(export: Export, picture: str) -> str:
+    found, settings = export.classifier, export.settings
+    counts = found.about.counts
+    parts = [
+        f"# Export of {cell(found.about.name)}",
+        f"{counts['test']} test photos, {counts['classes']} classes, "
+        f"{settings.threads} threads, {machine()['cpu']}. "
+        f"mb: 10^6 bytes; {_CLASSIFIER_NOTE}; "
+        "ms: median of one photo, the model alone (float: Keras, on all cores).",
+        _table(found),
+        f"![accuracy against size]({picture})",
+        *_findings(found),
+        answer_table(found.measured, counts["test"], settings.min_precision),
+        *_fallen_classes(found),
     ]
-    head = ["points lost against float", *TITLES.values()]
-    note = "In brackets: 95 % of paired bootstrap resamples lost more; above 0 is beyond noise."
-    return f"{markdown_table(head, rows)}\n\n{note}"
+    if export.filter:
+        about = export.filter.about
+        parts += [
+            "## Filter",
+            f"Student {cell(about.name)}, of {cell(about.folder)}. {filter_photos(about)} "
+            f"{_FILTER_NOTE}.",
+            _table(export.filter),
+            *_findings(export.filter),
+        ]
+    return "\n\n".join(parts) + "\n"
 
 
-def _mending_table(report: Report) -> str:
-    """Return what was tried for variants that had been refused; empty if nothing."""
-
-    def points(entry: Mapping[str, Any], side: str) -> str:
-        drops = entry.get(side) or {}
-        return ", ".join(f"{100 * drops[key]['drop']:.2f}" for key in TITLES if key in drops)
-
+def _table(found: Result) -> str:
+    """Return every model's numbers, and whether it ships."""
+    columns = list(found.reference.row)
     rows = [
-        [name, entry["step"], points(entry, "validation"), points(entry, "test"),
-         cell(entry["result"])]
-        for name, entries in report.session.mending.items()
+        [item.name, *(f"{item.row[key]:.4g}" for key in columns), _state(found, item.name)]
+        for item in found.measured
+    ]
+    return markdown_table(["variant", *columns, ""], rows)
+
+
+def _state(found: Result, name: str) -> str:
+    if name in found.shipped.values():
+        return "shipped"
+    return "refused" if name in found.refused else ""
+
+
+def _findings(found: Result) -> list[str]:
+    """Return what was refused, lost and mended, as paragraphs and tables."""
+    parts = [f"**{name} refused**: {cell(reason)}" for name, reason in found.refused.items()]
+    lost = [
+        [name, *(f"{100 * drop.drop:.2f} ({100 * drop.low:.2f})" for drop in drops)]
+        for name, drops in ((n, item.test.drops.values()) for n, item in found.variants.items())
+        if drops
+    ]
+    if lost:
+        head = ["points lost against float", *(TITLES[key] for key in found.reference.test.drops)]
+        note = "In brackets: 95 % of paired bootstrap resamples lost more; above 0 is beyond noise."
+        parts += [markdown_table(head, lost), note]
+    mended = [
+        [name, entry["step"], entry["variant"], _evidence(entry.get("validation")),
+         _evidence(entry.get("test")), cell(entry["result"])]
+        for name, entries in found.mending.items()
         for entry in entries
     ]  # fmt: skip
-    if not rows:
-        return ""
-    lost = f"points lost of {' and '.join(TITLES.values())}"
-    head = ["mended", "by", f"validation: {lost}", f"test: {lost}", "result"]
-    return markdown_table(head, rows)
-
-
-def _sensitivity_table(report: Report) -> str:
-    """Return the layers that lose most by rounding; empty if that was not measured."""
-    rows = [
-        [row.layer, str(row.weights), f"{row.noise:.2e}"]
-        for row in report.session.sensitivity[:_SENSITIVE]
+    if mended:
+        head = ["mended", "by", "as", "on validation photos", "on test photos", "result"]
+        parts.append(markdown_table(head, mended))
+    layers = [
+        [row.layer, str(row.weights), f"{row.noise:.2e}"] for row in found.sensitivity[:_SENSITIVE]
     ]
-    if not rows:
+    if layers:
+        head = ["layers most sensitive to rounding", "weights", "noise / signal at the logits"]
+        parts.append(markdown_table(head, layers))
+    return parts
+
+
+def _evidence(values: Mapping[str, Any] | None) -> str:
+    """Return what a mending step was judged by: points lost, or a filter's two scores."""
+    if not values:
         return ""
-    head = ["layers most sensitive to rounding", "weights", "noise / signal at the logits"]
-    return markdown_table(head, rows)
+    if "auroc" in values:
+        return f"AUROC {values['auroc']:.4f}, agreement {values['agreement']:.1%}"
+    return ", ".join(f"{TITLES[key]} {100 * drop['drop']:.2f} lost" for key, drop in values.items())
 
 
-def _draw(report: Report, path: Path) -> None:
+def _fallen_classes(found: Result) -> list[str]:
+    lines = []
+    for item in found.measured:
+        listed = "; ".join(
+            f"{cell(row['name'])} {row['f1']:.3f} ({100 * row['change']:+.1f} points, "
+            f"{row['support']} photos)"
+            for row in _fallen(item)
+        )
+        if listed:
+            lines.append(f"{item.name}, classes that lost most F1: {listed}.")
+    return lines
+
+
+def _draw(found: Result, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    shipped = set(report.shipped.values())
-    for name, item in report.session.measured.items():
+    colours = {"shipped": "C2", "refused": "C3", "": "C7"}
+    for item in found.measured:
         size, score = item.row["mb"], item.row["macro_f1"]
-        colour = "C2" if name in shipped else "C3" if name in report.session.refused else "C7"
-        axes.plot(size, score, "o", color=colour)
-        axes.annotate(name, (size, score), (5, 5), textcoords="offset points", fontsize=8)
+        axes.plot(size, score, "o", color=colours[_state(found, item.name)])
+        axes.annotate(item.name, (size, score), (5, 5), textcoords="offset points", fontsize=8)
     axes.set(
         xscale="log",
         xlabel="size (MB)",

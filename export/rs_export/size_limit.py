@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
+from rs_export.pipeline import Pipeline
 from rs_export.recipes import Recipe
-from rs_export.session import Session
+from rs_export.result import Variant
 
 __all__ = ["fitting"]
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A variant that was made: 10**6 bytes of its packed kit, whether it passed, what it lost."""
-
-    recipe: Recipe
-    mb: float
-    passed: bool
-    points: float
-
-
 def fitting(
-    session: Session, recipes: Sequence[Recipe], packed_mb: Callable[[Recipe], float]
-) -> tuple[dict[str, Recipe | None], str]:
+    line: Pipeline, recipes: Sequence[Recipe], packed_mb: Callable[[Variant], float]
+) -> tuple[Variant | None, str]:
     """Make variants in order until one passes and its packed kit fits.
 
-    With ``session.settings.force``, and none such, it is the first refused one that fits.
+    With ``line.settings.force``, and none such, it is the first refused one that fits.
 
     Parameters
     ----------
-    session, recipes
+    line, recipes
         What makes them, and which.
     packed_mb
         Returns the size of the finished kit that holds this variant alone, packed, in 10**6 bytes.
@@ -39,40 +29,37 @@ def fitting(
     Returns
     -------
     tuple
-        That variant by engine, and an empty text; or nothing, and a text that says what is
-        reachable and what keeps the others out.
+        That variant, and an empty text; or None, and a text that says what is reachable and what
+        keeps the others out.
     """
-    limit, found = session.settings.max_mb, []
+    limit, sizes = line.settings.max_mb, dict[str, float]()
     for recipe in recipes:
-        session.add(recipe)
-        if recipe.name not in session.measured:
-            continue
-        lost = 100 * session.measured[recipe.name].drops["macro_f1"].drop
-        passed = recipe.name not in session.refused
-        made = _Candidate(recipe, packed_mb(recipe), passed, lost)
-        session.progress.note(f"{recipe.name}: {made.mb:.2f} MB packed, {limit:g} allowed")
-        if made.passed and made.mb <= limit:
-            return {recipe.engine: recipe}, ""
-        found.append(made)
-    if session.settings.force:
-        for made in found:
-            if made.mb <= limit:
-                return {made.recipe.engine: made.recipe}, ""
-    return {}, _reachable(session, found)
+        line.add(recipe)
+        # The variant that was asked for, and the one that mended it.
+        for variant in [item for name, item in line.variants.items() if name not in sizes]:
+            size = sizes[variant.name] = packed_mb(variant)
+            line.progress.note(f"{variant.name}: {size:.2f} MB packed, {limit:g} allowed")
+            if not variant.refusal and size <= limit:
+                return variant, ""
+    refused = (line.variants[name] for name, size in sizes.items() if size <= limit)
+    forced = next(refused, None) if line.settings.force else None
+    return forced, "" if forced else _reachable(line, sizes)
 
 
-def _reachable(session: Session, found: Sequence[_Candidate]) -> str:
+def _reachable(line: Pipeline, sizes: Mapping[str, float]) -> str:
     """Return why nothing fits, and which settings would change that."""
-    told = "; ".join(
-        f"{made.recipe.name} {made.mb:.2f} MB, {made.points:.2f} points lost"
-        f"{'' if made.passed else ', refused'}"
-        for made in found
-    )
-    sizes = [made.mb for made in found if made.passed or session.settings.force]
+    told, reachable = [], []
+    for name, size in sizes.items():
+        variant = line.variants[name]
+        lost = 100 * variant.test.drops["macro_f1"].drop
+        refused = ", refused" if variant.refusal else ""
+        told.append(f"{name} {size:.2f} MB, {lost:.2f} points lost{refused}")
+        if line.settings.force or not variant.refusal:
+            reachable.append(size)
     # Rounded up, so that the advice is enough.
-    advice = f"--max-mb {math.ceil(100 * min(sizes)) / 100:.2f}, " if sizes else ""
+    advice = f"--max-mb {math.ceil(100 * min(reachable)) / 100:.2f}, " if reachable else ""
     return (
-        f"no variant fits in {session.settings.max_mb:g} MB and keeps its classes "
-        f"({told or 'none could be made'}); "
+        f"no variant fits in {line.settings.max_mb:g} MB and keeps its classes "
+        f"({'; '.join(told) or 'none could be made'}); "
         f"try {advice}more --passes, a higher --max-drop, --force, or a narrower --backbone"
     )

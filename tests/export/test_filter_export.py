@@ -12,10 +12,14 @@ import pytest
 from PIL import Image
 
 from rs_export import ExportSettings, export_run
+from rs_export.bench import Bench
+from rs_export.calibrate import Calibration
 from rs_export.convert import Converter, Quantization
-from rs_export.filter_export import export_filter
-from rs_export.filter_measure import FilterScores, Judge, Scaling, filter_refusal
+from rs_export.filter import filter_recipes, filter_refusal, filter_scores, filter_task
+from rs_export.pipeline import Pipeline
 from rs_export.recipes import Recipe
+from rs_export.result import Result, Scores
+from rs_export.task import Side
 from rs_runtime.filter import Filter, organism_log_odds
 from rs_runtime.kit.kit import open_kit
 from rs_runtime.photos.preprocess import Preprocessing
@@ -128,27 +132,34 @@ def folder(tmp_path_factory) -> FilterFolder:
     return FilterFolder.open(path)
 
 
+def export_filter(
+    source: FilterFolder, engines: tuple[str, ...], settings: ExportSettings, out: Path
+) -> Result:
+    with Pipeline(filter_task(source), settings, out, Progress()) as line:
+        return line.result(line.best(filter_recipes([Recipe(engine) for engine in engines])))
+
+
 @pytest.fixture(scope="module")
 def exported(folder, tmp_path_factory) -> Any:
     out = tmp_path_factory.mktemp("out")
-    return export_filter(folder, ENGINES, SETTINGS, out, Progress()), out
+    return export_filter(folder, ENGINES, SETTINGS, out), out
 
 
 def test_every_variant_is_as_good_as_the_student(exported) -> None:
     found, out = exported
     assert found.reference.row["auroc"] > 0.95
-    assert list(found.models) == [
+    assert list(found.variants) == [
         *("filter_tflite_fp32", "filter_tflite_int8", "filter_onnx_fp32", "filter_onnx_u8s8")
     ]
     assert not found.refused
-    for model in found.models.values():
-        assert model.test.agreement >= 0.98
-        assert model.test.auroc > found.reference.row["auroc"] - 0.01
-        assert model.test.cosine > 0.95
+    for model in found.variants.values():
+        assert model.test.row["agreement"] >= 0.98
+        assert model.test.row["auroc"] > found.reference.row["auroc"] - 0.01
+        assert model.test.row["cosine"] > 0.95
         assert (out / model.member).read_bytes() == model.data
     for name in ("filter_tflite_fp32", "filter_onnx_fp32"):
-        assert found.models[name].test.cosine == pytest.approx(1, abs=1e-5)
-        assert found.models[name].test.agreement == 1
+        assert found.variants[name].test.row["cosine"] == pytest.approx(1, abs=1e-5)
+        assert found.variants[name].test.row["agreement"] == 1
     assert dict(found.shipped) == {
         "litert": "filter_tflite_int8",
         "onnxruntime": "filter_onnx_u8s8",
@@ -159,18 +170,19 @@ def test_8_bit_variants_hold_8_bit_weights(exported) -> None:
     import onnx
 
     found, _ = exported
-    graph = onnx.load_model_from_string(found.models["filter_onnx_u8s8"].data).graph
-    weights = {item.name: item for item in graph.initializer if len(item.dims) == 4}
+    graph = onnx.load_model_from_string(found.variants["filter_onnx_u8s8"].data).graph
+    # Kernels; the numbers of a hard swish have four dimensions too, each of them 1.
+    weights = {x.name: x for x in graph.initializer if len(x.dims) == 4 and x.dims[0] > 1}
     assert {item.data_type for item in weights.values()} == {onnx.TensorProto.INT8}
     from rs_export.tflite.file import unpack
 
-    tensors = unpack(found.models["filter_tflite_int8"].data).subgraphs[0].tensors
+    tensors = unpack(found.variants["filter_tflite_int8"].data).subgraphs[0].tensors
     assert {item.type for item in tensors if len(item.shape) == 4 and item.shape[0] > 1} == {9}
 
 
 def test_float_scaling_is_the_folders_own(exported, folder) -> None:
     found, _ = exported
-    scaling = found.models["filter_tflite_fp32"].scaling
+    scaling = found.variants["filter_tflite_fp32"].calibration
     assert scaling.temperature == pytest.approx(folder.calibration["temperature"], rel=1e-3)
     assert scaling.bias == pytest.approx(folder.calibration["bias"], rel=1e-3, abs=1e-3)
 
@@ -188,25 +200,23 @@ def test_every_variant_has_a_scaling_of_its_own(folder, exported, tmp_path, monk
         return data
 
     monkeypatch.setattr(Converter, "convert", quieter)
-    found = export_filter(folder, ("onnxruntime",), SETTINGS, tmp_path, Progress())
-    model = found.models["filter_onnx_fp32"]
-    usual = exported[0].models["filter_onnx_fp32"].scaling
-    assert model.test.agreement == 1
-    assert model.scaling.temperature / usual.temperature == pytest.approx(0.25, rel=0.3)
+    found = export_filter(folder, ("onnxruntime",), SETTINGS, tmp_path)
+    model = found.variants["filter_onnx_fp32"]
+    usual = exported[0].variants["filter_onnx_fp32"].calibration
+    assert model.test.row["agreement"] == 1
+    assert model.calibration.temperature / usual.temperature == pytest.approx(0.25, rel=0.3)
 
 
 def test_a_kit_takes_the_filter_for_its_engines_alone(exported) -> None:
-    spec, members = exported[0].only(["litert"]).spec(), exported[0].only(["litert"]).members()
-    assert [variant.name for variant in spec.variants] == ["filter_tflite_int8"]
-    assert dict(spec.default_variants) == {"litert": "filter_tflite_int8"}
-    assert list(members) == ["models/filter_tflite_int8.tflite"]
-    assert len(exported[0].spec().variants) == 2
+    found = exported[0].only(["litert"])
+    assert dict(found.shipped) == {"litert": "filter_tflite_int8"}
+    [variant] = found.in_kit
+    assert variant.member == "models/filter_tflite_int8.tflite"
+    assert len(exported[0].in_kit) == 2
 
 
 def test_calibration_photos_are_balanced_training_photos(folder) -> None:
-    from rs_export.filter_bench import FilterBench
-
-    bench = FilterBench(folder, SETTINGS)
+    bench = Bench(filter_task(folder), SETTINGS, Progress())
     inputs = bench.converter.inputs(40)
     photos, truth = folder.side("train")
     every = PREPROCESSING.model_input(folder.pixels(photos))
@@ -236,7 +246,7 @@ def damage(monkeypatch, *names: str) -> None:
 def test_gate_refuses_and_float32_ships(folder, tmp_path, monkeypatch) -> None:
     damage(monkeypatch, "tflite_int8")
     settings = replace(SETTINGS, mend=False)
-    found = export_filter(folder, ("litert",), settings, tmp_path, Progress())
+    found = export_filter(folder, ("litert",), settings, tmp_path)
     assert "AUROC fell" in found.refused["filter_tflite_int8"]
     assert dict(found.shipped) == {"litert": "filter_tflite_fp32"}
     assert not found.mending
@@ -244,7 +254,7 @@ def test_gate_refuses_and_float32_ships(folder, tmp_path, monkeypatch) -> None:
 
 def test_a_refused_variant_is_mended_by_layers_in_float(folder, tmp_path, monkeypatch) -> None:
     damage(monkeypatch, "onnx_u8s8")
-    found = export_filter(folder, ("onnxruntime",), SETTINGS, tmp_path, Progress())
+    found = export_filter(folder, ("onnxruntime",), SETTINGS, tmp_path)
     steps = found.mending["filter_onnx_u8s8"]
     assert [entry["step"] for entry in steps] == [
         "larger calibration set", "percentile ranges", "sensitive layers in float32",
@@ -254,9 +264,8 @@ def test_a_refused_variant_is_mended_by_layers_in_float(folder, tmp_path, monkey
     assert steps[2]["result"] == "passed"
     assert steps[2]["float_layers"]
     assert found.sensitivity
-    assert dict(found.shipped) == {"onnxruntime": "filter_onnx_u8s8"}
-    assert not found.refused
-    json.dumps(found.to_dict(), allow_nan=False)
+    assert dict(found.shipped) == {"onnxruntime": "filter_onnx_u8s8_f10"}
+    assert set(found.refused) == {"filter_onnx_u8s8"}
 
 
 def test_last_steps_are_other_numbers(folder, tmp_path, monkeypatch) -> None:
@@ -269,10 +278,11 @@ def test_last_steps_are_other_numbers(folder, tmp_path, monkeypatch) -> None:
         return convert(self, recipe, how)
 
     monkeypatch.setattr(Converter, "convert", broken)
-    found = export_filter(folder, ("litert",), SETTINGS, tmp_path, Progress())
+    found = export_filter(folder, ("litert",), SETTINGS, tmp_path)
     results = [(e["variant"], e["result"]) for e in found.mending["filter_tflite_int8"]]
     assert results == [
-        *[("filter_tflite_int8", "cannot")] * 3,
+        *[("filter_tflite_int8", "cannot")] * 2,
+        ("filter_tflite_int8_f10", "cannot"),
         ("filter_tflite_dynamic_int8", results[3][1]),
         ("filter_tflite_fp16", "passed"),
     ]
@@ -281,12 +291,53 @@ def test_last_steps_are_other_numbers(folder, tmp_path, monkeypatch) -> None:
     assert set(found.refused) == {"filter_tflite_int8"}
 
 
-def test_no_filter_when_even_float32_fails(folder, tmp_path, monkeypatch, one_line) -> None:
-    monkeypatch.setattr("rs_export.filter_export.filter_refusal", lambda *_: "no good")
-    settings = replace(SETTINGS, mend=False)
-    with pytest.raises(ExportError, match=r"even float32 was refused.*no good") as caught:
-        export_filter(folder, ("onnxruntime",), settings, tmp_path, Progress())
+def test_no_kit_when_even_the_filter_in_float32_fails(
+    folder, trained, tmp_path, monkeypatch, one_line
+) -> None:
+    monkeypatch.setattr("rs_export.filter.filter_refusal", lambda *_: "no good")
+    settings = replace(TO_KIT, mend=False, filter=str(folder.path))
+    wanted = r"filter for litert: even float32 was refused.*no good.*report\.md"
+    with pytest.raises(ExportError, match=wanted) as caught:
+        export_run(trained, settings, out=tmp_path)
     one_line(str(caught.value))
+    assert "no good" in (tmp_path / "report.md").read_text("utf-8")
+    assert not list(tmp_path.rglob("*.rskit"))
+
+
+def test_force_ships_a_filter_only_where_none_passed(
+    folder, trained, tmp_path, monkeypatch
+) -> None:
+    damage(monkeypatch, "tflite_int8")
+    settings = replace(TO_KIT, mend=False, force=True, filter=str(folder.path))
+    assert export_run(trained, settings, out=tmp_path).filter == {"litert": "filter_tflite_fp32"}
+    monkeypatch.setattr("rs_export.filter.filter_refusal", lambda *_: "no good")
+    result = export_run(trained, settings, out=tmp_path)
+    assert result.filter == {"litert": "filter_tflite_int8"}
+    with open_kit(result.kit) as kit:
+        [variant] = kit.manifest.filter.variants
+        card = kit.read("MODEL_CARD.md").decode()
+    assert variant.measured["warning"] == "shipped by force: no good"
+    assert "**filter_tflite_int8 failed its gate and was shipped by force**: no good" in card
+
+
+def test_report_card_and_kit_give_a_mended_filter_its_true_name(
+    folder, trained, tmp_path, monkeypatch
+) -> None:
+    damage(monkeypatch, "tflite_int8")
+    settings = replace(TO_KIT, filter=str(folder.path))
+    result = export_run(trained, settings, out=tmp_path)
+    name = "filter_tflite_int8_f10"
+    assert result.filter == {"litert": name}
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))["filter"]
+    assert report["shipped"] == result.filter
+    assert "filter_tflite_int8" in report["refused"]
+    assert report["mended"][name]["step"] == "sensitive layers in float32"
+    with open_kit(result.kit) as kit:
+        [variant] = kit.manifest.filter.variants
+        card = kit.read("MODEL_CARD.md").decode()
+        assert f"models/{name}.tflite" in kit.members
+    assert (variant.name, variant.member) == (name, f"models/{name}.tflite")
+    assert f"- {name}: filter_tflite_int8 had failed its gate" in card
 
 
 @pytest.mark.parametrize(
@@ -303,13 +354,13 @@ def test_what_does_not_fit_is_one_line(folder, tmp_path, change, reason, one_lin
         nothing = np.zeros(0, bool)
         broken = replace(broken, verdicts=Verdicts(nothing, nothing, np.zeros(0)))
     with pytest.raises(ToolkitError, match=reason) as caught:
-        export_filter(broken, ENGINES, SETTINGS, tmp_path, Progress())
+        export_filter(broken, ENGINES, SETTINGS, tmp_path)
     one_line(str(caught.value))
 
 
-def scores(**changes: float) -> FilterScores:
+def scores(**changes: float) -> Scores:
     whole = {"cosine": 1.0, "agreement": 1.0, "auroc": 0.97, "flagged": 0.0, "found": 0.9}
-    return FilterScores(**{**whole, "uncertain": 0.1, **changes})
+    return Scores({**whole, "uncertain": 0.1, **changes})
 
 
 @pytest.mark.parametrize(
@@ -328,20 +379,21 @@ def test_the_gates_limits(found, refused) -> None:
 
 
 def test_scores_are_what_they_say() -> None:
-    judge = Judge(np.array([True, False]), {"not_organism": 0.3, "organism": 0.7})
+    organism, thresholds = np.array([True, False]), {"not_organism": 0.3, "organism": 0.7}
     truth = np.array([True, True, True, False, False])
     odds = np.array([4.0, 0.0, -3.0, -4.0, 2.0], np.float32)
-    logits = np.stack([odds, np.zeros(5, np.float32)], axis=1)
-    plain = Scaling(1.0, 0.0)
-    found = judge.scores(logits, plain, logits, plain, truth)
-    assert found.agreement == found.cosine == pytest.approx(1)
-    assert (found.flagged, found.found, found.uncertain) == pytest.approx((1 / 3, 1 / 2, 1 / 5))
-    assert found.auroc == pytest.approx(4 / 6)
-    moved = judge.scores(-logits, plain, logits, plain, truth)
+    logits, plain = np.stack([odds, np.zeros(5, np.float32)], axis=1), Calibration(1.0)
+    side = Side((), truth, logits, plain)
+    found = filter_scores(logits, plain, side, organism, thresholds).row
+    assert found["agreement"] == found["cosine"] == pytest.approx(1)
+    shares = [found[key] for key in ("flagged", "found", "uncertain")]
+    assert shares == pytest.approx([1 / 3, 1 / 2, 1 / 5])
+    assert found["auroc"] == pytest.approx(4 / 6)
+    moved = filter_scores(-logits, plain, side, organism, thresholds).row
     # Of five verdicts only the uncertain one stays.
-    assert moved.agreement == pytest.approx(1 / 5)
-    assert moved.auroc == pytest.approx(1 - 4 / 6)
-    assert moved.cosine < 0
+    assert moved["agreement"] == pytest.approx(1 / 5)
+    assert moved["auroc"] == pytest.approx(1 - 4 / 6)
+    assert moved["cosine"] < 0
 
 
 @pytest.fixture(scope="module")

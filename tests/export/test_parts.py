@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from rs_export.calibrate import Calibration, answered
+from rs_export.classify import classifier_refusal
 from rs_export.quantize.calibration_set import class_balanced
 from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
+from rs_export.result import Scores
 from rs_export.settings import TARGETS, ExportSettings
 from rs_export.tables import markdown_table
-from rs_export.verify import Measured, refusal
 from rs_runtime.ranks import Level
 from rs_toolkit.errors import DataError, ExportError
 from rs_toolkit.metrics.bootstrap import Drop
@@ -48,6 +49,11 @@ def test_bad_recipe_is_refused(change) -> None:
         ("tflite_sp75_fp32", {"sparsity": "75"}),
         ("onnx_sp24_s8s8", {"sparsity": "2:4", "weights": "int8", "activations": "int8"}),
         ("onnx_c32_fp32", {"clusters": 32}),
+        ("tflite_int8_f10", {"weights": "int8", "activations": "int8", "float_share": 10}),
+        (
+            "onnx_qat_s8s8_f5",
+            {"qat": True, "weights": "int8", "activations": "int8", "float_share": 5},
+        ),
         (
             "tflite_sp50_qat_int8",
             {"sparsity": "50", "qat": True, "weights": "int8", "activations": "int8"},
@@ -70,6 +76,7 @@ def test_every_valid_combination_has_a_name_of_its_own() -> None:
         "qat": (False, True),
         "io": ("float32", "uint8"),
         "quantizer": ("converter", "ai-edge"),
+        "float_share": (0, 1, 10, 100),
     }
     made = []
     for values in itertools.product(*choices.values()):
@@ -77,6 +84,8 @@ def test_every_valid_combination_has_a_name_of_its_own() -> None:
             made.append(Recipe(**dict(zip(choices, values, strict=True))))
     assert len({recipe.name for recipe in made}) == len(made) > 60
     assert all(Recipe.parse(recipe.name) == recipe for recipe in made)
+    assert all(Recipe.from_dict(json.loads(json.dumps(item.to_dict()))) == item for item in made)
+    assert {recipe.float_share for recipe in made} == {0, 1, 10}
 
 
 @pytest.mark.parametrize(
@@ -92,6 +101,12 @@ def test_every_valid_combination_has_a_name_of_its_own() -> None:
         ("tflite_qat_fp16", "qat is for calibrated integers"),
         ("tflite_fp32_u8io", "u8io is for tflite int8"),
         ("onnx_u8s8_aeq", "aeq is for tflite"),
+        ("tflite_int8_f0", "unknown"),
+        ("tflite_int8_f100", "unknown"),
+        ("tflite_fp16_f10", "f is for calibrated 8-bit numbers"),
+        ("tflite_int16x8_f10", "f is for calibrated 8-bit numbers"),
+        ("tflite_int8_f10_u8io", "u8io excludes f and aeq"),
+        ("tflite_int8_u8io_aeq", "u8io excludes f and aeq"),
     ],
 )
 def test_names_that_say_nothing_are_refused(name, reason, one_line) -> None:
@@ -185,20 +200,20 @@ def test_temperature_refuses_what_cannot_be_fitted(logits, labels) -> None:
         fit_temperature(logits, labels)
 
 
-def measured(drop: float, low: float, changes: dict[str, float]) -> Measured:
+def scores(drop: float, low: float, changes: dict[str, float]) -> Scores:
     per_class = tuple(
         {"name": name, "support": 9, "f1": 0.5, "change": change}
         for name, change in changes.items()
     )
-    return Measured({}, per_class, {"macro_f1": Drop(drop, low)})
+    return Scores({}, {"macro_f1": Drop(drop, low)}, per_class)
 
 
 def test_gate_allows_the_limit_and_noise_and_names_the_worst_first() -> None:
     limits = {"macro_f1": 1.0}
-    assert refusal(measured(0.01, 0.005, {"a": -0.01}), limits) is None
-    assert refusal(measured(0.02, 0.0, {"a": -0.01}), limits) is None
-    assert refusal(measured(-0.1, -0.2, {}), {"macro_f1": 0.0}) is None
-    reason = refusal(measured(0.02, 0.001, {"a": -0.1, "b": 0.2, "c": -0.4}), limits)
+    assert classifier_refusal(scores(0.01, 0.005, {"a": -0.01}), limits) is None
+    assert classifier_refusal(scores(0.02, 0.0, {"a": -0.01}), limits) is None
+    assert classifier_refusal(scores(-0.1, -0.2, {}), {"macro_f1": 0.0}) is None
+    reason = classifier_refusal(scores(0.02, 0.001, {"a": -0.1, "b": 0.2, "c": -0.4}), limits)
     assert reason == "macro-F1 fell by 2.00 points, allowed 1; most: c (-40.0), a (-10.0)"
 
 

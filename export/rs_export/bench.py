@@ -1,0 +1,243 @@
+"""Where the variants of one task are converted and measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_export.calibrate import Calibration
+from rs_export.convert import Converter, Quantization
+from rs_export.measure.batches import logits_of
+from rs_export.onnx.metadata import onnx_with_metadata
+from rs_export.quantize.calibration_set import class_balanced
+from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
+from rs_export.recipes import Recipe
+from rs_export.result import Measured, Mended, Scores, Variant
+from rs_export.settings import ExportSettings
+from rs_export.task import Side, Task
+from rs_export.tflite.metadata import tflite_with_metadata
+from rs_runtime.engines.engine import Engine, load_engine
+from rs_toolkit.errors import ExportError
+from rs_toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rs_toolkit.data.photos import Photo
+
+__all__ = ["Bench", "Draft", "median_ms"]
+
+Model = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
+
+_CHUNK = 256
+_WARM_UP, _TIMED = 5, 25
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A converted model that has not met the test photos.
+
+    ``data`` is the file and ``engine`` what runs it.  Without validation photos ``calibration`` is
+    the float model's, and ``validation`` None.
+    """
+
+    recipe: Recipe
+    how: Quantization
+    data: bytes
+    engine: Engine
+    calibration: Calibration
+    validation: Scores | None
+
+
+class Bench:
+    """Converts and measures variants; the float model is measured once.
+
+    Parameters
+    ----------
+    task
+        What is exported.
+    settings
+        ``calibration_photos``, ``threads`` and ``seed`` are used.
+    progress
+        Is told each model's results.
+
+    Attributes
+    ----------
+    reference
+        The float model's results.
+    converter
+        A context manager that is to be entered.
+    sensitivity
+        How much each layer loses by rounding; empty unless it was asked for.
+    """
+
+    def __init__(self, task: Task, settings: ExportSettings, progress: Progress) -> None:
+        self.task, self._settings, self._progress = task, settings, progress
+        self.sensitivity: tuple[Sensitivity, ...] = ()
+        model = task.load()
+        prepare = (
+            task.fine_tune(model, self._calibration_inputs, progress) if task.fine_tune else None
+        )
+        self.converter = Converter(
+            model, self._representative, prepare, photos=settings.calibration_photos
+        )
+        progress.note(f"measure the {task.reference} model")
+        self._val, self._test = self._sides(model.predict_on_batch)
+        assert self._test.scores is not None
+        self.reference = Measured(
+            name=task.reference,
+            size=task.size,
+            calibration=self._test.calibration,
+            validation=self._val.scores,
+            test=self._test.scores,
+            ms=median_ms(model.predict_on_batch, self._one),
+        )
+        self._say(self.reference)
+
+    def name(self, recipe: Recipe) -> str:
+        """Return the name of a recipe's variant."""
+        return f"{self.task.prefix}{recipe.name}"
+
+    def rounding(self, recipe: Recipe) -> Quantization:
+        """Return how a recipe rounds when nothing needs mending.
+
+        Raises
+        ------
+        ExportError
+            No layer is small enough to stay in float32.
+        """
+        how = Quantization(self._settings.calibration_photos)
+        if not recipe.float_share:
+            return how
+        layers = self.sensitive(recipe.float_share / 100)
+        if not layers:
+            raise ExportError(
+                f"{recipe.name}: every layer has more than {recipe.float_share} % of the weights; "
+                "take a larger f"
+            )
+        return replace(how, float_layers=layers)
+
+    def draft(self, recipe: Recipe, how: Quantization) -> Draft:
+        """Convert, calibrate, and measure on validation photos.
+
+        What is measured afterwards is the file to ship, to the byte.
+
+        Raises
+        ------
+        ExportError, EngineError
+            The conversion failed, or the engine refused its result.
+        """
+        data = self.converter.convert(recipe, how)
+        calibration, validation = self.reference.calibration, None
+        if self._val.scores:
+            engine = load_engine(recipe.engine, data, self._settings.threads)
+            logits = self._logits(engine.logits, self._val.photos)
+            calibration = self.task.calibrate(logits, self._val.labels)
+            validation = self.task.scores(logits, calibration, self._val)
+        describe = tflite_with_metadata if recipe.engine == "litert" else onnx_with_metadata
+        data = describe(data, self.task.info(calibration))
+        engine = load_engine(recipe.engine, data, self._settings.threads)
+        return Draft(recipe, how, data, engine, calibration, validation)
+
+    def refusal_on_validation(self, draft: Draft) -> str | None:
+        """Return why validation photos refuse a draft, or None if they do not or cannot."""
+        if draft.validation is None or self._val.scores is None:
+            return None
+        return self.task.refusal(draft.validation, self._val.scores)
+
+    def judge(self, draft: Draft, mended: Mended | None = None) -> Variant:
+        """Measure a draft on the test photos, and gate it."""
+        model = draft.engine.logits
+        test = self.task.scores(
+            self._logits(model, self._test.photos), draft.calibration, self._test
+        )
+        variant = Variant(
+            name=self.name(draft.recipe),
+            size=len(draft.data),
+            calibration=draft.calibration,
+            validation=draft.validation,
+            test=test,
+            ms=median_ms(model, self._one),
+            recipe=draft.recipe,
+            how=draft.how,
+            data=draft.data,
+            refusal=self.task.refusal(test, self.reference.test),
+            mended=mended,
+        )
+        self._say(variant)
+        return variant
+
+    def sensitive(self, share: float) -> tuple[str, ...]:
+        """Return the float model's most sensitive layers, with at most this share of the weights;
+        those of pruned weights are much like its own."""
+        if not self.sensitivity:
+            self._progress.note("measure each layer's sensitivity to rounding")
+            model, inputs = self.converter.equalized(), self._calibration_inputs()
+            self.sensitivity = sensitivity_table(model, inputs)
+        return most_sensitive(self.sensitivity, share)
+
+    def _sides(self, model: Model) -> tuple[Side, Side]:
+        """Return validation and test photos with the float model's scores."""
+        task = self.task
+        (val, val_labels), (test, test_labels) = task.photos("val"), task.photos("test")
+        logits, test_logits = (self._logits(model, photos) for photos in (val, test))
+        # As variants are calibrated, so that what differs is the model alone.
+        tells = len(np.unique(val_labels)) >= task.kinds
+        calibration = task.calibrate(logits, val_labels) if tells else task.about.calibration
+
+        def scored(side: Side) -> Side:
+            return replace(side, scores=task.scores(side.logits, calibration, side))
+
+        validation = Side(val, val_labels, logits, calibration)
+        return (
+            scored(validation) if tells else validation,
+            scored(Side(test, test_labels, test_logits, calibration)),
+        )
+
+    def _say(self, item: Measured) -> None:
+        scores = ", ".join(f"{key} {item.test.row[key]:.4f}" for key in self.task.headline)
+        self._progress.note(f"{item.name}: {item.size / 1e6:.2f} MB, {item.ms:.1f} ms, {scores}")
+
+    def _logits(self, model: Model, photos: Sequence[Photo]) -> NDArray[np.float32]:
+        """Return float32 (n, classes); pixels are read by parts, as they can exceed memory."""
+        found = [np.empty((0, len(self.task.about.classes)), np.float32)]
+        for start in range(0, len(photos), _CHUNK):
+            pixels = self.task.pixels(photos[start : start + _CHUNK])
+            found.append(logits_of(lambda part: model(self._inputs(part)), pixels))
+        return np.concatenate(found)
+
+    def _inputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(self.task.about.preprocessing.model_input(pixels), np.float32)
+
+    @cached_property
+    def _one(self) -> NDArray[np.float32]:
+        """One test photo as the model's input, shape (S, S, 3)."""
+        photo: NDArray[np.float32] = self._inputs(self.task.pixels(self._test.photos[:1]))[0]
+        return photo
+
+    def _representative(self, count: int) -> NDArray[np.float32]:
+        photos, labels = self.task.photos("train")
+        if not len(photos):
+            raise ExportError(
+                f"{self.task.about.folder}: no training photos to calibrate int8 with; train again"
+            )
+        chosen = class_balanced(labels, count, self._settings.seed)
+        return self._inputs(self.task.pixels([photos[i] for i in chosen]))
+
+    def _calibration_inputs(self) -> NDArray[np.float32]:
+        return self.converter.inputs(self._settings.calibration_photos)
+
+
+def median_ms(model: Callable[[Any], Any], photo: NDArray[np.float32]) -> float:
+    """Return the median milliseconds of one photo (S, S, 3): the model alone, after warm-up."""
+    seconds = []
+    for _ in range(_WARM_UP + _TIMED):
+        start = time.perf_counter()
+        model(photo[None])
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[_WARM_UP:])) * 1000

@@ -1,0 +1,162 @@
+"""The model card: only what never changes from one export of a run to the next, so that the same
+run gives the same bytes.  Latency, which never repeats, stays in report.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rs_export.classify import classes_that_fell
+from rs_export.report import answer_table, filter_photos
+from rs_export.result import Export, Measured, Result
+from rs_export.tables import cell, markdown_table
+
+__all__ = ["model_card"]
+
+_LISTED = 10
+# Heading and format of a row's numbers.
+_CLASSIFIER = {
+    "mb": ("MB", ".2f"),
+    "accuracy": ("accuracy", ".3f"),
+    "top5": ("top-5", ".3f"),
+    "macro_f1": ("macro-F1", ".3f"),
+    "worst_decile_f1": ("worst-decile F1", ".3f"),
+    "ece": ("calibration error", ".3f"),
+    "agreement": ("as float", ".1%"),
+}
+_FILTER = {
+    "mb": ("MB", ".2f"),
+    "auroc": ("AUROC", ".4f"),
+    "flagged": ("organisms flagged", ".1%"),
+    "found": ("others found", ".1%"),
+    "uncertain": ("uncertain", ".1%"),
+    "agreement": ("as the student", ".1%"),
+    "cosine": ("cosine", ".4f"),
+}
+
+
+def model_card(export: Export) -> str:
+    """Return the card as Markdown."""
+    found = export.classifier
+    about, counts, pixels = found.about, found.about.counts, found.about.preprocessing.size
+    models = [found.reference, *found.in_kit]
+    untested = sum(1 for item in found.reference.test.per_class if not item["support"])
+    return (
+        f"""# {cell(about.name)}
+
+Names the {cell(about.rank)} of the organism in a photo, among {len(about.classes)} classes.
+Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers below are from
+{counts["test"]} test photos. No weight was trained on them, but they decided which variants were
+accepted, refused or rounded in another way, so the numbers of a shipped variant may be a little
+too good.
+Input: RGB, {pixels} x {pixels} pixels, {about.preprocessing.resize}.
+
+## Test results
+
+`float` is the Keras model that the shipped variants were converted from. Calibration error:
+expected calibration error in 15 bins, at the variant's own temperature. as float: share of
+photos with the float model's first answer.
+
+{_scores(models, _CLASSIFIER)}
+
+## Answers
+
+A photo is named at the finest rank that is probable enough, or not at all.
+
+{answer_table(models, counts["test"], export.settings.min_precision)}
+
+## F1 by class
+
+{_classes(models)}
+
+## Known failures
+
+{_failures(found)}
+
+## Not measured
+
+- {untested} of the classes have no test photos; nothing is known about them.
+- Photos from other places, seasons and cameras than the data set's.
+- Photos that show none of these classes: they get a class too, and may get a name.
+- Speed and accuracy on other processors; `report.json` has the latency on the exporting machine.
+{_filter(export.filter) if export.filter else ""}""".rstrip()
+        + "\n"
+    )
+
+
+def _filter(found: Result) -> str:
+    """Return the section on a filter."""
+    about = found.about
+    kinds = {
+        kind: ", ".join(cell(item.name) for item in about.classes if item.organism is kind)
+        for kind in (True, False)
+    }
+    taught = (
+        "The student learnt from labels alone: no CLIP model taught it, and none was measured."
+        if about.teacher is None
+        else f"The student was taught by {cell(str(about.teacher.get('name', 'a CLIP model')))}."
+    )
+    return f"""
+## Filter
+
+Says whether a photo shows an organism at all, before it is named. Organisms: {kinds[True]}.
+Others: {kinds[False]}. No organism below a probability of
+{about.thresholds["not_organism"]:.3g}, an organism from {about.thresholds["organism"]:.3g} on,
+uncertain between. {filter_photos(about)}
+`student` is the model that the shipped variants were converted from. Others found: share called no
+organism; as the student: share of photos with its verdict; cosine: of the logits to the student's,
+less its mean.
+
+{_scores([found.reference, *found.in_kit], _FILTER)}
+
+{taught}
+Not measured: photos of other places and kinds than these, above all kinds of organisms and of
+others that are not among the classes.
+
+{_failures(found)}
+"""
+
+
+def _scores(models: Sequence[Measured], columns: Mapping[str, tuple[str, str]]) -> str:
+    rows = [
+        [item.name, *(f"{item.row[key]:{form}}" for key, (_, form) in columns.items())]
+        for item in models
+    ]
+    return markdown_table(["variant", *(title for title, _ in columns.values())], rows)
+
+
+def _classes(models: Sequence[Measured]) -> str:
+    rows = [
+        [cell(items[0]["name"]), str(items[0]["support"]), *(f"{item['f1']:.3f}" for item in items)]
+        for items in zip(*(item.test.per_class for item in models), strict=True)
+    ]
+    return markdown_table(["class", "test photos", *(item.name for item in models)], rows)
+
+
+def _failures(found: Result) -> str:
+    """Return as a list what failed the gate, which classes are worst, and which lost most."""
+    lines = []
+    for item in found.in_kit:
+        if item.refusal:
+            lines.append(
+                f"- **{item.name} failed its gate and was shipped by force**: {cell(item.refusal)}."
+            )
+        if item.mended:
+            lines.append(
+                f"- {item.name}: {item.mended.name} had failed its gate "
+                f"({cell(item.mended.reason)}); mended by: {item.mended.step}."
+            )
+        tested = [row for row in item.test.per_class if row["support"]]
+        worst = sorted(tested, key=lambda row: (row["f1"], -row["support"], row["name"]))
+        if worst:
+            lines.append(f"- {item.name}, lowest F1: {_listed(worst, 'f1')}.")
+        if fallen := classes_that_fell(item.test):
+            lines.append(f"- {item.name}, lost most against float: {_listed(fallen, 'change')}.")
+    return "\n".join(lines)
+
+
+def _listed(classes: Sequence[Mapping[str, Any]], key: str) -> str:
+    return "; ".join(
+        f"{cell(item['name'])} {item[key]:.3f} ({item['support']} test photos)"
+        for item in classes[:_LISTED]
+    )

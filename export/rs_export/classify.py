@@ -1,0 +1,164 @@
+"""The classifier as an export task: names, macro-F1, and the classes that fell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rs_export.calibrate import Calibration, answered, calibrate
+from rs_export.result import About, Scores
+from rs_export.settings import ExportSettings
+from rs_export.shrink.prepared import Preparer
+from rs_export.task import Side, Task, model_info
+from rs_runtime.kit.manifest import ClassInfo
+from rs_runtime.ranks import Level, levels
+from rs_toolkit.errors import ExportError
+from rs_toolkit.folders.run import Run
+from rs_toolkit.metrics.bootstrap import Drop, paired_drops
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["TITLES", "classes_that_fell", "classifier_refusal", "classifier_task"]
+
+TITLES = {"macro_f1": "macro-F1", "worst_decile_f1": "worst-decile F1"}
+_SCORES = ("accuracy", "top5", "macro_f1", "worst_decile_f1", "ece")
+_NAMED = 3
+
+
+def classifier_task(run: Run, settings: ExportSettings) -> Task:
+    """Return how a run's classifier is exported.
+
+    Rows hold accuracy, top5, macro_f1, worst_decile_f1, ece (expected calibration error at the
+    model's own temperature) and agreement (share of photos with the float model's first class).
+
+    Parameters
+    ----------
+    run
+        A finished run.
+    settings
+        ``limits``, ``min_precision``, ``passes`` and ``seed`` are used.
+
+    Raises
+    ------
+    ExportError
+        There are no test photos.
+    """
+    about = _about(run)
+    if not about.counts["test"]:
+        raise ExportError(f"{run.path}: no test photos to verify with; train with test > 0")
+    ranks = levels(about.classes, run.rank)
+
+    return Task(
+        about=about,
+        reference="float",
+        size=(run.path / "model.keras").stat().st_size,
+        load=run.load_model,
+        photos=run.split,
+        pixels=run.pixels,
+        calibrate=lambda logits, labels: calibrate(logits, labels, ranks, settings.min_precision),
+        scores=lambda logits, fitted, side: _scores(logits, fitted, side, about.classes, ranks),
+        refusal=lambda scores, _: classifier_refusal(scores, settings.limits),
+        info=lambda fitted: model_info(
+            about,
+            name=about.name,
+            description=f"Names the {about.rank} of the organism in a photo; outputs are logits",
+            temperature=fitted.temperature,
+        ),
+        headline=("macro_f1", "agreement"),
+        fine_tune=lambda model, inputs, progress: (
+            Preparer(
+                run, model, inputs, passes=settings.passes, seed=settings.seed, progress=progress
+            ).model
+        ),
+    )
+
+
+def classifier_refusal(scores: Scores, limits: Mapping[str, float]) -> str | None:
+    """Return why a classifier must not ship, or None.
+
+    Refused: a score that fell by more than its limit (points, hundredths of F1), where the fall
+    is also beyond noise: 95 % of paired bootstrap resamples lost something.
+
+    Parameters
+    ----------
+    scores
+        What was measured.
+    limits
+        Points allowed, by name of the drop.
+    """
+    key = next((key for key in limits if _is_beyond(scores.drops[key], limits[key])), None)
+    if key is None:
+        return None
+    worst = ", ".join(
+        f"{item['name']} ({100 * item['change']:+.1f})"
+        for item in classes_that_fell(scores)[:_NAMED]
+    )
+    lost = 100 * scores.drops[key].drop
+    return f"{TITLES[key]} fell by {lost:.2f} points, allowed {limits[key]:g}; most: {worst}"
+
+
+def classes_that_fell(scores: Scores) -> list[Mapping[str, Any]]:
+    """Return the classes with test photos whose F1 is below the float model's, worst first."""
+    fallen = [item for item in scores.per_class if item["support"] and item["change"] < 0]
+    return sorted(fallen, key=lambda item: (item["change"], item["name"]))
+
+
+def _about(run: Run) -> About:
+    counts = {split: len(run.split(split)[0]) for split in ("train", "val", "test")}
+    classes = (
+        ClassInfo(
+            id=item["id"],
+            name=item["name"],
+            common_name=item.get("common_name"),
+            taxon={rank: name for rank, name in item["taxon"].items() if name},
+        )
+        for item in run.classes
+    )
+    return About(
+        name=run.name,
+        folder=str(run.path),
+        rank=run.rank,
+        classes=tuple(classes),
+        preprocessing=run.preprocessing,
+        calibration=Calibration(run.temperature),
+        data_fingerprint=run.data_fingerprint,
+        counts={**counts, "classes": len(run.classes)},
+    )
+
+
+def _scores(
+    logits: NDArray[np.float32],
+    fitted: Calibration,
+    side: Side,
+    classes: Sequence[ClassInfo],
+    ranks: Sequence[Level],
+) -> Scores:
+    """Evaluate a model as a whole, per class, and against the float model."""
+    from rs_toolkit.metrics.classification import agreement, evaluate
+
+    names = [item.name for item in classes]
+    found = evaluate(logits, side.labels, names, fitted.temperature)
+    before = side.scores.per_class if side.scores else found["per_class"]
+    per_class = (
+        {
+            "name": new["name"],
+            "support": int(new["support"]),
+            "f1": float(new["f1"]),
+            "change": float(new["f1"]) - float(old["f1"]),
+        }
+        for new, old in zip(found["per_class"], before, strict=True)
+    )
+    row = {key: float(found[key]) for key in _SCORES}
+    predicted, wanted = logits.argmax(axis=1), side.logits.argmax(axis=1)
+    return Scores(
+        row={**row, "agreement": agreement(logits, side.logits)},
+        drops=paired_drops(side.labels, wanted, predicted, len(names)),
+        per_class=tuple(per_class),
+        answered=answered(logits, side.labels, ranks, fitted),
+    )
+
+
+def _is_beyond(drop: Drop, limit: float) -> bool:
+    return 100 * drop.drop > limit + 1e-6 and drop.low > 0

@@ -1,0 +1,217 @@
+"""The filter as an export task: whether a photo shows an organism at all, by the student's rules.
+
+What ``rs-toolkit distill`` made is converted, and each variant is compared with it.  Its
+probabilities are Platt-scaled, with a scaling of its own, fitted on validation photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rs_export.calibrate import Calibration
+from rs_export.metadata import ModelInfo
+from rs_export.recipes import RECIPES, Recipe
+from rs_export.result import About, Scores
+from rs_export.task import Side, Task, model_info
+from rs_runtime.filter import NOT_ORGANISM, ORGANISM, organism_log_odds, organism_probability
+from rs_runtime.kit.filter_spec import FilterClass
+from rs_toolkit.errors import ExportError
+from rs_toolkit.folders.filter import FilterFolder
+from rs_toolkit.metrics.binary import auroc
+from rs_toolkit.metrics.platt import fit_platt
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+__all__ = ["filter_recipes", "filter_refusal", "filter_scores", "filter_task"]
+
+MAX_AUROC_DROP = 0.01
+MIN_AGREEMENT = 0.98
+_RECIPES = {
+    "litert": ("tflite_fp32", "tflite_int8"),
+    "onnxruntime": ("onnx_fp32", "onnx_u8s8"),
+}
+_LAST = {
+    "litert": (
+        ("weights alone in 8 bits", RECIPES["tflite_dynamic_int8"]),
+        ("weights alone in 16 bits", RECIPES["tflite_fp16"]),
+    ),
+    "onnxruntime": (),
+}
+
+
+def filter_recipes(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Return what a filter is made by, for the engines of a classifier's recipes."""
+    engines = dict.fromkeys(recipe.engine for recipe in recipes)
+    return [RECIPES[name] for engine in engines for name in _RECIPES[engine]]
+
+
+def filter_task(source: FilterFolder) -> Task:
+    """Return how a filter is exported; rows are those of :func:`filter_scores`.
+
+    There is no training with rounding: what would be taught is the student's own work.
+
+    Parameters
+    ----------
+    source
+        What ``rs-toolkit distill`` made.
+
+    Raises
+    ------
+    ExportError
+        There are too few photos.
+    """
+    organism, about = source.organism, _about(source)
+    return Task(
+        about=about,
+        reference="student",
+        size=(source.path / "student.keras").stat().st_size,
+        load=source.load_model,
+        photos=source.side,
+        pixels=source.pixels,
+        calibrate=lambda logits, truth: _platt(organism_log_odds(logits, organism), truth),
+        scores=lambda logits, fitted, side: filter_scores(
+            logits, fitted, side, organism, source.thresholds
+        ),
+        refusal=filter_refusal,
+        info=lambda fitted: _info(about, fitted),
+        headline=("auroc", "flagged", "agreement", "cosine"),
+        kinds=2,
+        prefix="filter_",
+        last_steps=_LAST,
+    )
+
+
+def filter_scores(
+    logits: NDArray[np.float32],
+    calibration: Calibration,
+    side: Side,
+    organism: NDArray[np.bool_],
+    thresholds: Mapping[str, float],
+) -> Scores:
+    """Compare a model with the student on photos of both kinds.
+
+    Parameters
+    ----------
+    logits, calibration
+        The model's; logits are float32 (n, K).
+    side
+        The photos' truth, bool (n,), and the student's logits and calibration.
+    organism
+        Which of the K classes are organisms, bool (K,).
+    thresholds
+        ``not_organism`` and ``organism``.
+
+    Returns
+    -------
+    Scores
+        The row: cosine (mean cosine of the logits to the student's, -1 to 1, both less the
+        student's mean logits, because what all photos have in common says nothing of any);
+        agreement (share of the photos with the student's verdict); auroc (area under the curve of
+        the odds, organisms against others); flagged, found (share of the organisms, and of the
+        others, with the verdict ``not_organism``); uncertain (share without a verdict).
+    """
+    given, wanted = (
+        _verdicts(organism_log_odds(values, organism), fitted, thresholds)
+        for values, fitted in ((logits, calibration), (side.logits, side.calibration))
+    )
+    truth = side.labels
+    return Scores(
+        {
+            "cosine": _mean_cosine(logits, side.logits),
+            "agreement": float((given == wanted).mean()),
+            "auroc": auroc(organism_log_odds(logits, organism), truth),
+            "flagged": float((given[truth] < 0).mean()),
+            "found": float((given[~truth] < 0).mean()),
+            "uncertain": float((given == 0).mean()),
+        }
+    )
+
+
+def filter_refusal(scores: Scores, reference: Scores) -> str | None:
+    """Return why a filter must not ship, or None.
+
+    Refused: an area under the curve that is more than 0.01 below the student's, or other verdicts
+    than the student's on more than 2 % of the photos.
+    """
+    found = scores.row
+    drop = reference.row["auroc"] - found["auroc"]
+    if drop > MAX_AUROC_DROP + 1e-9:
+        return f"AUROC fell by {drop:.4f} to {found['auroc']:.4f}, allowed {MAX_AUROC_DROP:g}"
+    if found["agreement"] < MIN_AGREEMENT - 1e-9:
+        return (
+            f"{found['agreement']:.1%} of the verdicts are the student's, "
+            f"wanted {MIN_AGREEMENT:.0%}"
+        )
+    return None
+
+
+def _about(source: FilterFolder) -> About:
+    given = source.calibration
+    return About(
+        name=source.student,
+        folder=str(source.path),
+        rank="prompt class",
+        classes=tuple(FilterClass(**item) for item in source.classes),
+        preprocessing=source.preprocessing,
+        calibration=Calibration(given["temperature"], bias=given["bias"]),
+        data_fingerprint=source.data_fingerprint,
+        counts=_counted(source),
+        thresholds=source.thresholds,
+        teacher=source.teacher,
+    )
+
+
+def _info(about: About, fitted: Calibration) -> ModelInfo:
+    organisms = ", ".join(item.name for item in about.classes if item.organism)
+    return model_info(
+        about,
+        name=f"{about.name} filter",
+        description=(
+            "Tells whether a photo shows an organism: sigmoid(odds / "
+            f"{fitted.temperature:.6g} + {fitted.bias:.6g}), odds the logsumexp of the logits of "
+            f"{organisms}, less that of the others"
+        ),
+        temperature=1.0,
+    )
+
+
+def _platt(odds: NDArray[np.float64], truth: NDArray[np.bool_]) -> Calibration:
+    temperature, bias = fit_platt(odds, truth)
+    return Calibration(temperature, bias=bias)
+
+
+def _verdicts(
+    odds: NDArray[np.float64], calibration: Calibration, thresholds: Mapping[str, float]
+) -> NDArray[np.int64]:
+    """Return -1 (no organism), 0 (uncertain) or 1 for each photo."""
+    probability = organism_probability(odds, calibration.temperature, calibration.bias)
+    sure = probability >= thresholds[ORGANISM]
+    return np.where(sure, 1, -(probability < thresholds[NOT_ORGANISM]).astype(np.int64))
+
+
+def _mean_cosine(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    centre = reference.mean(axis=0, dtype=np.float64)
+    one, other = logits - centre, reference - centre
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return float(np.mean((one * other).sum(axis=1) / np.maximum(lengths, 1e-12)))
+
+
+def _counted(source: FilterFolder) -> dict[str, dict[str, int]]:
+    """Return organisms and others by split; refuse too few."""
+    counts = {}
+    for split in ("train", "val", "test"):
+        truth = source.side(split)[1]
+        counts[split] = {"organisms": int(truth.sum()), "others": int((~truth).sum())}
+    for split, least in (("train", max), ("test", min)):
+        if not least(counts[split].values()):
+            raise ExportError(
+                f"{source.path}: {counts[split]['organisms']} organisms and "
+                f"{counts[split]['others']} others among the {split} photos, wanted "
+                f"{'both' if least is min else 'any'}; distil again with more photos"
+            )
+    return counts

@@ -1,0 +1,192 @@
+"""The one way through an export: convert, calibrate, score, gate, mend, choose.
+
+A classifier and a filter go the same way; what differs is their :class:`rs_export.task.Task`.
+Steps up to the scores are taken by :class:`rs_export.bench.Bench`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rs_export.bench import Bench
+from rs_export.mending import Step, steps
+from rs_export.recipes import Recipe
+from rs_export.result import Mended, Result, Variant
+from rs_export.settings import ExportSettings
+from rs_export.task import Task
+from rs_runtime.errors import EngineError
+from rs_toolkit.errors import ExportError
+from rs_toolkit.files import atomic_write
+from rs_toolkit.progress import Progress
+
+__all__ = ["Pipeline"]
+
+_SAME_SIZE = 1.1
+
+
+class Pipeline:
+    """Makes the variants of one task, and judges them; a context manager.
+
+    Parameters
+    ----------
+    task
+        What is exported.
+    settings
+        What to refuse, and what to do then.
+    folder
+        Models are written into its ``models``.
+    progress
+        Is told each variant's results.
+
+    Attributes
+    ----------
+    bench
+        What converts and measures.
+    variants
+        Results by name, in the order in which they were made.
+    failed
+        Why variants could not be made, by name.
+    mending
+        For each variant that had been refused, what was tried and what came of it.
+    """
+
+    def __init__(
+        self, task: Task, settings: ExportSettings, folder: Path, progress: Progress
+    ) -> None:
+        self.bench = Bench(task, settings, progress)
+        self.settings, self.progress = settings, progress
+        self._folder = folder
+        self.variants: dict[str, Variant] = {}
+        self.failed: dict[str, str] = {}
+        self.mending: dict[str, list[dict[str, Any]]] = {}
+
+    def __enter__(self) -> Pipeline:
+        self.bench.converter.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.bench.converter.__exit__(*error)
+
+    def add(self, recipe: Recipe) -> None:
+        """Convert, save and measure one variant; mend or refuse it if it lost too much."""
+        if self.tried(recipe):
+            return
+        name = self.bench.name(recipe)
+        self.progress.note(f"convert {name}")
+        try:
+            how = self.bench.rounding(recipe)
+            variant = self.bench.judge(self.bench.draft(recipe, how))
+        except (EngineError, ExportError) as error:
+            # The other variants are still worth having.
+            self.failed[name] = str(error)
+        else:
+            self._keep(variant)
+            if variant.refusal and self.settings.mend:
+                self._mend(variant)
+        if reason := self.failed.get(name) or self.variants[name].refusal:
+            self.progress.note(f"{name} refused: {reason}")
+
+    def tried(self, recipe: Recipe) -> bool:
+        """Whether a variant was made, or could not be."""
+        return self.bench.name(recipe) in {*self.variants, *self.failed}
+
+    def best(self, recipes: Sequence[Recipe]) -> dict[str, Variant | None]:
+        """Make every variant, and return the one to ship for each of their engines."""
+        # Those of one preparation together: it is loaded once.
+        order = list(dict.fromkeys(recipe.preparation for recipe in recipes))
+        for recipe in sorted(recipes, key=lambda recipe: order.index(recipe.preparation)):
+            self.add(recipe)
+        return {engine: self.choose(engine) for engine in dict.fromkeys(r.engine for r in recipes)}
+
+    def choose(self, engine: str) -> Variant | None:
+        """Return the variant to ship for an engine, or None if even float32 was refused.
+
+        The smallest of those that passed: sizes within a tenth count as equal, and then integer
+        arithmetic goes first, and what was made first before what was fine-tuned later.  Where
+        none passed, float32 is made and tried; with ``settings.force``, the choice is among those
+        that were refused.
+        """
+        fallback = Recipe(engine)
+        if not self._may_ship(engine) and not self.tried(fallback):
+            self.add(fallback)
+        passing = self._may_ship(engine)
+        if not passing:
+            return None
+        limit = _SAME_SIZE * min(variant.size for variant in passing)
+        small = [variant for variant in passing if variant.size <= limit]
+        return min(
+            small,
+            key=lambda variant: (not variant.recipe.calibrated, bool(variant.recipe.preparation)),
+        )
+
+    def result(self, shipped: Mapping[str, Variant | None]) -> Result:
+        """Return what was found out; ``shipped`` are the variants of the kit by engine."""
+        return Result(
+            about=self.bench.task.about,
+            reference=self.bench.reference,
+            variants=dict(self.variants),
+            failed=dict(self.failed),
+            mending={name: tuple(entries) for name, entries in self.mending.items()},
+            sensitivity=self.bench.sensitivity,
+            shipped={engine: item.name for engine, item in shipped.items() if item},
+        )
+
+    def _may_ship(self, engine: str) -> list[Variant]:
+        """Return what may ship for an engine: what passed, or with force, where nothing did, what
+        was refused."""
+        made = [variant for variant in self.variants.values() if variant.engine == engine]
+        passed = [variant for variant in made if not variant.refusal]
+        return passed or (made if self.settings.force else [])
+
+    def _keep(self, variant: Variant) -> None:
+        """Save a variant with its results."""
+        with atomic_write(self._folder / variant.member) as temporary:
+            temporary.write_bytes(variant.data)
+        self.variants[variant.name] = variant
+
+    def _mend(self, broken: Variant) -> None:
+        """Try other ways to round until one passes, and record each."""
+        record = self.mending.setdefault(broken.name, [])
+        tries = steps(
+            broken.recipe,
+            self.settings.calibration_photos,
+            self.bench.sensitive,
+            trains=self.bench.task.fine_tune is not None,
+            last=self.bench.task.last_steps.get(broken.engine, ()),
+        )
+        for step in tries:
+            self.progress.note(f"mend {broken.name}: {step.title}")
+            entry = {
+                "step": step.title,
+                "variant": self.bench.name(step.recipe),
+                "float_layers": step.how.float_layers,
+            }
+            record.append(entry)
+            try:
+                variant = self._attempt(step, broken, entry)
+            except (EngineError, ExportError) as error:
+                entry["result"] = str(error)
+                continue
+            if variant is not None:
+                self._keep(variant)
+                return
+
+    def _attempt(self, step: Step, broken: Variant, entry: dict[str, Any]) -> Variant | None:
+        """Return what a step makes if it passes, and write its results into the record."""
+        known = self.variants.get(self.bench.name(step.recipe))
+        if known and known.name != broken.name:
+            entry["result"] = known.refusal or "passed"
+            return None if known.refusal else known
+        draft = self.bench.draft(step.recipe, step.how)
+        if draft.validation:
+            entry["validation"] = draft.validation.evidence
+        if reason := self.bench.refusal_on_validation(draft):
+            entry["result"] = f"validation photos: {reason}"
+            return None
+        mended = Mended(broken.name, str(broken.refusal), step.title)
+        variant = self.bench.judge(draft, mended)
+        entry["test"] = variant.test.evidence
+        entry["result"] = variant.refusal or "passed"
+        return None if variant.refusal else variant

@@ -1,0 +1,227 @@
+"""What an export found out: frozen values, which hold the very bytes that were measured.
+
+Reports, the model card and the kit are written from these alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from rs_export.calibrate import Calibration
+from rs_export.convert import Quantization
+from rs_export.quantize.sensitivity import Sensitivity
+from rs_export.recipes import Recipe
+from rs_export.settings import ExportSettings
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.metrics.bootstrap import Drop
+
+__all__ = ["About", "Export", "Measured", "Mended", "Result", "Scores", "Variant"]
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a model before it is exported.
+
+    Attributes
+    ----------
+    name, folder
+        Of the run; of a filter, the student's name and the filter folder.
+    rank
+        Taxonomic rank that a classifier names, or ``common_name``; ``prompt class`` of a filter.
+    classes
+        In the order of the logits: ClassInfo of a classifier, FilterClass of a filter.
+    preprocessing
+        What makes the model's input of a photo.
+    calibration
+        What the folder says of the float model.
+    data_fingerprint
+        SHA-256 of the training data's index.
+    counts
+        Photos by split, as the report shows them.
+    thresholds
+        A filter's ``not_organism`` and ``organism``.
+    teacher
+        What a filter learnt from; None: labels alone.
+    """
+
+    name: str
+    folder: str
+    rank: str
+    classes: tuple[Any, ...]
+    preprocessing: Preprocessing
+    calibration: Calibration
+    data_fingerprint: str
+    counts: Mapping[str, Any]
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    teacher: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the photos of one split say of a model.
+
+    Attributes
+    ----------
+    row
+        Numbers for tables, by name; each task documents its own.
+    drops
+        How much less than the float model's a classifier's gated scores are, with noise.
+    per_class
+        For each class: name, support, f1, and change of f1 against the float model.
+    answered
+        Photos named, and rightly named, by rank; see :func:`rs_export.calibrate.answered`.
+    """
+
+    row: Mapping[str, float]
+    drops: Mapping[str, Drop] = field(default_factory=dict)
+    per_class: tuple[Mapping[str, Any], ...] = ()
+    answered: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What a refusal is decided on, as JSON values: the drops; of a filter, the row."""
+        return {key: asdict(drop) for key, drop in self.drops.items()} or dict(self.row)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model that was measured: the float model, or a variant.
+
+    Attributes
+    ----------
+    name
+        Key in reports and kits.
+    size
+        Bytes of its file.
+    calibration
+        What turns its logits into answers.
+    validation, test
+        Scores on the photos of these splits; None: validation photos cannot tell models apart.
+    ms
+        Median milliseconds of one photo, the model alone.
+    """
+
+    name: str
+    size: int
+    calibration: Calibration
+    validation: Scores | None
+    test: Scores
+    ms: float
+
+    @property
+    def row(self) -> dict[str, float]:
+        """mb (10**6 bytes), the scores on test photos, and ms."""
+        return {"mb": self.size / 1e6, **self.test.row, "ms": self.ms}
+
+
+@dataclass(frozen=True)
+class Mended:
+    """The variant that another was made to replace, why it was refused, and what was done.
+
+    Both have one name where only calibration changed: that is no part of a recipe.
+    """
+
+    name: str
+    reason: str
+    step: str
+
+
+@dataclass(frozen=True)
+class Variant(Measured):
+    """A converted model.
+
+    Attributes
+    ----------
+    recipe
+        What it truly is; its name, behind the task's prefix, is the variant's.
+    how
+        How it was rounded.
+    data
+        The file that was measured, to the byte.
+    refusal
+        Why it must not ship; None: it may.
+    mended
+        What it replaces; None: it was asked for as it is.
+    """
+
+    recipe: Recipe
+    how: Quantization
+    data: bytes = field(repr=False)
+    refusal: str | None
+    mended: Mended | None = None
+
+    @property
+    def engine(self) -> str:
+        """What runs it."""
+        return self.recipe.engine
+
+    @property
+    def member(self) -> str:
+        """Path of the file in the export folder and in the kit."""
+        path = PurePosixPath(self.recipe.member)
+        return str(path.with_name(self.name + path.suffix))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one task.
+
+    Attributes
+    ----------
+    about
+        What was exported.
+    reference
+        The float model.
+    variants
+        By name, in the order in which they were made.
+    failed
+        Why variants could not be made, by name.
+    mending
+        For each variant that had been refused, what was tried and what came of it.
+    sensitivity
+        How much each layer loses by rounding; empty unless a variant needed to know.
+    shipped
+        Name of the variant in the kit, by engine; engines for which there is none are left out.
+    """
+
+    about: About
+    reference: Measured
+    variants: Mapping[str, Variant]
+    failed: Mapping[str, str]
+    mending: Mapping[str, tuple[Mapping[str, Any], ...]]
+    sensitivity: tuple[Sensitivity, ...]
+    shipped: Mapping[str, str]
+
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        """The float model, then the variants."""
+        return (self.reference, *self.variants.values())
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Why variants must not ship, by name."""
+        refused = {name: item.refusal for name, item in self.variants.items() if item.refusal}
+        return {**refused, **self.failed}
+
+    @property
+    def in_kit(self) -> tuple[Variant, ...]:
+        """The variants that ship."""
+        return tuple(self.variants[name] for name in self.shipped.values())
+
+    def only(self, engines: Iterable[str]) -> Result:
+        """Return it with nothing to ship for other engines than these."""
+        kept = {engine: self.shipped[engine] for engine in engines if engine in self.shipped}
+        return replace(self, shipped=kept)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Everything an export found out: the two tasks, what was asked for, and how long it took."""
+
+    classifier: Result
+    filter: Result | None
+    settings: ExportSettings
+    seconds: float
