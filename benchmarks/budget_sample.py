@@ -1,10 +1,10 @@
 """Renew the budgets of ``tests/regression/`` from exports of the committed reference model.
 
-    python benchmarks/budget_sample.py [--write]
+    python benchmarks/budget_sample.py [--write] [--setting NAME …]
 
-Exports what the regression tests export, once under each setting of ``processor_settings.py`` and
-each in a process of its own, prints how far the settings differ, and the difference to the
-committed budgets; ``--write`` replaces them and ``results/budget-spread.*``.
+Exports what the regression tests export, once under each setting of ``processor_settings.py``, two
+at a time, each in a process of its own.  Prints how far the settings differ, and the difference to
+the committed budgets; ``--write`` replaces them and ``results/budget-spread.*``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def main() -> None:
     """Print what would change, and write it if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="replace the committed budgets")
+    parser.add_argument("--setting", action="append", choices=list(SETTINGS))
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     old = read_json(BUDGETS)
@@ -42,7 +44,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="rs-budget-") as folder:
             write_json(chosen.report, reference_report(old["reference"], Path(folder)))
         return
-    reports = {name: _in_own_process(name) for name in SETTINGS}
+    settings = chosen.setting or list(SETTINGS)
+    with ThreadPoolExecutor(2) as pool:
+        reports = dict(zip(settings, pool.map(_in_own_process, settings), strict=True))
     new = {**old, "variants": propose(list(reports.values()))}
     texts = [json.dumps(budget, indent=2).splitlines() for budget in (old, new)]
     print("\n".join(difflib.unified_diff(*texts, "committed", "measured", lineterm="")))
@@ -71,12 +75,12 @@ def _spread(reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _table(result: dict[str, Any]) -> str:
     """Return the least and the largest figure of every variant as a Markdown table."""
-    settings = list(result["settings"].values())
+    names, settings = "; ".join(result["settings"]), list(result["settings"].values())
     keys = ("mb", "accuracy", "macro_f1", "agreement", "drop", "class_drop")
     lines = [
         f"# The reference model's variants under {len(settings)} settings",
         "",
-        f"{result['machine']['cpu']}. Least and largest figure of: {', '.join(SETTINGS)}.",
+        f"{result['machine']['cpu']}. Least and largest figure of these settings: {names}.",
         "",
         "| variant | " + " | ".join(keys) + " |",
         "|---" * (len(keys) + 1) + "|",

@@ -24,10 +24,10 @@ from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
-# What trains, fits, embeds, compares floats or exports.
+# What trains, fits, embeds, compares scores or exports.
 TESTS = (
-    *("tests/train", "tests/export", "tests/regression", "tests/toolkit"),
-    "tests/test_main_job.py",
+    *("tests/train", "tests/export", "tests/regression", "tests/test_main_job.py"),
+    *("tests/toolkit/checks", "tests/toolkit/metrics", "tests/toolkit/batches"),
 )
 _COUNTS = ("passed", "failed", "errors", "skipped")
 
@@ -52,7 +52,7 @@ def main() -> None:
 def _run(setting: str, tests: list[str]) -> dict[str, Any]:
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *tests],
+        [sys.executable, "-m", "pytest", "--durations=15", *tests],
         cwd=ROOT,
         env=environment(setting),
         capture_output=True,
@@ -67,6 +67,7 @@ def _run(setting: str, tests: list[str]) -> dict[str, Any]:
         **counts,
         "failures": re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE),
         "seconds": round(time.monotonic() - start),
+        "slowest": re.findall(r"^(\S+s (?:call|setup) +\S+)", done.stdout, re.MULTILINE),
         "tests": tests,
     }
 

@@ -2,7 +2,7 @@
 
     python benchmarks/reference_model.py [--epochs 30] [--photos 2500]
 
-Draws a sample, trains ``xception-w12`` on it (a tenth of an hour on 2 cores) and replaces
+Draws a sample, trains ``xception-mini`` on it (minutes on 2 cores) and replaces
 ``tests/regression/reference/``: ``model.keras`` (float32, below 2 MB) and ``reference.json`` (what
 it was trained on, its classes, its temperature).  The regression tests draw another sample, which
 the model has never seen, and export the very same weights on every machine.
@@ -36,7 +36,7 @@ def main() -> None:
     chosen = parser.parse_args()
     quiet_tensorflow()
     changes = {
-        "backbone": "xception-w12",
+        "backbone": "xception-mini",
         "imgsz": 64,
         "epochs": chosen.epochs,
         "patience": chosen.epochs,

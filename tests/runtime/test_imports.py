@@ -72,7 +72,7 @@ def test_help_loads_neither_numpy_nor_an_engine() -> None:
 
 @pytest.mark.parametrize("name", ["kit", "archive", "manifest", "json_node", "signature"])
 def test_reading_a_kit_needs_neither_numpy_nor_pillow(name) -> None:
-    code = f"import sys, rs_runtime.{name}; print({{'numpy', 'PIL'}} & set(sys.modules))"
+    code = f"import sys, rs_runtime.kit.{name}; print({{'numpy', 'PIL'}} & set(sys.modules))"
     done = run(code)
     assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
 

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 BACKBONES = (
-    "xception, xception-w50, xception-w25, xception-w12, efficientnet_lite0 or mobilenetv2-w50"
+    "xception, xception-w50, xception-w25, xception-mini, efficientnet_lite0 or mobilenetv2-w50"
 )
 WEIGHTS = (
     "imagenet (Keras downloads them), package (installed, of efficientnet_lite0), none (random), "

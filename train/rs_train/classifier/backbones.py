@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,7 @@ BACKBONES: dict[str, Backbone] = {}
 # epoch of a small data set has few more.
 _MOMENTUM = 0.9
 _XCEPTION_BLOCKS = tuple(f"block{number}" for number in range(1, 15))
+_MIDDLE = range(5, 13)
 
 
 def register(backbone: Backbone) -> None:
@@ -211,11 +212,12 @@ def _half_mobilenet(imgsz: int, weights: str | None = None) -> keras.Model:
     return keras.Model(inputs, model.output, name="mobilenetv2_w50")
 
 
-def _scaled_xception(width: float) -> Callable[[int], keras.Model]:
+def _scaled_xception(width: float, middle: Sequence[int] = _MIDDLE) -> Callable[[int], keras.Model]:
     """Return a builder of Xception (Chollet 2017) with every channel count times ``width``.
 
     Layer names are those of ``keras.applications.Xception``; its unnamed shortcuts are called
     ``blockN_shortcut``.  Counts are rounded to multiples of 8, which integer kernels like.
+    ``middle`` are the blocks of the middle flow, which leave size and channels as they are.
     """
 
     def channels(count: int) -> int:
@@ -228,7 +230,7 @@ def _scaled_xception(width: float) -> Callable[[int], keras.Model]:
         x = _stem(inputs, channels)
         for number, count in ((2, 128), (3, 256), (4, 728)):
             x = _down_block(x, number, (channels(count),) * 2, first_relu=number > 2)
-        for number in range(5, 13):
+        for number in middle:
             x = _middle_block(x, number, channels(728))
         x = _down_block(x, 13, (channels(728), channels(1024)), first_relu=True)
         x = _separable(x, "block14_sepconv1", channels(1536), relu_before=False)
@@ -297,7 +299,13 @@ def _middle_block(x: Any, number: int, count: int) -> Any:
 register(Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=_imagenet_xception))
 register(Backbone("xception-w50", _scaled_xception(0.5), _XCEPTION_BLOCKS))
 register(Backbone("xception-w25", _scaled_xception(0.25), _XCEPTION_BLOCKS))
-register(Backbone("xception-w12", _scaled_xception(0.125), _XCEPTION_BLOCKS))
+register(
+    Backbone(
+        "xception-mini",
+        _scaled_xception(0.1875, middle=()),
+        tuple(block for block in _XCEPTION_BLOCKS if int(block[5:]) not in _MIDDLE),
+    )
+)
 register(Backbone("efficientnet_lite0", build_efficientnet_lite0, BLOCKS, package=load_package))
 register(
     Backbone(
