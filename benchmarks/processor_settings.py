@@ -12,7 +12,7 @@ can do, and may be told to use less:
 - NumPy's own loops: ``NPY_DISABLE_CPU_FEATURES`` (NumPy 2.4 groups them by x86-64 level).
 - faiss: ``FAISS_OPT_LEVEL``.
 
-XNNPACK and ONNX Runtime offer no such variable.  ``no_xnnpack.py`` turns XNNPACK off, so that
+XNNPACK and ONNX Runtime offer no such variable.  ``no_xnnpack/`` turns XNNPACK off, so that
 TensorFlow Lite's own kernels compute, which round in another order.
 """
 

@@ -70,10 +70,10 @@ class Pipeline:
         self.bench.converter.__exit__(*error)
 
     def add(self, recipe: Recipe) -> None:
-        """Convert, save and measure one variant; mend or refuse it if it lost too much."""
-        if self.tried(recipe):
-            return
+        """Convert, save and measure one variant, once; mend or refuse it if it lost too much."""
         name = self.bench.name(recipe)
+        if name in {*self.variants, *self.failed}:
+            return
         self.progress.note(f"convert {name}")
         try:
             how = self.bench.rounding(recipe)
@@ -87,10 +87,6 @@ class Pipeline:
                 self._mend(variant)
         if reason := self.failed.get(name) or self.variants[name].refusal:
             self.progress.note(f"{name} refused: {reason}")
-
-    def tried(self, recipe: Recipe) -> bool:
-        """Whether a variant was made, or could not be."""
-        return self.bench.name(recipe) in {*self.variants, *self.failed}
 
     def best(self, recipes: Sequence[Recipe]) -> dict[str, Variant | None]:
         """Make every variant, and return the one to ship for each of their engines."""
@@ -108,9 +104,8 @@ class Pipeline:
         none passed, float32 is made and tried; with ``settings.force``, the choice is among those
         that were refused.
         """
-        fallback = Recipe(engine)
-        if not self._may_ship(engine) and not self.tried(fallback):
-            self.add(fallback)
+        if not self._may_ship(engine):
+            self.add(Recipe(engine))
         passing = self._may_ship(engine)
         if not passing:
             return None

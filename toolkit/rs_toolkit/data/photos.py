@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -260,6 +260,19 @@ class PhotoCache:
                 f"{path}: changed since it was indexed; restore the file, or train a new run"
             )
         return self._decode(photo.sha256, data, photo.box)[0]
+
+    def stacked(
+        self, photos: Sequence[Photo], root_of: Callable[[Photo], Path]
+    ) -> NDArray[np.uint8]:
+        """Return indexed photos as uint8 RGB (n, size, size, 3); raises as :meth:`pixels`.
+
+        ``root_of`` gives the folder that a photo's path starts from.
+        """
+        size = self.preprocessing.size
+        pixels = np.empty((len(photos), size, size, 3), np.uint8)
+        for row, photo in enumerate(photos):
+            pixels[row] = self.pixels(photo, root_of(photo))
+        return pixels
 
     def info(self, sha256: str, box: str | None = None) -> PhotoInfo | None:
         """Return size and mode of a photo; None where the pixels of ``box`` are not cached."""

@@ -232,11 +232,7 @@ class FilterFolder:
             A photo is not cached, and its file has changed or cannot be read.
         """
         cache = PhotoCache(default_cache_dir(), self.preprocessing)
-        side = self.preprocessing.size
-        pixels = np.empty((len(photos), side, side, 3), np.uint8)
-        for row, photo in enumerate(photos):
-            pixels[row] = cache.pixels(photo, self._root_of[photo.path, photo.content])
-        return pixels
+        return cache.stacked(photos, lambda photo: self._root_of[photo.path, photo.content])
 
     @cached_property
     def _root_of(self) -> dict[tuple[str, str], Path]:

@@ -108,11 +108,7 @@ class Run:
     def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
         """Return decoded photos as uint8 RGB of shape (n, S, S, 3), through the cache."""
         cache = PhotoCache(default_cache_dir(), self.preprocessing)
-        side = self.preprocessing.size
-        pixels = np.empty((len(photos), side, side, 3), np.uint8)
-        for row, photo in enumerate(photos):
-            pixels[row] = cache.pixels(photo, self.data_root)
-        return pixels
+        return cache.stacked(photos, lambda photo: self.data_root)
 
     def load_model(self) -> keras.Model:
         """Load the float32 Keras model; its file is treated as untrusted (safe mode).
