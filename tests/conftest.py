@@ -14,6 +14,10 @@ from PIL import Image, ImageDraw
 # Torch's threads wait by spinning: two processes of them take four times as long.  It reads this
 # when it is imported, which test modules do before any fixture.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Test processes side by side compute in one thread each: more threads than cores slow all of them.
+for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault(_name, "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
