@@ -23,7 +23,10 @@ for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREA
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the tests out of the user's cache, TensorFlow quiet, and output plain."""
-    os.environ["RS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    # Test processes side by side share what each has decoded and fine-tuned.
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["RS_CACHE"] = str(base / "cache")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # With these, rich takes a pipe for a terminal, of a width of theirs.
     for name in ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TTY_COMPATIBLE"):

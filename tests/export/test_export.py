@@ -320,7 +320,8 @@ def test_too_few_validation_photos_give_no_thresholds(toy, tmp_path, monkeypatch
         assert "No thresholds" in kit.read("MODEL_CARD.md").decode()
 
 
-def test_same_run_gives_the_same_kit(exported, toy, tmp_path) -> None:
+def test_same_run_gives_the_same_kit(exported, toy, tmp_path, converted) -> None:
+    converted.clear()
     again = export_run(toy.path, ExportSettings(int8=True), out=tmp_path)
     assert again.kit.read_bytes() == exported.kit.read_bytes()
 
@@ -384,7 +385,8 @@ def test_failed_conversion_is_one_line(toy, tmp_path, monkeypatch, capfd) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_conversion_is_silent(toy, tmp_path, capfd) -> None:
+def test_conversion_is_silent(toy, tmp_path, capfd, converted) -> None:
+    converted.clear()
     model = toy.load_model()
     with (
         command_process(),
