@@ -13,9 +13,10 @@ import numpy as np
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES
 from rs_runtime.photos.preprocess import Box, PhotoInfo, Preprocessing
+from rs_toolkit.data.remembered import read_array, write_array
 from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name
 from rs_toolkit.errors import ConfigError, DataError
-from rs_toolkit.files import atomic_write, read_json, sha256_bytes, write_json
+from rs_toolkit.files import read_json, sha256_bytes, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,8 +98,8 @@ class Photo:
 
     @property
     def content(self) -> str:
-        """What the cache knows the photo by: its SHA-256, and ``@`` and its box if it has one."""
-        return _content_key(self.sha256, self.box)
+        """Name of the photo's content in the cache: its SHA-256, and ``@`` and its box if any."""
+        return _content(self.sha256, self.box)
 
     def label(self, rank: str) -> str | None:
         """Return the name at a taxon rank or at the pseudo-rank ``common_name``, if known.
@@ -175,8 +176,7 @@ def tidy_box(text: str) -> str:
     return tidied
 
 
-def _content_key(sha256: str, box: str | None) -> str:
-    """Return the name of a photo's content, or of a part of it, in the cache."""
+def _content(sha256: str, box: str | None) -> str:
     return sha256 if box is None else f"{sha256}@{tidy_box(box)}"
 
 
@@ -222,19 +222,12 @@ def read_photo(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class PhotoCache:
-    """Decoded photos on disk, keyed by content: each distinct photo is decoded once.
+    """Decoded photos below ``directory``, by content: each distinct photo is decoded once.
 
-    ``directory/<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels
+    ``<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels
     (``<sha256>@<box>.npy`` those of a part of the photo) and a ``.json`` beside it the photo's
     own size and mode.  Files appear whole or not at all, and damaged ones are made again, so
     that the folder can be shared, copied or deleted freely.
-
-    Attributes
-    ----------
-    directory
-        Where the cache lies; made when first needed.
-    preprocessing
-        What the pixels are made with.
     """
 
     directory: Path
@@ -250,8 +243,8 @@ class PhotoCache:
         PhotoError
             The pixels are not cached and the file cannot be read.
         """
-        cached = self._load(photo.sha256, photo.box)
-        if cached is not None:
+        cached, side = read_array(self._path(photo.sha256, photo.box)), self.preprocessing.size
+        if cached is not None and cached.shape == (side, side, 3) and cached.dtype == np.uint8:
             return cached
         path = root / photo.path
         data = read_photo(path)
@@ -259,14 +252,14 @@ class PhotoCache:
             raise DataError(
                 f"{path}: changed since it was indexed; restore the file, or train a new run"
             )
-        return self._decode(photo.sha256, data, photo.box)[0]
+        return self.decode(photo, data)[0]
 
     def stacked(
         self, photos: Sequence[Photo], root_of: Callable[[Photo], Path]
     ) -> NDArray[np.uint8]:
-        """Return indexed photos as uint8 RGB (n, size, size, 3); raises as :meth:`pixels`.
+        """Return indexed photos as uint8 RGB (n, size, size, 3), each from its own root.
 
-        ``root_of`` gives the folder that a photo's path starts from.
+        Raises as :meth:`pixels` does.
         """
         size = self.preprocessing.size
         pixels = np.empty((len(photos), size, size, 3), np.uint8)
@@ -275,7 +268,7 @@ class PhotoCache:
         return pixels
 
     def info(self, sha256: str, box: str | None = None) -> PhotoInfo | None:
-        """Return size and mode of a photo; None where the pixels of ``box`` are not cached."""
+        """Return size and mode of a photo; None where the pixels of its box are not cached."""
         path = self._path(sha256, box)
         try:
             if not path.is_file():
@@ -285,8 +278,8 @@ class PhotoCache:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def add(self, sha256: str, data: bytes, box: str | None = None) -> PhotoInfo:
-        """Decode the bytes of a photo, cache the pixels of its box, return its size and mode.
+    def decode(self, photo: Photo, data: bytes) -> tuple[NDArray[np.uint8], PhotoInfo]:
+        """Decode the bytes of a photo, cache the pixels of its box, return both and its size.
 
         Raises
         ------
@@ -295,28 +288,13 @@ class PhotoCache:
         OSError
             The cache cannot be written.
         """
-        return self._decode(sha256, data, box)[1]
-
-    def _decode(
-        self, sha256: str, data: bytes, box: str | None
-    ) -> tuple[NDArray[np.uint8], PhotoInfo]:
-        part = None if box is None else parse_box(box)
+        part = None if photo.box is None else parse_box(photo.box)
         pixels, info = self.preprocessing.load_with_info(data, part)
-        path = self._path(sha256, box)
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.save(file, pixels, allow_pickle=False)
+        path = self._path(photo.sha256, photo.box)
+        write_array(path, pixels)
         write_json(path.with_suffix(".json"), asdict(info))
         return pixels, info
 
-    def _load(self, sha256: str, box: str | None) -> NDArray[np.uint8] | None:
-        path, side = self._path(sha256, box), self.preprocessing.size
-        try:
-            pixels: NDArray[np.uint8] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-        sound = pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
-        return pixels if sound else None
-
     def _path(self, sha256: str, box: str | None) -> Path:
         folder = self.directory / self.preprocessing.fingerprint() / sha256[:2]
-        return folder / f"{_content_key(sha256, box)}.npy"
+        return folder / f"{_content(sha256, box)}.npy"
