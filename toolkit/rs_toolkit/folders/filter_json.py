@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,37 +23,19 @@ _MAX_TEXT = 500
 _MAX_TEMPERATURE, _MAX_BIAS = 1e3, 1e6
 
 
-def write_filter_json(
-    folder: Path,
-    *,
-    classes: Sequence[Mapping[str, Any]],
-    preprocessing: Preprocessing,
-    calibration: Mapping[str, float],
-    thresholds: Mapping[str, float],
-    student: str,
-    teacher: Mapping[str, Any] | None,
-    metrics: Mapping[str, Any],
-    data_fingerprint: str,
-) -> None:
-    """Write ``filter.json``, the last file of a filter folder; see :class:`FilterFolder`.
+def write_filter_json(folder: Path, *, preprocessing: Preprocessing, **values: Any) -> None:
+    """Write ``filter.json``, the last file of a filter folder.
+
+    ``values`` are attributes of :class:`rs_toolkit.folders.filter.FilterFolder`: classes,
+    calibration, thresholds, student, teacher, metrics and data_fingerprint.
 
     Raises
     ------
     RunError
-        A value is out of range: :meth:`FilterFolder.open` would refuse the folder.
+        A value is missing or out of range: the folder could not be opened.
     """
-    values = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "classes": [dict(item) for item in classes],
-        "preprocessing": preprocessing.to_dict(),
-        "calibration": dict(calibration),
-        "thresholds": dict(thresholds),
-        "student": student,
-        "teacher": None if teacher is None else dict(teacher),
-        "metrics": dict(metrics),
-        "data_fingerprint": data_fingerprint,
-    }
+    values = {"format": _FORMAT, "version": _VERSION, **values}
+    values["preprocessing"] = preprocessing.to_dict()
     try:
         _checked(values)
     except (ValueError, KeyError, TypeError) as error:
@@ -62,17 +44,12 @@ def write_filter_json(
 
 
 def read_filter_json(folder: Path) -> dict[str, Any]:
-    """Return what ``filter.json`` says, each value of the right type and in its range.
-
-    Returns
-    -------
-    dict
-        The arguments of :func:`write_filter_json`, without the folder; unknown keys are ignored.
+    """Return the arguments of :func:`write_filter_json`; unknown keys are ignored.
 
     Raises
     ------
     RunError
-        The file is missing, damaged, or of another version.
+        The file is missing, damaged, of another version, or a value is out of range.
     """
     return checked_json(folder / "filter.json", _checked)
 
@@ -118,18 +95,14 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     temperature = _number(values["calibration"], "temperature", 0, _MAX_TEMPERATURE)
     if not temperature:
         raise ValueError("temperature: got 0, wanted more")
+    bias = _number(values["calibration"], "bias", -_MAX_BIAS, _MAX_BIAS)
     low = _number(values["thresholds"], "not_organism", 0, 1)
+    high = _number(values["thresholds"], "organism", low, 1)
     return {
         "classes": _classes(values["classes"]),
         "preprocessing": Preprocessing.from_dict(values["preprocessing"]),
-        "calibration": {
-            "temperature": temperature,
-            "bias": _number(values["calibration"], "bias", -_MAX_BIAS, _MAX_BIAS),
-        },
-        "thresholds": {
-            "not_organism": low,
-            "organism": _number(values["thresholds"], "organism", low, 1),
-        },
+        "calibration": {"temperature": temperature, "bias": bias},
+        "thresholds": {"not_organism": low, "organism": high},
         "student": _text(values["student"], "student"),
         "teacher": teacher,
         "metrics": metrics,
