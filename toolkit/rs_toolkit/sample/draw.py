@@ -159,7 +159,9 @@ def _animal(rng: Rng, family: Family, look: Look, size: Size) -> tuple[Floats, F
     py = np.arange(size[1])[:, None] + 0.5 - offset[1]
     body_x = inverse[0, 0] * px + inverse[0, 1] * py
     body_y = inverse[1, 0] * px + inverse[1, 1] * py
-    mix = (_pattern(rng, look.pattern, body_x, body_y) * patterned)[:, :, None]
+    mix, shows = np.zeros((*alpha.shape, 1)), patterned > 0
+    mix[shows, 0] = _pattern(rng, look.pattern, body_x[shows], body_y[shows])
+    mix *= patterned[:, :, None]
     colour = colour * (1 - mix) + palette["second"] * mix
     return colour * _shade(rng, alpha, size)[:, :, None], alpha
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from rs_toolkit.sample.draw import draw_photo
 from rs_toolkit.sample.faults import encode, near_duplicate, non_organism
 from rs_toolkit.sample.place import placed, remove_leftovers
 from rs_toolkit.sample.plan import DAMAGES, FORMATS, Slot, plan, slot_rng
-from rs_toolkit.sample.species import FAMILIES, Species
+from rs_toolkit.sample.species import FAMILIES
 
 __all__ = ["VERSION", "generate_sample"]
 
@@ -71,35 +73,25 @@ def generate_sample(
         ``seed`` or ``photos`` is out of range; ``directory`` holds something else, or another
         run draws there.
     """
-    _check(seed, photos)
-    directory = Path(directory)
-    header = {"seed": seed, "version": VERSION, "photos": photos}
-    remove_leftovers(directory.resolve())
-    if not _is_finished(directory, header):
-        _refuse_occupied(directory)
-        _generate(directory.resolve(), header, progress)
-    return directory / "metadata.csv"
-
-
-def _check(seed: int, photos: int) -> None:
     if seed < 0:
         raise ConfigError(f"sample: seed is {seed}, wanted 0 or more; choose another --seed")
     if not LEAST_PHOTOS <= photos <= MOST_PHOTOS:
         wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
         raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
-
-
-def _generate(
-    target: Path, header: dict[str, Any], progress: Callable[[int, int], None] | None
-) -> None:
-    """Draw the sample at ``target``, where it appears when it is whole."""
-    with placed(target) as root:
-        _write(root, header, plan(header["seed"], header["photos"]), progress)
+    directory = Path(directory)
+    header = {"seed": seed, "version": VERSION, "photos": photos}
+    remove_leftovers(directory.resolve())
+    if _is_finished(directory, header):
+        return directory / "metadata.csv"
+    _refuse_occupied(directory)
+    with placed(directory.resolve()) as root:
+        _write(root, header, plan(seed, photos), progress or (lambda done, total: None))
         if not _is_finished(root, header):
             raise DataError(
-                f"sample: drawn files of {target} vanished; wait for another run that draws there, "
-                "or choose another folder"
+                f"sample: drawn files of {directory} vanished; wait for another run that draws "
+                "there, or choose another folder"
             )
+    return directory / "metadata.csv"
 
 
 def _is_finished(directory: Path, header: dict[str, Any]) -> bool:
@@ -130,17 +122,20 @@ def _write(
     root: Path,
     header: dict[str, Any],
     slots: list[Slot],
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int, int], None],
 ) -> None:
     """Draw every slot under ``root``, originals before their copies, then the tables."""
-    ordered = sorted(slots, key=lambda s: (s.original >= 0, s.index))
-    for done, slot in enumerate(ordered, 1):
-        data = _photo(root, header["seed"], slot, slots)
-        file = root / slot.path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
-        if progress is not None:
-            progress(done, len(slots))
+    originals = [slot for slot in slots if slot.original < 0]
+    copies = [slot for slot in slots if slot.original >= 0]
+    done = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for part in (originals, copies):
+            files = pool.map(lambda slot: _photo(root, header["seed"], slot, slots), part)
+            for slot, data in zip(part, files, strict=True):
+                file = root / slot.path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+                progress(done := done + 1, len(slots))
     _write_metadata(root / "metadata.csv", slots)
     truth = {**header, "faults": _truth(slots)}
     (root / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", "utf-8", newline="\n")
@@ -159,10 +154,6 @@ def _photo(root: Path, seed: int, slot: Slot, slots: list[Slot]) -> bytes:
         return encode(rng, non_organism(rng, slot.detail), "")
     shown = slot.shown or slot.species
     return encode(rng, draw_photo(rng, _FAMILY[shown.family], shown), slot.fault)
-
-
-def _taxon(species: Species) -> dict[str, str]:
-    return dict(zip(RANKS, species.ranks, strict=True))
 
 
 def _write_metadata(path: Path, slots: list[Slot]) -> None:
@@ -186,8 +177,9 @@ def _truth(slots: list[Slot]) -> dict[str, list[Any]]:
             if slot.detail:
                 entry["how"] = slot.detail
         elif slot.shown is not None:
-            true = _taxon(slot.shown)
-            entry = {"path": slot.path, "given": _taxon(slot.species), "true": true}
+            labels = (("given", slot.species), ("true", slot.shown))
+            taxa = {name: dict(zip(RANKS, kind.ranks, strict=True)) for name, kind in labels}
+            entry = {"path": slot.path, **taxa}
         elif slot.fault == "non_organism":
             entry = {"path": slot.path, "kind": slot.detail}
         truth[slot.fault].append(entry)
