@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.data.photos import Dataset, Photo, tidy_box
-from rs_toolkit.data.readers.camtrap_names import Names
+from rs_toolkit.data.readers.camtrap_names import Names, names_of
 from rs_toolkit.data.readers.camtrap_observations import COLUMNS, Observations, Record, Seen
 from rs_toolkit.data.readers.rows import is_organism, keep_first, relative_path, tidy
 from rs_toolkit.data.readers.tables import Columns, numbered, open_csv, read_object
@@ -62,7 +62,7 @@ def read_camtrap(package: Path, limit: int) -> Dataset:
     seen = Observations(
         records("observations", COLUMNS), {cells["mediaID"] for _, cells, _ in media}
     )
-    photos = keep_first(_rows(media, seen, sites, Names(content)))
+    photos = keep_first(_rows(media, seen, sites, names_of(content)))
     return Dataset(package.parent, tuple(photos), "camtrap")
 
 
@@ -117,23 +117,18 @@ def _photo(
 ) -> Photo:
     deployment = cells["deploymentID"]
     own, during, event = observations.of(cells["mediaID"], deployment, cells["timestamp"])
-    name = box = error = None
+    place: dict[str, Any] = {
+        "site": tidy(sites.get(deployment) or deployment),
+        "observation": tidy(event),
+    }
     try:
         name = _label(own or during)
         boxes = [item.box for item in own if item.box]
         box = tidy_box(boxes[0]) if len(boxes) == 1 else None
-    except ValueError as problem:
-        name, error = None, str(problem)
-    taxon, common_name = names.of(name) if name else (Taxon(), None)
-    return Photo(
-        path,
-        taxon,
-        common_name=common_name,
-        site=tidy(sites.get(deployment) or deployment),
-        observation=tidy(event),
-        box=box,
-        error=error,
-    )
+    except ValueError as error:
+        return Photo(path, Taxon(), error=str(error), **place)
+    taxon, common_name = names(name) if name else (Taxon(), None)
+    return Photo(path, taxon, common_name, box=box, **place)
 
 
 def _label(seen: list[Seen]) -> str | None:

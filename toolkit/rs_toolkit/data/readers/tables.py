@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rs_toolkit.data.photos import Photo, tidy_box
 from rs_toolkit.data.readers.rows import tidy
@@ -102,6 +102,20 @@ class Columns(dict[str, int]):
 
 
 @contextmanager
+def _opened(path: Path, limit: int) -> Iterator[TextIO]:
+    """Open a UTF-8 file of at most ``limit`` bytes; what goes wrong becomes a MetadataError."""
+    try:
+        if path.stat().st_size > limit:
+            raise MetadataError(f"{path}: larger than {limit} bytes; split it")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
+    except OSError as error:
+        raise MetadataError(f"{path}: cannot be read ({error.strerror}); check it") from None
+
+
+@contextmanager
 def open_csv(path: Path, limit: int) -> Iterator[Any]:
     """Open a UTF-8 CSV file of at most ``limit`` bytes and yield a strict :func:`csv.reader`.
 
@@ -110,19 +124,12 @@ def open_csv(path: Path, limit: int) -> Iterator[Any]:
     MetadataError
         Too large, not UTF-8, not CSV, or not readable.
     """
-    rows: Any = None
-    try:
-        if path.stat().st_size > limit:
-            raise MetadataError(f"{path}: larger than {limit} bytes; split it")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
+    with _opened(path, limit) as file:
+        rows = csv.reader(file, strict=True)
+        try:
             yield rows
-    except UnicodeDecodeError as error:
-        raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8 CSV") from None
-    except csv.Error as error:
-        raise MetadataError(f"{path}: not a CSV file: line {rows.line_num}: {error}") from None
-    except OSError as error:
-        raise MetadataError(f"{path}: cannot be read ({error.strerror}); check it") from None
+        except csv.Error as error:
+            raise MetadataError(f"{path}: not a CSV file: line {rows.line_num}: {error}") from None
 
 
 def numbered(rows: Any) -> Iterator[tuple[int, list[str]]]:
@@ -143,17 +150,13 @@ def read_object(path: Path, limit: int) -> dict[str, Any]:
     MetadataError
         Too large, not UTF-8, not JSON, or not readable.
     """
+    with _opened(path, limit) as file:
+        text = file.read()
     try:
-        if path.stat().st_size > limit:
-            raise MetadataError(f"{path}: larger than {limit} bytes; split it")
-        content = json.loads(path.read_text("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise MetadataError(f"{path}: not a JSON file: {reason}; write it anew") from None
-    except OSError as error:
-        raise MetadataError(f"{path}: cannot be read ({error.strerror}); check it") from None
     if not isinstance(content, dict):
         raise MetadataError(f"{path}: holds a {type(content).__name__}, wanted a JSON object")
     return content
