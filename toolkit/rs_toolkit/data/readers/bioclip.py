@@ -66,8 +66,8 @@ class Annotation:
         )
 
 
-def read_annotation(folder: Path, limit: int) -> Annotation | None:
-    """Read the annotation file of at most ``limit`` bytes in a folder; None where there is none.
+def read_annotation(folder: Path) -> Annotation | None:
+    """Read the annotation file in a folder; None where there is none.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def read_annotation(folder: Path, limit: int) -> Annotation | None:
         return None
     annotation = Annotation()
     used = (*_RANK_COLUMNS, "common_name", "filepath")
-    with open_csv(path, limit) as rows:
+    with open_csv(path) as rows:
         columns = Columns(path, next(rows, []), used, [(name,) for name in used])
         for line, row in numbered(rows):
             error = columns.ragged(row) or _add(annotation, row, columns)

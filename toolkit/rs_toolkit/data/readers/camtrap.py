@@ -26,8 +26,8 @@ PACKAGE_FILE = "datapackage.json"
 _MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype")
 
 
-def read_camtrap(package: Path, limit: int) -> Dataset:
-    """Read a Camtrap DP whose files have at most ``limit`` bytes each.
+def read_camtrap(package: Path) -> Dataset:
+    """Read the Camtrap DP of a ``datapackage.json``; paths start from its folder.
 
     One photo a row of ``media.csv``, labelled by the observations of that file or, where it has
     none that are classified, by those of its event: the one that observations of the file name,
@@ -36,23 +36,16 @@ def read_camtrap(package: Path, limit: int) -> Dataset:
     the site, ``eventID`` the observation; if exactly one observation of a file has a box, that
     is the photo's.  Videos and files that are only on the web are errors.
 
-    Parameters
-    ----------
-    package
-        ``datapackage.json``; paths start from its folder.
-    limit
-        Most bytes of one file.
-
     Raises
     ------
     MetadataError
         A file is missing, too large, not UTF-8, not JSON or CSV, or lacks a column; or there are
         no media.
     """
-    content = read_object(package, limit)
+    content = read_object(package)
 
     def records(name: str, columns: Sequence[str]) -> Iterator[Record]:
-        return _records(_table(package, content, name), columns, limit)
+        return _records(_table(package, content, name), columns)
 
     places = records("deployments", ("deploymentID", "locationID"))
     sites = {place["deploymentID"]: place["locationID"] for _, place, error in places if not error}
@@ -79,9 +72,9 @@ def _table(package: Path, content: dict[str, Any], name: str) -> Path:
     return package.parent / path
 
 
-def _records(path: Path, columns: Sequence[str], limit: int) -> Iterator[Record]:
+def _records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     """Yield the rows of a table of which the first column is required."""
-    with open_csv(path, limit) as rows:
+    with open_csv(path) as rows:
         places = Columns(path, next(rows, []), columns, [columns[:1]])
         for line, row in numbered(rows):
             cells = {name: places.cell(row, name) for name in columns}

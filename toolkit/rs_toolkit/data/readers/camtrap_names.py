@@ -49,7 +49,7 @@ def _taxon(name: str, listed: dict[str, Any]) -> Taxon:
     given = listed.get("taxonRank")
     rank = normalize_name(given) if isinstance(given, str) else None
     if rank is None:
-        rank = "species" if rest else label_rank([first], "species")
+        rank = "species" if rest else label_rank([first])
         if rank == "species" and (not rest or rest[0].lower() in _SOME_SPECIES):
             rank = "genus"
     if rank == "species" or rank in _BELOW_SPECIES:

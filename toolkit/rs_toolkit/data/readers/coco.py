@@ -50,26 +50,26 @@ def _is_coco(path: Path) -> bool:
         return False
 
 
-def read_coco(path: Path, tree_rank: str, limit: int) -> Dataset:
-    """Read a COCO Camera Traps file of at most ``limit`` bytes.
+def read_coco(path: Path) -> Dataset:
+    """Read a COCO Camera Traps file.
 
-    One photo an image.  The category's name is the label at ``tree_rank``, unless the category
-    has names by rank; of categories that are no organisms (empty, human, vehicle …), photos have
-    no label.  A photo of several categories, at least one of them an organism, is an error: it
-    has no one label.  ``location`` becomes the site and ``seq_id`` the observation.  If exactly
-    one annotation of a photo has a ``bbox`` (left, top, width, height in pixels of the upright
-    photo), that is its box.
+    One photo an image.  The category's name is the species (or the family, where all names end as
+    families' do), unless the category has names by rank.  A category that is no organism (empty,
+    human, vehicle …) is no label.  A photo of several categories, at least one of them an
+    organism, is an error: it has no one label.  ``location`` becomes the site and ``seq_id`` the
+    observation.  If exactly one annotation of a photo has a ``bbox`` (left, top, width, height in
+    pixels of the upright photo), that is its box.
 
     Raises
     ------
     MetadataError
         Too large, not JSON, or images, annotations or categories are missing or malformed.
     """
-    content = read_object(path, limit)
+    content = read_object(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
             raise MetadataError(f"{path}: no list {key!r}; give a COCO Camera Traps file")
-    categories = _categories(path, content["categories"], tree_rank)
+    categories = _categories(path, content["categories"])
     photos = tuple(keep_first(_photos(content["images"], content["annotations"], categories)))
     if not photos:
         raise MetadataError(f"{path}: has no images; add one per photo")
@@ -81,7 +81,7 @@ def _key(value: Any) -> str | None:
     return str(value) if type(value) in (str, int) else None
 
 
-def _categories(path: Path, categories: list[Any], tree_rank: str) -> dict[str, _Category]:
+def _categories(path: Path, categories: list[Any]) -> dict[str, _Category]:
     named: dict[str, dict[str, Any]] = {}
     for number, item in enumerate(categories):
         key = _key(item.get("id")) if isinstance(item, dict) else None
@@ -90,17 +90,15 @@ def _categories(path: Path, categories: list[Any], tree_rank: str) -> dict[str, 
         if key in named:
             raise MetadataError(f"{path}: categories[{number}] repeats the id {key!r}; renumber it")
         named[key] = item
-    rank = label_rank(
-        (item["name"] for item in named.values() if is_organism(item["name"])), tree_rank
-    )
+    rank = label_rank(item["name"] for item in named.values() if is_organism(item["name"]))
     return {key: (item["name"], *_taxon(item, rank)) for key, item in named.items()}
 
 
-def _taxon(category: dict[str, Any], tree_rank: str) -> tuple[Taxon, str | None]:
+def _taxon(category: dict[str, Any], name_rank: str) -> tuple[Taxon, str | None]:
     if not is_organism(category["name"]):
         return Taxon(), None
     names = {rank: tidy(category.get(rank)) for rank in RANKS}
-    names[tree_rank] = names[tree_rank] or category["name"]
+    names[name_rank] = names[name_rank] or category["name"]
     return Taxon.from_dict(names), tidy(category.get("common_name"))
 
 

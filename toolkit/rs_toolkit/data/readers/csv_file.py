@@ -24,8 +24,8 @@ __all__ = ["read_csv"]
 _PATH_COLUMNS = ("file_path", "path", "filepath", "image")
 
 
-def read_csv(path: Path, tree_rank: str, limit: int) -> Dataset:
-    """Read a CSV file of at most ``limit`` bytes; see :func:`rs_toolkit.data.readers.read_dataset`.
+def read_csv(path: Path) -> Dataset:
+    """Read a CSV file; see :func:`rs_toolkit.data.readers.read_dataset`.
 
     A table with the columns eol_content_id and eol_page_id, beside which lies BioCLIP's
     annotation file, gets full taxonomy from there.
@@ -35,7 +35,7 @@ def read_csv(path: Path, tree_rank: str, limit: int) -> Dataset:
     MetadataError
         A file is too large, not UTF-8, not CSV, empty, or lacks a required column.
     """
-    with open_csv(path, limit) as rows:
+    with open_csv(path) as rows:
         columns = Columns(
             path,
             next(rows, []),
@@ -43,10 +43,9 @@ def read_csv(path: Path, tree_rank: str, limit: int) -> Dataset:
             (_PATH_COLUMNS, LABEL_COLUMNS),
         )
         columns.alias("file_path", _PATH_COLUMNS)
-        annotation = None
-        if columns.keys() >= set(ID_COLUMNS):
-            annotation = read_annotation(path.parent, limit)
-        photos = tuple(keep_first(_photos(numbered(rows), columns, tree_rank, annotation)))
+        has_ids = columns.keys() >= set(ID_COLUMNS)
+        annotation = read_annotation(path.parent) if has_ids else None
+        photos = tuple(keep_first(_photos(numbered(rows), columns, annotation)))
     if not photos:
         raise MetadataError(f"{path}: has a header and no rows; add one row per photo")
     notes = tuple(annotation.notes) if annotation else ()
@@ -54,14 +53,11 @@ def read_csv(path: Path, tree_rank: str, limit: int) -> Dataset:
 
 
 def _photos(
-    table: Iterable[tuple[int, list[str]]],
-    columns: Columns,
-    tree_rank: str,
-    annotation: Annotation | None,
+    table: Iterable[tuple[int, list[str]]], columns: Columns, annotation: Annotation | None
 ) -> Iterator[tuple[str, Photo]]:
     for line, row in table:
         path, error = relative_path(columns.cell(row, "file_path"))
-        photo = described(row, columns, path, tree_rank)
+        photo = described(row, columns, path)
         # Nothing in a ragged row can be trusted to be in its own column.
         if error := columns.ragged(row) or error or photo.error:
             photo = replace(photo, error=error)

@@ -48,7 +48,7 @@ def _may_hold_photos(path: Path) -> bool:
         return True
 
 
-def read_parquet(files: Sequence[Path], tree_rank: str) -> Dataset:
+def read_parquet(files: Sequence[Path]) -> Dataset:
     """Read Parquet tables whose column ``image`` is ``struct<bytes: binary, path: string>``.
 
     The bytes are unpacked into the cache once, as ``<sha256>.<suffix>``; the data set's root is
@@ -79,7 +79,7 @@ def read_parquet(files: Sequence[Path], tree_rank: str) -> Dataset:
             raise ValueError(f"has {len(names)} rows")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{root / _ROWS}: damaged ({error}); delete its folder") from None
-    photos = tuple(keep_first(_photos(tables, names, errors, tree_rank), what="photo"))
+    photos = tuple(keep_first(_photos(tables, names, errors), what="photo"))
     if not photos:
         raise MetadataError(f"{files[0]}: has no rows; add one per photo")
     return Dataset(root, photos, "parquet")
@@ -193,7 +193,7 @@ def _store(data: bytes | None, folder: Path) -> str:
 
 
 def _photos(
-    tables: Sequence[_Table], names: list[str], errors: dict[str, str], tree_rank: str
+    tables: Sequence[_Table], names: list[str], errors: dict[str, str]
 ) -> Iterator[tuple[str, Photo]]:
     number = 0
     for table in tables:
@@ -205,7 +205,7 @@ def _photos(
             except ValueError as problem:
                 error = error or str(problem)
                 cells = []
-            photo = described(cells, table.columns, names[number], tree_rank)
+            photo = described(cells, table.columns, names[number])
             if error := error or photo.error:
                 photo = replace(photo, error=error)
             yield f"{table.path.name} row {line}", photo

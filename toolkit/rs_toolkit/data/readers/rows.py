@@ -10,13 +10,7 @@ from dataclasses import replace
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
 
-__all__ = [
-    "is_organism",
-    "keep_first",
-    "label_rank",
-    "relative_path",
-    "tidy",
-]
+__all__ = ["is_organism", "keep_first", "label_rank", "relative_path", "tidy"]
 
 # Of POSIX, and of Windows with a drive.
 _ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
@@ -42,10 +36,10 @@ def is_organism(name: str | None) -> bool:
     return label is not None and label not in _NO_ORGANISM
 
 
-def label_rank(names: Iterable[str], rank: str) -> str:
-    """Return the rank of class names: ``family`` for ``species`` where all end as families do."""
-    named_as_families = all(name.strip().lower().endswith(_FAMILY_ENDINGS) for name in names)
-    return "family" if rank == "species" and named_as_families else rank
+def label_rank(names: Iterable[str]) -> str:
+    """Return ``family`` where all class names end as families' names do, else ``species``."""
+    families = all(name.strip().lower().endswith(_FAMILY_ENDINGS) for name in names)
+    return "family" if families else "species"
 
 
 def tidy(value: object) -> str | None:

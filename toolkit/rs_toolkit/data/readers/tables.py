@@ -18,6 +18,7 @@ from rs_toolkit.errors import MetadataError
 __all__ = [
     "DESCRIBING_COLUMNS",
     "LABEL_COLUMNS",
+    "MAX_METADATA_BYTES",
     "Columns",
     "described",
     "numbered",
@@ -26,6 +27,7 @@ __all__ = [
     "taxon_of",
 ]
 
+MAX_METADATA_BYTES = 500_000_000
 LABEL_COLUMNS = (*RANKS, "cls", "label")
 _ALIASES = {
     # The BioCLIP catalogues have both: cls is the taxonomic class, class a training label.
@@ -102,11 +104,11 @@ class Columns(dict[str, int]):
 
 
 @contextmanager
-def _opened(path: Path, limit: int) -> Iterator[TextIO]:
-    """Open a UTF-8 file of at most ``limit`` bytes; what goes wrong becomes a MetadataError."""
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Open a UTF-8 file of metadata; what goes wrong becomes a MetadataError."""
     try:
-        if path.stat().st_size > limit:
-            raise MetadataError(f"{path}: larger than {limit} bytes; split it")
+        if path.stat().st_size > MAX_METADATA_BYTES:
+            raise MetadataError(f"{path}: larger than {MAX_METADATA_BYTES} bytes; split it")
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield file
     except UnicodeDecodeError as error:
@@ -116,15 +118,15 @@ def _opened(path: Path, limit: int) -> Iterator[TextIO]:
 
 
 @contextmanager
-def open_csv(path: Path, limit: int) -> Iterator[Any]:
-    """Open a UTF-8 CSV file of at most ``limit`` bytes and yield a strict :func:`csv.reader`.
+def open_csv(path: Path) -> Iterator[Any]:
+    """Open a UTF-8 CSV file and yield a strict :func:`csv.reader`.
 
     Raises
     ------
     MetadataError
         Too large, not UTF-8, not CSV, or not readable.
     """
-    with _opened(path, limit) as file:
+    with _opened(path) as file:
         rows = csv.reader(file, strict=True)
         try:
             yield rows
@@ -142,15 +144,15 @@ def numbered(rows: Any) -> Iterator[tuple[int, list[str]]]:
         line = rows.line_num + 1
 
 
-def read_object(path: Path, limit: int) -> dict[str, Any]:
-    """Read a JSON file of at most ``limit`` bytes that holds an object.
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
 
     Raises
     ------
     MetadataError
         Too large, not UTF-8, not JSON, or not readable.
     """
-    with _opened(path, limit) as file:
+    with _opened(path) as file:
         text = file.read()
     try:
         content = json.loads(text)
@@ -168,10 +170,10 @@ def taxon_of(names: tuple[str | None, ...]) -> Taxon:
     return Taxon.from_dict(dict(zip(RANKS, names, strict=True)))
 
 
-def described(row: Sequence[str], columns: Columns, path: str, tree_rank: str) -> Photo:
+def described(row: Sequence[str], columns: Columns, path: str) -> Photo:
     """Return the photo at ``path`` with what the describing columns of its row say."""
     names = {rank: columns.cell(row, rank) for rank in RANKS}
-    names[tree_rank] = names[tree_rank] or columns.cell(row, "label")
+    names["species"] = names["species"] or columns.cell(row, "label")
     box, error = columns.cell(row, "box"), None
     try:
         box = tidy_box(box) if box else ""

@@ -17,6 +17,7 @@ from pathlib import Path
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PHOTO_SUFFIXES
 from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.data.readers.rows import relative_path
+from rs_toolkit.data.readers.tables import MAX_METADATA_BYTES
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import require_space, sha256_file
 
@@ -67,19 +68,12 @@ def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
     return target
 
 
-def unpack_zip(path: Path, limit: int) -> Path:
+def unpack_zip(path: Path) -> Path:
     """Unpack the photos and metadata of a zip archive and return their folder.
 
     Only photos, ``.csv`` and ``.json`` files are taken, hidden ones left out.  Where all lies in
     one folder, that folder is returned.  A member whose data are damaged becomes an empty file,
     which is reported with the photos.
-
-    Parameters
-    ----------
-    path
-        The archive.
-    limit
-        Most bytes of one metadata file.
 
     Raises
     ------
@@ -90,7 +84,7 @@ def unpack_zip(path: Path, limit: int) -> Path:
         The cache cannot be written, or the disk is full.
     """
     try:
-        root = unpack_once(sha256_file(path), lambda folder: _unpack(path, folder, limit))
+        root = unpack_once(sha256_file(path), lambda folder: _unpack(path, folder))
     except _DAMAGED as error:
         raise DataError(
             f"{path}: cannot be read as a zip ({_reason(error)}); copy it again"
@@ -120,9 +114,9 @@ class _Bounded(io.BufferedReader):
             raise zipfile.BadZipFile("an offset is outside the file") from None
 
 
-def _unpack(path: Path, folder: Path, limit: int) -> None:
+def _unpack(path: Path, folder: Path) -> None:
     with _Bounded(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
-        members = _members(path, archive, limit)
+        members = _members(path, archive)
         require_space(folder, sum(member.file_size for member in members.values()))
         for name, member in members.items():
             target = folder / name
@@ -147,7 +141,7 @@ def _copy(
         copy.truncate()
 
 
-def _members(path: Path, archive: zipfile.ZipFile, limit: int) -> dict[str, zipfile.ZipInfo]:
+def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Return the members to unpack by their paths, all of them safe."""
     members: dict[str, zipfile.ZipInfo] = {}
     folded: set[str] = set()
@@ -162,7 +156,7 @@ def _members(path: Path, archive: zipfile.ZipFile, limit: int) -> dict[str, zipf
         hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
         if hidden or suffix not in PHOTO_SUFFIXES | _METADATA_SUFFIXES:
             continue
-        most = limit if suffix in _METADATA_SUFFIXES else MAX_PHOTO_BYTES
+        most = MAX_METADATA_BYTES if suffix in _METADATA_SUFFIXES else MAX_PHOTO_BYTES
         # Some file systems take names for the same that differ in case.
         error = "is in it twice" if name.casefold() in folded else _fault(member, most)
         if error is not None:
