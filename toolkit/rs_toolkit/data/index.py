@@ -59,15 +59,12 @@ def build_index(
         The cache cannot be written.
     """
     photos: list[Photo] = []
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    try:
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        # Where the loop ends early (Ctrl-C, a full disk), `map` cancels what has not begun.
         for photo in pool.map(lambda photo: _examine(photo, dataset.root, cache), dataset.photos):
             photos.append(photo)
             if progress is not None:
                 progress(len(photos), len(dataset.photos))
-    finally:
-        # After Ctrl-C or a full disk, the photos still waiting must not be decoded.
-        pool.shutdown(cancel_futures=True)
     return _group_duplicates(photos)
 
 
@@ -78,7 +75,7 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache) -> Photo:
     try:
         data = read_photo(path)
         photo = replace(photo, sha256=sha256_bytes(data), bytes=len(data))
-        info = cache.info(photo.sha256, photo.box) or cache.decode(photo, data)[1]
+        info = cache.info(photo) or cache.decode(photo, data)[1]
     except PhotoError as error:
         # The row names the file already.
         reason = str(error).removeprefix(f"{path} ").removeprefix("photo in memory ")

@@ -99,7 +99,7 @@ class Photo:
     @property
     def content(self) -> str:
         """Name of the photo's content in the cache: its SHA-256, and ``@`` and its box if any."""
-        return _content(self.sha256, self.box)
+        return self.sha256 if self.box is None else f"{self.sha256}@{tidy_box(self.box)}"
 
     def label(self, rank: str) -> str | None:
         """Return the name at a taxon rank or at the pseudo-rank ``common_name``, if known.
@@ -176,10 +176,6 @@ def tidy_box(text: str) -> str:
     return tidied
 
 
-def _content(sha256: str, box: str | None) -> str:
-    return sha256 if box is None else f"{sha256}@{tidy_box(box)}"
-
-
 def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
     """Return the usable photos that have no label at ``rank``, so that they can be reported.
 
@@ -243,7 +239,7 @@ class PhotoCache:
         PhotoError
             The pixels are not cached and the file cannot be read.
         """
-        cached, side = read_array(self._path(photo.sha256, photo.box)), self.preprocessing.size
+        cached, side = read_array(self._path(photo)), self.preprocessing.size
         if cached is not None and cached.shape == (side, side, 3) and cached.dtype == np.uint8:
             return cached
         path = root / photo.path
@@ -267,9 +263,9 @@ class PhotoCache:
             pixels[row] = self.pixels(photo, root_of(photo))
         return pixels
 
-    def info(self, sha256: str, box: str | None = None) -> PhotoInfo | None:
+    def info(self, photo: Photo) -> PhotoInfo | None:
         """Return size and mode of a photo; None where the pixels of its box are not cached."""
-        path = self._path(sha256, box)
+        path = self._path(photo)
         try:
             if not path.is_file():
                 return None
@@ -290,11 +286,11 @@ class PhotoCache:
         """
         part = None if photo.box is None else parse_box(photo.box)
         pixels, info = self.preprocessing.load_with_info(data, part)
-        path = self._path(photo.sha256, photo.box)
+        path = self._path(photo)
         write_array(path, pixels)
         write_json(path.with_suffix(".json"), asdict(info))
         return pixels, info
 
-    def _path(self, sha256: str, box: str | None) -> Path:
-        folder = self.directory / self.preprocessing.fingerprint() / sha256[:2]
-        return folder / f"{_content(sha256, box)}.npy"
+    def _path(self, photo: Photo) -> Path:
+        folder = self.directory / self.preprocessing.fingerprint() / photo.sha256[:2]
+        return folder / f"{photo.content}.npy"

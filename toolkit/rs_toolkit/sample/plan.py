@@ -33,6 +33,7 @@ DAMAGES = {
 }
 NON_ORGANISMS = ("document", "chart", "screenshot", "landscape")
 NEAR_WAYS = ("resized", "recompressed", "cropped", "brightness")
+_DETAILS = {"non_organism": NON_ORGANISMS, "near_duplicates": NEAR_WAYS}
 _AT_LEAST = {
     "non_organism": len(NON_ORGANISMS),
     "near_duplicates": len(NEAR_WAYS),
@@ -87,10 +88,6 @@ def _labels(photos: int) -> list[Species]:
     return labels
 
 
-def _quota(fault: str, share: float, photos: int) -> int:
-    return max(_AT_LEAST.get(fault, 1), round(share * photos))
-
-
 def _faults(rng: Rng, labels: list[Species]) -> dict[int, tuple[str, str]]:
     """Return (fault, detail) by photo number; every photo has at most one fault.
 
@@ -111,15 +108,10 @@ def _faults(rng: Rng, labels: list[Species]) -> dict[int, tuple[str, str]]:
         ]
         order = iter(rng.permutation(free).tolist())
         for fault, share in group.items():
-            for k in range(_quota(fault, share, len(labels))):
-                faults[next(order)] = (fault, _detail(fault, k))
+            several = _DETAILS.get(fault, ("",))
+            for k in range(max(_AT_LEAST.get(fault, 1), round(share * len(labels)))):
+                faults[next(order)] = (fault, several[k % len(several)])
     return faults
-
-
-def _detail(fault: str, k: int) -> str:
-    """Return the k-th way or kind of a fault that has several."""
-    several = {"non_organism": NON_ORGANISMS, "near_duplicates": NEAR_WAYS}.get(fault)
-    return several[k % len(several)] if several else ""
 
 
 def _completed(rng: Rng, slot: Slot, slots: list[Slot]) -> Slot:
@@ -144,17 +136,11 @@ def plan(seed: int, photos: int) -> list[Slot]:
     rng = np.random.default_rng([seed, photos])
     labels = _labels(photos)
     faults = _faults(rng, labels)
+    numbers: Counter[str] = Counter()
     slots = []
     for index, label in enumerate(labels):
         fault, detail = faults.get(index, ("", ""))
-        slots.append(Slot(index, "", label, fault, detail))
-    slots = [_completed(rng, slot, slots) for slot in slots]
-    numbers: Counter[str] = Counter()
-    named = []
-    for slot in slots:
-        numbers[slot.species.slug] += 1
-        name = f"{slot.species.slug}_{numbers[slot.species.slug]:03d}"
-        suffix = _SUFFIXES.get(slot.fault, "jpg")
-        path = f"photos/{slot.species.family.lower()}/{name}.{suffix}"
-        named.append(replace(slot, path=path))
-    return named
+        numbers[label.slug] += 1
+        name = f"{label.slug}_{numbers[label.slug]:03d}.{_SUFFIXES.get(fault, 'jpg')}"
+        slots.append(Slot(index, f"photos/{label.family.lower()}/{name}", label, fault, detail))
+    return [_completed(rng, slot, slots) for slot in slots]
