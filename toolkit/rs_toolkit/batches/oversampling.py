@@ -75,12 +75,8 @@ class Shares:
 def class_sizes(labels: NDArray[np.int64], shares: Shares | None = None) -> NDArray[np.float64]:
     """Return the size of each class, shape (max(labels) + 1,); see the module's equation.
 
-    Parameters
-    ----------
-    labels
-        Class numbers, shape (n,).
-    shares
-        Of the n photos; default: each photo alone, of weight 1.
+    ``labels`` are the class numbers of n photos and ``shares`` what they count for; without them
+    each photo is a group of its own, of weight 1.
     """
     return _sizes(labels, _units(labels, shares))
 
@@ -88,15 +84,10 @@ def class_sizes(labels: NDArray[np.int64], shares: Shares | None = None) -> NDAr
 def class_targets(
     sizes: NDArray[np.int64] | NDArray[np.float64], balance: float
 ) -> NDArray[np.int64]:
-    """Return how many photos of each class an epoch shows.
+    """Return how many photos of each class an epoch shows; see the module's equation.
 
-    Parameters
-    ----------
-    sizes
-        Size of each class, shape (classes,); a class of size 0 keeps a target of 0, every other
-        has one of 1 or more.
-    balance
-        0 to 1; see the module's equation.
+    ``sizes`` has the shape (classes,), ``balance`` is from 0 to 1.  A class of size 0 has a target
+    of 0, every other one of 1 or more.
     """
     largest = float(sizes.max(initial=0))
     targets = sizes.astype(np.float64) ** (1 - balance) * largest**balance
@@ -106,19 +97,10 @@ def class_targets(
 def photo_weights(
     labels: NDArray[np.int64], balance: float, shares: Shares | None = None
 ) -> NDArray[np.float64]:
-    """Return how often an epoch shows each photo on average: the weight that equals that.
+    """Return how often an epoch shows each photo on average, for a fit that takes weights.
 
-    Parameters
-    ----------
-    labels, shares
-        As for :func:`class_sizes`.
-    balance
-        0 to 1; see the module's equation.
-
-    Returns
-    -------
-    array
-        float64 (n,), 0 or more, 0 exactly where the photo's weight is.
+    ``labels`` and ``shares`` are as for :func:`class_sizes`, ``balance`` is from 0 to 1.  Of shape
+    (n,), 0 or more, and 0 exactly where the photo's own weight is.
     """
     units = _units(labels, shares)
     sizes = _sizes(labels, units)
@@ -139,17 +121,12 @@ def epoch_order(
 ) -> NDArray[np.int64]:
     """Return the photo numbers of one epoch, oversampled and shuffled.
 
-    A function of (seed, epoch) alone, so that an interrupted run continues with the same
-    photos.  Each class meets its target exactly, and each group's number of shows is its
+    The order depends on nothing but the arguments, so that an interrupted run continues with the
+    same photos.  Each class meets its target exactly, and each group's number of shows is its
     expected one (see the module's equation), rounded down or up at random; so groups of equal
     weights are seen at most once more than each other.  The photos of a group take turns.
 
-    Parameters
-    ----------
-    labels, shares
-        As for :func:`class_sizes`.
-    balance
-        0 to 1; see the module's equation.
+    ``labels`` and ``shares`` are as for :func:`class_sizes`, ``balance`` is from 0 to 1.
 
     Raises
     ------
@@ -173,10 +150,11 @@ def epoch_order(
 
 @dataclass(frozen=True)
 class _Units:
-    """What is shown: the groups of each class, numbered by class, without photos of weight 0.
+    """What is shown: the duplicate groups of each class, without photos of weight 0.
 
-    ``labels`` and ``weights`` are theirs, of shape (units,); ``photos``, their ``photo_weights``
-    and the unit ``of_photo`` that they are in have the shape (photos,) and are sorted by unit.
+    ``labels`` and ``weights`` have the shape (units,).  ``photos`` (their numbers), their
+    ``photo_weights`` and the unit ``of_photo`` that each is in have the shape (photos,) and are
+    sorted by unit.
     """
 
     labels: NDArray[np.int64]
@@ -222,7 +200,7 @@ def _shows(
     else:
         # Systematic sampling in random order (Madow 1949): exact probabilities, exact number.
         edges = np.append(0, np.cumsum((expected - whole)[order]))
-        # Whatever floating point made of it, the line is as long as it should be.
+        # Rounding errors must not change the number that is chosen.
         edges = np.minimum(edges, rest)
         edges[-1] = rest
         chosen = order[np.diff(np.floor(edges + generator.random())) > 0]

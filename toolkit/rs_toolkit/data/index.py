@@ -32,7 +32,7 @@ def build_index(
     cache: PhotoCache,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Photo, ...]:
-    """Read every photo once: hash it, decode it into the cache, note its size and mode.
+    """Read every photo of a data set once: hash it, decode it into the cache, note its size.
 
     A photo whose pixels are cached is hashed and not decoded.  A photo that cannot be read, or
     whose box has less than a pixel, gets its ``error``; rows that the reader refused keep theirs
@@ -41,10 +41,6 @@ def build_index(
 
     Parameters
     ----------
-    dataset
-        Result of :func:`rs_toolkit.data.readers.read_dataset`.
-    cache
-        Where decoded pixels are kept.
     progress
         Called with (done, total) after each photo.
 

@@ -54,11 +54,10 @@ class Photo:
         The part of the upright photo to use, as :func:`tidy_box` writes it:
         ``left,top,width,height``, fractions of its sides; None: all of it.
     sha256
-        64 hexadecimal digits of the file's content; empty before indexing and where the file
-        could not be read.
+        64 hexadecimal digits of the file's content; empty where that is not known (yet).
     bytes, width, height, mode
         File size, upright size in pixels, and Pillow's name of the stored colour mode; 0 and
-        empty before indexing and where the photo could not be decoded.
+        empty where they are not known (yet).
     error
         Why the photo cannot be used; None if it can.
     split
@@ -140,14 +139,14 @@ class Dataset:
 
 
 def parse_box(text: str) -> Box:
-    """Return a box ``left,top,width,height`` as fractions of the upright photo's sides, 0 to 1.
+    """Read a box: left, top, width, height as fractions of the upright photo's sides, 0 to 1.
 
     Edges up to 0.01 outside the photo are moved to its border.
 
     Raises
     ------
     ValueError
-        These are not four numbers, or the box leaves the photo or has no area.
+        The text is not four numbers, or the box leaves the photo or has no area.
     """
     try:
         left, top, width, height = map(float, text.split(","))
@@ -164,7 +163,7 @@ def parse_box(text: str) -> Box:
 
 
 def tidy_box(text: str) -> str:
-    """Return a box in the one way it is written, with 6 decimals at most.
+    """Return a box as it is written everywhere: with at most 6 decimals, and no blanks.
 
     Raises
     ------
