@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rs_toolkit.errors import DataError
+from rs_toolkit.errors import DataError, reason
 from rs_toolkit.files import atomic_write
 
 __all__ = ["read_table", "write_table"]
@@ -55,5 +55,4 @@ def read_table(
             raise ValueError(f"not {kind} of this version")
         return tuple(build(row) for row in table.to_pylist())
     except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: cannot be read as {kind} ({reason}); {advice}") from None
+        raise DataError(f"{path}: cannot be read as {kind} ({reason(error)}); {advice}") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.errors import RunError
+from rs_toolkit.errors import RunError, reason
 from rs_toolkit.files import write_json
 
 __all__ = ["checked_json", "read_filter_json", "write_filter_json"]
@@ -77,8 +77,7 @@ def checked_json(path: Path, check: Callable[[dict[str, Any]], T]) -> T:
     except KeyError as error:
         raise RunError(f"{path}: damaged ({error} is missing); distil again") from None
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{path}: damaged ({reason}); distil again") from None
+        raise RunError(f"{path}: damaged ({reason(error)}); distil again") from None
 
 
 def _no_constant(name: str) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_toolkit.environment import quiet_tensorflow
-from rs_toolkit.errors import RunError
+from rs_toolkit.errors import RunError, reason
 
 if TYPE_CHECKING:
     import keras
@@ -56,8 +56,7 @@ def load_keras_model(path: Path, size: int, classes: int, advice: str) -> keras.
         shapes = tuple(model.input_shape), tuple(model.output_shape)
     except Exception as error:
         # Keras raises whatever zipfile, h5py and its deserializer raised.
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise RunError(f"{path}: damaged ({reason}); {advice}") from None
+        raise RunError(f"{path}: damaged ({reason(error)}); {advice}") from None
     wanted = ((None, size, size, 3), (None, classes))
     if shapes != wanted:
         raise RunError(f"{path}: got shapes {shapes}, wanted {wanted}; {advice}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from rs_toolkit.data.photos import Dataset, Photo
@@ -57,11 +56,9 @@ def _photos(
 ) -> Iterator[tuple[str, Photo]]:
     for line, row in table:
         path, error = relative_path(columns.cell(row, "file_path"))
-        photo = described(row, columns, path)
         # Nothing in a ragged row can be trusted to be in its own column.
-        if error := columns.ragged(row) or error or photo.error:
-            photo = replace(photo, error=error)
-        elif annotation is not None:
+        photo = described(row, columns, path, columns.ragged(row) or error)
+        if photo.error is None and annotation is not None:
             content, page = (columns.cell(row, name) for name in ID_COLUMNS)
             photo = annotation.complete(photo, content, page)
         yield f"line {line}", photo

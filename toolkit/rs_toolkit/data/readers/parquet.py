@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, photo_suffix
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers.rows import keep_first
 from rs_toolkit.data.readers.tables import DESCRIBING_COLUMNS, LABEL_COLUMNS, Columns, described
 from rs_toolkit.data.readers.unpack import MAX_UNPACKED_BYTES, unpack_once
-from rs_toolkit.errors import DataError, MetadataError
+from rs_toolkit.errors import DataError, MetadataError, reason
 from rs_toolkit.files import read_json, require_space, sha256_bytes, sha256_file, write_json
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 __all__ = ["find_parquet", "read_parquet"]
 
@@ -96,16 +100,27 @@ class _Table:
     rows: int
 
 
-def _open(path: Path) -> _Table:
-    import pyarrow
+@contextmanager
+def _reading(path: Path) -> Iterator[pyarrow.parquet.ParquetFile]:
+    """Open a file; what goes wrong while it is read becomes a DataError."""
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            schema, about = file.schema_arrow, file.metadata
-            groups = [about.row_group(n).total_byte_size for n in range(about.num_row_groups)]
+        # Arrow's default is to read a row group before it is asked for.
+        with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            yield file
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, error) from None
+        raise DataError(
+            f"{path}: cannot be read as Parquet ({reason(error)}); copy it again"
+        ) from None
+
+
+def _open(path: Path) -> _Table:
+    import pyarrow
+
+    with _reading(path) as file:
+        schema, about = file.schema_arrow, file.metadata
+        groups = [about.row_group(n).total_byte_size for n in range(about.num_row_groups)]
     if max(groups, default=0) > _MAX_ROW_GROUP_BYTES:
         raise DataError(
             f"{path}: a row group has {max(groups)} bytes, wanted at most {_MAX_ROW_GROUP_BYTES}; "
@@ -141,21 +156,9 @@ def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
 
 def _rows(path: Path, columns: list[str], at_once: int) -> Iterator[dict[str, Any]]:
     """Yield a file's rows, of which so many at most are in memory."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        # Arrow's default is to read a row group before it is asked for.
-        with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-            for batch in file.iter_batches(at_once, columns=columns):
-                yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:200]
-    return DataError(f"{path}: cannot be read as Parquet ({reason}); copy it again")
+    with _reading(path) as file:
+        for batch in file.iter_batches(at_once, columns=columns):
+            yield from batch.to_pylist()
 
 
 def _unpack(files: Sequence[Path], folder: Path) -> None:
@@ -205,9 +208,7 @@ def _photos(
             except ValueError as problem:
                 error = error or str(problem)
                 cells = []
-            photo = described(cells, table.columns, names[number])
-            if error := error or photo.error:
-                photo = replace(photo, error=error)
+            photo = described(cells, table.columns, names[number], error)
             yield f"{table.path.name} row {line}", photo
             number += 1
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from rs_toolkit.data.photos import Photo, tidy_box
 from rs_toolkit.data.readers.rows import tidy
 from rs_toolkit.data.taxonomy import RANKS, Taxon, printable
-from rs_toolkit.errors import MetadataError
+from rs_toolkit.errors import MetadataError, reason
 
 __all__ = [
     "DESCRIBING_COLUMNS",
@@ -157,8 +157,7 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise MetadataError(f"{path}: not a JSON file: {reason}; write it anew") from None
+        raise MetadataError(f"{path}: not a JSON file: {reason(error)}; write it anew") from None
     if not isinstance(content, dict):
         raise MetadataError(f"{path}: holds a {type(content).__name__}, wanted a JSON object")
     return content
@@ -170,15 +169,18 @@ def taxon_of(names: tuple[str | None, ...]) -> Taxon:
     return Taxon.from_dict(dict(zip(RANKS, names, strict=True)))
 
 
-def described(row: Sequence[str], columns: Columns, path: str) -> Photo:
-    """Return the photo at ``path`` with what the describing columns of its row say."""
+def described(row: Sequence[str], columns: Columns, path: str, error: str | None) -> Photo:
+    """Return the photo at ``path`` with what the describing columns of its row say.
+
+    ``error`` is what is already known to be wrong with the row.
+    """
     names = {rank: columns.cell(row, rank) for rank in RANKS}
     names["species"] = names["species"] or columns.cell(row, "label")
-    box, error = columns.cell(row, "box"), None
+    box: str | None = columns.cell(row, "box")
     try:
-        box = tidy_box(box) if box else ""
+        box = tidy_box(box) if box else None
     except ValueError as problem:
-        box, error = "", str(problem)
+        box, error = None, error or str(problem)
     return Photo(
         path=path,
         taxon=taxon_of(tuple(names.values())),
@@ -186,6 +188,6 @@ def described(row: Sequence[str], columns: Columns, path: str) -> Photo:
         group=columns.cell(row, "group") or None,
         site=tidy(columns.cell(row, "site")),
         observation=tidy(columns.cell(row, "observation")),
-        box=box or None,
+        box=box,
         error=error,
     )

@@ -18,7 +18,7 @@ from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PHOTO_SUFFIXES
 from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.data.readers.rows import relative_path
 from rs_toolkit.data.readers.tables import MAX_METADATA_BYTES
-from rs_toolkit.errors import DataError
+from rs_toolkit.errors import DataError, reason
 from rs_toolkit.files import require_space, sha256_file
 
 __all__ = ["MAX_UNPACKED_BYTES", "MAX_UNPACKED_FILES", "unpack_once", "unpack_zip"]
@@ -87,7 +87,7 @@ def unpack_zip(path: Path) -> Path:
         root = unpack_once(sha256_file(path), lambda folder: _unpack(path, folder))
     except _DAMAGED as error:
         raise DataError(
-            f"{path}: cannot be read as a zip ({_reason(error)}); copy it again"
+            f"{path}: cannot be read as a zip ({reason(error)}); copy it again"
         ) from None
     while len(inside := list(root.iterdir())) == 1 and inside[0].is_dir():
         root = inside[0]
@@ -136,7 +136,7 @@ def _copy(
             shutil.copyfileobj(data, copy, 1 << 20)
     except _DAMAGED as error:
         if posixpath.splitext(member.filename)[1].lower() in _METADATA_SUFFIXES:
-            raise _refused(path, member.filename, f"is damaged ({_reason(error)})") from None
+            raise _refused(path, member.filename, f"is damaged ({reason(error)})") from None
         copy.seek(0)
         copy.truncate()
 
@@ -182,10 +182,6 @@ def _fault(member: zipfile.ZipInfo, most: int) -> str | None:
     if member.flag_bits & 1 or member.compress_type not in _METHODS:
         return "is encrypted, or not compressed by deflate"
     return None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _refused(path: Path, name: str, why: str) -> DataError:
