@@ -74,13 +74,7 @@ def read_dataset(path: Path) -> Dataset:
 
 
 def require_data(path: Path) -> None:
-    """Fail at once where there is no data set, before anything slow is begun.
-
-    Raises
-    ------
-    DataError
-        Nothing is at ``path``.
-    """
+    """Raise DataError where nothing is at ``path``, before anything slow is begun."""
     if not path.exists():
         raise DataError(
             f"{path}: no such folder or CSV file (or .json, .parquet, .zip); check the path"

@@ -67,13 +67,7 @@ class Annotation:
 
 
 def read_annotation(folder: Path) -> Annotation | None:
-    """Read the annotation file in a folder; None where there is none.
-
-    Raises
-    ------
-    MetadataError
-        It is too large, not UTF-8, not CSV, or lacks a column.
-    """
+    """Read the annotation file in a folder, if there is one; raises as :func:`open_csv` does."""
     path = folder / _FILE
     if not path.is_file():
         return None

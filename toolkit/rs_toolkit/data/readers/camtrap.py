@@ -36,11 +36,7 @@ def read_camtrap(package: Path) -> Dataset:
     the site, ``eventID`` the observation; if exactly one observation of a file has a box, that
     is the photo's.  Videos and files that are only on the web are errors.
 
-    Raises
-    ------
-    MetadataError
-        A file is missing, too large, not UTF-8, not JSON or CSV, or lacks a column; or there are
-        no media.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     content = read_object(package)
 

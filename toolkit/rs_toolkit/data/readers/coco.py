@@ -26,13 +26,7 @@ _Category = tuple[str, Taxon, str | None]
 
 
 def find_coco(root: Path) -> Path | None:
-    """Return the COCO file in a folder; None where there is none.
-
-    Raises
-    ------
-    DataError
-        There are several.
-    """
+    """Return the COCO file in a folder; None where there is none, DataError where several are."""
     found = [path for path in sorted(root.glob("*.json")) if path.is_file() and _is_coco(path)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:5])
@@ -60,10 +54,7 @@ def read_coco(path: Path) -> Dataset:
     observation.  If exactly one annotation of a photo has a ``bbox`` (left, top, width, height in
     pixels of the upright photo), that is its box.
 
-    Raises
-    ------
-    MetadataError
-        Too large, not JSON, or images, annotations or categories are missing or malformed.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     content = read_object(path)
     for key in ("images", "annotations", "categories"):

@@ -29,10 +29,7 @@ def read_csv(path: Path) -> Dataset:
     A table with the columns eol_content_id and eol_page_id, beside which lies BioCLIP's
     annotation file, gets full taxonomy from there.
 
-    Raises
-    ------
-    MetadataError
-        A file is too large, not UTF-8, not CSV, empty, or lacks a required column.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     with open_csv(path) as rows:
         columns = Columns(

@@ -62,15 +62,7 @@ def read_parquet(files: Sequence[Path]) -> Dataset:
     bytes of an earlier row are errors.  Memory: twice the largest row group, which may have
     1 GB.
 
-    Raises
-    ------
-    DataError
-        A file is damaged or has larger row groups, or the photos have more bytes than may be
-        unpacked.
-    MetadataError
-        A file has no column of photos or of labels, or there is no row.
-    OSError
-        The cache cannot be written, or the disk is full.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     tables = [_open(file) for file in files]
     digests = "".join(sha256_file(file) for file in files)

@@ -44,18 +44,16 @@ DESCRIBING_COLUMNS = (
 
 
 class Columns(dict[str, int]):
-    """Positions of the columns that are used, by name; in the file's header cases do not matter.
+    """Positions of the columns that are used, by name; upper and lower case do not matter.
 
     Parameters
     ----------
-    path
-        File that the header is of, for messages.
-    header
-        Names as they stand in the file.
+    path, header
+        A file, for messages, and the names of its columns.
     used
         Names to look for; other columns are ignored.
     required
-        Of each of these sequences of names, the first that is there is found by any of them.
+        Of each of these sequences of names, one must be there.
 
     Raises
     ------
@@ -68,7 +66,7 @@ class Columns(dict[str, int]):
         path: Path,
         header: Sequence[str],
         used: Collection[str],
-        required: Collection[Sequence[str]] = (),
+        required: Collection[Sequence[str]],
     ) -> None:
         known = {name.lower(): name for name in used}
         names = [known.get(name.strip().lower()) for name in header]
@@ -124,7 +122,7 @@ def open_csv(path: Path) -> Iterator[Any]:
     Raises
     ------
     MetadataError
-        Too large, not UTF-8, not CSV, or not readable.
+        The file is too large, not UTF-8, not CSV or not readable.
     """
     with _opened(path) as file:
         rows = csv.reader(file, strict=True)
@@ -145,13 +143,7 @@ def numbered(rows: Any) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Raises
-    ------
-    MetadataError
-        Too large, not UTF-8, not JSON, or not readable.
-    """
+    """Read a JSON file that holds an object; raises as :func:`open_csv` does."""
     with _opened(path) as file:
         text = file.read()
     try:

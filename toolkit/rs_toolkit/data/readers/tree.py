@@ -33,10 +33,7 @@ def read_tree(root: Path) -> Dataset:
     family, genus, epithet, joined by ``_``), all ranks are taken from the name.  Else the
     name is a species' or, where all names end as families' do, a family's.
 
-    Raises
-    ------
-    DataError
-        There is no photo, only splits instead of classes, or a folder that cannot be read.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     paths = sorted(_files(root))
     if not paths:

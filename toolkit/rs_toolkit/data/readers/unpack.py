@@ -41,11 +41,6 @@ def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
 
     ``fill`` gets an empty folder that takes its place when all is written: what an interruption
     leaves is never taken for the whole.
-
-    Raises
-    ------
-    OSError
-        The cache cannot be written, or the disk is full.
     """
     target = default_cache_dir() / "unpacked" / key
     if target.is_dir():
@@ -80,8 +75,6 @@ def unpack_zip(path: Path) -> Path:
     DataError
         The archive is damaged, too large, or not safe to unpack: paths that leave it, links,
         the same name twice, encryption, compression other than deflate.
-    OSError
-        The cache cannot be written, or the disk is full.
     """
     try:
         root = unpack_once(sha256_file(path), lambda folder: _unpack(path, folder))
