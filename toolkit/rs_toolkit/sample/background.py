@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from rs_toolkit.sample.shapes import Floats, tube
+from rs_toolkit.sample.shapes import Floats, Rng, tube
 
 __all__ = ["HABITATS", "background", "foreground", "noise"]
 
-Rng = np.random.Generator
 Size = tuple[int, int]
 
 # Colour ramps from dark to light; two variants each, so that colour alone says little.

@@ -7,12 +7,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from rs_toolkit.sample import herptiles, invertebrates, vertebrates
 from rs_toolkit.sample.background import HABITATS, Size, background, foreground, noise
-from rs_toolkit.sample.shapes import PATTERNED, Build, Floats, Part
+from rs_toolkit.sample.shapes import PATTERNED, Build, Floats, Part, Rng
 from rs_toolkit.sample.species import Family, Look, Species
 
 __all__ = ["ASPECTS", "WIDTHS", "camera", "draw_photo", "photo_size"]
 
-Rng = np.random.Generator
 PLANS = {**vertebrates.PLANS, **herptiles.PLANS, **invertebrates.PLANS}
 # Pixels across, and heights as shares of them.
 WIDTHS = range(148, 177)

@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw
 
 from rs_toolkit.sample.background import HABITATS, background
 from rs_toolkit.sample.draw import camera, photo_size
+from rs_toolkit.sample.shapes import Rng
 
 __all__ = ["PAPER", "RESIZED", "encode", "jpeg", "near_duplicate", "non_organism"]
 
-Rng = np.random.Generator
 _ORIENTATION = 0x0112
 # Stored pixels are turned so that applying the EXIF orientation shows the photo upright.
 _TURNS = {

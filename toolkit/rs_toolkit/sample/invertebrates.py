@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from rs_toolkit.sample.shapes import Build, Part, blob, disc, eyes, limb, polygon, tube
+from rs_toolkit.sample.shapes import Build, Part, Rng, blob, disc, eyes, limb, polygon, tube
 
 __all__ = ["PLANS"]
-
-Rng = np.random.Generator
 
 
 def _beetle(rng: Rng, b: Build) -> list[Part]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rs_toolkit.sample.shapes import Rng
 from rs_toolkit.sample.species import FAMILIES, SPECIES, Species
 
 __all__ = ["DAMAGES", "FORMATS", "NEAR_WAYS", "NON_ORGANISMS", "Slot", "plan", "slot_rng"]
-
-Rng = np.random.Generator
 
 # Shares of all photos.  Formats are harmless once decoded well; damages lose or mislead.
 FORMATS = {

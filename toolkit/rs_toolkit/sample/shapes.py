@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    *("PATTERNED", "Build", "Floats", "Part"),
+    *("PATTERNED", "Build", "Floats", "Part", "Rng"),
     *("blob", "disc", "eye", "eyes", "limb", "polygon", "tube"),
 ]
 
 Floats = NDArray[np.float64]
+Rng = np.random.Generator
 
 # Roles of the main and of the second colour over which the species' pattern lies.
 PATTERNED = ("coat", "flipper")
