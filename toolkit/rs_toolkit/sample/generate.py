@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -124,22 +124,25 @@ def _write(
     slots: list[Slot],
     progress: Callable[[int, int], None],
 ) -> None:
-    """Draw every slot under ``root``, originals before their copies, then the tables."""
-    originals = [slot for slot in slots if slot.original < 0]
-    copies = [slot for slot in slots if slot.original >= 0]
-    done = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for part in (originals, copies):
-            files = pool.map(lambda slot: _photo(root, header["seed"], slot, slots), part)
-            for slot, data in zip(part, files, strict=True):
-                file = root / slot.path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(data)
-                progress(done := done + 1, len(slots))
+    """Draw every slot under ``root``, then write the tables."""
+    for done, (slot, data) in enumerate(_files(root, header["seed"], slots), 1):
+        file = root / slot.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        progress(done, len(slots))
     _write_metadata(root / "metadata.csv", slots)
     truth = {**header, "faults": _truth(slots)}
     (root / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", "utf-8", newline="\n")
     (root / "README.txt").write_text(_README.format(**header), "utf-8", newline="\n")
+
+
+def _files(root: Path, seed: int, slots: list[Slot]) -> Iterator[tuple[Slot, bytes]]:
+    """Yield each slot with its file: originals, then their copies, which are made from them."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for copied in (False, True):
+            part = [slot for slot in slots if (slot.original >= 0) == copied]
+            files = pool.map(lambda slot: _photo(root, seed, slot, slots), part)
+            yield from zip(part, files, strict=True)
 
 
 def _photo(root: Path, seed: int, slot: Slot, slots: list[Slot]) -> bytes:
