@@ -55,12 +55,15 @@ def build_index(
         The cache cannot be written.
     """
     photos: list[Photo] = []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        # Where the loop ends early (Ctrl-C, a full disk), `map` cancels what has not begun.
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
         for photo in pool.map(lambda photo: _examine(photo, dataset.root, cache), dataset.photos):
             photos.append(photo)
             if progress is not None:
                 progress(len(photos), len(dataset.photos))
+    finally:
+        # After Ctrl-C or a full disk, the photos still waiting must not be decoded.
+        pool.shutdown(cancel_futures=True)
     return _group_duplicates(photos)
 
 

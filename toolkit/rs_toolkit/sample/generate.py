@@ -138,11 +138,15 @@ def _write(
 
 def _files(root: Path, seed: int, slots: list[Slot]) -> Iterator[tuple[Slot, bytes]]:
     """Yield each slot with its file: originals, then their copies, which are made from them."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         for copied in (False, True):
             part = [slot for slot in slots if (slot.original >= 0) == copied]
             files = pool.map(lambda slot: _photo(root, seed, slot, slots), part)
             yield from zip(part, files, strict=True)
+    finally:
+        # After Ctrl-C or a full disk, the photos still waiting must not be drawn.
+        pool.shutdown(cancel_futures=True)
 
 
 def _photo(root: Path, seed: int, slot: Slot, slots: list[Slot]) -> bytes:
