@@ -78,7 +78,7 @@ def class_sizes(labels: NDArray[np.int64], shares: Shares | None = None) -> NDAr
     ``labels`` are the class numbers of n photos and ``shares`` what they count for; without them
     each photo is a group of its own, of weight 1.
     """
-    return _sizes(labels, _units(labels, shares))
+    return _units(labels, shares).sizes
 
 
 def class_targets(
@@ -103,8 +103,8 @@ def photo_weights(
     (n,), 0 or more, and 0 exactly where the photo's own weight is.
     """
     units = _units(labels, shares)
-    sizes = _sizes(labels, units)
-    per_size = class_targets(sizes, balance) / np.where(sizes > 0, sizes, 1)
+    sizes = np.where(units.sizes > 0, units.sizes, 1)
+    per_size = class_targets(units.sizes, balance) / sizes
     totals = np.bincount(units.of_photo, weights=units.photo_weights)
     parts = units.photo_weights / totals[units.of_photo]
     weights = np.zeros(len(labels))
@@ -140,7 +140,7 @@ def epoch_order(
         )
     generator = np.random.default_rng((seed, epoch))
     shown: list[NDArray[np.int64]] = []
-    for number, target in enumerate(class_targets(_sizes(labels, units), balance)):
+    for number, target in enumerate(class_targets(units.sizes, balance)):
         if target:
             members = np.flatnonzero(units.labels == number)
             shown += _shows(members, units.weights[members], int(target), generator)
@@ -152,13 +152,14 @@ def epoch_order(
 class _Units:
     """What is shown: the duplicate groups of each class, without photos of weight 0.
 
-    ``labels`` and ``weights`` have the shape (units,).  ``photos`` (their numbers), their
-    ``photo_weights`` and the unit ``of_photo`` that each is in have the shape (photos,) and are
-    sorted by unit.
+    ``labels`` and ``weights`` have the shape (units,), ``sizes`` has (classes,).  The numbers of
+    the ``photos``, their ``photo_weights`` and the unit ``of_photo`` that each is in have the
+    shape (photos,) and are sorted by unit.
     """
 
     labels: NDArray[np.int64]
     weights: NDArray[np.float64]
+    sizes: NDArray[np.float64]
     photos: NDArray[np.int64]
     photo_weights: NDArray[np.float64]
     of_photo: NDArray[np.int64]
@@ -174,13 +175,11 @@ def _units(labels: NDArray[np.int64], shares: Shares | None) -> _Units:
     photos, of_photo = live[order], of_photo[order]
     weights = np.zeros(len(first))
     np.maximum.at(weights, of_photo, shares.weights[photos])
-    return _Units(labels[live][first], weights, photos, shares.weights[photos], of_photo)
-
-
-def _sizes(labels: NDArray[np.int64], units: _Units) -> NDArray[np.float64]:
     classes = int(labels.max(initial=-1)) + 1
-    sizes = np.bincount(units.labels, weights=units.weights, minlength=classes)
-    return sizes.astype(np.float64)  # of no photos, NumPy returns integers
+    of_unit = labels[live][first]
+    # Of no photos, NumPy returns integers.
+    sizes = np.bincount(of_unit, weights, minlength=classes).astype(np.float64)
+    return _Units(of_unit, weights, sizes, photos, shares.weights[photos], of_photo)
 
 
 def _shows(
@@ -189,13 +188,13 @@ def _shows(
     target: int,
     generator: np.random.Generator,
 ) -> list[NDArray[np.int64]]:
-    """Return arrays of ``target`` units in all, each in proportion to its weight within one."""
+    """Return ``target`` units in several arrays: each as often as its weight asks, give or take 1."""
     expected = target * weights / weights.sum()
     whole = np.floor(expected)
     rest = target - int(whole.sum())
     order = generator.permutation(len(units))
     if np.ptp(weights) == 0:
-        # What the general case gives in distribution, and earlier versions gave exactly.
+        # As fair as the general case, and what earlier versions drew: their runs can be repeated.
         chosen = order[:rest]
     else:
         # Systematic sampling in random order (Madow 1949): exact probabilities, exact number.
