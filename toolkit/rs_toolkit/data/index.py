@@ -93,8 +93,7 @@ def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
     keys = {row: found for row, photo in enumerate(photos) if (found := names(photo))}
     groups = dict(zip(keys, connected(keys.values()), strict=True))
     return tuple(
-        replace(photo, group=groups[row]) if row in groups else photo
-        for row, photo in enumerate(photos)
+        replace(photo, group=groups.get(row, photo.group)) for row, photo in enumerate(photos)
     )
 
 
@@ -118,8 +117,8 @@ def read_index(path: Path) -> tuple[Photo, ...]:
 def fingerprint(photos: Iterable[Photo]) -> str:
     """Return 64 hexadecimal digits that change with any photo's path, content, box or label.
 
-    The SHA-256 of the sorted JSON rows of path, sha256, names by rank and common name, each with
-    its box; where the data set lies and the order of its rows do not matter.
+    They do not change with the data set's place or the order of its rows: they are the SHA-256 of
+    sorted rows.
     """
     rows = sorted(
         json.dumps([p.path, p.sha256, *(p.taxon.at(rank) for rank in RANKS), p.common_name])

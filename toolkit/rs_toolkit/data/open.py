@@ -17,12 +17,7 @@ def open_data(
 ) -> tuple[Dataset, tuple[Photo, ...]]:
     """Read and index a data set; its notes are shown.  Return it, and its indexed photos.
 
-    Raises
-    ------
-    DataError, MetadataError
-        The data set cannot be read.
-    OSError
-        The cache cannot be written.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     dataset = read_dataset(data)
     for note in dataset.notes:

@@ -71,7 +71,7 @@ class Photo:
     Raises
     ------
     ValueError
-        ``box`` is none.
+        The text in ``box`` is not a box.
     """
 
     path: str
@@ -129,7 +129,7 @@ class Dataset:
     source
         Name of the reader: ``csv``, ``tree``, ``coco``, ``camtrap``, ``parquet`` or ``clean``.
     notes
-        For people, one line each: what was odd about rows that are used all the same.
+        Lines for people: what was odd about rows that are used all the same.
     """
 
     root: Path
@@ -165,10 +165,7 @@ def parse_box(text: str) -> Box:
 def tidy_box(text: str) -> str:
     """Return a box as it is written everywhere: with at most 6 decimals, and no blanks.
 
-    Raises
-    ------
-    ValueError
-        As :func:`parse_box`.
+    Raises as :func:`parse_box` does.
     """
     tidied = ",".join(f"{round(number, 6):g}" for number in parse_box(text))
     parse_box(tidied)
@@ -176,13 +173,7 @@ def tidy_box(text: str) -> str:
 
 
 def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
-    """Return the usable photos that have no label at ``rank``, so that they can be reported.
-
-    Raises
-    ------
-    ConfigError
-        There is no such rank.
-    """
+    """Return the usable photos that have no label at ``rank``; raises as :meth:`Photo.label`."""
     return tuple(photo for photo in photos if photo.error is None and photo.label(rank) is None)
 
 

@@ -55,11 +55,6 @@ def remembered(
         else than before.
     inputs
         All that the result depends on.
-
-    Raises
-    ------
-    OSError
-        The cache cannot be written.
     """
     digest = hashlib.sha256()
     for item in inputs:

@@ -57,15 +57,11 @@ def read_filter_json(folder: Path) -> dict[str, Any]:
 def checked_json(path: Path, check: Callable[[dict[str, Any]], T]) -> T:
     """Return what ``check`` makes of the JSON object in a file of a filter folder.
 
-    Parameters
-    ----------
-    check
-        May raise ValueError, KeyError or TypeError where it dislikes what it gets.
-
     Raises
     ------
     RunError
-        It did, or the file is missing, larger than 16 MiB or no JSON object.
+        The file is missing, larger than 16 MiB or no JSON object, or ``check`` raised ValueError,
+        KeyError or TypeError.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:

@@ -90,8 +90,6 @@ def extract(path: Path, folder: Path) -> list[Path]:
     ------
     KitError
         The kit cannot be used; nothing is written.
-    OSError
-        The disk refused.
     """
     written = []
     with open_kit(path) as kit:

@@ -38,7 +38,7 @@ CLEAN_FILE = "clean.json"
 def read_dataset(path: Path) -> Dataset:
     """Read the photos of a data set and their labels.
 
-    What a folder is, is tried in this order:
+    A folder is read as the first of these that it is:
 
     - **Clean folder**: made by ``rs-toolkit clean``; its groups, splits and weights come along.
     - **Camtrap DP**: a folder holding ``datapackage.json``, or that file.

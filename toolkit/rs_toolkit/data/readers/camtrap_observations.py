@@ -123,12 +123,12 @@ class Observations:
         """
         own = self._own.get(media, [])
         event = next((item.event for item in own if item.event), "")
-        camera = self._deployments.get(deployment)
-        during: list[Seen] = []
-        if camera is not None and event:
+        camera = self._deployments.get(deployment) or _Deployment()
+        if event:
             during = camera.named.get(event, [])
-        elif camera is not None and (taken := _moment(timestamp)) is not None:
-            during = camera.at(taken)
+        else:
+            taken = _moment(timestamp)
+            during = camera.at(taken) if taken else []
             event = next((item.event for item in during if item.event), "")
         own, during = ([x for x in part if x.kind != "unclassified"] for part in (own, during))
         return own, during, event
