@@ -188,7 +188,7 @@ def _shows(
     target: int,
     generator: np.random.Generator,
 ) -> list[NDArray[np.int64]]:
-    """Return ``target`` units in several arrays, each unit as often as its weight asks, within 1."""
+    """Return ``target`` units in several arrays, each as often as its weight asks, within 1."""
     expected = target * weights / weights.sum()
     whole = np.floor(expected)
     rest = target - int(whole.sum())
