@@ -14,7 +14,7 @@ from typing import Any
 from rs_toolkit.data.photos import Dataset, Photo, tidy_box
 from rs_toolkit.data.readers.camtrap_names import Names, names_of
 from rs_toolkit.data.readers.camtrap_observations import COLUMNS, Observations, Record, Seen
-from rs_toolkit.data.readers.rows import is_organism, keep_first, relative_path, tidy
+from rs_toolkit.data.readers.rows import keep_first, one_label, relative_path, tidy
 from rs_toolkit.data.readers.tables import Columns, numbered, open_csv, read_object
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import MetadataError
@@ -23,6 +23,8 @@ __all__ = ["PACKAGE_FILE", "read_camtrap"]
 
 PACKAGE_FILE = "datapackage.json"
 
+# Kinds of observations that contradict an animal on the same file.
+_NO_ANIMAL = ("human", "vehicle", "blank")
 _MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype")
 
 
@@ -127,9 +129,4 @@ def _label(seen: list[Seen]) -> str | None:
     by people and by machines stand side by side.
     """
     animals = {item.name for item in seen if item.kind == "animal" and item.name}
-    others = {item.kind for item in seen if item.kind in ("human", "vehicle", "blank")}
-    organisms = sorted(filter(is_organism, animals))
-    if organisms and len(animals | others) > 1:
-        labels = ", ".join(sorted(repr(label[:80]) for label in animals | others))
-        raise ValueError(f"has several labels ({labels}); leave one")
-    return organisms[0] if organisms else None
+    return one_label(animals | {item.kind for item in seen if item.kind in _NO_ANIMAL})

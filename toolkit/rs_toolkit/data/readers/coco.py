@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.data.photos import Dataset, Photo, tidy_box
-from rs_toolkit.data.readers.rows import is_organism, keep_first, label_rank, relative_path, tidy
+from rs_toolkit.data.readers.rows import (
+    is_organism,
+    keep_first,
+    label_rank,
+    one_label,
+    relative_path,
+    tidy,
+)
 from rs_toolkit.data.readers.tables import read_object
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.errors import DataError, MetadataError
@@ -127,32 +134,24 @@ def _photo(
 ) -> Photo:
     given = image.get("file_name")
     path, error = relative_path(given if isinstance(given, str) else "")
+    place: dict[str, Any] = {
+        "site": tidy(image.get("location")),
+        "observation": tidy(image.get("seq_id")),
+    }
     keys = sorted({_key(mark.get("category_id")) or "" for mark in marks})
-    unknown = [key for key in keys if key not in categories]
     labels = {categories[key][0]: categories[key] for key in keys if key in categories}
-    organisms = [label for label in labels.values() if is_organism(label[0])]
-    _, taxon, common_name = organisms[0] if organisms else ("", Taxon(), None)
-    if unknown:
-        error = error or f"category_id {unknown[0][:80]!r} is of no category; add the category"
-    elif organisms and len(labels) > 1:
-        names = ", ".join(sorted(repr(name[:80]) for name in labels))
-        error = error or f"has several labels ({names}); leave one"
     boxes = [mark["bbox"] for mark in marks if mark.get("bbox") is not None]
-    box = None
-    if len(boxes) == 1 and error is None:
-        try:
-            box = _box(boxes[0], image)
-        except ValueError as problem:
-            error = str(problem)
-    return Photo(
-        path,
-        taxon if error is None else Taxon(),
-        common_name=common_name,
-        site=tidy(image.get("location")),
-        observation=tidy(image.get("seq_id")),
-        box=box,
-        error=error,
-    )
+    try:
+        if error is not None:
+            raise ValueError(error)
+        if unknown := [key for key in keys if key not in categories]:
+            raise ValueError(f"category_id {unknown[0][:80]!r} is of no category; add the category")
+        name = one_label(labels)
+        box = _box(boxes[0], image) if len(boxes) == 1 else None
+    except ValueError as problem:
+        return Photo(path, Taxon(), error=str(problem), **place)
+    _, taxon, common_name = labels[name] if name else ("", Taxon(), None)
+    return Photo(path, taxon, common_name, box=box, **place)
 
 
 def _box(pixels: Any, image: dict[str, Any]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
 
-__all__ = ["is_organism", "keep_first", "label_rank", "relative_path", "tidy"]
+__all__ = ["is_organism", "keep_first", "label_rank", "one_label", "relative_path", "tidy"]
 
 # Of POSIX, and of Windows with a drive.
 _ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
@@ -34,6 +34,21 @@ def is_organism(name: str | None) -> bool:
     """Return whether a label names an organism, and not an empty frame, people or vehicles."""
     label = normalize_name(name)
     return label is not None and label not in _NO_ORGANISM
+
+
+def one_label(names: Collection[str]) -> str | None:
+    """Return the organism among the different labels of a photo; None where none is an organism.
+
+    Raises
+    ------
+    ValueError
+        There is an organism and another label: the photo has no one label.
+    """
+    organisms = sorted(filter(is_organism, names))
+    if organisms and len(names) > 1:
+        labels = ", ".join(sorted(repr(name[:80]) for name in names))
+        raise ValueError(f"has several labels ({labels}); leave one")
+    return organisms[0] if organisms else None
 
 
 def label_rank(names: Iterable[str]) -> str:
