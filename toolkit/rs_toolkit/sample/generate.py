@@ -56,7 +56,7 @@ def generate_sample(
     directory
         Where to write: new, empty, or a finished sample of the same arguments, which is kept.
     seed
-        Not negative.
+        0 or more.
     photos
         Number of rows and files, 100 to 20,000, planted duplicates and faults included.
     progress
@@ -73,25 +73,27 @@ def generate_sample(
         ``seed`` or ``photos`` is out of range; ``directory`` holds something else, or another
         run draws there.
     """
+    _check(seed, photos)
+    header = {"seed": seed, "version": VERSION, "photos": photos}
+    remove_leftovers(directory.resolve())
+    if not _is_finished(directory, header):
+        _refuse_occupied(directory)
+        with placed(directory.resolve()) as root:
+            _write(root, header, plan(seed, photos), progress or (lambda done, total: None))
+            if not _is_finished(root, header):
+                raise DataError(
+                    f"sample: drawn files of {directory} vanished; wait for another run that "
+                    "draws there, or choose another folder"
+                )
+    return directory / "metadata.csv"
+
+
+def _check(seed: int, photos: int) -> None:
     if seed < 0:
         raise ConfigError(f"sample: seed is {seed}, wanted 0 or more; choose another --seed")
     if not LEAST_PHOTOS <= photos <= MOST_PHOTOS:
         wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
         raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
-    directory = Path(directory)
-    header = {"seed": seed, "version": VERSION, "photos": photos}
-    remove_leftovers(directory.resolve())
-    if _is_finished(directory, header):
-        return directory / "metadata.csv"
-    _refuse_occupied(directory)
-    with placed(directory.resolve()) as root:
-        _write(root, header, plan(seed, photos), progress or (lambda done, total: None))
-        if not _is_finished(root, header):
-            raise DataError(
-                f"sample: drawn files of {directory} vanished; wait for another run that draws "
-                "there, or choose another folder"
-            )
-    return directory / "metadata.csv"
 
 
 def _is_finished(directory: Path, header: dict[str, Any]) -> bool:
