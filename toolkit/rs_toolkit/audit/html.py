@@ -153,7 +153,7 @@ def _ranks(audit: Audit) -> list[tuple[str, ...]]:
 
 
 def _page(audit: Audit, photos: Sequence[Photo], pixels: Pixels | None, title: str) -> str:
-    # Of two rows with one path, the first that can be used is meant.
+    # Two rows may have the same path: the first that can be used is shown.
     known = {photo.path: photo for photo in reversed(photos) if photo.error is None}
     cards = (
         f'<div class="card"><b>{text(value)}</b>{text(name)}</div>\n'
@@ -251,7 +251,7 @@ def _figure(finding: Finding, photo: Photo | None, pixels: Pixels | None, rank: 
     label = photo.label(rank) if photo else None
     lines = [finding.path, label or "no label", f"score {finding.score:.2f}", finding.detail]
     if finding.suggested_label:
-        lines.append(f"rather {finding.suggested_label}")
+        lines.append(f"suggested: {finding.suggested_label}")
     picture = _thumbnail(photo, pixels) if photo and pixels else ""
     caption = "<br>".join(text(line) for line in lines if line)
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>\n"

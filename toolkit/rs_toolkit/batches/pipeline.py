@@ -43,7 +43,7 @@ class PixelSource:
 
     @contextmanager
     def unburied(self) -> Iterator[None]:
-        """Raise what loading raised, instead of what TensorFlow made of it."""
+        """Raise the error of ``load`` instead of the one that TensorFlow made of it."""
         try:
             yield
         except Exception:

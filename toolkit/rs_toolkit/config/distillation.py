@@ -59,12 +59,12 @@ class DistillConfig(Settings):
 
     @property
     def has_teacher(self) -> bool:
-        """Whether there is one."""
+        """Whether the student learns from a teacher."""
         return self.teacher != "none"
 
     @property
     def frozen_batch_norm(self) -> bool:
-        """Whether batch normalization stays as it came."""
+        """Whether batch normalization is left as it was loaded."""
         if self.batch_norm != "auto":
             return self.batch_norm == "frozen"
         return self.student_weights != "none"

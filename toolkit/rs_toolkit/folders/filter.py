@@ -200,7 +200,7 @@ class FilterFolder:
 
     @cached_property
     def _root_of(self) -> dict[tuple[str, str], Path]:
-        # Both folders may hold a photo of one path; of one content too, either will do.
+        # Both folders may hold a photo of this path; with the same content, either file will do.
         other = self.not_organism_root or self.data_root
         return {
             (photo.path, photo.content): self.data_root if of_data else other

@@ -105,7 +105,7 @@ def packed(data: bytes) -> bytes:
     import lzma
 
     packer = lzma.LZMACompressor(preset=_PRESET)
-    # By parts: Ctrl-C waits for a call into lzma to end.
+    # In parts, because Ctrl-C has to wait until a call into lzma ends.
     parts = [packer.compress(data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
     return b"".join([*parts, packer.flush()])
 

@@ -47,7 +47,7 @@ def _is_coco(path: Path) -> bool:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
             return all(text.find(key) >= 0 for key in (b'"images"', b'"annotations"'))
     except (OSError, ValueError):
-        # No file can be mapped that is empty.
+        # An empty file cannot be mapped.
         return False
 
 

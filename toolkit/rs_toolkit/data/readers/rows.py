@@ -12,7 +12,7 @@ from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
 
 __all__ = ["is_organism", "keep_first", "label_rank", "one_label", "relative_path", "tidy"]
 
-# Of POSIX, and of Windows with a drive.
+# Absolute paths of POSIX, and of Windows with a drive letter.
 _ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # Endings that the codes of nomenclature prescribe for families of animals and of plants.
@@ -91,14 +91,14 @@ def relative_path(given: str) -> tuple[str, str | None]:
 
 
 def keep_first(rows: Iterable[tuple[str, Photo]], what: str = "path") -> Iterator[Photo]:
-    """Yield photos with where they stand in front of their errors; repeated paths are errors.
+    """Yield the photos of rows; an error begins with its row's place, and repeats are errors.
 
     Parameters
     ----------
     rows
-        Where each row stands (``line 4``), and its photo.
+        The place of each row (``line 4``), and its photo.
     what
-        What a repeated row repeats.
+        What a row with the path of an earlier one is said to repeat.
     """
     first: dict[str, tuple[str, Taxon]] = {}
     for place, photo in rows:

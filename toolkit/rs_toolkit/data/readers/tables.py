@@ -134,7 +134,7 @@ def open_csv(path: Path) -> Iterator[Any]:
 
 def numbered(rows: Any) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a :func:`csv.reader` that are not blank with their lines, from 1."""
-    # An editor's line of a row is the one after the last line of the row before.
+    # A row begins on the line after the last line of the row before it.
     line = rows.line_num + 1
     for row in rows:
         if row:

@@ -88,9 +88,9 @@ def unpack_zip(path: Path) -> Path:
 
 
 class _Bounded(io.BufferedReader):
-    """A file that zipfile, which trusts sizes and offsets, can be given.
+    """A file for zipfile, which trusts the sizes and offsets that an archive gives.
 
-    It reads an archive's directory at once, which must not be huge, and seeks where that says.
+    Refused are a huge directory, which zipfile would read at once, and offsets outside the file.
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -150,7 +150,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         if hidden or suffix not in PHOTO_SUFFIXES | _METADATA_SUFFIXES:
             continue
         most = MAX_METADATA_BYTES if suffix in _METADATA_SUFFIXES else MAX_PHOTO_BYTES
-        # Some file systems take names for the same that differ in case.
+        # Some file systems do not tell upper from lower case.
         error = "is in it twice" if name.casefold() in folded else _fault(member, most)
         if error is not None:
             raise _refused(path, name, error)
@@ -171,7 +171,7 @@ def _fault(member: zipfile.ZipInfo, most: int) -> str | None:
         return f"has {member.file_size} bytes, more than {most}"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "is a link, not a file"
-    # Other methods need memory that the archive decides.
+    # With other methods the archive decides how much memory is needed.
     if member.flag_bits & 1 or member.compress_type not in _METHODS:
         return "is encrypted, or not compressed by deflate"
     return None
