@@ -45,25 +45,18 @@ class Annotation:
     def complete(self, photo: Photo, content: str, page: str) -> Photo:
         """Return a photo with all its names; as it was, and noted, where that is impossible."""
         known = photo.taxon.to_dict()
-        if (found := self.names.get((content, page))) is None:
-            self.notes.append(
-                f"{photo.path}: {content}_{page} is not in {_FILE}; only the names of "
-                "metadata.csv are used"
-            )
-            return photo
-        taxon, common_name = found
-        for rank, name in known.items():
-            if taxon.at(rank) not in (name, None):
-                self.notes.append(
-                    f"{photo.path}: {rank} is {name}, but {taxon.at(rank)} in {_FILE}; only the "
-                    "names of metadata.csv are used"
-                )
-                return photo
-        return replace(
-            photo,
-            taxon=taxon_of(tuple(taxon.at(rank) or known.get(rank) for rank in RANKS)),
-            common_name=photo.common_name or common_name,
-        )
+        taxon, common_name = self.names.get((content, page), (Taxon(), None))
+        other = [rank for rank, name in known.items() if taxon.at(rank) not in (name, None)]
+        if (content, page) not in self.names:
+            problem = f"{content}_{page} is not in {_FILE}"
+        elif other:
+            problem = f"{other[0]} is {known[other[0]]}, but {taxon.at(other[0])} in {_FILE}"
+        else:
+            names = tuple(taxon.at(rank) or known.get(rank) for rank in RANKS)
+            common_name = photo.common_name or common_name
+            return replace(photo, taxon=taxon_of(names), common_name=common_name)
+        self.notes.append(f"{photo.path}: {problem}; only the names of metadata.csv are used")
+        return photo
 
 
 def read_annotation(folder: Path) -> Annotation | None:
