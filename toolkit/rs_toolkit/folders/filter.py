@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_runtime.kit.json_node import JsonNode
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
@@ -208,8 +209,8 @@ class FilterFolder:
         }
 
 
-def _roots(values: dict[str, Any]) -> tuple[Path, Path | None]:
-    data, other = values["data_root"], values["not_organism_root"]
+def _roots(node: JsonNode) -> tuple[Path, Path | None]:
+    data, other = node.get("data_root").value, node.get("not_organism_root").value
     if not isinstance(data, str) or not isinstance(other, str | None):
         raise ValueError("data_root, not_organism_root: wanted paths")
     return Path(data), None if other is None else Path(other)
