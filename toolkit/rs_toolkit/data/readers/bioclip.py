@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.readers.rows import tidy
-from rs_toolkit.data.readers.tables import Columns, numbered, open_csv, taxon_of
+from rs_toolkit.data.readers.tables import Columns, open_csv, taxon_of
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 
 __all__ = ["ID_COLUMNS", "Annotation", "read_annotation"]
@@ -66,9 +66,8 @@ def read_annotation(folder: Path) -> Annotation | None:
         return None
     annotation = Annotation()
     used = (*_RANK_COLUMNS, "common_name", "filepath")
-    with open_csv(path) as rows:
-        columns = Columns(path, next(rows, []), used, [(name,) for name in used])
-        for line, row in numbered(rows):
+    with open_csv(path, used, [(name,) for name in used]) as (columns, rows):
+        for line, row in rows:
             error = columns.ragged(row) or _add(annotation, row, columns)
             if error:
                 annotation.notes.append(f"{_FILE} line {line}: {error}")

@@ -15,7 +15,7 @@ from rs_toolkit.data.photos import Dataset, Photo, tidy_box
 from rs_toolkit.data.readers.camtrap_names import Names, names_of
 from rs_toolkit.data.readers.camtrap_observations import COLUMNS, Observations, Record, Seen
 from rs_toolkit.data.readers.rows import keep_first, one_label, relative_path, tidy
-from rs_toolkit.data.readers.tables import Columns, numbered, open_csv, read_object
+from rs_toolkit.data.readers.tables import open_csv, read_object
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import MetadataError
 
@@ -72,9 +72,8 @@ def _table(package: Path, content: dict[str, Any], name: str) -> Path:
 
 def _records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     """Yield the rows of a table of which the first column is required."""
-    with open_csv(path) as rows:
-        places = Columns(path, next(rows, []), columns, [columns[:1]])
-        for line, row in numbered(rows):
+    with open_csv(path, columns, [columns[:1]]) as (places, rows):
+        for line, row in rows:
             cells = {name: places.cell(row, name) for name in columns}
             yield f"{path.name} line {line}", cells, places.ragged(row)
 

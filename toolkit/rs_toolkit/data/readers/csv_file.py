@@ -13,7 +13,6 @@ from rs_toolkit.data.readers.tables import (
     LABEL_COLUMNS,
     Columns,
     described,
-    numbered,
     open_csv,
 )
 from rs_toolkit.errors import MetadataError
@@ -31,17 +30,12 @@ def read_csv(path: Path) -> Dataset:
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    with open_csv(path) as rows:
-        columns = Columns(
-            path,
-            next(rows, []),
-            (*_PATH_COLUMNS, *DESCRIBING_COLUMNS, *ID_COLUMNS),
-            (_PATH_COLUMNS, LABEL_COLUMNS),
-        )
+    used = (*_PATH_COLUMNS, *DESCRIBING_COLUMNS, *ID_COLUMNS)
+    with open_csv(path, used, (_PATH_COLUMNS, LABEL_COLUMNS)) as (columns, rows):
         columns.alias("file_path", _PATH_COLUMNS)
         has_ids = columns.keys() >= set(ID_COLUMNS)
         annotation = read_annotation(path.parent) if has_ids else None
-        photos = tuple(keep_first(_photos(numbered(rows), columns, annotation)))
+        photos = tuple(keep_first(_photos(rows, columns, annotation)))
     if not photos:
         raise MetadataError(f"{path}: has a header and no rows; add one row per photo")
     notes = tuple(annotation.notes) if annotation else ()
@@ -49,9 +43,9 @@ def read_csv(path: Path) -> Dataset:
 
 
 def _photos(
-    table: Iterable[tuple[int, list[str]]], columns: Columns, annotation: Annotation | None
+    rows: Iterable[tuple[int, list[str]]], columns: Columns, annotation: Annotation | None
 ) -> Iterator[tuple[str, Photo]]:
-    for line, row in table:
+    for line, row in rows:
         path, error = relative_path(columns.cell(row, "file_path"))
         # Nothing in a ragged row can be trusted to be in its own column.
         photo = described(row, columns, path, columns.ragged(row) or error)

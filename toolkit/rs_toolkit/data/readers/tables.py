@@ -21,7 +21,6 @@ __all__ = [
     "MAX_METADATA_BYTES",
     "Columns",
     "described",
-    "numbered",
     "open_csv",
     "read_object",
     "taxon_of",
@@ -116,24 +115,27 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def open_csv(path: Path) -> Iterator[Any]:
-    """Open a UTF-8 CSV file and yield a strict :func:`csv.reader`.
+def open_csv(
+    path: Path, used: Collection[str], required: Collection[Sequence[str]]
+) -> Iterator[tuple[Columns, Iterator[tuple[int, list[str]]]]]:
+    """Open a UTF-8 CSV file and yield its columns, and its rows with their lines, from 1.
+
+    ``used`` and ``required`` are those of :class:`Columns`; blank rows are left out.
 
     Raises
     ------
     MetadataError
-        The file is too large, not UTF-8, not CSV or not readable.
+        The file is too large, not UTF-8, not CSV, not readable, or lacks a column.
     """
     with _opened(path) as file:
         rows = csv.reader(file, strict=True)
         try:
-            yield rows
+            yield Columns(path, next(rows, []), used, required), _numbered(rows)
         except csv.Error as error:
             raise MetadataError(f"{path}: not a CSV file: line {rows.line_num}: {error}") from None
 
 
-def numbered(rows: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a :func:`csv.reader` that are not blank with their lines, from 1."""
+def _numbered(rows: Any) -> Iterator[tuple[int, list[str]]]:
     # A row begins on the line after the last line of the row before it.
     line = rows.line_num + 1
     for row in rows:
