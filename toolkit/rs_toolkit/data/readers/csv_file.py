@@ -11,6 +11,7 @@ from rs_toolkit.data.readers.rows import keep_first, relative_path
 from rs_toolkit.data.readers.tables import (
     DESCRIBING_COLUMNS,
     LABEL_COLUMNS,
+    PATH_COLUMNS,
     Columns,
     described,
     open_csv,
@@ -18,8 +19,6 @@ from rs_toolkit.data.readers.tables import (
 from rs_toolkit.errors import MetadataError
 
 __all__ = ["read_csv"]
-
-_PATH_COLUMNS = ("file_path", "path", "filepath", "image")
 
 
 def read_csv(path: Path) -> Dataset:
@@ -30,9 +29,8 @@ def read_csv(path: Path) -> Dataset:
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    used = (*_PATH_COLUMNS, *DESCRIBING_COLUMNS, *ID_COLUMNS)
-    with open_csv(path, used, (_PATH_COLUMNS, LABEL_COLUMNS)) as (columns, rows):
-        columns.alias("file_path", _PATH_COLUMNS)
+    used = (*PATH_COLUMNS, *DESCRIBING_COLUMNS, *ID_COLUMNS)
+    with open_csv(path, used, (PATH_COLUMNS, LABEL_COLUMNS)) as (columns, rows):
         has_ids = columns.keys() >= set(ID_COLUMNS)
         annotation = read_annotation(path.parent) if has_ids else None
         photos = tuple(keep_first(_photos(rows, columns, annotation)))

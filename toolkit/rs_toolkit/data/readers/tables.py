@@ -19,6 +19,7 @@ __all__ = [
     "DESCRIBING_COLUMNS",
     "LABEL_COLUMNS",
     "MAX_METADATA_BYTES",
+    "PATH_COLUMNS",
     "Columns",
     "described",
     "open_csv",
@@ -27,8 +28,11 @@ __all__ = [
 ]
 
 MAX_METADATA_BYTES = 500_000_000
+PATH_COLUMNS = ("file_path", "path", "filepath", "image")
 LABEL_COLUMNS = (*RANKS, "cls", "label")
+# Each name stands for the first of these that is there.
 _ALIASES = {
+    "file_path": PATH_COLUMNS,
     # The BioCLIP catalogues have both: cls is the taxonomic class, class a training label.
     "class": ("cls", "class"),
     "site": ("site", "location", "location_id", "deployment"),
@@ -81,12 +85,8 @@ class Columns(dict[str, int]):
                     f"{path}: no column {wanted}; got: {got}; name one so (comma-separated)"
                 )
         for name, choice in _ALIASES.items():
-            self.alias(name, choice)
-
-    def alias(self, name: str, choice: Sequence[str]) -> None:
-        """Let ``name`` stand for the first of ``choice`` that is there."""
-        if (place := next((self[other] for other in choice if other in self), None)) is not None:
-            self[name] = place
+            if present := [other for other in choice if other in self]:
+                self[name] = self[present[0]]
 
     def cell(self, row: Sequence[str], name: str) -> str:
         """Return a cell's text without blanks around it; empty where there is no such column."""
