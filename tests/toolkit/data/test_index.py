@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from rs_runtime.photos import preprocess
+from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data import index
 from rs_toolkit.data.index import build_index, fingerprint, read_index, write_index
-from rs_toolkit.data.photos import Dataset, Photo, PhotoCache, read_photo
+from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
 from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import DataError

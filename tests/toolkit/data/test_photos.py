@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
+from rs_runtime.photos import photo as photo_module
+from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.data import photos as photos_module
 from rs_toolkit.data.photos import (
     Photo,
     PhotoCache,
     default_cache_dir,
     parse_box,
-    read_photo,
     tidy_box,
     unlabelled,
 )
@@ -191,8 +191,8 @@ def test_read_photo_refuses_what_is_no_file(tmp_path) -> None:
 
 def test_read_photo_has_a_limit(tmp_path, monkeypatch) -> None:
     (tmp_path / "a.jpg").write_bytes(b"12345")
-    monkeypatch.setattr(photos_module, "MAX_PHOTO_BYTES", 5)
+    monkeypatch.setattr(photo_module, "MAX_PHOTO_BYTES", 5)
     assert read_photo(tmp_path / "a.jpg") == b"12345"
-    monkeypatch.setattr(photos_module, "MAX_PHOTO_BYTES", 4)
+    monkeypatch.setattr(photo_module, "MAX_PHOTO_BYTES", 4)
     with pytest.raises(PhotoTooLargeError, match="larger than 4 bytes"):
         read_photo(tmp_path / "a.jpg")

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rs_runtime.errors import PhotoError
+from rs_runtime.photos.photo import read_photo
 from rs_toolkit.data.groups import connected
-from rs_toolkit.data.photos import Dataset, Photo, PhotoCache, read_photo
+from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
 from rs_toolkit.data.table import read_table, write_table
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.files import sha256_bytes

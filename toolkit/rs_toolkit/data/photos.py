@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
-from rs_runtime.photos.photo import MAX_PHOTO_BYTES
+from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Box, PhotoInfo, Preprocessing
 from rs_toolkit.data.remembered import read_array, write_array
 from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name
@@ -27,7 +26,6 @@ __all__ = [
     "PhotoCache",
     "default_cache_dir",
     "parse_box",
-    "read_photo",
     "tidy_box",
     "unlabelled",
 ]
@@ -180,30 +178,6 @@ def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
 def default_cache_dir() -> Path:
     """Return ``$RS_CACHE``, or ``~/.cache/rs-toolkit``."""
     return Path(os.environ.get("RS_CACHE") or Path.home() / ".cache" / "rs-toolkit")
-
-
-def read_photo(path: Path) -> bytes:
-    """Return the bytes of a photo file.
-
-    Raises
-    ------
-    UnreadablePhotoError
-        The file is missing, no regular file, or not readable.
-    PhotoTooLargeError
-        It has more than 200 MB.
-    """
-    # Opening a pipe or a device could block for ever.
-    if not os.path.isfile(path):
-        problem = "is not a regular file" if os.path.exists(path) else "does not exist"
-        raise UnreadablePhotoError(f"{path} {problem}; check the path")
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PHOTO_BYTES + 1)
-    except OSError as error:
-        raise UnreadablePhotoError(f"{path} cannot be read ({error.strerror})") from error
-    if len(data) > MAX_PHOTO_BYTES:
-        raise PhotoTooLargeError(f"{path} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
-    return data
 
 
 @dataclass(frozen=True)
