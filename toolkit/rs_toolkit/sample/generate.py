@@ -140,7 +140,7 @@ def _write(
 
 def _files(root: Path, seed: int, slots: list[Slot]) -> Iterator[tuple[Slot, bytes]]:
     """Yield each slot with its file: originals, then their copies, which are made from them."""
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         for copied in (False, True):
             part = [slot for slot in slots if (slot.original >= 0) == copied]
