@@ -26,7 +26,6 @@ from rs_toolkit.files import atomic_write, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from rich.console import Console
 
     Pixels = Callable[[Photo], NDArray[Any]]
 
@@ -57,11 +56,7 @@ _HEAD = (
 
 
 def write_audit(
-    audit: Audit,
-    folder: Path,
-    photos: Sequence[Photo] = (),
-    pixels: Pixels | None = None,
-    title: str = "Photos",
+    audit: Audit, folder: Path, photos: Sequence[Photo], pixels: Pixels, title: str
 ) -> tuple[Path, Path]:
     """Write ``audit.json`` and ``audit.html``, each whole or not at all; return their paths.
 
@@ -82,13 +77,13 @@ def write_audit(
     return data, page
 
 
-def print_summary(audit: Audit, console: Console | None = None) -> None:
-    """Print the main figures as tables; to standard output without a ``console``."""
+def print_summary(audit: Audit) -> None:
+    """Print the main figures as tables."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
 
     def show(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         # Text, because rich would read "[red]" in a name as markup.
@@ -152,7 +147,7 @@ def _ranks(audit: Audit) -> list[tuple[str, ...]]:
     ]
 
 
-def _page(audit: Audit, photos: Sequence[Photo], pixels: Pixels | None, title: str) -> str:
+def _page(audit: Audit, photos: Sequence[Photo], pixels: Pixels, title: str) -> str:
     # Two rows may have the same path: the first that can be used is shown.
     known = {photo.path: photo for photo in reversed(photos) if photo.error is None}
     cards = (
@@ -230,7 +225,7 @@ def _files(audit: Audit) -> Iterator[str]:
         yield _rest(len(audit.unreadable), "page") + "</details>\n"
 
 
-def _flagged(audit: Audit, known: dict[str, Photo], pixels: Pixels | None) -> Iterator[str]:
+def _flagged(audit: Audit, known: dict[str, Photo], pixels: Pixels) -> Iterator[str]:
     if audit.flags:
         yield "<h2>What the checks found</h2>\n<p>Nothing is deleted or changed.</p>\n"
         yield bars("Photos by flag", {_name(k): item.photos for k, item in audit.flags.items()})
@@ -247,12 +242,12 @@ def _flagged(audit: Audit, known: dict[str, Photo], pixels: Pixels | None) -> It
             yield f'<p class="dim">The {len(item.worst)} of the highest scores.</p>\n'
 
 
-def _figure(finding: Finding, photo: Photo | None, pixels: Pixels | None, rank: str) -> str:
+def _figure(finding: Finding, photo: Photo | None, pixels: Pixels, rank: str) -> str:
     label = photo.label(rank) if photo else None
     lines = [finding.path, label or "no label", f"score {finding.score:.2f}", finding.detail]
     if finding.suggested_label:
         lines.append(f"suggested: {finding.suggested_label}")
-    picture = _thumbnail(photo, pixels) if photo and pixels else ""
+    picture = _thumbnail(photo, pixels) if photo else ""
     caption = "<br>".join(text(line) for line in lines if line)
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>\n"
 
