@@ -72,11 +72,10 @@ class Shares:
         return cls(np.array(groups, np.int64), np.array(weights, np.float64))
 
 
-def class_sizes(labels: NDArray[np.int64], shares: Shares | None = None) -> NDArray[np.float64]:
+def class_sizes(labels: NDArray[np.int64], shares: Shares) -> NDArray[np.float64]:
     """Return the size of each class, shape (max(labels) + 1,); see the module's equation.
 
-    ``labels`` are the class numbers of n photos and ``shares`` what they count for; without them
-    each photo is a group of its own, of weight 1.
+    ``labels`` are the class numbers of n photos and ``shares`` what they count for.
     """
     return _units(labels, shares).sizes
 
@@ -94,9 +93,7 @@ def class_targets(
     return np.where(sizes > 0, np.maximum(1, np.rint(targets)), 0).astype(np.int64)
 
 
-def photo_weights(
-    labels: NDArray[np.int64], balance: float, shares: Shares | None = None
-) -> NDArray[np.float64]:
+def photo_weights(labels: NDArray[np.int64], balance: float, shares: Shares) -> NDArray[np.float64]:
     """Return how often an epoch shows each photo on average, for a fit that takes weights.
 
     ``labels`` and ``shares`` are as for :func:`class_sizes`, ``balance`` is from 0 to 1.  Of shape
@@ -117,7 +114,7 @@ def epoch_order(
     balance: float,
     seed: int,
     epoch: int,
-    shares: Shares | None = None,
+    shares: Shares,
 ) -> NDArray[np.int64]:
     """Return the photo numbers of one epoch, oversampled and shuffled.
 
@@ -165,9 +162,7 @@ class _Units:
     of_photo: NDArray[np.int64]
 
 
-def _units(labels: NDArray[np.int64], shares: Shares | None) -> _Units:
-    if shares is None:
-        shares = Shares(np.arange(len(labels)), np.ones(len(labels)))
+def _units(labels: NDArray[np.int64], shares: Shares) -> _Units:
     live = np.flatnonzero(shares.weights > 0)
     names = labels[live] * (shares.groups.max(initial=0) + 1) + shares.groups[live]
     _, first, of_photo = np.unique(names, return_index=True, return_inverse=True)

@@ -62,7 +62,7 @@ def training_epoch(
     batch_size: int,
     seed: int,
     epoch: int,
-    shares: Shares | None = None,
+    shares: Shares,
 ) -> tf.data.Dataset:
     """Return one epoch of (inputs, labels): oversampled, shuffled, augmented, scaled.
 

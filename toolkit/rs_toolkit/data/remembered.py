@@ -79,7 +79,7 @@ def remembered_arrays(
     compute: Callable[[list[Photo]], NDArray[np.float32]],
     progress: Progress,
     title: str,
-    batch_size: int = 32,
+    batch_size: int,
 ) -> NDArray[np.float32]:
     """Return one array a photo, shape (n, *shape), computing those that are not on disk.
 
