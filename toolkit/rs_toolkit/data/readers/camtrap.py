@@ -72,10 +72,9 @@ def _table(package: Path, content: dict[str, Any], name: str) -> Path:
 
 def _records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     """Yield the rows of a table of which the first column is required."""
-    with open_csv(path, columns, [columns[:1]]) as (places, rows):
-        for line, row in rows:
-            cells = {name: places.cell(row, name) for name in columns}
-            yield f"{path.name} line {line}", cells, places.ragged(row)
+    with open_csv(path, columns, [columns[:1]]) as (_, rows):
+        for line, cells, error in rows:
+            yield f"{path.name} line {line}", cells, error
 
 
 def _rows(

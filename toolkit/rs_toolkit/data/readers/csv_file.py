@@ -12,7 +12,7 @@ from rs_toolkit.data.readers.tables import (
     DESCRIBING_COLUMNS,
     LABEL_COLUMNS,
     PATH_COLUMNS,
-    Columns,
+    Row,
     described,
     open_csv,
 )
@@ -30,24 +30,22 @@ def read_csv(path: Path) -> Dataset:
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     used = (*PATH_COLUMNS, *DESCRIBING_COLUMNS, *ID_COLUMNS)
-    with open_csv(path, used, (PATH_COLUMNS, LABEL_COLUMNS)) as (columns, rows):
-        has_ids = columns.keys() >= set(ID_COLUMNS)
+    with open_csv(path, used, (PATH_COLUMNS, LABEL_COLUMNS)) as (names, rows):
+        has_ids = set(names) >= set(ID_COLUMNS)
         annotation = read_annotation(path.parent) if has_ids else None
-        photos = tuple(keep_first(_photos(rows, columns, annotation)))
+        photos = tuple(keep_first(_photos(rows, annotation)))
     if not photos:
         raise MetadataError(f"{path}: has a header and no rows; add one row per photo")
     notes = tuple(annotation.notes) if annotation else ()
     return Dataset(path.parent, photos, "csv", notes)
 
 
-def _photos(
-    rows: Iterable[tuple[int, list[str]]], columns: Columns, annotation: Annotation | None
-) -> Iterator[tuple[str, Photo]]:
-    for line, row in rows:
-        path, error = relative_path(columns.cell(row, "file_path"))
+def _photos(rows: Iterable[Row], annotation: Annotation | None) -> Iterator[tuple[str, Photo]]:
+    for line, cells, ragged in rows:
+        path, error = relative_path(cells["file_path"])
         # Nothing in a ragged row can be trusted to be in its own column.
-        photo = described(row, columns, path, columns.ragged(row) or error)
+        photo = described(cells, path, ragged or error)
         if photo.error is None and annotation is not None:
-            content, page = (columns.cell(row, name) for name in ID_COLUMNS)
+            content, page = (cells[name] for name in ID_COLUMNS)
             photo = annotation.complete(photo, content, page)
         yield f"line {line}", photo

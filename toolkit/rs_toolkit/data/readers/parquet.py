@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, photo_suffix
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers.rows import keep_first
-from rs_toolkit.data.readers.tables import DESCRIBING_COLUMNS, LABEL_COLUMNS, Columns, described
+from rs_toolkit.data.readers.tables import DESCRIBING_COLUMNS, LABEL_COLUMNS, columns_of, described
 from rs_toolkit.data.readers.unpack import MAX_UNPACKED_BYTES, unpack_once
 from rs_toolkit.errors import DataError, MetadataError, reason
 from rs_toolkit.files import read_json, require_space, sha256_bytes, sha256_file, write_json
@@ -83,11 +83,14 @@ def read_parquet(files: Sequence[Path]) -> Dataset:
 
 @dataclass(frozen=True)
 class _Table:
-    """One file's columns; ``classes`` are the names that a column's whole numbers stand for."""
+    """One file.
+
+    ``used`` are its describing columns: their own names, and those that they are used under.
+    ``classes`` are the names that a column's whole numbers stand for.
+    """
 
     path: Path
-    names: list[str]
-    columns: Columns
+    used: dict[str, str]
     classes: dict[str, list[str]]
     rows: int
 
@@ -118,7 +121,8 @@ def _open(path: Path) -> _Table:
             f"{path}: a row group has {max(groups)} bytes, wanted at most {_MAX_ROW_GROUP_BYTES}; "
             "write it with row_group_size=100"
         )
-    columns = Columns(path, schema.names, DESCRIBING_COLUMNS, [LABEL_COLUMNS])
+    names = columns_of(path, schema.names, DESCRIBING_COLUMNS, [LABEL_COLUMNS])
+    used = {given: name for given, name in zip(schema.names, names, strict=True) if name}
     place = schema.get_field_index(_IMAGE)
     kind = schema.field(place).type if place >= 0 else None
     if kind is None or not (
@@ -130,7 +134,7 @@ def _open(path: Path) -> _Table:
             f"{path}: column image is {kind and str(kind)[:80]}, wanted struct<bytes: binary, "
             "path: string>; write it with the datasets library, feature Image()"
         )
-    return _Table(path, schema.names, columns, _classes(schema.metadata or {}), about.num_rows)
+    return _Table(path, used, _classes(schema.metadata or {}), about.num_rows)
 
 
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
@@ -192,15 +196,14 @@ def _photos(
 ) -> Iterator[tuple[str, Photo]]:
     number = 0
     for table in tables:
-        used = [name for name in table.names if name.strip().lower() in DESCRIBING_COLUMNS]
-        for line, row in enumerate(_rows(table.path, used, _LABELS_AT_ONCE), 1):
-            error = errors.get(str(number))
+        for line, row in enumerate(_rows(table.path, list(table.used), _LABELS_AT_ONCE), 1):
+            error, cells = errors.get(str(number)), {}
             try:
-                cells = [_cell(row.get(name), name, table.classes) for name in table.names]
+                for given, name in table.used.items():
+                    cells[name] = _cell(row[given], given, table.classes)
             except ValueError as problem:
-                error = error or str(problem)
-                cells = []
-            photo = described(cells, table.columns, names[number], error)
+                error, cells = error or str(problem), {}
+            photo = described(cells, names[number], error)
             yield f"{table.path.name} row {line}", photo
             number += 1
 
@@ -213,7 +216,7 @@ def _cell(value: Any, column: str, classes: Mapping[str, list[str]]) -> str:
         if not -1 <= value < len(classes[column]):
             count = len(classes[column])
             raise ValueError(f"{column} is {value}, wanted -1 to {count - 1}; write it anew")
-        return "" if value == -1 else classes[column][value]
+        return "" if value == -1 else classes[column][value].strip()
     if type(value) not in (str, int, float):
         raise ValueError(f"{column} holds a {type(value).__name__}, wanted text; write it anew")
-    return str(value)
+    return str(value).strip()

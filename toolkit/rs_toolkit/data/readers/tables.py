@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,8 @@ __all__ = [
     "LABEL_COLUMNS",
     "MAX_METADATA_BYTES",
     "PATH_COLUMNS",
-    "Columns",
+    "Row",
+    "columns_of",
     "described",
     "open_csv",
     "read_object",
@@ -30,7 +31,7 @@ __all__ = [
 MAX_METADATA_BYTES = 500_000_000
 PATH_COLUMNS = ("file_path", "path", "filepath", "image")
 LABEL_COLUMNS = (*RANKS, "cls", "label")
-# Each name stands for the first of these that is there.
+# The first of these that is there is used under the name before them, the others are not used.
 _ALIASES = {
     "file_path": PATH_COLUMNS,
     # The BioCLIP catalogues have both: cls is the taxonomic class, class a training label.
@@ -38,6 +39,9 @@ _ALIASES = {
     "site": ("site", "location", "location_id", "deployment"),
     "observation": ("observation", "seq_id", "sequence", "event_id"),
 }
+Row = tuple[int, dict[str, str], str | None]
+"""A row of a CSV file: its line, from 1, its cells by column, and what is wrong with it, if so."""
+
 DESCRIBING_COLUMNS = (
     *LABEL_COLUMNS,
     *("common_name", "group", "box"),
@@ -46,15 +50,17 @@ DESCRIBING_COLUMNS = (
 )
 
 
-class Columns(dict[str, int]):
-    """Positions of the columns that are used, by name; upper and lower case do not matter.
+def columns_of(
+    path: Path, header: Sequence[str], used: Collection[str], required: Collection[Sequence[str]]
+) -> list[str | None]:
+    """Return the name that each column of a table is used under; None: it is not used.
 
     Parameters
     ----------
     path, header
-        A file, for messages, and the names of its columns.
+        A file, for messages, and the names of its columns; upper and lower case do not matter.
     used
-        Names to look for; other columns are ignored.
+        Names to look for.
     required
         Of each of these sequences of names, one must be there.
 
@@ -63,41 +69,24 @@ class Columns(dict[str, int]):
     MetadataError
         A used column appears twice, or a required one not at all.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        header: Sequence[str],
-        used: Collection[str],
-        required: Collection[Sequence[str]],
-    ) -> None:
-        known = {name.lower(): name for name in used}
-        names = [known.get(name.strip().lower()) for name in header]
-        if twice := sorted(name for name in known.values() if names.count(name) > 1):
-            raise MetadataError(f"{path}: column {twice[0]} appears twice; rename or delete one")
-        super().__init__({name: place for place, name in enumerate(names) if name})
-        self.width = len(names)
-        for choice in required:
-            if not any(name in self for name in choice):
-                got = ", ".join(printable(name)[:40] for name in header[:20]) or "an empty file"
-                wanted = " or ".join(filter(None, [", ".join(choice[:-1]), choice[-1]]))
-                raise MetadataError(
-                    f"{path}: no column {wanted}; got: {got}; name one so (comma-separated)"
-                )
-        for name, choice in _ALIASES.items():
-            if present := [other for other in choice if other in self]:
-                self[name] = self[present[0]]
-
-    def cell(self, row: Sequence[str], name: str) -> str:
-        """Return a cell's text without blanks around it; empty where there is no such column."""
-        place = self.get(name)
-        return row[place].strip() if place is not None and place < len(row) else ""
-
-    def ragged(self, row: Sequence[str]) -> str | None:
-        """Return why a row has more or fewer cells than the header, if so."""
-        if len(row) == self.width:
-            return None
-        return f"has {len(row)} cells, the header {self.width}; quote cells that hold commas"
+    known = {name.lower(): name for name in used}
+    names = [known.get(name.strip().lower()) for name in header]
+    if twice := sorted(name for name in known.values() if names.count(name) > 1):
+        raise MetadataError(f"{path}: column {twice[0]} appears twice; rename or delete one")
+    for choice in required:
+        if not any(name in names for name in choice):
+            got = ", ".join(printable(name)[:40] for name in header[:20]) or "an empty file"
+            wanted = " or ".join(filter(None, [", ".join(choice[:-1]), choice[-1]]))
+            raise MetadataError(
+                f"{path}: no column {wanted}; got: {got}; name one so (comma-separated)"
+            )
+    used_as: dict[str | None, str | None] = {name: name for name in names}
+    for name, choice in _ALIASES.items():
+        present = [other for other in choice if other in names]
+        used_as |= dict.fromkeys(present)
+        if present:
+            used_as[present[0]] = name
+    return [used_as[name] for name in names]
 
 
 @contextmanager
@@ -117,10 +106,8 @@ def _opened(path: Path) -> Iterator[TextIO]:
 @contextmanager
 def open_csv(
     path: Path, used: Collection[str], required: Collection[Sequence[str]]
-) -> Iterator[tuple[Columns, Iterator[tuple[int, list[str]]]]]:
-    """Open a UTF-8 CSV file and yield its columns, and its rows with their lines, from 1.
-
-    ``used`` and ``required`` are those of :class:`Columns`; blank rows are left out.
+) -> Iterator[tuple[list[str | None], Iterator[Row]]]:
+    """Open a UTF-8 CSV file and yield :func:`columns_of` it, and its rows but the blank ones.
 
     Raises
     ------
@@ -128,20 +115,25 @@ def open_csv(
         The file is too large, not UTF-8, not CSV, not readable, or lacks a column.
     """
     with _opened(path) as file:
-        rows = csv.reader(file, strict=True)
+        table = csv.reader(file, strict=True)
         try:
-            yield Columns(path, next(rows, []), used, required), _numbered(rows)
+            names = columns_of(path, next(table, []), used, required)
+            yield names, _rows(table, names, dict.fromkeys((*used, *_ALIASES), ""))
         except csv.Error as error:
-            raise MetadataError(f"{path}: not a CSV file: line {rows.line_num}: {error}") from None
+            raise MetadataError(f"{path}: not a CSV file: line {table.line_num}: {error}") from None
 
 
-def _numbered(rows: Any) -> Iterator[tuple[int, list[str]]]:
+def _rows(table: Any, names: list[str | None], blank: dict[str, str]) -> Iterator[Row]:
     # A row begins on the line after the last line of the row before it.
-    line = rows.line_num + 1
-    for row in rows:
+    line = table.line_num + 1
+    for row in table:
+        error = None
+        if len(row) != len(names):
+            error = f"has {len(row)} cells, the header {len(names)}; quote cells that hold commas"
         if row:
-            yield line, row
-        line = rows.line_num + 1
+            cells = {name: cell.strip() for name, cell in zip(names, row, strict=False) if name}
+            yield line, blank | cells, error
+        line = table.line_num + 1
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -163,14 +155,14 @@ def taxon_of(names: tuple[str | None, ...]) -> Taxon:
     return Taxon.from_dict(dict(zip(RANKS, names, strict=True)))
 
 
-def described(row: Sequence[str], columns: Columns, path: str, error: str | None) -> Photo:
+def described(cells: Mapping[str, str], path: str, error: str | None) -> Photo:
     """Return the photo at ``path`` with what the describing columns of its row say.
 
     ``error`` is what is already known to be wrong with the row.
     """
-    names = {rank: columns.cell(row, rank) for rank in RANKS}
-    names["species"] = names["species"] or columns.cell(row, "label")
-    box: str | None = columns.cell(row, "box")
+    names = {rank: cells.get(rank) for rank in RANKS}
+    names["species"] = names["species"] or cells.get("label")
+    box = cells.get("box") or None
     try:
         box = tidy_box(box) if box else None
     except ValueError as problem:
@@ -178,10 +170,10 @@ def described(row: Sequence[str], columns: Columns, path: str, error: str | None
     return Photo(
         path=path,
         taxon=taxon_of(tuple(names.values())),
-        common_name=tidy(columns.cell(row, "common_name")),
-        group=columns.cell(row, "group") or None,
-        site=tidy(columns.cell(row, "site")),
-        observation=tidy(columns.cell(row, "observation")),
+        common_name=tidy(cells.get("common_name")),
+        group=cells.get("group") or None,
+        site=tidy(cells.get("site")),
+        observation=tidy(cells.get("observation")),
         box=box,
         error=error,
     )
