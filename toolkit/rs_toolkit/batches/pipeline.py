@@ -103,7 +103,7 @@ def changed_batches(
         From float32 images (b, S, S, 3), 0 to 255, and an int32 seed (2,), which differs from
         batch to batch, to images of the same kind.
     batch_size
-        Photos a batch; the last one may have fewer.
+        Photos per batch; the last one may have fewer.
     seed
         Of the changes.
     """
@@ -188,7 +188,7 @@ def recolour(images: Any, strength: float, seed: Any) -> Any:
 
 
 def _uniform(images: Any, seed: Any) -> Callable[[int, float, float], Any]:
-    """Return what draws a number a photo, float32 (n,), from a salt and two limits."""
+    """Return a function that draws a number per photo, float32 (n,), from a salt and two limits."""
     import tensorflow as tf
 
     def draw(salt: int, low: float, high: float) -> Any:

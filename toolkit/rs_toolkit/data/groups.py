@@ -77,7 +77,7 @@ def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping
 
 
 def connected(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """Return the name of each item's connected component, given at least one key an item.
+    """Return the name of each item's connected component, given at least one key per item.
 
     Items that share a key are connected, directly or through others (union of disjoint sets,
     Galler and Fischer 1964).  A component's name is the first of its keys in sorted order, so

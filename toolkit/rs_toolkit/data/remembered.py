@@ -81,7 +81,7 @@ def remembered_arrays(
     title: str,
     batch_size: int,
 ) -> NDArray[np.float32]:
-    """Return one array a photo, shape (n, *shape), computing those that are not on disk.
+    """Return one array per photo, shape (n, *shape), computing those that are not on disk.
 
     Each photo has a file of its own, written as soon as its batch is computed, so that an
     interrupted pass goes on where it stopped.

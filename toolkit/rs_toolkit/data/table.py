@@ -1,4 +1,4 @@
-"""Parquet tables of a row a photo, as stages leave them on disk."""
+"""Parquet tables with one row per photo, which stages leave on disk."""
 
 from __future__ import annotations
 

@@ -7,10 +7,10 @@
     filter.json       classes, preprocessing, calibration, thresholds, student, teacher, metrics;
                       written last: its presence says that the folder is finished
     index.parquet     every photo, with its split, or why it is unreadable
-    verdicts.parquet  a row a photo of the index: which folder it is from, its truth and target
+    verdicts.parquet  one row per photo of the index: its folder, truth and target
     config.json       settings (DistillConfig), data_root and not_organism_root
     metrics.json      what filter.json says of the test photos
-    history.json      one row an epoch
+    history.json      one row per epoch
     environment.json  machine, versions, seconds
     checkpoints/      what ``--resume`` continues from
 
@@ -69,7 +69,7 @@ class Verdicts:
     target: NDArray[np.float64]
 
     def write(self, path: Path) -> None:
-        """Write a Parquet table of a row a photo, atomically."""
+        """Write a Parquet table with one row per photo, atomically."""
         columns = self.of_data.tolist(), self.truth.tolist(), self.target.tolist()
         schema = _verdicts_schema()
         rows = (dict(zip(schema.names, row, strict=True)) for row in zip(*columns, strict=True))

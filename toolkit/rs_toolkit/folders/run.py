@@ -8,7 +8,7 @@
     splits.json       photos by split, and what the split could not do as asked
     model.keras       float32; input (N, S, S, 3) scaled by Preprocessing; output logits (N, C)
     calibration.json  temperature fitted on validation photos
-    history.json      one row an epoch
+    history.json      one row per epoch
     metrics.json      validation and test: overall and per class
     confusion.png     confusion picture of the test photos
     environment.json  machine, versions, seconds

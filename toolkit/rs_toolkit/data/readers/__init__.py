@@ -6,8 +6,8 @@ reason why one cannot be used.
 ==============  =====================================================================
 module          reads
 ==============  =====================================================================
-``csv_file``    one table, one row a photo (and BioCLIP's annotation file beside it)
-``tree``        one folder a class; iNaturalist's folder names
+``csv_file``    one table, one row per photo (and BioCLIP's annotation file beside it)
+``tree``        one folder per class; iNaturalist's folder names
 ``coco``        COCO Camera Traps JSON
 ``camtrap``     Camera Trap Data Packages (Camtrap DP 1.0)
 ``parquet``     tables with the photos' bytes inside (Hugging Face)

@@ -1,8 +1,8 @@
 """Camera Trap Data Packages: Camtrap DP 1.0 (camtrap-dp.tdwg.org).
 
-``datapackage.json`` names three tables and may describe the taxa; ``deployments.csv`` says where
-each camera stood, ``media.csv`` has a row a file, and ``observations.csv`` says what was seen on a
-file or during an event.
+``datapackage.json`` names three tables and may describe the taxa.  ``deployments.csv`` says where
+each camera stood, ``media.csv`` has one row per file, and ``observations.csv`` says what was seen
+on a file or during an event.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ _MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileM
 def read_camtrap(package: Path) -> Dataset:
     """Read the Camtrap DP of a ``datapackage.json``; paths start from its folder.
 
-    One photo a row of ``media.csv``, labelled by the observations of that file or, where it has
-    none that are classified, by those of its event: the one that observations of the file name,
-    or whose time it was taken in.  A photo of several taxa, or of a taxon and people, a vehicle
-    or nothing, is an error: it has no one label.  ``locationID`` (else ``deploymentID``) becomes
-    the site, ``eventID`` the observation; if exactly one observation of a file has a box, that
-    is the photo's.  Videos and files that are only on the web are errors.
+    One photo per row of ``media.csv``, labelled by the classified observations of that file.
+    Where it has none, those of its event label it: the event that observations of the file name,
+    or else the one during which it was taken.  A photo of several taxa, or of a taxon and people,
+    a vehicle or nothing, is an error: it has no one label.  ``locationID`` (else
+    ``deploymentID``) becomes the site, ``eventID`` the observation.  If exactly one observation
+    of a file has a box, that is the photo's.  Videos and files that are only on the web are
+    errors.
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """

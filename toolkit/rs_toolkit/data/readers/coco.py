@@ -54,7 +54,7 @@ def _is_coco(path: Path) -> bool:
 def read_coco(path: Path) -> Dataset:
     """Read a COCO Camera Traps file.
 
-    One photo an image.  The category's name is the species (or the family, where all names end as
+    One photo per image.  The category's name is the species (or the family, where all names end as
     families' do), unless the category has names by rank.  A category that is no organism (empty,
     human, vehicle …) is no label.  A photo of several categories, at least one of them an
     organism, is an error: it has no one label.  ``location`` becomes the site and ``seq_id`` the

@@ -1,4 +1,4 @@
-"""One table, one row a photo."""
+"""One table, one row per photo."""
 
 from __future__ import annotations
 

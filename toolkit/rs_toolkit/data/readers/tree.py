@@ -1,4 +1,4 @@
-"""One folder a class, and the folder names of iNaturalist's competitions."""
+"""One folder per class, and the folder names of iNaturalist's competitions."""
 
 from __future__ import annotations
 
