@@ -190,19 +190,6 @@ def test_photos_that_cannot_be_read_are_reported_and_the_others_measured() -> No
     assert known.detail == "is empty (0 bytes)"
 
 
-@pytest.mark.parametrize("shape", [(224, 224), (224, 224, 4), (7, 224, 3)])
-def test_other_shapes_are_refused(shape: tuple[int, ...], one_line: Callable[..., str]) -> None:
-    with pytest.raises(ValueError, match="pixels: got") as caught:
-        measure(np.zeros(shape, np.uint8))
-    one_line(str(caught.value))
-    with pytest.raises(ValueError, match="float32"):
-        measure(np.zeros((224, 224, 3), np.float32))  # type: ignore[arg-type]
-
-
-def test_smallest_sides_are_measured() -> None:
-    assert measure(np.zeros((8, 8, 3), np.uint8)).dark == 1
-
-
 def test_verdicts_do_not_depend_on_the_size_that_a_model_sees(tmp_path, monkeypatch) -> None:
     """And no photo is decoded twice at one size."""
     generator = np.random.default_rng(0)

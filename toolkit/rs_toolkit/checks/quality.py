@@ -72,7 +72,6 @@ _DETAILS = {
 # A dark or blurred photo with a right label still teaches something; a blank one does not.
 _WEIGHTS = {"blank": 0.0, "dark": 0.5, "blurred": 0.5}
 
-_SMALLEST_SIDE = 8
 _STAMP = 1 / 12
 _BLOCK = 14
 _STRUCTURE = 12.0
@@ -100,18 +99,8 @@ def measure(pixels: NDArray[np.uint8]) -> Quality:
     Parameters
     ----------
     pixels
-        uint8 RGB, 0 to 255, of shape (height, width, 3), both sides at least 8.
-
-    Raises
-    ------
-    ValueError
-        The shape or the type is another.
+        uint8 RGB, 0 to 255, of shape (224, 224, 3); see :data:`PREPROCESSING`.
     """
-    shape = pixels.shape
-    if pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
-        raise ValueError(f"pixels: got {pixels.dtype} {shape}, wanted uint8 (height, width, 3)")
-    if min(shape[:2]) < _SMALLEST_SIDE:
-        raise ValueError(f"pixels: got {shape}, wanted sides of at least {_SMALLEST_SIDE}")
     luma = np.asarray(Image.fromarray(pixels).convert("L"))
     stamp = round(len(luma) * _STAMP)
     luma = luma[stamp : len(luma) - stamp]
@@ -143,8 +132,7 @@ def quality_findings(
         As :func:`rs_toolkit.data.index.build_index` returns them; those with an ``error`` are
         skipped.
     pixels
-        Returns a photo's pixels as :func:`measure` takes them, such as those of a
-        :class:`~rs_toolkit.data.photos.PhotoCache` of :data:`PREPROCESSING`.
+        Returns a photo's pixels as :func:`measure` takes them.
     progress
         Shown under the title ``quality``.
 
@@ -192,19 +180,19 @@ def _flagged(photo: Photo, scores: dict[str, float]) -> list[Finding]:
 
 def _blocks(values: Values) -> Values:
     """Cut (height, width) into (rows, block, columns, block); what is left over is left out."""
-    block = min(_BLOCK, *values.shape)
-    rows, columns = (side // block for side in values.shape)
-    return values[: rows * block, : columns * block].reshape(rows, block, columns, block)
+    rows, columns = (side // _BLOCK for side in values.shape)
+    whole = values[: rows * _BLOCK, : columns * _BLOCK]
+    return whole.reshape(rows, _BLOCK, columns, _BLOCK)
 
 
 def _mean_square(values: Values) -> Values:
     """Return the mean square of each block, of shape (rows, columns)."""
     blocks = _blocks(values)
     sums = np.einsum("ibjc,ibjc->ij", blocks, blocks)
-    return np.asarray(sums / np.float32(blocks.shape[1] ** 2))
+    return np.asarray(sums / np.float32(_BLOCK**2))
 
 
 def _strongest(values: Values) -> float:
-    """Return the mean of the strongest twentieth, of one value at least."""
-    count = max(1, int(values.size * _STRONGEST))
+    """Return the mean of the strongest twentieth."""
+    count = int(values.size * _STRONGEST)
     return float(np.partition(values, values.size - count, axis=None)[-count:].mean())

@@ -18,6 +18,7 @@ from rs_toolkit.checks.quality import PREPROCESSING, quality_findings, unreadabl
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.remembered import remembered
+from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Checks:
         Gives their features; None: what needs features is not looked for.
     progress
         Who is told.
+
+    Raises
+    ------
+    DataError
+        The features of a photo are not finite.
     """
 
     def __init__(
@@ -60,6 +66,11 @@ class Checks:
         self._rows = [row for row, photo in enumerate(photos) if photo.error is None]
         self._readable = [photos[row] for row in self._rows]
         self._features = embed(self._readable, root, cache) if embed and self._readable else None
+        if self._features is not None:
+            finite = np.isfinite(self._features).all(axis=1)
+            if not finite.all():
+                photo = self._readable[int(np.argmin(finite))]
+                raise DataError(f"{photo.path}: its features are not finite; check the weights")
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -81,26 +92,22 @@ class Checks:
         apart
             Pairs of paths that a person said are not the same.
         """
+        contents = (photo.content for photo in self._readable)
         found = remembered(
             self._cache.directory,
             "near-duplicates-1",
-            [
-                self._cache.preprocessing.fingerprint(),
-                *(photo.content for photo in self._readable),
-                repr(DuplicateSettings()),
-                self._features,
-            ],
+            [self._cache.preprocessing.fingerprint(), *contents, repr(DuplicateSettings()),
+             self._features],
             self._near_duplicates,
-        )
-        placed = [
+        )  # fmt: skip
+        pairs = [
             Pair(self._rows[int(first)], self._rows[int(second)], similarity)
             for first, second, similarity in found.tolist()
         ]
         kept = [
             pair
-            for pair in placed
-            if frozenset((self._photos[pair.first].path, self._photos[pair.second].path))
-            not in apart
+            for pair in pairs
+            if frozenset(self._photos[number].path for number in pair[:2]) not in apart
         ]
         return join_groups(self._photos, kept), duplicate_findings(self._photos, kept)
 
@@ -112,8 +119,7 @@ class Checks:
             self._features,
             progress=self._progress,
         )
-        rows = [(pair.first, pair.second, pair.similarity) for pair in pairs]
-        return np.array(rows, np.float64).reshape(-1, 3)
+        return np.array(pairs, np.float64).reshape(-1, 3)
 
     def quality(self) -> list[Finding]:
         """Return findings about photos that cannot be read, and blank, dark and blurred ones."""
@@ -160,15 +166,14 @@ class Checks:
     def _labels(
         self, used: Sequence[tuple[int, Photo]], config: TrainConfig, label_filter: str
     ) -> list[Finding]:
-        names = sorted({str(photo.label(config.rank)) for _, photo in used})
-        if len(names) < 2:
+        photos = [photo for _, photo in used]
+        given = [str(photo.label(config.rank)) for photo in photos]
+        names, labels = np.unique(given, return_inverse=True)
+        groups = [photo.group for photo in photos]
+        if len(names) < 2 or (len(set(groups)) < 2 and None not in groups):
             return []
         assert self._features is not None
-        photos = [photo for _, photo in used]
         features = self._features[[place for place, _ in used]]
-        number = {name: place for place, name in enumerate(names)}
-        labels = np.array([number[str(photo.label(config.rank))] for photo in photos])
-        groups = [photo.group for photo in photos]
         settings = {"classes": len(names), "seed": config.seed}
         probabilities = remembered(
             self._cache.directory,
@@ -178,6 +183,6 @@ class Checks:
         )
         doubts = doubt_labels(labels, probabilities, filter_by=label_filter)
         return [
-            *noise_findings(photos, labels, names, doubts),
-            *outlier_findings(photos, features, labels, names),
+            *noise_findings(photos, labels, names.tolist(), doubts),
+            *outlier_findings(photos, features, labels, names.tolist()),
         ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rs_toolkit.cli.options import (
+    DATA,
     Backbone,
     Config,
     GroupBy,
@@ -18,13 +20,21 @@ from rs_toolkit.cli.options import (
     Seed,
     SplitsFrom,
     Weights,
+    folder_option,
     resolved,
 )
 from rs_toolkit.cli.output_folder import output_folder
+from rs_toolkit.config.base import load_settings
+from rs_toolkit.config.training import TrainConfig, read_toml
+from rs_toolkit.errors import ConfigError
+from rs_toolkit.progress import ConsoleProgress, Progress
+
+if TYPE_CHECKING:
+    from rs_toolkit.clean.policy import Policy
 
 __all__ = ["check", "clean", "review", "split"]
 
-Data = Annotated[Path, typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")]
+Data = Annotated[Path, DATA]
 Validation = Annotated[
     float | None, typer.Option(help="Fraction of the photos that is for validation.")
 ]
@@ -33,9 +43,7 @@ Test = Annotated[float | None, typer.Option(help="Fraction of the photos that is
 
 def check(
     data: Data,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", show_default="check/NAME")
-    ] = None,
+    out: Annotated[Path | None, folder_option("check/NAME")] = None,
     rank: Rank = None,
     imgsz: Pixels = None,
 ) -> None:
@@ -49,7 +57,7 @@ def check(
     from rs_toolkit.audit.run import check as audit_data
 
     folder = out or output_folder(Path("check"), data)
-    with _progress() as progress:
+    with ConsoleProgress() as progress:
         page = audit_data(data, _settings(None, rank=rank, imgsz=imgsz), folder, progress=progress)
     print(page)
 
@@ -79,7 +87,7 @@ def split(
     )
     dataset = read_dataset(data)
     rows, report = split_table(dataset.photos, settings)
-    with _progress() as progress:
+    with ConsoleProgress() as progress:
         for note in (*dataset.notes, *report.notes()):
             progress.note(note)
     write_split_table(out, rows)
@@ -88,12 +96,8 @@ def split(
 
 
 def clean(
-    data: Annotated[
-        Path | None, typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", show_default="clean/NAME")
-    ] = None,
+    data: Annotated[Path | None, DATA] = None,
+    out: Annotated[Path | None, folder_option("clean/NAME")] = None,
     policy: Annotated[
         Path | None, typer.Option(help="TOML file: what findings may cost a class (docs/data.md).")
     ] = None,
@@ -129,8 +133,6 @@ def clean(
     given = [value for name, value in locals().items() if name != "again" and value is not None]
     from rs_toolkit.clean.policy import Policy
     from rs_toolkit.clean.run import recorded_clean
-    from rs_toolkit.config.training import read_toml
-    from rs_toolkit.errors import ConfigError
 
     if again is not None:
         if given:
@@ -147,12 +149,14 @@ def clean(
     _clean(out or output_folder(Path("clean"), data), data, settings, rules, filter_)
 
 
-def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | None) -> None:
+def _clean(
+    folder: Path, data: Path, settings: TrainConfig, rules: Policy, filter_: Path | None
+) -> None:
     from rs_toolkit.checks.organisms import read_filter
     from rs_toolkit.clean.run import clean as clean_data
 
     organisms = read_filter(filter_) if filter_ else None
-    with _progress() as progress:
+    with ConsoleProgress() as progress:
         found = clean_data(
             data, settings, rules, folder,
             embed=_embed(settings, progress), organisms=organisms, progress=progress,
@@ -175,34 +179,22 @@ def review(
     """
     from rs_toolkit.review import serve
 
-    with _progress() as progress:
+    with ConsoleProgress() as progress:
         serve(folder, port=port, open_browser=browser, progress=progress)
     print(f"apply the decisions with: rs-toolkit clean --again {shlex.quote(str(folder))}")
 
 
-def _settings(config: Path | None, **flags: Any) -> Any:
-    from rs_toolkit.config.base import load_settings
-    from rs_toolkit.config.training import TrainConfig, read_toml
-
+def _settings(config: Path | None, **flags: Any) -> TrainConfig:
     found = load_settings(TrainConfig, read_toml(config) if config else {}, flags)
     # ``clean --again`` may start in another folder.
-    sides = str(Path(found.splits_from).expanduser().resolve()) if found.splits_from else ""
+    sides = resolved(found.splits_from or None) or ""
     return replace(found, weights=resolved(found.weights) or "none", splits_from=sides)
 
 
-def _embed(settings: Any, progress: Any) -> Any:
+def _embed(settings: TrainConfig, progress: Progress) -> Any:
     """Return what gives features; None where random weights could tell nothing."""
-    from functools import partial
-
-    from rs_train.classifier.embed import embed
-
     if settings.weights == "none":
         return None
-    known = {"backbone": settings.backbone, "weights": settings.weights}
-    return partial(embed, **known, progress=progress)
+    from rs_train.classifier.embed import embed
 
-
-def _progress() -> Any:
-    from rs_toolkit.progress import ConsoleProgress
-
-    return ConsoleProgress()
+    return partial(embed, backbone=settings.backbone, weights=settings.weights, progress=progress)

@@ -7,8 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from rs_toolkit.cli.options import BACKBONES, WEIGHTS, Pixels, Seed, SplitsFrom, resolved
+from rs_toolkit.cli.options import (
+    BACKBONES,
+    WEIGHTS,
+    BatchSize,
+    Pixels,
+    Seed,
+    SplitsFrom,
+    folder_option,
+    resolved,
+)
 from rs_toolkit.cli.output_folder import free_folder
+from rs_toolkit.config.base import load_settings
+from rs_toolkit.config.distillation import DistillConfig
+from rs_toolkit.errors import ConfigError
+from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["distill"]
 
@@ -46,13 +59,11 @@ def distill(
     ] = None,
     imgsz: Pixels = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Photos a step.")] = None,
+    batch_size: BatchSize = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.")] = None,
     splits_from: SplitsFrom = None,
     seed: Seed = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Filter folder.", show_default="filters/NAME")
-    ] = None,
+    out: Annotated[Path | None, folder_option("filters/NAME", "Filter folder.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted one in this folder.")
     ] = None,
@@ -65,13 +76,11 @@ def distill(
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
-    from rs_toolkit.config.base import load_settings
-    from rs_toolkit.config.distillation import DistillConfig
-    from rs_toolkit.errors import ConfigError
-
     flags: dict[str, Any] = {
-        "teacher": _teacher(teacher), "teacher_weights": _resolved(teacher_weights),
-        "prompts": _resolved(prompts), "student": student,
+        # A name of a model, or a configuration file.
+        "teacher": resolved(teacher) if teacher and Path(teacher).is_file() else teacher,
+        "teacher_weights": resolved(teacher_weights), "prompts": resolved(prompts),
+        "student": student,
         "student_weights": resolved(student_weights), "train_from": train_from, "imgsz": imgsz,
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
         "splits_from": splits_from, "seed": seed,
@@ -91,11 +100,10 @@ def distill(
 
 
 def _distill(
-    data: Path, settings: Any, out: Path, not_organism: Path | None, *, resume: bool
+    data: Path, settings: DistillConfig, out: Path, not_organism: Path | None, *, resume: bool
 ) -> None:
     from rs_toolkit.environment import quiet_tensorflow
     from rs_toolkit.folders.filter import FilterFolder
-    from rs_toolkit.progress import ConsoleProgress
 
     quiet_tensorflow()
     from rs_train.student.distill import distill as distill_filter
@@ -116,13 +124,3 @@ def _distill(
         f"{test['found']:.1%}"
     )
     print(out)
-
-
-def _resolved(path: Path | None) -> str | None:
-    """Return a path that is found from any folder, where a resumed run may start."""
-    return None if path is None else str(path.expanduser().resolve())
-
-
-def _teacher(name: str | None) -> str | None:
-    """Return a model's name as it is, and the path of a configuration file resolved."""
-    return _resolved(Path(name)) if name and Path(name).is_file() else name

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 __all__ = [
     "BACKBONES",
+    "DATA",
     "WEIGHTS",
     "Backbone",
+    "BatchSize",
     "Config",
     "GroupBy",
     "Pixels",
@@ -18,6 +20,7 @@ __all__ = [
     "Seed",
     "SplitsFrom",
     "Weights",
+    "folder_option",
     "resolved",
 ]
 
@@ -28,7 +31,9 @@ WEIGHTS = (
     "imagenet (Keras downloads them), package (installed, of efficientnet_lite0), none (random), "
     "or a .h5 file."
 )
+DATA = typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")
 Backbone = Annotated[str | None, typer.Option(help=f"{BACKBONES}.")]
+BatchSize = Annotated[int | None, typer.Option(help="Photos a step.")]
 Config = Annotated[
     Path | None, typer.Option(help="TOML file of settings, as of train; flags override it.")
 ]
@@ -47,8 +52,15 @@ SplitsFrom = Annotated[
 Weights = Annotated[str | None, typer.Option(help=WEIGHTS)]
 
 
-def resolved(weights: str | None) -> str | None:
-    """Return weights so that they are found from any folder; names stay as they are."""
-    if weights in (None, "none", "imagenet", "package"):
-        return weights
-    return str(Path(str(weights)).expanduser().resolve())
+def folder_option(default: str, text: str = "Folder to write.") -> Any:
+    """Return ``--out``; ``default`` says what is written where it is left out."""
+    return typer.Option(help=text, show_default=default)
+
+
+def resolved(value: str | Path | None) -> str | None:
+    """Return a path so that it is found from any folder; names of weights stay as they are."""
+    if value is None:
+        return None
+    if value in ("none", "imagenet", "package"):
+        return str(value)
+    return str(Path(value).expanduser().resolve())

@@ -18,40 +18,50 @@ if TYPE_CHECKING:
 
     from rs_toolkit.data.photos import Photo
 
-__all__ = ["ENOUGH", "auroc", "filter_metrics", "flagged_by"]
+__all__ = ["ENOUGH", "auroc", "check_scores", "filter_metrics", "flagged_by"]
 
 ENOUGH = 10
 """Photos that a family or class must have for its share of flagged photos to be held to a limit."""
 
 
-def auroc(scores: ArrayLike, truth: ArrayLike) -> float:
-    """Return the area under the receiver operating characteristic, 0 to 1.
-
-    The probability that a positive scores higher than a negative, ties counting half: the
-    statistic of Mann and Whitney (1947), over the number of pairs.
+def check_scores(
+    what: str, scores: ArrayLike, truth: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return scores and truth as arrays of shape (n,).
 
     Parameters
     ----------
-    scores : array of shape (n,), not NaN
-    truth : boolean array of shape (n,), of both kinds
+    what
+        What they are for; begins the error.
+    scores : n finite numbers
+    truth : n booleans, of both kinds
 
     Raises
     ------
     DataError
-        The shapes do not fit, a score is NaN, or a kind is missing.
+        They are anything else.
     """
     values, true = np.asarray(scores, np.float64), np.asarray(truth, bool)
     if values.ndim != 1 or values.shape != true.shape or true.all() or not true.any():
         raise DataError(
-            f"AUROC: got scores {values.shape} and truth {true.shape} with {true.sum()} true; "
-            "wanted (n,) twice, and photos of both kinds"
+            f"{what}: got scores {values.shape} and truth {true.shape} with {true.sum()} true; "
+            "wanted (n,) twice, and photos of both kinds; are there photos of both in every split?"
         )
-    if np.isnan(values).any():
-        raise DataError("AUROC: some scores are NaN; the model is broken")
-    ranked = np.sort(values[~true])
-    below = np.searchsorted(ranked, values[true], "left")
-    not_above = np.searchsorted(ranked, values[true], "right")
-    return float((below + not_above).mean() / (2 * len(ranked)))
+    if not np.isfinite(values).all():
+        raise DataError(f"{what}: some scores are not finite; the model is broken")
+    return values, true
+
+
+def auroc(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Return the area under the receiver operating characteristic, 0 to 1.
+
+    The probability that a positive scores higher than a negative, ties counting half.
+    Parameters and errors are those of :func:`check_scores`.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    values, true = check_scores("AUROC", scores, truth)
+    return float(roc_auc_score(true, values))
 
 
 def filter_metrics(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "accuracy",
     "agreement",
-    "compare_per_class",
     "confusion_matrix",
     "evaluate",
     "expected_calibration_error",
@@ -36,9 +35,9 @@ __all__ = [
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:
     """Return ``exp(x) / sum(exp(x))`` along the last axis, in float64 and without overflow."""
-    scores = np.asarray(logits, np.float64)
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+    from scipy.special import softmax as powers
+
+    return np.asarray(powers(np.asarray(logits, np.float64), axis=-1))
 
 
 def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -87,11 +86,10 @@ def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> NDAr
     DataError
         The shapes differ, there are no photos, or a class number is out of range.
     """
-    truth, predicted = _pair(y_true, y_pred)
-    _check_range(truth, classes)
-    _check_range(predicted, classes)
-    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
+    from sklearn.metrics import confusion_matrix as count
+
+    truth, predicted = _pair(y_true, y_pred, classes)
+    return np.asarray(count(truth, predicted, labels=np.arange(classes)), np.int64)
 
 
 def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, NDArray[Any]]:
@@ -107,14 +105,13 @@ def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, N
     ----------
     van Rijsbergen (1979), Information Retrieval, chapter 7.
     """
-    table = confusion_matrix(y_true, y_pred, classes)
-    hits, support, predicted = np.diag(table), table.sum(axis=1), table.sum(axis=0)
-    return {
-        "support": support,
-        "precision": hits / np.maximum(predicted, 1),
-        "recall": hits / np.maximum(support, 1),
-        "f1": 2 * hits / np.maximum(support + predicted, 1),
-    }
+    from sklearn.metrics import precision_recall_fscore_support
+
+    truth, given = _pair(y_true, y_pred, classes)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, given, labels=np.arange(classes), zero_division=0
+    )
+    return {"support": support, "precision": precision, "recall": recall, "f1": f1}
 
 
 def macro_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> float:
@@ -232,47 +229,14 @@ def evaluate(
     }
 
 
-def compare_per_class(
-    reference: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return how each class's F1 changed, the greatest loss first, equal changes by name.
-
-    Parameters
-    ----------
-    reference, other
-        ``per_class`` of two results of :func:`evaluate` on the same photos.
-
-    Returns
-    -------
-    list of dict
-        ``name``, ``support``, ``reference``, ``f1``, ``change`` (``f1 - reference``) of every
-        class, of untested ones (``support`` 0, ``change`` 0) too.
-
-    Raises
-    ------
-    DataError
-        The classes or their supports differ, hence the photos did.
-    """
-    before, after = ([(row["name"], row["support"]) for row in rows] for rows in (reference, other))
-    if before != after:
-        raise DataError("compare: the two results have other classes or photos; evaluate both anew")
-    changes = [
-        {
-            **{key: new[key] for key in ("name", "support", "f1")},
-            "reference": old["f1"],
-            "change": new["f1"] - old["f1"],
-        }
-        for old, new in zip(reference, other, strict=True)
-    ]
-    return sorted(changes, key=lambda row: (row["change"], row["name"]))
-
-
 def _tested_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> NDArray[np.float64]:
     result = per_class(y_true, y_pred, classes)
     return np.asarray(result["f1"][result["support"] > 0], np.float64)
 
 
-def _pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pair(
+    y_true: ArrayLike, y_pred: ArrayLike, classes: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     truth, predicted = np.asarray(y_true), np.asarray(y_pred)
     if truth.ndim != 1 or truth.shape != predicted.shape or not len(truth):
         raise DataError(
@@ -280,24 +244,20 @@ def _pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[np.int64], NDAr
         )
     if truth.dtype.kind not in "iu" or predicted.dtype.kind not in "iu":
         raise DataError(f"metrics: got {truth.dtype} and {predicted.dtype}, wanted class numbers")
-    return truth.astype(np.int64), predicted.astype(np.int64)
-
-
-def _check_range(numbers: NDArray[np.int64], classes: int) -> None:
-    low, high = numbers.min(), numbers.max()
-    if low < 0 or high >= classes:
+    low, high = min(truth.min(), predicted.min()), max(truth.max(), predicted.max())
+    if classes is not None and not 0 <= low <= high < classes:
         raise DataError(
             f"metrics: got class numbers {low} to {high}, wanted 0 to {classes - 1}; "
             "do the labels belong to this model?"
         )
+    return truth.astype(np.int64), predicted.astype(np.int64)
 
 
 def _scores(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     scores = np.asarray(logits, np.float64)
     if scores.ndim != 2:
         raise DataError(f"metrics: got scores of shape {scores.shape}, wanted (n, classes)")
-    truth, _ = _pair(labels, np.zeros(len(scores), np.int64))
-    _check_range(truth, scores.shape[1])
+    truth, _ = _pair(labels, np.zeros(len(scores), np.int64), scores.shape[1])
     if not np.isfinite(scores).all():
         raise DataError("metrics: some scores are not finite; the model is broken")
     return scores, truth

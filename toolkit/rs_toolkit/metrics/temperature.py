@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["acceptance_threshold", "fit_temperature", "negative_log_likelihood"]
 
 _LOW, _HIGH = 0.05, 20.0
-_GOLDEN = (5**0.5 - 1) / 2
-_STEPS = 60
 _LEAST_ACCEPTED = 20
 _PLACES = 10_000
 
@@ -31,17 +29,17 @@ def negative_log_likelihood(
     labels : integer array of shape (n,), 0 to classes - 1
     temperature : positive number
     """
-    scaled = np.asarray(logits, np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    true = np.take_along_axis(scaled, np.asarray(labels)[:, None], axis=1)[:, 0]
-    return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - true))
+    from scipy.special import log_softmax
+
+    likely = log_softmax(np.asarray(logits, np.float64) / temperature, axis=1)
+    return -float(np.take_along_axis(likely, np.asarray(labels)[:, None], axis=1).mean())
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """Fit the temperature T that minimises the negative log-likelihood of softmax(logits / T).
 
-    The likelihood is convex in 1/T, hence has one minimum in log T, which a golden-section
-    search finds within 0.05 to 20.  The predicted class never changes.
+    The negative log-likelihood is convex in 1/T, hence has one minimum within 0.05 to 20.  The
+    predicted class never changes.
 
     Parameters
     ----------
@@ -63,6 +61,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     ----------
     Guo, Pleiss, Sun, Weinberger (2017), On calibration of modern neural networks, section 4.2.
     """
+    from scipy.optimize import minimize_scalar
+
     scores, truth = np.asarray(logits, np.float64), np.asarray(labels)
     if scores.ndim != 2 or not len(scores) or truth.shape != scores.shape[:1]:
         raise DataError(
@@ -75,19 +75,9 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     def loss(log_t: float) -> float:
         return negative_log_likelihood(scores, truth, float(np.exp(log_t)))
 
-    low, high = float(np.log(_LOW)), float(np.log(_HIGH))
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_left, at_right = loss(left), loss(right)
-    for _ in range(_STEPS):
-        if at_left <= at_right:
-            high, right, at_right = right, left, at_left
-            left = high - _GOLDEN * (high - low)
-            at_left = loss(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + _GOLDEN * (high - low)
-            at_right = loss(right)
-    return float(np.exp((low + high) / 2))
+    ends = float(np.log(_LOW)), float(np.log(_HIGH))
+    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10})
+    return float(np.exp(found.x))
 
 
 def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: float) -> float | None:

@@ -26,7 +26,6 @@ from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicate
 from rs_toolkit.checks.duplicates.same_picture import THUMBNAIL, picture_similarity
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
-from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.progress import Progress
 
 SIDE = 96
@@ -265,25 +264,6 @@ def test_a_full_disk_is_an_error_and_not_a_crash(monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 8191))
     with pytest.raises(OSError, match="free"):
         found([pixels(scene(0))] * 2)
-
-
-def test_features_that_do_not_fit_are_refused(one_line) -> None:
-    images = [pixels(scene(0))] * 2
-    with pytest.raises(DataError, match=r"got shape \(3, 4\), wanted \(2, channels\)") as caught:
-        found(images, features=np.ones((3, 4), np.float32))
-    one_line(str(caught.value))
-    with pytest.raises(DataError, match="row 1 has a number that is not finite"):
-        found(images, features=np.array([[1, 2], [np.nan, 1]], np.float32))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("similarity", 0.0), ("radius", 65), ("cosine", 1.1), ("neighbours", 0), ("largest", 1)],
-)
-def test_settings_out_of_range_are_refused(name, value, one_line) -> None:
-    with pytest.raises(ConfigError, match=f"got {name} {value}, wanted") as caught:
-        DuplicateSettings(**{name: value})
-    one_line(str(caught.value))
 
 
 def panned(frames: int) -> list[np.ndarray]:

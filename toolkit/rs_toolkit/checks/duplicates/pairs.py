@@ -27,7 +27,6 @@ from rs_toolkit.checks.duplicates.groups import Pair, duplicate_groups
 from rs_toolkit.checks.duplicates.hashes import greys, perceptual_hashes
 from rs_toolkit.checks.duplicates.neighbours import near_features, near_hashes
 from rs_toolkit.checks.duplicates.same_picture import THUMBNAIL, picture_similarity
-from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import require_space
 from rs_toolkit.progress import Progress
 
@@ -62,11 +61,6 @@ class DuplicateSettings:
         Candidates by hash that each photo may have, the nearest first, 1 or more.
     largest
         Photos of a component above which it is taken for a chain and broken up, 2 or more.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range.
     """
 
     similarity: float = 0.65
@@ -74,18 +68,6 @@ class DuplicateSettings:
     cosine: float = 0.85
     neighbours: int = 32
     largest: int = 50
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "similarity": (0 < self.similarity <= 1, "above 0 to 1"),
-            "radius": (0 <= self.radius <= 64, "0 to 64"),
-            "cosine": (0 < self.cosine <= 1, "above 0 to 1"),
-            "neighbours": (self.neighbours >= 1, "1 or more"),
-            "largest": (self.largest >= 2, "2 or more"),
-        }
-        for name, (good, wanted) in ranges.items():
-            if not good:
-                raise ConfigError(f"duplicates: got {name} {getattr(self, name)}, wanted {wanted}")
 
 
 def near_duplicates(
@@ -107,8 +89,8 @@ def near_duplicates(
     pixels
         Gives a photo's RGB pixels by its number: uint8 of shape (S, S, 3), squashed.
     features
-        float32 of shape (n, d), of any length; rows of zeros propose nothing.  None: only
-        hashes propose.
+        float32 of shape (n, d), finite, rows of any length; those of zeros propose nothing.  None:
+        only hashes propose.
     settings, progress
         None: the defaults, silently.
 
@@ -119,13 +101,10 @@ def near_duplicates(
 
     Raises
     ------
-    DataError
-        The features are not of n photos, or not finite.
     OSError
         The disk of temporary files is full.
     """
     settings, progress = settings or DuplicateSettings(), progress or Progress()
-    _check_features(count, features)
     if count < 2:
         return ()
     # A full disk would end the process when a page of the file is first written.
@@ -141,16 +120,6 @@ def near_duplicates(
 
         pairs = _alike(candidates, compare, settings, progress)
         return _unchained(count, pairs, compare, settings, progress)
-
-
-def _check_features(count: int, features: NDArray[np.float32] | None) -> None:
-    if features is None:
-        return
-    if features.ndim != 2 or len(features) != count:
-        raise DataError(f"features: got shape {features.shape}, wanted ({count}, channels)")
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(bad):
-        raise DataError(f"features: row {bad[0]} has a number that is not finite; embed again")
 
 
 def _hashes(
@@ -231,14 +200,14 @@ def _unchained(
             f"near-duplicates: {sizes[group]} photos connected by similar ones are {len(parts)} "
             "groups, each similar to one of its photos"
         )
-    return tuple(sorted(kept, key=lambda pair: (pair.first, pair.second)))
+    return tuple(sorted(kept))
 
 
 def _around_centres(
     pairs: list[Pair], compare: Compare, settings: DuplicateSettings
 ) -> Iterator[list[Pair]]:
     """Yield, for each central photo, its pairs; the photo with most candidates left comes first."""
-    ends = np.array([(pair.first, pair.second) for pair in pairs], np.int64)
+    ends = np.array([pair[:2] for pair in pairs], np.int64)
     members, flat = np.unique(ends, return_inverse=True)
     ends = flat.reshape(-1, 2)
     left = np.ones(len(members), bool)
@@ -253,5 +222,5 @@ def _around_centres(
         budget -= len(others)
         both = np.sort(np.stack([np.full_like(others, centre), others], axis=1), axis=1)
         found = _alike(members[both], compare, settings)
-        left[np.searchsorted(members, [(pair.first, pair.second) for pair in found])] = False
+        left[np.searchsorted(members, [pair[:2] for pair in found])] = False
         yield found
