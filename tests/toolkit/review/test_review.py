@@ -16,10 +16,12 @@ from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import ConfigError, DataError
-from rs_toolkit.review import JOURNAL, Decision, apart, apply_decisions, journal, read_decisions
+from rs_toolkit.review import journal
 from rs_toolkit.review.images import render
 from rs_toolkit.review.items import read_folder
+from rs_toolkit.review.journal import JOURNAL, Decision, read_decisions
 from rs_toolkit.review.session import Refused, Session
+from rs_toolkit.review.verdicts import apart, apply_decisions
 
 _SAMPLE = runpy.run_path(str(Path(__file__).with_name("review_folder.py")))
 clean_folder, ITEMS, GROUP = _SAMPLE["clean_folder"], _SAMPLE["ITEMS"], _SAMPLE["GROUP"]

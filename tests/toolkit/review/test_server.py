@@ -22,7 +22,8 @@ from PIL import Image
 
 from rs_toolkit.data.index import read_index
 from rs_toolkit.errors import ConfigError
-from rs_toolkit.review import JOURNAL, journal, read_decisions
+from rs_toolkit.review import journal
+from rs_toolkit.review.journal import JOURNAL, read_decisions
 from rs_toolkit.review.server import ReviewServer
 from rs_toolkit.review.session import Session
 
@@ -293,7 +294,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from rs_toolkit.progress import Progress
-from rs_toolkit.review import serve
+from rs_toolkit.review.server import serve
 
 class Plain(Progress):
     def note(self, text):

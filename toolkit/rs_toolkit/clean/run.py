@@ -41,7 +41,8 @@ from rs_toolkit.environment import versions
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import Progress
-from rs_toolkit.review import JOURNAL, apart, apply_decisions, read_decisions, settled
+from rs_toolkit.review.journal import JOURNAL, read_decisions
+from rs_toolkit.review.verdicts import apart, apply_decisions, settled
 from rs_toolkit.splits.report import SplitReport
 from rs_toolkit.splits.table import make_splits
 
@@ -124,9 +125,7 @@ def clean(
     progress, start = progress or Progress(), time.monotonic()
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
     dataset, photos = open_data(data, cache, progress)
-    decisions = (
-        read_decisions(out / JOURNAL, photos, progress.note) if (out / JOURNAL).exists() else {}
-    )
+    decisions = read_decisions(out / JOURNAL, photos, progress.note)
     photos = apply_decisions(photos, decisions, config.rank, progress.note)
     checks = Checks(photos, dataset.root, cache, embed, progress)
     photos, duplicates = checks.duplicates(apart(decisions))

@@ -177,7 +177,7 @@ def review(
 
     Exit codes: 0 closed, 2 wrong usage or no clean folder, 130 interrupted.
     """
-    from rs_toolkit.review import serve
+    from rs_toolkit.review.server import serve
 
     with ConsoleProgress() as progress:
         serve(folder, port=port, open_browser=browser, progress=progress)

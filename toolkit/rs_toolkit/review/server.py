@@ -32,14 +32,9 @@ from rs_toolkit.review.session import Refused, Session
 
 __all__ = ["ReviewServer", "serve"]
 
-_SCRIPTS = ("review.js", "relabel.js", "dom.js")
-_PAGES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/review.css": ("review.css", "text/css; charset=utf-8"),
-    **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
-}
-_TOKEN = b'<meta name="review-token" content="%b">'
-_NO_TOKEN = _TOKEN % b""
+_FILES = {"review.css": "css", "review.js": "javascript", "relabel.js": "javascript",
+          "dom.js": "javascript"}  # fmt: skip
+_NO_TOKEN = '<meta name="review-token" content="">'
 # A decoded photo can take 600 MB.
 _DECODERS = threading.Semaphore(2)
 
@@ -207,21 +202,21 @@ def _application(session: Session, token: str) -> Application:
         sent()
         return answer(session.undo)
 
+    @app.get("/")  # type: ignore[untyped-decorator]
+    def page() -> str:
+        # The token is for the first opening alone.
+        own = _NO_TOKEN.replace('""', f'"{token}"') if FIRST in request.environ else _NO_TOKEN
+        return _read("page.html").replace(_NO_TOKEN, own)
+
+    @app.get(f"/<name:re:{'|'.join(_FILES)}>")  # type: ignore[untyped-decorator]
+    def file(name: str) -> str:
+        response.content_type = f"text/{_FILES[name]}; charset=utf-8"
+        return _read(name)
+
     # Browsers ask for it unasked.
     app.get("/favicon.ico", callback=lambda: HTTPResponse(status=204))
-    for path, (name, kind) in _PAGES.items():
-        app.get(path, callback=_page(name, kind, token))
     return app
 
 
-def _page(name: str, kind: str, token: str) -> Callable[[], Any]:
-    """Return what answers with a file, into which the first opening of the page puts the token."""
-    from bottle import HTTPResponse, request
-
-    data = files("rs_toolkit.review").joinpath(name).read_bytes()
-
-    def page() -> Any:
-        own = data.replace(_NO_TOKEN, _TOKEN % token.encode()) if FIRST in request.environ else data
-        return HTTPResponse(own, headers={"Content-Type": kind})
-
-    return page
+def _read(name: str) -> str:
+    return files("rs_toolkit.review").joinpath(name).read_text("utf-8")

@@ -21,7 +21,7 @@ from rs_toolkit.review.journal import (
     of_photos,
     read_journal,
 )
-from rs_toolkit.review.verdicts import relations
+from rs_toolkit.review.verdicts import Relations
 
 __all__ = ["Refused", "Session"]
 
@@ -187,7 +187,7 @@ class Session:
     def _count(self) -> None:
         decisions = latest(counts for _, counts in self._standing).values()
         self._of_photo = {(item.path, item.sha256): item for item in decisions if not item.group}
-        self._relations = relations(decisions)
+        self._relations = Relations(decisions)
 
     def _item(self, number: object) -> Item:
         if type(number) is not int or not 0 <= number < len(self.folder.items):
