@@ -174,8 +174,9 @@ def recorded_clean(folder: Path) -> tuple[Path, TrainConfig, Policy, Path | None
     try:
         saved = read_json(path)
         organisms = Path(saved["filter"]) if saved["filter"] else None
-        config = TrainConfig(**saved["settings"])
-        return Path(saved["data"]), config, Policy.recorded(saved["policy"]), organisms
+        config, rules = TrainConfig(**saved["settings"]), dict(saved["policy"])
+        rules |= rules.pop("rules")
+        return Path(saved["data"]), config, Policy.from_dict(rules), organisms
     except FileNotFoundError:
         raise DataError(
             f"{folder}: nothing to repeat (no {CLEAN_FILE} in it); use: rs-toolkit clean DATA"

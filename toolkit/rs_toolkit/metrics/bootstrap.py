@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Drop", "paired_drops"]
 
-ROUNDS = 1000
 _LEVEL = 0.95
 _CELLS = 2**24  # of the resampling matrix at a time
 
@@ -40,7 +39,7 @@ def paired_drops(
     reference: ArrayLike,
     other: ArrayLike,
     classes: int,
-    rounds: int = ROUNDS,
+    rounds: int = 1000,
     seed: int = 0,
 ) -> dict[str, Drop]:
     """Compare two models' predictions by a paired bootstrap over the photos.

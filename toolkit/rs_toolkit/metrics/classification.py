@@ -1,10 +1,13 @@
 """What a classifier is worth, over all photos and class by class.
 
+Throughout, ``y_true``, ``y_pred`` and ``labels`` are class numbers: integers of shape (n,), 0 to
+classes - 1, n >= 1.  ``logits`` are finite numbers of shape (n, classes).  Anything else raises
+:class:`rs_toolkit.errors.DataError`.
+
 Every function counts every class of the model.  A class without a photo in ``y_true`` has
-support 0 and, by the convention of :func:`per_class`, an F1 of 0; the means over classes
-(:func:`macro_f1`, :func:`worst_decile_f1`) leave it out, because nothing was measured of it,
-and :func:`evaluate` lists it under ``untested``.  Photos wrongly given to such a class still
-count against the recall of their true classes.
+support 0 and an F1 of 0; the means over classes (:func:`macro_f1`, :func:`worst_decile_f1`) leave
+it out, because nothing was measured of it, and :func:`evaluate` lists it under ``untested``.
+Photos wrongly given to such a class still count against the recall of their true classes.
 """
 
 from __future__ import annotations
@@ -41,30 +44,16 @@ def softmax(logits: ArrayLike) -> NDArray[np.float64]:
 
 
 def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Return the share of photos whose predicted class is the true one, 0 to 1.
-
-    Both are class numbers of shape (n,), n >= 1; anything else raises DataError.
-    """
+    """Return the share of photos whose predicted class is the true one, 0 to 1."""
     truth, predicted = _pair(y_true, y_pred)
     return float(np.mean(truth == predicted))
 
 
 def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
-    """Return the share of photos whose true class is among the ``k`` highest scores, 0 to 1.
+    """Return the share of photos whose true class is among the ``k`` >= 1 highest, 0 to 1.
 
-    Equal scores rank by class number, so that k = 1 agrees with ``argmax``.  With ``k`` classes
+    Equal logits rank by class number, so that k = 1 agrees with ``argmax``.  With ``k`` classes
     or fewer the result is 1.
-
-    Parameters
-    ----------
-    logits : array of shape (n, classes); any increasing function of them gives the same
-    labels : integer array of shape (n,), 0 to classes - 1
-    k : 1 or more
-
-    Raises
-    ------
-    DataError
-        The shapes do not fit, there are no photos, or a logit is not finite.
     """
     scores, truth = _scores(logits, labels)
     own = np.take_along_axis(scores, truth[:, None], axis=1)
@@ -74,18 +63,7 @@ def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
 
 
 def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> NDArray[np.int64]:
-    """Return counts of shape (classes, classes): rows are true classes, columns predicted ones.
-
-    Parameters
-    ----------
-    y_true, y_pred : integer arrays of shape (n,), 0 to classes - 1, n >= 1
-    classes : number of classes of the model
-
-    Raises
-    ------
-    DataError
-        The shapes differ, there are no photos, or a class number is out of range.
-    """
+    """Return counts of shape (classes, classes): rows are true classes, columns predicted ones."""
     from sklearn.metrics import confusion_matrix as count
 
     truth, predicted = _pair(y_true, y_pred, classes)
@@ -98,8 +76,6 @@ def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, N
     With true positives TP, false positives FP and false negatives FN of a class: precision is
     TP / (TP + FP), recall TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN), each 0 where its
     denominator is 0; support is TP + FN.
-
-    Parameters and errors are those of :func:`confusion_matrix`.
 
     References
     ----------
@@ -117,10 +93,8 @@ def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, N
 def macro_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> float:
     """Return the unweighted mean F1 of the classes that have photos in ``y_true``, 0 to 1.
 
-    A class that has photos and is never predicted counts as 0.  Classes without photos are left
-    out; scikit-learn's ``f1_score`` gives the same with ``labels=unique(y_true)``.
-
-    Parameters and errors are those of :func:`per_class`.
+    A class that has photos and is never predicted counts as 0.  scikit-learn's ``f1_score`` gives
+    the same with ``labels=unique(y_true)``.
 
     References
     ----------
@@ -133,8 +107,6 @@ def worst_decile_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> float
     """Return the mean F1 of the lowest tenth of the classes that have photos, 0 to 1.
 
     Of m such classes these are the max(1, floor(m / 10)) lowest.
-
-    Parameters and errors are those of :func:`per_class`.
     """
     scores = np.sort(_tested_f1(y_true, y_pred, classes))
     return float(np.mean(scores[: max(1, len(scores) // 10)]))
@@ -145,20 +117,9 @@ def expected_calibration_error(
 ) -> float:
     """Return the mean distance of confidence and accuracy over equal-width bins, 0 to 1.
 
-    Confidence is the highest probability of a photo.  Bin b of B holds confidences in
-    (b / B, (b + 1) / B]; the distances | accuracy - mean confidence | are weighted by the
-    photos in the bin.
-
-    Parameters
-    ----------
-    probabilities : array of shape (n, classes), rows adding up to 1
-    labels : integer array of shape (n,), 0 to classes - 1
-    bins : 1 or more
-
-    Raises
-    ------
-    DataError
-        The shapes do not fit, there are no photos, or a probability is not finite.
+    Confidence is the highest of a photo's ``probabilities``, shape (n, classes), which add up to 1.
+    Bin b of B >= 1 holds confidences in (b / B, (b + 1) / B]; the distances
+    | accuracy - mean confidence | are weighted by the photos in the bin.
 
     References
     ----------
@@ -172,10 +133,7 @@ def expected_calibration_error(
 
 
 def agreement(logits: ArrayLike, reference: ArrayLike) -> float:
-    """Return the share of photos to which two models give the same class, 0 to 1.
-
-    Both arrays have shape (n, classes), n >= 1; other shapes raise DataError.
-    """
+    """Return the share of photos to which two models' logits give the same class, 0 to 1."""
     one, other = np.asarray(logits), np.asarray(reference)
     if one.shape != other.shape or one.ndim != 2 or not len(one):
         raise DataError(f"agreement: got {one.shape} and {other.shape}, wanted (n, classes) twice")
@@ -189,8 +147,8 @@ def evaluate(
 
     Parameters
     ----------
-    logits : array of shape (n, classes), n >= 1
-    labels : integer array of shape (n,), 0 to classes - 1
+    logits, labels
+        See the module.
     class_names : one name per class
     temperature : positive; divides the logits before the softmax and changes ``ece`` only
 
@@ -204,8 +162,7 @@ def evaluate(
     Raises
     ------
     DataError
-        The shapes do not fit, there are no photos, a logit is not finite, or a class number is
-        out of range.
+        As the module says, or there are not as many names as classes.
     """
     scores, truth = _scores(logits, labels)
     classes = scores.shape[1]

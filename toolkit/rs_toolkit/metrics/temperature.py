@@ -83,9 +83,9 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: float) -> float | None:
     """Return the lowest probability above which answers are right often enough.
 
-    The widest coverage at a given precision on the photos given, of those thresholds that accept
-    at least 20 of them: fewer say nothing of 0.9.  It is an estimate and no guarantee: the bound
-    of the reference would refuse most answers after the few hundred photos that there are.
+    Of the thresholds that accept at least 20 of the photos given, it is the lowest one with the
+    asked precision on them.  It is an estimate and no guarantee: the bound of the reference would
+    refuse most answers after the few hundred photos that there are.
 
     Parameters
     ----------

@@ -42,14 +42,10 @@ def split(
       loses a side by it.
     - The same names, fractions and seed give the same sides, in whatever order the photos come
       (without ``groups``, each photo's position is its group's name, hence order matters).
-
-    **Photos that are added later.**  Without memory, photos must change side: a label's only
-    group trains, so ``f({a})``, ``f({b})`` and ``f({c})`` are all train.  If adding photos never
-    moved one, ``f({a, b, c})`` would be train throughout, and no label would ever be tested.
-    Hence ``before``: photos keep the side that they had, and only groups without one are
-    assigned, to the sides that are owed once all that stays is counted.  Where a new link joins
-    groups of different sides, the group keeps its test side if it has one, else val, else train,
-    and its photos from elsewhere are left out (None): nothing changes side, no group crosses.
+    - Photos that are added later move none, given ``before``: photos keep the side that they had,
+      and only groups without one are assigned, to the sides that are owed once all that stays is
+      counted.  Where a new link joins groups of different sides, the group keeps its test side if
+      it has one, else val, else train, and its photos from elsewhere are left out (None).
 
     Parameters
     ----------
