@@ -31,7 +31,6 @@ is beyond pixel statistics.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,14 +48,7 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float32]
 
-__all__ = [
-    "PREPROCESSING",
-    "THRESHOLDS",
-    "Quality",
-    "measure",
-    "quality_findings",
-    "unreadable_findings",
-]
+__all__ = ["PREPROCESSING", "THRESHOLDS", "measure", "quality_findings", "unreadable_findings"]
 
 PREPROCESSING = Preprocessing(size=224, resize="squash")
 """How a photo becomes the pixels that are measured."""
@@ -81,20 +73,10 @@ _SHARP = 0.032
 _STRONGEST = 1 / 20
 
 
-@dataclass(frozen=True)
-class Quality:
-    """Scores of one photo, each 0 (sound) to 1 (bad), as the module's table defines them.
+def measure(pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """Return how blank, dark and blurred a photo is, each 0 (sound) to 1 (bad).
 
     A blank photo is not judged for blur: its ``blurred`` is 0.
-    """
-
-    blank: float
-    dark: float
-    blurred: float
-
-
-def measure(pixels: NDArray[np.uint8]) -> Quality:
-    """Measure one photo.
 
     Parameters
     ----------
@@ -116,7 +98,7 @@ def measure(pixels: NDArray[np.uint8]) -> Quality:
         along_y = 2 * middle - scene[:-2, 1:-1] - scene[2:, 1:-1]
         energy = min(_strongest(_mean_square(along_x)), _strongest(_mean_square(along_y)))
         blurred = max(0.0, 1 - energy / (_SHARP * _strongest(variance)))
-    return Quality(blank, max(0.0, 1 - bright / _MIDDLE_GREY), blurred)
+    return {"blank": blank, "dark": max(0.0, 1 - bright / _MIDDLE_GREY), "blurred": blurred}
 
 
 def quality_findings(
@@ -146,7 +128,7 @@ def quality_findings(
     findings: list[Finding] = []
     for done, photo in enumerate(usable, 1):
         try:
-            scores = asdict(measure(pixels(photo)))
+            scores = measure(pixels(photo))
         except (PhotoError, DataError, OSError) as error:
             findings.append(_unreadable(photo, str(error)))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json
+from rs_toolkit.review.journal import Report
 
 __all__ = ["CleanFolder", "Item", "read_folder"]
 
@@ -53,8 +54,6 @@ class CleanFolder:
         Folder that the photos' paths start from.
     rank, classes
         What photos are labelled with.
-    photos
-        The index.
     findings
         By photo.
     items
@@ -74,7 +73,7 @@ class CleanFolder:
         return [n for n in self._typical.get(label, ()) if n != but][:_EXAMPLES]
 
 
-def read_folder(folder: Path, report: Callable[[str], object]) -> CleanFolder:
+def read_folder(folder: Path, report: Report) -> CleanFolder:
     """Read a folder that holds ``clean.json``, ``index.parquet`` and ``findings.parquet``.
 
     Parameters
@@ -101,9 +100,10 @@ def read_folder(folder: Path, report: Callable[[str], object]) -> CleanFolder:
             findings.setdefault(places[finding.path], []).append(finding)
         else:
             report(f"findings.parquet: no photo {printable(finding.path)[:100]!r}; left aside")
-    items = _items(photos, findings)
     return CleanFolder(
-        root, rank, classes, photos, findings, items, _typical(photos, findings, rank)
+        *(root, rank, classes, photos, findings),
+        _items(photos, findings),
+        _typical(photos, findings, rank),
     )
 
 
@@ -130,19 +130,7 @@ def _settings(folder: Path) -> tuple[Path, str, tuple[str, ...]]:
 
 
 def _items(photos: Sequence[Photo], findings: _Findings) -> tuple[Item, ...]:
-    groups = _groups(photos, findings)
-    grouped = {n for group in groups for n in group}
-    items = [Item(tuple(group), _flags(findings, group, _DUPLICATES)) for group in groups]
-    for n, found in findings.items():
-        # A duplicate of nothing that is here is shown as a photo.
-        flags = tuple(f.flag for f in found if n not in grouped or f.flag not in _DUPLICATES)
-        if flags:
-            items.append(Item((n,), _flags(findings, (n,), flags)))
-    return tuple(sorted(items, key=lambda item: (-max(item.flags.values()), item.photos)))
-
-
-def _groups(photos: Sequence[Photo], findings: _Findings) -> list[list[int]]:
-    """Return the groups of the index in which a duplicate was found, of two photos or more."""
+    # Groups of the index in which a duplicate was found, of two photos or more.
     members: dict[str | None, list[int]] = {
         photos[n].group: []
         for n, found in findings.items()
@@ -151,10 +139,19 @@ def _groups(photos: Sequence[Photo], findings: _Findings) -> list[list[int]]:
     for n, photo in enumerate(photos):
         if photo.group is not None and photo.group in members:
             members[photo.group].append(n)
-    return [group for group in members.values() if len(group) > 1]
+    groups = [tuple(group) for group in members.values() if len(group) > 1]
+    grouped = {n for group in groups for n in group}
+    items = [Item(group, _flags(findings, group, _DUPLICATES)) for group in groups]
+    for n, found in findings.items():
+        # A duplicate of nothing that is here is shown as a photo.
+        flags = tuple(f.flag for f in found if n not in grouped or f.flag not in _DUPLICATES)
+        if flags:
+            items.append(Item((n,), _flags(findings, (n,), flags)))
+    return tuple(sorted(items, key=lambda item: (-max(item.flags.values()), item.photos)))
 
 
 def _flags(findings: _Findings, photos: Sequence[int], flags: Sequence[str]) -> dict[str, float]:
+    """Return the highest score of each of these flags among the photos."""
     highest: dict[str, float] = {}
     for finding in (found for n in photos for found in findings.get(n, ())):
         if finding.flag in flags:

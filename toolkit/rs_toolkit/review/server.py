@@ -17,23 +17,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import Progress
-from rs_toolkit.review.guard import (
-    FIRST,
-    HOST,
-    MAX_BODY,
-    Application,
-    Secrets,
-    guarded,
-    read_body,
-)
+from rs_toolkit.review import guard
 from rs_toolkit.review.images import SIDES, render
 from rs_toolkit.review.journal import JOURNAL
 from rs_toolkit.review.session import Refused, Session
 
 __all__ = ["ReviewServer", "serve"]
 
-_FILES = {"review.css": "css", "review.js": "javascript", "relabel.js": "javascript",
-          "dom.js": "javascript"}  # fmt: skip
+_FILES = ("review.css", "review.js", "relabel.js", "dom.js")
 _NO_TOKEN = '<meta name="review-token" content="">'
 # A decoded photo can take 600 MB.
 _DECODERS = threading.Semaphore(2)
@@ -81,22 +72,7 @@ def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress
 class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
     """Serves one session on 127.0.0.1, each request in a thread of its own.
 
-    Parameters
-    ----------
-    session
-        What to show.
-    port
-        0 to 65535; 0: one that is free.
-
-    Attributes
-    ----------
-    secrets
-        What requests must carry; new in every server.
-
-    Raises
-    ------
-    ConfigError
-        The port is taken, not allowed, or no port.
+    Parameters and errors are those of :func:`serve`; ``secrets`` are what requests must carry.
     """
 
     daemon_threads = True
@@ -105,26 +81,26 @@ class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
         if not 0 <= port <= 65535:
             raise ConfigError(f"port: got {port}, wanted 1 to 65535, or 0 for any that is free")
         try:
-            super().__init__((HOST, port), _Handler)
+            super().__init__((guard.HOST, port), _Handler)
         except OSError as error:
             known = {errno.EADDRINUSE: "in use", errno.EACCES: "not allowed"}
             reason = known.get(error.errno or 0) or error.strerror
             raise ConfigError(
-                f"port {port} of {HOST} is {reason}; choose another, or leave --port out"
+                f"port {port} of {guard.HOST} is {reason}; choose another, or leave --port out"
             ) from None
-        self.secrets = Secrets()
+        self.secrets = guard.Secrets()
         app = _application(session, self.secrets.token)
-        self.set_app(guarded(app, self.secrets, self.server_port))
+        self.set_app(guard.guarded(app, self.secrets, self.server_port))
 
     @property
     def url(self) -> str:
         """The page's address, which opens it once."""
-        return f"http://{HOST}:{self.server_port}/?ticket={self.secrets.ticket}"
+        return f"http://{guard.HOST}:{self.server_port}/?ticket={self.secrets.ticket}"
 
     def server_bind(self) -> None:
         """Bind without asking the network for this machine's name, as the base class would."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = HOST, int(self.server_address[1])
+        self.server_name, self.server_port = guard.HOST, int(self.server_address[1])
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -140,7 +116,7 @@ class _Handler(WSGIRequestHandler):
         """Say nothing: the address of the page holds a secret."""
 
 
-def _application(session: Session, token: str) -> Application:
+def _application(session: Session, token: str) -> guard.Application:
     """Return what answers requests that may be answered."""
     from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
@@ -165,9 +141,9 @@ def _application(session: Session, token: str) -> Application:
             raise HTTPError(500, f"not saved: {error.strerror or error}") from None
 
     def sent() -> dict[str, Any]:
-        data = read_body(request.environ)
+        data = guard.read_body(request.environ)
         if data is None:
-            raise HTTPError(413, f"wanted a Content-Length of at most {MAX_BODY}")
+            raise HTTPError(413, f"wanted a Content-Length of at most {guard.MAX_BODY}")
         try:
             value = json.loads(data)
         except (ValueError, RecursionError):
@@ -205,12 +181,13 @@ def _application(session: Session, token: str) -> Application:
     @app.get("/")  # type: ignore[untyped-decorator]
     def page() -> str:
         # The token is for the first opening alone.
-        own = _NO_TOKEN.replace('""', f'"{token}"') if FIRST in request.environ else _NO_TOKEN
+        own = _NO_TOKEN.replace('""', f'"{token}"') if guard.FIRST in request.environ else _NO_TOKEN
         return _read("page.html").replace(_NO_TOKEN, own)
 
     @app.get(f"/<name:re:{'|'.join(_FILES)}>")  # type: ignore[untyped-decorator]
     def file(name: str) -> str:
-        response.content_type = f"text/{_FILES[name]}; charset=utf-8"
+        kind = "css" if name.endswith(".css") else "javascript"
+        response.content_type = f"text/{kind}; charset=utf-8"
         return _read(name)
 
     # Browsers ask for it unasked.

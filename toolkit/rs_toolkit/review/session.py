@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rs_toolkit.review.journal import (
     GROUP_ACTIONS,
     JOURNAL,
     Decision,
+    Report,
     append,
     latest,
     now,
@@ -59,7 +59,7 @@ class Session:
         The journal exists and cannot be read.
     """
 
-    def __init__(self, folder: Path, report: Callable[[str], object]) -> None:
+    def __init__(self, folder: Path, report: Report) -> None:
         self.folder: CleanFolder = read_folder(folder, report)
         self.lock = threading.Lock()
         self._journal = folder / JOURNAL
@@ -77,7 +77,7 @@ class Session:
     @property
     def left(self) -> int:
         """How many items are not decided yet."""
-        return sum(not self._is_decided(number) for number in range(len(self.folder.items)))
+        return sum(not self._is_decided(item) for item in self.folder.items)
 
     def queue(self) -> dict[str, Any]:
         """Return every item in brief, worst first, and the names of the classes."""
@@ -87,9 +87,9 @@ class Session:
                 "name": printable(photos[item.photos[0]].path),
                 "labels": sorted({photos[n].label(rank) or "no label" for n in item.photos}),
                 "flags": dict(item.flags),
-                "decided": self._is_decided(number),
+                "decided": self._is_decided(item),
             }
-            for number, item in enumerate(self.folder.items)
+            for item in self.folder.items
         ]
         return {"rank": rank, "classes": list(self.folder.classes), "items": items}
 
@@ -139,7 +139,7 @@ class Session:
         name = normalize_name(label) if isinstance(label, str) else None
         if type(n) is not int or n not in item.photos:
             raise Refused("no such photo in this item")
-        if action not in ACTIONS:
+        if not isinstance(action, str) or action not in ACTIONS:
             raise Refused(f"no such action; wanted one of: {', '.join(ACTIONS)}")
         if action in GROUP_ACTIONS and not item.is_group:
             raise Refused("this item is no group of duplicates")
@@ -153,14 +153,13 @@ class Session:
                 time=now(),
                 path=photo.path,
                 sha256=photo.sha256,
-                action=str(action),
+                action=action,
                 label=name if action == "relabel" else None,
-                group=self._others(item, photo.path, str(action)),
+                group=self._others(item, photo.path) if action in GROUP_ACTIONS else {},
                 note=printable(note or "") or None,
             )
             append(self._journal, decision)
             self._standing.append((decision, decision))
-            self._count()
             return self._changes(decision)
 
     def undo(self) -> dict[str, Any]:
@@ -177,11 +176,9 @@ class Session:
             if not self._standing:
                 raise Refused("nothing to take back")
             written, decision = self._standing[-1]
-            append(
-                self._journal, replace(written, time=now(), action="undo", label=None, note=None)
-            )
+            undone = replace(written, time=now(), action="undo", label=None, note=None)
+            append(self._journal, undone)
             self._standing.pop()
-            self._count()
             return self._changes(decision)
 
     def _count(self) -> None:
@@ -197,16 +194,13 @@ class Session:
     def _contents(self, item: Item) -> dict[str, str]:
         return {self.folder.photos[n].path: self.folder.photos[n].sha256 for n in item.photos}
 
-    def _others(self, item: Item, path: str, action: str) -> dict[str, str]:
-        if action not in GROUP_ACTIONS:
-            return {}
+    def _others(self, item: Item, path: str) -> dict[str, str]:
         contents = self._contents(item)
         del contents[path]
-        rest = set(self._relations.rest([path, *contents]))
+        rest = self._relations.rest([path, *contents])
         return {other: sha for other, sha in contents.items() if other in rest} or contents
 
-    def _is_decided(self, number: int) -> bool:
-        item = self.folder.items[number]
+    def _is_decided(self, item: Item) -> bool:
         contents = self._contents(item)
         if item.is_group:
             return self._relations.cover(list(contents))
@@ -214,19 +208,21 @@ class Session:
 
     def _changes(self, decision: Decision) -> dict[str, Any]:
         """Return what a decision, made or taken back, is about, and the state of those items."""
+        self._count()
+        items = self.folder.items
         paths = (decision.path, *decision.group)
-        touched = {number for path in paths for number in self._about.get(path, ())}
+        touched = sorted({number for path in paths for number in self._about.get(path, ())})
         # Where a photo is both a question of its own and part of a group.
         about = sorted(
             self._about.get(decision.path, ()),
-            key=lambda number: self.folder.items[number].is_group != bool(decision.group),
+            key=lambda number: items[number].is_group != bool(decision.group),
         )
         return {
             "item": about[0] if about else None,
             "action": decision.action,
             "name": printable(decision.path),
             "label": decision.label,
-            "decided": {str(number): self._is_decided(number) for number in sorted(touched)},
+            "decided": {str(number): self._is_decided(items[number]) for number in touched},
         }
 
     def _photo(self, n: int) -> dict[str, Any]:

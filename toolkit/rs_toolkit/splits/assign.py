@@ -46,6 +46,7 @@ def split(
       and only groups without one are assigned, to the sides that are owed once all that stays is
       counted.  Where a new link joins groups of different sides, the group keeps its test side if
       it has one, else val, else train, and its photos from elsewhere are left out (None).
+      Without ``before``, photos must move: a label's first groups all train, or none is tested.
 
     Parameters
     ----------
