@@ -15,7 +15,7 @@ from rs_toolkit.checks.findings import Finding, read_findings, write_findings
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
-from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.errors import DataError
 from rs_toolkit.review import journal
 from rs_toolkit.review.images import render
 from rs_toolkit.review.items import read_folder
@@ -113,7 +113,7 @@ class TestFolder:
         (folder / "clean.json").unlink()
         if settings is not None:
             (folder / "clean.json").write_text(settings)
-        with pytest.raises((DataError, ConfigError)) as caught:
+        with pytest.raises(DataError) as caught:
             self.read(folder)
         assert problem in one_line(str(caught.value))
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_runtime.filter import (
     NOT_ORGANISM,
@@ -28,9 +28,6 @@ from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.remembered import remembered
 from rs_toolkit.files import sha256_file
 from rs_toolkit.progress import Progress
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["OrganismFilter", "judge_organisms", "organism_findings", "read_filter"]
 
@@ -52,7 +49,7 @@ class OrganismFilter:
     judge
         From uint8 pixels (n, S, S, 3) to probabilities (n,) that they show an organism.
     path
-        The folder or kit that it was read from; None where there is none.
+        The folder or kit that it was read from.
     """
 
     preprocessing: Preprocessing
@@ -112,16 +109,8 @@ def judge_organisms(
 ) -> tuple[Photo, ...]:
     """Return the photos with the filter's probability in ``organism``; each is judged once.
 
-    Parameters
-    ----------
-    photos
-        As indexed; those that cannot be read get none.
-    root
-        Folder that their paths start from.
-    cache_dir
-        Where pixels and answers are kept.
-    loaded
-        The filter.
+    Photos that cannot be read get none.  Their paths start from ``root``; pixels and answers are
+    kept in ``cache_dir``.
     """
     decoded = PhotoCache(cache_dir, loaded.preprocessing)
     rows = [row for row, photo in enumerate(photos) if photo.error is None]

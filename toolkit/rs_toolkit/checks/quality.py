@@ -31,9 +31,9 @@ is beyond pixel statistics.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rs_runtime.errors import PhotoError
@@ -43,10 +43,7 @@ from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Values = NDArray[np.float32]
+Values = NDArray[np.float32]
 
 __all__ = ["PREPROCESSING", "THRESHOLDS", "measure", "quality_findings", "unreadable_findings"]
 

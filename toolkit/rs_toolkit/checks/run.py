@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.duplicates.groups import Pair, duplicate_findings, join_groups
 from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
@@ -21,13 +21,10 @@ from rs_toolkit.data.remembered import remembered
 from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 __all__ = ["Checks", "Embed"]
 
 # From readable photos, the folder of their paths and the cache to features (n, channels).
-Embed = Callable[[list[Photo], Path, PhotoCache], "NDArray[np.float32]"]
+Embed = Callable[[list[Photo], Path, PhotoCache], NDArray[np.float32]]
 _BY_FEATURES = ("label_noise", "outlier")
 
 
@@ -125,13 +122,11 @@ class Checks:
         """Return findings about photos that cannot be read, and blank, dark and blurred ones."""
         # With the settings' defaults these are the pixels that were cached when it was indexed.
         fixed = PhotoCache(self._cache.directory, PREPROCESSING)
-
-        def pixels(photo: Photo) -> NDArray[np.uint8]:
-            return fixed.pixels(photo, self._root)
-
         return [
             *unreadable_findings(self._photos),
-            *quality_findings(self._readable, pixels, self._progress),
+            *quality_findings(
+                self._readable, lambda photo: fixed.pixels(photo, self._root), self._progress
+            ),
         ]
 
     def labels(
@@ -147,7 +142,7 @@ class Checks:
         photos
             The same as before, with their groups and splits.
         config
-            Its rank and seed.
+            Its rank and seed are used.
         label_filter
             One of :data:`rs_toolkit.checks.labels.label_noise.FILTERS`.
         """

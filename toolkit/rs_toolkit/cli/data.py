@@ -6,10 +6,11 @@ import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from rs_toolkit.clean.policy import Policy
 from rs_toolkit.cli.options import (
     DATA,
     Backbone,
@@ -28,9 +29,6 @@ from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig, read_toml
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import ConsoleProgress, Progress
-
-if TYPE_CHECKING:
-    from rs_toolkit.clean.policy import Policy
 
 __all__ = ["check", "clean", "review", "split"]
 
@@ -131,7 +129,6 @@ def clean(
     Exit codes: 0 cleaned, 2 wrong usage, data or settings, 130 interrupted.
     """
     given = [value for name, value in locals().items() if name != "again" and value is not None]
-    from rs_toolkit.clean.policy import Policy
     from rs_toolkit.clean.run import recorded_clean
 
     if again is not None:

@@ -7,16 +7,13 @@ all the photos of a rare kind, so what it flags is counted family by family and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from rs_toolkit.data.photos import Photo
 
 __all__ = ["ENOUGH", "auroc", "check_scores", "filter_metrics", "flagged_by"]
 

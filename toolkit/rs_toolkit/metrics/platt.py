@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rs_toolkit.metrics.binary import check_scores
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 __all__ = ["fit_platt"]
 

@@ -20,15 +20,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.errors import DataError
 from rs_toolkit.metrics.binary import ENOUGH
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["fit_thresholds"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from rs_toolkit.checks.findings import Finding, read_findings
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.readers import CLEAN_FILE
 from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json
@@ -74,21 +75,12 @@ class CleanFolder:
 
 
 def read_folder(folder: Path, report: Report) -> CleanFolder:
-    """Read a folder that holds ``clean.json``, ``index.parquet`` and ``findings.parquet``.
-
-    Parameters
-    ----------
-    folder
-        Made by ``rs-toolkit clean``.
-    report
-        Called with one line of text for each finding that cannot be used.
+    """Read a folder that ``rs-toolkit clean`` made; each finding on no photo of it is reported.
 
     Raises
     ------
     DataError
         The folder is no such folder, a file in it is damaged, or the photos have moved.
-    ConfigError
-        Its rank is no taxon rank.
     """
     root, rank, classes = _settings(folder)
     photos = read_index(folder / "index.parquet")
@@ -108,23 +100,21 @@ def read_folder(folder: Path, report: Report) -> CleanFolder:
 
 
 def _settings(folder: Path) -> tuple[Path, str, tuple[str, ...]]:
-    path = folder / "clean.json"
+    path = folder / CLEAN_FILE
     remedy = "make the folder anew with: rs-toolkit clean DATA"
+    if not path.is_file():
+        raise DataError(f"{folder}: nothing to review (no {CLEAN_FILE} in it); {remedy}")
     try:
         saved = read_json(path)
         root, rank, classes = Path(saved["data_root"]), saved["rank"], saved["classes"]
         if not all(isinstance(name, str) for name in (rank, *classes)):
             raise TypeError("rank and classes must be text")
         Photo("", Taxon()).label(rank)
-    except FileNotFoundError:
-        raise DataError(f"{folder}: nothing to review (no clean.json in it); {remedy}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}; {remedy}") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if not root.is_dir():
+            raise ValueError(f"the photos are no longer in {str(root)!r}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
         reason = printable(f"{type(error).__name__}: {error}")[:200]
         raise DataError(f"{path}: cannot be read ({reason}); {remedy}") from None
-    if not root.is_dir():
-        raise DataError(f"{path}: the photos are no longer in {str(root)!r}; {remedy}")
     names = (normalize_name(name) for name in classes)
     return root, rank, tuple(sorted({name for name in names if name}))
 

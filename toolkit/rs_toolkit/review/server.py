@@ -47,7 +47,7 @@ def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress
     Raises
     ------
     ConfigError
-        The port is taken, not allowed, or no port; or the folder's rank is no taxon rank.
+        The port is taken, not allowed, or no port.
     DataError
         The folder is no clean folder, a file in it is damaged, or the photos have moved.
     OSError

@@ -53,7 +53,7 @@ class Session:
 
     Raises
     ------
-    DataError, ConfigError
+    DataError
         As of :func:`rs_toolkit.review.items.read_folder`.
     OSError
         The journal exists and cannot be read.

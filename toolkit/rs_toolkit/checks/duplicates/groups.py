@@ -1,4 +1,8 @@
-"""What follows from pairs of near-duplicates: groups, photos with their groups, findings."""
+"""What follows from pairs of near-duplicates: groups, photos with their groups, findings.
+
+Throughout, photos are as the index gives them: exact copies share a group already.  Pairs are of
+the photos' numbers; those that a person has told apart are not among them.
+"""
 
 from __future__ import annotations
 
@@ -56,17 +60,7 @@ def duplicate_groups(count: int, pairs: Sequence[Pair]) -> tuple[int | None, ...
 def join_groups(photos: Sequence[Photo], pairs: Sequence[Pair]) -> tuple[Photo, ...]:
     """Return the photos with groups that no pair leaves, joined with the groups they had.
 
-    Parameters
-    ----------
-    photos
-        As the index gives them: exact copies share a group already.
-    pairs
-        Of numbers in ``photos``.  What a person has told apart must not be among them.
-
-    Returns
-    -------
-    tuple of Photo
-        Those in no pair keep what they had.  A group's name does not depend on the photos' order.
+    Photos in no pair keep what they had.  A group's name does not depend on the photos' order.
     """
     own = [photo.group or f"near:{photo.sha256 or photo.path}" for photo in photos]
     keys = [[name] for name in own]
@@ -86,18 +80,12 @@ def duplicate_findings(photos: Sequence[Photo], pairs: Sequence[Pair]) -> list[F
     A copy of the same bytes (and box) is ``exact_duplicate``, not ``near_duplicate`` too.  The
     suggested weight stays 1, because a group counts once in training, however many it has.
 
-    Parameters
-    ----------
-    photos
-        As the index gives them; what could not be read is passed over.
-    pairs
-        Of numbers in ``photos``.
-
     Returns
     -------
     list of Finding
-        In the photos' order.  A near-duplicate's score is the similarity to the photo that its
-        detail names: the group's best, or, where the two are no pair, the most similar one.
+        In the photos' order, none of those that could not be read.  A near-duplicate's score is
+        the similarity to the photo that its detail names: the group's best, or, where the two are
+        no pair, the most similar one.
     """
     exact = _repeated(photos)
     partners: dict[int, dict[int, float]] = defaultdict(dict)

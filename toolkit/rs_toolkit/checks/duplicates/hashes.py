@@ -8,12 +8,9 @@ transform of the photo in 32 x 32 greys.  It hardly depends on size, compression
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 __all__ = ["greys", "perceptual_hashes"]
 

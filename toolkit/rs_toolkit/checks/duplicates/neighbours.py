@@ -5,14 +5,10 @@ They are candidates: what is near need not be the same picture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.labels.labelled import unit_rows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["near_features", "near_hashes"]
 

@@ -19,9 +19,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.duplicates.groups import Pair, duplicate_groups
 from rs_toolkit.checks.duplicates.hashes import greys, perceptual_hashes
@@ -30,13 +30,10 @@ from rs_toolkit.checks.duplicates.same_picture import THUMBNAIL, picture_similar
 from rs_toolkit.files import require_space
 from rs_toolkit.progress import Progress
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 __all__ = ["DuplicateSettings", "near_duplicates"]
 
-# From pairs of photos by number, (m, 2), to their similarities, (m,).
-Compare = Callable[["NDArray[np.int64]"], "NDArray[np.float32]"]
+# From pairs of photos by number, (m, 2), to those that show the same picture.
+Alike = Callable[[NDArray[np.int64]], list[Pair]]
 
 _BATCH = 256
 # Thumbnail pixels cut from each side: copies cropped by 1 to 8 % are near the hash of what is left.
@@ -114,12 +111,19 @@ def near_duplicates(
         views = _hashes(thumbnails, pixels, progress)
         candidates = _candidates(views, features, settings)
 
-        def compare(numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        def alike(numbers: NDArray[np.int64]) -> list[Pair]:
             first, second = (np.asarray(thumbnails[side]) for side in numbers.T)
-            return picture_similarity(first, second, settings.similarity)
+            scores = picture_similarity(first, second, settings.similarity)
+            good = scores >= settings.similarity
+            rows = zip(*numbers[good].T.tolist(), scores[good].tolist(), strict=True)
+            return [Pair(*row) for row in rows]
 
-        pairs = _alike(candidates, compare, settings, progress)
-        return _unchained(count, pairs, compare, settings, progress)
+        pairs: list[Pair] = []
+        for start in range(0, len(candidates), _BATCH):
+            batch = candidates[start : start + _BATCH]
+            pairs += alike(batch)
+            progress.update("compare photos", start + len(batch), len(candidates))
+        return _unchained(count, pairs, alike, settings.largest, progress)
 
 
 def _hashes(
@@ -159,31 +163,8 @@ def _candidates(
     return np.stack(np.divmod(codes, len(whole)), axis=1)
 
 
-def _alike(
-    candidates: NDArray[np.int64],
-    compare: Compare,
-    settings: DuplicateSettings,
-    progress: Progress | None = None,
-) -> list[Pair]:
-    """Return those candidates, (m, 2), that are similar enough."""
-    pairs: list[Pair] = []
-    for start in range(0, len(candidates), _BATCH):
-        batch = candidates[start : start + _BATCH]
-        scores = compare(batch)
-        good = scores >= settings.similarity
-        rows = zip(*batch[good].T.tolist(), scores[good].tolist(), strict=True)
-        pairs += [Pair(*row) for row in rows]
-        if progress is not None:
-            progress.update("compare photos", start + len(batch), len(candidates))
-    return pairs
-
-
 def _unchained(
-    count: int,
-    pairs: list[Pair],
-    compare: Compare,
-    settings: DuplicateSettings,
-    progress: Progress,
+    count: int, pairs: list[Pair], alike: Alike, largest: int, progress: Progress
 ) -> tuple[Pair, ...]:
     """Replace the pairs of every component that is too large by those of its central photos."""
     groups = duplicate_groups(count, pairs)
@@ -192,9 +173,9 @@ def _unchained(
     kept: list[Pair] = []
     for pair in pairs:
         group = groups[pair.first]
-        (chains[group] if sizes[group] > settings.largest else kept).append(pair)
+        (chains[group] if sizes[group] > largest else kept).append(pair)
     for group, chain in chains.items():
-        parts = list(_around_centres(chain, compare, settings))
+        parts = list(_around_centres(chain, alike))
         kept += itertools.chain.from_iterable(parts)
         progress.note(
             f"near-duplicates: {sizes[group]} photos connected by similar ones are {len(parts)} "
@@ -203,12 +184,9 @@ def _unchained(
     return tuple(sorted(kept))
 
 
-def _around_centres(
-    pairs: list[Pair], compare: Compare, settings: DuplicateSettings
-) -> Iterator[list[Pair]]:
+def _around_centres(pairs: list[Pair], alike: Alike) -> Iterator[list[Pair]]:
     """Yield, for each central photo, its pairs; the photo with most candidates left comes first."""
-    ends = np.array([pair[:2] for pair in pairs], np.int64)
-    members, flat = np.unique(ends, return_inverse=True)
+    members, flat = np.unique([pair[:2] for pair in pairs], return_inverse=True)
     ends = flat.reshape(-1, 2)
     left = np.ones(len(members), bool)
     budget = _COMPARISONS * len(members)
@@ -221,6 +199,6 @@ def _around_centres(
             others = own[own != centre]
         budget -= len(others)
         both = np.sort(np.stack([np.full_like(others, centre), others], axis=1), axis=1)
-        found = _alike(members[both], compare, settings)
+        found = alike(members[both])
         left[np.searchsorted(members, [pair[:2] for pair in found])] = False
         yield found

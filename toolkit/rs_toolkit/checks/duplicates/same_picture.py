@@ -19,14 +19,10 @@ without structure do not have.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.duplicates.hashes import greys
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["THUMBNAIL", "picture_similarity"]
 

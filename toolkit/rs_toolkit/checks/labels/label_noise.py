@@ -17,17 +17,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.checks.labels.noise_model import fit_share, label_doubt, own_probability
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.photos import Photo
 
 __all__ = ["FILTERS", "LabelDoubts", "doubt_labels", "noise_findings"]
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.labels.labelled import group_numbers, unit_rows
 from rs_toolkit.checks.labels.noise_model import fit_share, log_likelihood, own_probability
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["out_of_fold"]
 

@@ -22,17 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.checks.labels.labelled import group_numbers, unit_rows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.photos import Photo
 
 __all__ = ["Outliers", "find_outliers", "outlier_findings"]
 
