@@ -23,6 +23,7 @@ from rs_toolkit.cli.options import (
     Weights,
     folder_option,
     resolved,
+    settings_among,
 )
 from rs_toolkit.cli.output_folder import output_folder
 from rs_toolkit.config.base import load_settings
@@ -52,11 +53,12 @@ def check(
 
     Exit codes: 0 audited, 2 wrong usage or data, 130 interrupted.
     """
+    settings = _settings(None, locals())
     from rs_toolkit.audit.run import check as audit_data
 
     folder = out or output_folder(Path("check"), data)
     with ConsoleProgress() as progress:
-        page = audit_data(data, _settings(None, rank=rank, imgsz=imgsz), folder, progress=progress)
+        page = audit_data(data, settings, folder, progress=progress)
     print(page)
 
 
@@ -77,12 +79,10 @@ def split(
 
     Exit codes: 0 written, 2 wrong usage, data or settings, 130 interrupted.
     """
+    settings = _settings(config, locals())
     from rs_toolkit.data.readers import read_dataset
     from rs_toolkit.splits.table import split_table, write_split_table
 
-    settings = _settings(
-        config, rank=rank, group_by=group_by, val=val, test=test, splits_from=splits_from, seed=seed
-    )
     dataset = read_dataset(data)
     rows, report = split_table(dataset.photos, settings)
     with ConsoleProgress() as progress:
@@ -128,20 +128,17 @@ def clean(
 
     Exit codes: 0 cleaned, 2 wrong usage, data or settings, 130 interrupted.
     """
-    given = [value for name, value in locals().items() if name != "again" and value is not None]
+    given = {name: value for name, value in locals().items() if value is not None}
     from rs_toolkit.clean.run import recorded_clean
 
     if again is not None:
-        if given:
+        if len(given) > 1:
             raise ConfigError("--again takes every setting from the folder; leave the others out")
         _clean(again, *recorded_clean(again))
         return
     if data is None:
         raise ConfigError("clean: which photos? give DATA, or --again FOLDER")
-    settings = _settings(
-        config, rank=rank, imgsz=imgsz, group_by=group_by, val=val, test=test,
-        splits_from=splits_from, seed=seed, weights=resolved(weights), backbone=backbone,
-    )  # fmt: skip
+    settings = _settings(config, given)
     rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
     _clean(out or output_folder(Path("clean"), data), data, settings, rules, filter_)
 
@@ -181,7 +178,8 @@ def review(
     print(f"apply the decisions with: rs-toolkit clean --again {shlex.quote(str(folder))}")
 
 
-def _settings(config: Path | None, **flags: Any) -> TrainConfig:
+def _settings(config: Path | None, options: dict[str, Any]) -> TrainConfig:
+    flags = settings_among(options, TrainConfig)
     found = load_settings(TrainConfig, read_toml(config) if config else {}, flags)
     # ``clean --again`` may start in another folder.
     sides = resolved(found.splits_from or None) or ""

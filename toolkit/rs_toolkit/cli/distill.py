@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from rs_toolkit.cli.options import (
     SplitsFrom,
     folder_option,
     resolved,
+    settings_among,
 )
 from rs_toolkit.cli.output_folder import free_folder
 from rs_toolkit.config.base import load_settings
@@ -76,15 +77,13 @@ def distill(
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
-    flags: dict[str, Any] = {
+    flags = settings_among(locals(), DistillConfig) | {
         # A name of a model, or a configuration file.
         "teacher": resolved(teacher) if teacher and Path(teacher).is_file() else teacher,
-        "teacher_weights": resolved(teacher_weights), "prompts": resolved(prompts),
-        "student": student,
-        "student_weights": resolved(student_weights), "train_from": train_from, "imgsz": imgsz,
-        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
-        "splits_from": splits_from, "seed": seed,
-    }  # fmt: skip
+        "teacher_weights": resolved(teacher_weights),
+        "prompts": resolved(prompts),
+        "student_weights": resolved(student_weights),
+    }
     if resume is not None:
         if data or not_organism or out or any(value is not None for value in flags.values()):
             raise ConfigError("--resume takes every setting from the folder; leave the others out")

@@ -29,6 +29,7 @@ from rs_toolkit.cli.options import (
     Weights,
     folder_option,
     resolved,
+    settings_among,
 )
 from rs_toolkit.cli.output_folder import free_folder
 from rs_toolkit.config.base import load_settings
@@ -116,12 +117,7 @@ def train(
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
-    flags = {
-        "weights": resolved(weights), "backbone": backbone, "rank": rank, "imgsz": imgsz,
-        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
-        "balance": balance, "group_by": group_by, "splits_from": splits_from, "seed": seed,
-        "precision": precision,
-    }  # fmt: skip
+    flags = settings_among(locals(), TrainConfig) | {"weights": resolved(weights)}
     if resume is not None:
         if config or data or out or any(value is not None for value in flags.values()):
             raise ConfigError("--resume takes every setting from the run; leave the others out")
@@ -216,24 +212,12 @@ def export(
     Exit codes: 0 written, 2 wrong usage, run or settings, or no variant good enough to ship,
     130 interrupted.
     """
+    options = locals()
     from rs_export import ExportSettings, export_run
     from rs_toolkit.environment import quiet_tensorflow
 
-    settings = ExportSettings(
-        int8=int8,
-        recipes=tuple(recipe or ()),
-        target=target,
-        max_mb=max_mb,
-        max_drop=max_drop,
-        max_decile_drop=max_decile_drop,
-        min_precision=min_precision,
-        force=force,
-        mend=mend,
-        passes=passes,
-        threads=threads,
-        seed=seed,
-        filter=str(filter_folder) if filter_folder else None,
-    )
+    options |= {"recipes": tuple(recipe or ()), "filter": filter_folder and str(filter_folder)}
+    settings = ExportSettings(**settings_among(options, ExportSettings))
     quiet_tensorflow()
     with ConsoleProgress() as progress:
         result = export_run(run, settings, out=out, progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "Weights",
     "folder_option",
     "resolved",
+    "settings_among",
 ]
 
 BACKBONES = (
@@ -55,6 +57,12 @@ Weights = Annotated[str | None, typer.Option(help=WEIGHTS)]
 def folder_option(default: str, text: str = "Folder to write.") -> Any:
     """Return ``--out``; ``default`` says what is written where it is left out."""
     return typer.Option(help=text, show_default=default)
+
+
+def settings_among(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """Return those options of a command that are called like a field of a dataclass."""
+    names = [item.name for item in fields(kind)]
+    return {name: value for name, value in options.items() if name in names}
 
 
 def resolved(value: str | Path | None) -> str | None:
