@@ -42,9 +42,9 @@ def paired_drops(
     """Compare two models' predictions by a paired bootstrap over the photos.
 
     Each round draws as many photos as there are, with replacement, and computes both models'
-    scores on the same draw, so that what is hard for both cancels out.  Scores are those of
-    :mod:`rs_toolkit.metrics.classification`; a class that a round has no photo of is left out of
-    that round.
+    scores on the same draw, so that what is hard for both cancels out.  Scores are ``macro_f1`` and
+    ``worst_decile_f1`` of :mod:`rs_toolkit.metrics.classification`; a class that a round has no
+    photo of is left out of that round.
 
     Parameters
     ----------
@@ -52,15 +52,8 @@ def paired_drops(
         True classes and those predicted by the two models, integers 0 to classes - 1, shape (n,).
     classes
         Number of classes of the models.
-    rounds
-        Resamples, at least 1.
-    seed
-        Of the resamples.
-
-    Returns
-    -------
-    dict
-        ``macro_f1`` and ``worst_decile_f1``.
+    rounds, seed
+        Of the resamples; at least one round.
 
     Raises
     ------
@@ -77,31 +70,23 @@ def paired_drops(
         raise DataError(
             f"bootstrap: got shapes {truth.shape}, {one.shape}, {two.shape}; wanted (n,) thrice"
         )
-    whole = np.ones((1, len(truth)), np.float32)
     generator = np.random.default_rng(seed)
     step = max(1, _CELLS // len(truth))
     shares = np.full(len(truth), 1 / len(truth))
-    parts = [_drops(truth, one, two, classes, whole)]
+
+    def drops(weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        before, after = (_scores(truth, predicted, classes, weights) for predicted in (one, two))
+        return before - after
+
+    parts = [drops(np.ones((1, len(truth)), np.float32))]
     for start in range(0, rounds, step):
         weights = generator.multinomial(len(truth), shares, min(step, rounds - start))
-        parts.append(_drops(truth, one, two, classes, weights.astype(np.float32)))
-    drops = np.concatenate(parts)
+        parts.append(drops(weights.astype(np.float32)))
+    columns = np.concatenate(parts).T
     return {
         name: Drop(float(column[0]), float(np.quantile(column[1:], 1 - _LEVEL)))
-        for name, column in zip(("macro_f1", "worst_decile_f1"), drops.T, strict=True)
+        for name, column in zip(("macro_f1", "worst_decile_f1"), columns, strict=True)
     }
-
-
-def _drops(
-    truth: NDArray[np.int64],
-    one: NDArray[np.int64],
-    two: NDArray[np.int64],
-    classes: int,
-    weights: NDArray[np.float32],
-) -> NDArray[np.float64]:
-    """Return (rounds, 2) drops of macro-F1 and worst-decile F1; a photo counts its weight."""
-    before, after = (_scores(truth, predicted, classes, weights) for predicted in (one, two))
-    return before - after
 
 
 def _scores(
@@ -110,6 +95,7 @@ def _scores(
     classes: int,
     weights: NDArray[np.float32],
 ) -> NDArray[np.float64]:
+    """Return macro-F1 and worst-decile F1, (rounds, 2); a photo counts its weight of the round."""
     numbers = np.arange(classes)
     is_true = (truth[:, None] == numbers).astype(np.float32)
     is_predicted = (predicted[:, None] == numbers).astype(np.float32)

@@ -85,12 +85,9 @@ def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: flo
 
     Parameters
     ----------
-    confidence : array of shape (n,), 0 to 1
-        Probability of each photo's answer.
-    right : boolean array of shape (n,)
-        Whether that answer was right.
-    precision : above 0, at most 1
-        Share of the accepted answers that must be right.
+    confidence : array of shape (n,), 0 to 1; the probability of each photo's answer
+    right : boolean array of shape (n,), whether that answer was right
+    precision : share of the accepted answers that must be right, above 0, at most 1
 
     Returns
     -------

@@ -141,7 +141,7 @@ def read_journal(path: Path, report: Report = ignore) -> list[Decision]:
     Parameters
     ----------
     path
-        A ``decisions.jsonl``.
+        A ``decisions.jsonl``; none need exist.
     report
         Called with one line of text for each line of the journal that cannot be used.
 
@@ -258,19 +258,8 @@ def read_decisions(
 ) -> dict[str, Decision]:
     """Return the decisions that count: of each :attr:`Decision.key`, the last not taken back.
 
-    Parameters
-    ----------
-    path
-        A ``decisions.jsonl``; none need exist.
-    photos
-        If given, decisions on other photos, or on other contents of these, are left out.
-    report
-        Called with one line of text for each line of the journal that is not used.
-
-    Raises
-    ------
-    DataError, OSError
-        As of :func:`read_journal`.
+    Where ``photos`` are given, decisions on others, or on other contents of these, are left out.
+    Other parameters and errors are those of :func:`read_journal`.
     """
     decisions = read_journal(path, report)
     return latest(decisions if photos is None else of_photos(decisions, photos, report))

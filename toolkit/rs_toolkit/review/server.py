@@ -48,10 +48,8 @@ def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress
     ------
     ConfigError
         The port is taken, not allowed, or no port.
-    DataError
-        The folder is no clean folder, a file in it is damaged, or the photos have moved.
-    OSError
-        The journal exists and cannot be read.
+    DataError, OSError
+        As of :class:`rs_toolkit.review.session.Session`.
     """
     session = Session(folder, progress.note)
     with ReviewServer(session, port) as server:

@@ -42,7 +42,7 @@ class Session:
     folder
         Made by ``rs-toolkit clean``; its ``decisions.jsonl`` is read, and appended to.
     report
-        Called with one line of text for each finding or decision that cannot be used.
+        Told each finding or decision that cannot be used.
 
     Attributes
     ----------
@@ -53,10 +53,9 @@ class Session:
 
     Raises
     ------
-    DataError
-        As of :func:`rs_toolkit.review.items.read_folder`.
-    OSError
-        The journal exists and cannot be read.
+    DataError, OSError
+        As of :func:`rs_toolkit.review.items.read_folder` and of
+        :func:`rs_toolkit.review.journal.read_journal`.
     """
 
     def __init__(self, folder: Path, report: Report) -> None:

@@ -54,11 +54,7 @@ class Relations:
         def differ(one: str, other: str) -> bool:
             return other in self.apart.get(one, ()) or one in self.apart.get(other, ())
 
-        return [
-            path
-            for path in group
-            if not all(differ(path, other) for other in group if other != path)
-        ]
+        return [one for one in group if not all(differ(one, two) for two in group if two != one)]
 
     def cover(self, group: Sequence[str]) -> bool:
         """Return whether nothing is left to say about a group of duplicates."""
@@ -112,9 +108,9 @@ def apply_decisions(
     decisions
         Result of :func:`rs_toolkit.review.journal.read_decisions`.
     rank
-        Rank of the classes that photos are relabelled to.
+        Of the classes that photos are relabelled to.
     report
-        Called with one line of text for each decision that cannot be applied.
+        Told each decision that cannot be applied.
 
     Raises
     ------

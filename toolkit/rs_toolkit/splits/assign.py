@@ -50,19 +50,16 @@ def split(
 
     Parameters
     ----------
-    labels
-        Class of each photo, n strings.
-    strata
-        What the sides are to hold in equal proportions within each label, such as the species
-        of a family; n strings.  Default: the labels.
-    groups
-        Photos that must stay together, n strings.  Default: every photo alone.
+    labels, strata, groups
+        n strings each: the photos' classes; what the sides are to hold in equal proportions within
+        each label, such as the species of a family (default: the labels); and which photos must
+        stay together (default: every photo alone).
     val, test
         Fractions of the photos, 0 or more, below 1 together.
     seed
         Another seed, another split.
     before
-        The side that each photo had, None where it had none; n entries.  Default: all are new.
+        n sides that the photos had, None where there was none.  Default: all photos are new.
 
     Returns
     -------
@@ -95,19 +92,10 @@ def split(
 
 
 def quotas(fractions: Mapping[str, float], groups: int) -> dict[str, float]:
-    """Return the fraction of each side that a label in so many groups is to be on.
+    """Return the sides that a label in so many groups (1 or more) should be on.
 
-    Parameters
-    ----------
-    fractions
-        Of ``train``, ``val`` and ``test``, 0 to 1.
-    groups
-        1 or more.
-
-    Returns
-    -------
-    dict of str to float
-        The sides that such a label should be on, above 0, 1 together.
+    Each comes with its fraction, above 0, 1 together; ``fractions`` are those that were asked of
+    ``train``, ``val`` and ``test``, 0 to 1.
     """
     if groups < 2:
         return {"train": 1.0}
