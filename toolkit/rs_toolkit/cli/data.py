@@ -22,10 +22,10 @@ from rs_toolkit.cli.options import (
     SplitsFrom,
     Weights,
     folder_option,
+    output_folder,
     resolved,
     settings_among,
 )
-from rs_toolkit.cli.output_folder import output_folder
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig, read_toml
 from rs_toolkit.errors import ConfigError

@@ -15,14 +15,14 @@ from rs_toolkit.cli.options import (
     Seed,
     SplitsFrom,
     folder_option,
+    free_folder,
     resolved,
+    resumable,
     settings_among,
 )
-from rs_toolkit.cli.output_folder import free_folder
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.errors import ConfigError
-from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["distill"]
 
@@ -107,15 +107,10 @@ def _distill(
     quiet_tensorflow()
     from rs_train.student.distill import distill as distill_filter
 
-    with ConsoleProgress() as progress:
-        try:
-            distill_filter(
-                data, settings, out, not_organism=not_organism, resume=resume, progress=progress
-            )
-        except KeyboardInterrupt:
-            if (out / "config.json").exists():
-                progress.note(f"interrupted; continue with: rs-toolkit distill --resume {out}")
-            raise
+    with resumable("distill", out) as progress:
+        distill_filter(
+            data, settings, out, not_organism=not_organism, resume=resume, progress=progress
+        )
     test = FilterFolder.open(out).metrics["test"]
     print(
         f"test ({test['organisms']} organisms, {test['others']} others): AUROC "

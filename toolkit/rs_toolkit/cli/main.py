@@ -28,10 +28,11 @@ from rs_toolkit.cli.options import (
     SplitsFrom,
     Weights,
     folder_option,
+    free_folder,
     resolved,
+    resumable,
     settings_among,
 )
-from rs_toolkit.cli.output_folder import free_folder
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig, read_toml, sample_preset
 from rs_toolkit.errors import ConfigError, ToolkitError
@@ -279,13 +280,8 @@ def _train(data: Path, settings: TrainConfig, run: Path, *, resume: bool) -> Non
     from rs_train.classifier.train import train as train_run
 
     quiet_tensorflow()
-    with ConsoleProgress() as progress:
-        try:
-            train_run(data, settings, run, resume=resume, progress=progress)
-        except KeyboardInterrupt:
-            if (run / "config.json").exists():
-                progress.note(f"interrupted; continue with: rs-toolkit train --resume {run}")
-            raise
+    with resumable("train", run) as progress:
+        train_run(data, settings, run, resume=resume, progress=progress)
     test = read_metrics(run)["test"]
     print(
         f"test ({test['n']} photos): accuracy {test['accuracy']:.3f}, top-5 {test['top5']:.3f}, "

@@ -1,12 +1,16 @@
-"""Options that several commands of ``rs-toolkit`` take, with one help text each."""
+"""What several commands share: options with one help text each, folders, how they go on."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from rs_toolkit.progress import ConsoleProgress, Progress
 
 __all__ = [
     "BACKBONES",
@@ -22,7 +26,10 @@ __all__ = [
     "SplitsFrom",
     "Weights",
     "folder_option",
+    "free_folder",
+    "output_folder",
     "resolved",
+    "resumable",
     "settings_among",
 ]
 
@@ -72,3 +79,34 @@ def resolved(value: str | Path | None) -> str | None:
     if value in ("none", "imagenet", "package"):
         return str(value)
     return str(Path(value).expanduser().resolve())
+
+
+def output_folder(parent: Path, data: Path) -> Path:
+    """Return ``parent/NAME``, where a command writes what it made of a data set.
+
+    A folder gives its whole name, ``photos.2024`` too; a file (.csv, .json, .parquet, .zip) its
+    name without the suffix.
+    """
+    path = data.resolve()
+    return parent / (path.stem if path.is_file() else path.name)
+
+
+def free_folder(parent: Path, data: Path) -> Path:
+    """Return :func:`output_folder`, with a number behind it, from 2, where that is taken."""
+    first = folder = output_folder(parent, data)
+    number = 2
+    while folder.exists():
+        folder, number = first.with_name(f"{first.name}-{number}"), number + 1
+    return folder
+
+
+@contextmanager
+def resumable(command: str, folder: Path) -> Iterator[Progress]:
+    """Show progress; where Ctrl-C ends the work, say how ``folder`` is gone on with."""
+    with ConsoleProgress() as progress:
+        try:
+            yield progress
+        except KeyboardInterrupt:
+            if (folder / "config.json").exists():
+                progress.note(f"interrupted; continue with: rs-toolkit {command} --resume {folder}")
+            raise

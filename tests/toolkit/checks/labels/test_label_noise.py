@@ -14,9 +14,8 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.labels import out_of_fold as out_of_fold_module
 from rs_toolkit.checks.labels import outliers
 from rs_toolkit.checks.labels.label_noise import FILTERS, doubt_labels, noise_findings
-from rs_toolkit.checks.labels.labelled import group_numbers
 from rs_toolkit.checks.labels.noise_model import fit_share, label_doubt, own_probability
-from rs_toolkit.checks.labels.out_of_fold import out_of_fold
+from rs_toolkit.checks.labels.out_of_fold import group_numbers, out_of_fold
 from rs_toolkit.checks.labels.outliers import find_outliers, outlier_findings
 from rs_toolkit.checks.run import Checks
 from rs_toolkit.config.training import TrainConfig

@@ -8,8 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_toolkit.checks.labels.labelled import unit_rows
-
 __all__ = ["near_features", "near_hashes"]
 
 # Results that one search may return, so that a heap of equal frames does not fill the memory.
@@ -108,11 +106,12 @@ def near_features(
         int64 of shape (m, 2), in any order, possibly both ways.
     """
     import faiss
+    from sklearn.preprocessing import normalize
 
     rows = np.flatnonzero(features.any(axis=1))
     if len(rows) < 2:
         return np.empty((0, 2), np.int64)
-    unit = unit_rows(features[rows])
+    unit = normalize(features[rows])
     if len(rows) <= _EXACT_FEATURES:
         index: faiss.Index = faiss.IndexFlatIP(unit.shape[1])
     else:

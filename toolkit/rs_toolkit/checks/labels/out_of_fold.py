@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_toolkit.checks.labels.labelled import group_numbers, unit_rows
 from rs_toolkit.checks.labels.noise_model import fit_share, log_likelihood, own_probability
 
-__all__ = ["out_of_fold"]
+__all__ = ["group_numbers", "out_of_fold"]
 
 _COMPONENTS = 256
 # Inverse L2 strength C, for features of mean squared length 1.
@@ -75,6 +74,21 @@ def out_of_fold(
     # The zero is part of the seed so that folds stay what they always were.
     fold = _deal(labels, group, folds, np.random.default_rng((seed, 0)))
     return _sharpen(_predict_folds(table, labels, group, fold, classes), labels, first)
+
+
+def group_numbers(groups: Sequence[str | None] | None, count: int) -> NDArray[np.int64]:
+    """Return a number for each of ``count`` photos, equal for photos of one group.
+
+    ``groups`` holds a name a photo; None, for one or for all of them, is a photo alone.
+    """
+    names = [None] * count if groups is None else groups
+    known: dict[str, int] = {}
+    # Photos without a group get negative numbers, which no group has.
+    raw = [
+        -1 - row if name is None else known.setdefault(name, len(known))
+        for row, name in enumerate(names)
+    ]
+    return np.unique(raw, return_inverse=True)[1].astype(np.int64)
 
 
 def _components(
@@ -159,12 +173,13 @@ def _votes(
 ) -> NDArray[np.float64]:
     """Return each class's share of the votes, (held, classes)."""
     from scipy.sparse import csr_array
+    from sklearn.preprocessing import normalize
 
     members = csr_array((weights, (np.arange(len(labels)), labels)))
-    voters, found = unit_rows(features).T, np.empty((len(held), members.shape[1]))
+    voters, found = normalize(features).T, np.empty((len(held), members.shape[1]))
     rows = max(1, _BLOCK // len(labels))
     for start in range(0, len(held), rows):
-        alike = unit_rows(held[start : start + rows]) @ voters
+        alike = normalize(held[start : start + rows]) @ voters
         votes = np.exp((alike - alike.max(axis=1, keepdims=True)) / _TEMPERATURE)
         found[start : start + rows] = votes @ members
     return np.asarray(found / found.sum(axis=1, keepdims=True), np.float64)

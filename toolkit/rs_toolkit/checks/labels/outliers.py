@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rs_toolkit.checks.findings import Finding
-from rs_toolkit.checks.labels.labelled import group_numbers, unit_rows
+from rs_toolkit.checks.labels.out_of_fold import group_numbers
 from rs_toolkit.data.photos import Photo
 
 __all__ = ["Outliers", "find_outliers", "outlier_findings"]
@@ -73,8 +73,10 @@ def find_outliers(
     labels : shape (n,), 0 or more
     groups : n names, equal for near-duplicates; None: alone
     """
+    from sklearn.preprocessing import normalize
+
     group = group_numbers(groups, len(labels))
-    unit = unit_rows(features)
+    unit = normalize(features.astype(np.float32))
     own = np.empty(len(labels))
     for number in np.unique(labels):
         members = np.flatnonzero(labels == number)
