@@ -19,13 +19,12 @@ Laplacian as a measure of focus is from Subbarao, Choi and Nikzad (1993), its va
 Pech-Pacheco et al. (2000); its split by direction, so that the sharp edges along a motion do not
 hide the smear, from Nayar and Nakagawa (1994).
 
-The thresholds were chosen at that size (a test repeats the measurement on some of the photos): of
-1,772 real bird photos none reaches one (highest scores 0.81, 0.29, 0.22), nor does any faultless
-photo of the sample reach that of blank or dark.  Blank finds skies and walls without an animal;
-dark a camera trap's night frames, but not animals lit by infrared; blurred finds all photos
-smoothed with a Gaussian of 3 px, 95 % of those of 2 px, and most of those smeared over 12 px
-along x or y, but few of those smeared along a diagonal.  A sharp, bright frame without an animal
-is beyond pixel statistics.
+The thresholds were chosen at that size (a test repeats part of the measurement): none of 1,772 real
+bird photos reaches one (highest scores 0.81, 0.29, 0.22).  Blank finds skies and walls without an
+animal; dark a camera trap's night frames, but not animals lit by infrared; blurred finds all photos
+smoothed with a Gaussian of 3 px, 95 % of those of 2 px, and most of those smeared over 12 px along
+x or y, but few of those smeared along a diagonal.  No pixel tells that no animal is in a sharp,
+bright frame.
 """
 
 from __future__ import annotations
@@ -103,22 +102,10 @@ def quality_findings(
     pixels: Callable[[Photo], NDArray[np.uint8]],
     progress: Progress | None = None,
 ) -> list[Finding]:
-    """Flag the blank, the dark and the blurred among the photos that can be used.
+    """Flag the blank, the dark and the blurred among the photos without an ``error``, in order.
 
-    Parameters
-    ----------
-    photos
-        As :func:`rs_toolkit.data.index.build_index` returns them; those with an ``error`` are
-        skipped.
-    pixels
-        Returns a photo's pixels as :func:`measure` takes them.
-    progress
-        Shown under the title ``quality``.
-
-    Returns
-    -------
-    list of Finding
-        In the order of the photos.  One that ``pixels`` cannot read is flagged as unreadable.
+    ``pixels`` gives a photo's pixels as :func:`measure` takes them; a photo that it cannot read is
+    flagged as unreadable.
     """
     progress = progress or Progress()
     usable = [photo for photo in photos if photo.error is None]

@@ -123,8 +123,8 @@ def apply_policy(
     ----------
     photos
         With their splits; those not in ``train`` come back as they are.
-    findings
-        About any of them.
+    findings, policy
+        About any of them; and what they may cost.
     rank
         Whose classes the caps protect.
 

@@ -61,21 +61,17 @@ def fit_thresholds(
             f"thresholds: got {len(probability)} probabilities, {len(truth)} truths with "
             f"{int(truth.sum())} organisms, {len(classes)} classes; wanted one of each a photo"
         )
-    members: dict[str, list[float]] = defaultdict(list)
+    of_class: dict[str, list[float]] = defaultdict(list)
     for p, true, name in zip(probability.tolist(), truth, classes, strict=True):
         if true and name is not None:
-            members[name].append(p)
-    bounds = [_HIGHEST, _bound(probability[truth], _FLAGGED)]
-    bounds += [
-        _bound(np.array(found), _FLAGGED_IN_CLASS)
-        for found in members.values()
-        if len(found) >= ENOUGH
-    ]
+            of_class[name].append(p)
+    sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
+    large = (np.array(found) for found in of_class.values() if len(found) >= ENOUGH)
+    bounds = [sure, *(_bound(found, _FLAGGED_IN_CLASS) for found in large)]
     if not truth.all():
         most = -_bound(-probability[~truth], _MISSED)
         bounds.append(float(np.nextafter(most, 1)))
     low = min(bounds)
-    sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
     return {"not_organism": low, "organism": max(sure, _purest(probability, truth, low))}
 
 

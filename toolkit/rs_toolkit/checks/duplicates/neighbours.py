@@ -15,6 +15,7 @@ _MOST_RESULTS = 50_000_000
 _TILE = 65_536
 _BATCH = 256
 _EXACT_FEATURES = 20_000
+_NEIGHBOURS = 8
 
 
 def near_hashes(
@@ -38,10 +39,9 @@ def near_hashes(
     radius
         Largest number of bits, 0 to 64.
     limit
-        Each query keeps its nearest photos only, so that n * limit bounds the memory.
+        Nearest photos that each query keeps, so that n * limit bounds the memory.
     symmetric
-        Query i and hash j are as far apart as query j and hash i, so that half the search
-        will do.
+        Query i is as far from hash j as query j from hash i: half the search will do.
 
     Returns
     -------
@@ -83,10 +83,8 @@ def _nearest(
     return np.stack([rows, columns], axis=1)[rank < limit]
 
 
-def near_features(
-    features: NDArray[np.float32], cosine: float, neighbours: int = 8
-) -> NDArray[np.int64]:
-    """Return pairs of rows among each other's nearest, of at least this cosine.
+def near_features(features: NDArray[np.float32], cosine: float) -> NDArray[np.int64]:
+    """Return pairs of rows of which one is among the other's 8 nearest, of at least this cosine.
 
     Exhaustive up to 20,000 rows; beyond, faiss searches an inverted file of their 128 principal
     components (Jégou, Douze and Schmid 2011), which may miss some.
@@ -96,9 +94,7 @@ def near_features(
     features
         float32 of shape (n, d), finite; zero rows match nothing.
     cosine
-        Least cosine, above 0 to 1.
-    neighbours
-        Nearest rows that each row may have.
+        Above 0 to 1.
 
     Returns
     -------
@@ -125,7 +121,7 @@ def near_features(
     found = [np.empty((0, 2), np.int64)]
     for start in range(0, len(rows), _BATCH):
         batch = unit[start : start + _BATCH]
-        others = index.search(batch, min(neighbours + 1, len(rows)))[1]
+        others = index.search(batch, min(_NEIGHBOURS + 1, len(rows)))[1]
         own = np.arange(start, start + len(batch))[:, None]
         near = np.einsum("nd,nkd->nk", batch, unit[others]) >= cosine
         keep = near & (others != own) & (others >= 0)
