@@ -19,10 +19,10 @@ from rs_export.tables import markdown_table
 from rs_runtime.ranks import Level
 from rs_toolkit.errors import DataError, ExportError
 from rs_toolkit.metrics.bootstrap import Drop
+from rs_toolkit.metrics.classification import softmax
 from rs_toolkit.metrics.temperature import (
     acceptance_threshold,
     fit_temperature,
-    negative_log_likelihood,
 )
 
 
@@ -179,13 +179,15 @@ def test_temperature_undoes_a_scale() -> None:
 
 
 def test_temperature_is_a_minimum_and_bounded() -> None:
+    from sklearn.metrics import log_loss
+
     generator = np.random.default_rng(1)
     logits = generator.normal(0, 3, (200, 4))
     labels = (logits + generator.normal(0, 3, (200, 4))).argmax(axis=1)
     best = fit_temperature(logits, labels)
-    lowest = negative_log_likelihood(logits, labels, best)
+    lowest = log_loss(labels, softmax(logits / best))
     for other in (0.05, best * 0.9, best * 1.1, 20.0):
-        assert lowest <= negative_log_likelihood(logits, labels, other)
+        assert lowest <= log_loss(labels, softmax(logits / other))
     perfect = np.eye(3) * 5
     assert fit_temperature(perfect, [0, 1, 2]) == pytest.approx(0.05)
     assert fit_temperature(perfect, [1, 2, 0]) == pytest.approx(20.0)

@@ -24,19 +24,12 @@ ENOUGH = 10
 def check_scores(
     what: str, scores: ArrayLike, truth: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return scores and truth as arrays of shape (n,).
-
-    Parameters
-    ----------
-    what
-        What they are for; begins the error.
-    scores : n finite numbers
-    truth : n booleans, of both kinds
+    """Return n finite scores and n booleans of both kinds as arrays.
 
     Raises
     ------
     DataError
-        They are anything else.
+        They are anything else; ``what`` they are for begins the message.
     """
     values, true = np.asarray(scores, np.float64), np.asarray(truth, bool)
     if values.ndim != 1 or values.shape != true.shape or true.all() or not true.any():

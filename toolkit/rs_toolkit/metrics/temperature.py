@@ -7,28 +7,11 @@ from numpy.typing import ArrayLike
 
 from rs_toolkit.errors import DataError
 
-__all__ = ["acceptance_threshold", "fit_temperature", "negative_log_likelihood"]
+__all__ = ["acceptance_threshold", "fit_temperature"]
 
 _LOW, _HIGH = 0.05, 20.0
 _LEAST_ACCEPTED = 20
 _PLACES = 10_000
-
-
-def negative_log_likelihood(
-    logits: ArrayLike, labels: ArrayLike, temperature: float = 1.0
-) -> float:
-    """Return the mean of ``-log softmax(logits / temperature)[label]`` in nats.
-
-    Parameters
-    ----------
-    logits : array of shape (n, classes)
-    labels : integer array of shape (n,), 0 to classes - 1
-    temperature : positive number
-    """
-    from scipy.special import log_softmax
-
-    likely = log_softmax(np.asarray(logits, np.float64) / temperature, axis=1)
-    return -float(np.take_along_axis(likely, np.asarray(labels)[:, None], axis=1).mean())
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -58,6 +41,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     Guo, Pleiss, Sun, Weinberger (2017), On calibration of modern neural networks, section 4.2.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     scores, truth = np.asarray(logits, np.float64), np.asarray(labels)
     if scores.ndim != 2 or not len(scores) or truth.shape != scores.shape[:1]:
@@ -69,11 +53,13 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         raise DataError("temperature: some logits are not finite; the model is broken")
 
     def loss(log_t: float) -> float:
-        return negative_log_likelihood(scores, truth, float(np.exp(log_t)))
+        likely = log_softmax(scores / np.exp(log_t), axis=1)
+        return -float(np.take_along_axis(likely, truth[:, None], axis=1).mean())
 
     ends = float(np.log(_LOW)), float(np.log(_HIGH))
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10})
-    return float(np.exp(found.x))
+    # The search never reaches the ends; where the loss is flat, the lower end is as good.
+    return float(np.exp(min((ends[0], found.x, ends[1]), key=loss)))
 
 
 def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: float) -> float | None:
@@ -112,10 +98,8 @@ def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: flo
         )
     # Rounded first: what is counted is what the rounded threshold accepts.
     rounded = np.floor(scores * _PLACES) / _PLACES
-    order = np.argsort(-rounded, kind="stable")
-    ranked = rounded[order]
-    shares = np.cumsum(good[order]) / np.arange(1, len(order) + 1)
-    # Equal confidences are accepted together, so only the last of them can be the end.
-    ends = np.append(ranked[1:] < ranked[:-1], True) if len(order) else np.zeros(0, bool)
-    enough = ends & (shares >= precision) & (np.arange(1, len(order) + 1) >= _LEAST_ACCEPTED)
-    return float(ranked[np.flatnonzero(enough)[-1]]) if enough.any() else None
+    for threshold in np.unique(rounded):
+        accepted = good[rounded >= threshold]
+        if len(accepted) >= _LEAST_ACCEPTED and accepted.mean() >= precision:
+            return float(threshold)
+    return None
