@@ -37,9 +37,7 @@ _PACKAGES = (
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow with as few lines at start-up (no GPU here, and the like) as it can.
-
-    In a command there are none: see :mod:`rs_runtime.stderr`.
+    """Import TensorFlow with as few messages as possible; see :mod:`rs_runtime.stderr`.
 
     Raises
     ------

@@ -1,8 +1,7 @@
 """Which photos show an organism, by a distilled filter: a column of the index, and findings.
 
-A filter errs on what it has seen least, which is what a rare class looks like.  So it has no say
-of its own: its findings come under the caps of :mod:`rs_toolkit.clean.policy`, like all others, and
-nothing in validation and test is weighed by them.
+A filter errs most on what it has seen least, such as rare classes.  So its findings come under the
+caps of :mod:`rs_toolkit.clean.policy`, like all others.
 """
 
 from __future__ import annotations

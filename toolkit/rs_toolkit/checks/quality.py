@@ -145,7 +145,7 @@ def _flagged(photo: Photo, scores: dict[str, float]) -> list[Finding]:
 
 
 def _blocks(values: Values) -> Values:
-    """Cut (height, width) into (rows, block, columns, block); what is left over is left out."""
+    """Cut (height, width) into (rows, block, columns, block); remainders are dropped."""
     rows, columns = (side // _BLOCK for side in values.shape)
     whole = values[: rows * _BLOCK, : columns * _BLOCK]
     return whole.reshape(rows, _BLOCK, columns, _BLOCK)

@@ -14,7 +14,7 @@ A policy file is TOML::
     min_score = 0.9      # lower scores are only reported
 
 What a class may lose is counted in effective photos, the sum of ``1 - weight``.  The worst findings
-are served first; one that no longer fits is weighed down by what is left.
+come first; one that would take more than is left takes what is left.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a filter is worth: how well it ranks, and which organisms it wrongly flags.
+"""Scores of a filter: how well it ranks photos, and which organisms it wrongly flags.
 
 Positives are photos that show an organism.  A filter that is right on average may be wrong about
 all the photos of a rare kind, so what it flags is counted family by family and phylum by phylum.

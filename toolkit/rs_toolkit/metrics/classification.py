@@ -1,4 +1,4 @@
-"""What a classifier is worth, over all photos and class by class.
+"""Scores of a classifier, over all photos and class by class.
 
 Throughout, ``y_true``, ``y_pred`` and ``labels`` are class numbers: integers of shape (n,), 0 to
 classes - 1, n >= 1.  ``logits`` are finite numbers of shape (n, classes).  Anything else raises

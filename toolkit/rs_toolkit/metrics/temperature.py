@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, and how high they must be to be believed."""
+"""Temperature scaling, and the probability from which answers are accepted."""
 
 from __future__ import annotations
 

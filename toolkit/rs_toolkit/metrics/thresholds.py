@@ -1,19 +1,16 @@
-"""Which probabilities a filter must give before its verdict is believed.
-
-Two thresholds cut the probability of an organism, fitted on validation photos:
+"""Two thresholds on a filter's probability of an organism, fitted on validation photos.
 
 ``not_organism``
-    The largest value up to 1/2 below which lie at most 1 % of the organisms, and at most 5 % of
-    the organisms of any class with 10 photos or more; but no larger than it takes to have 99 % of
-    the others below.  What is below it is flagged.
+    Photos below it are flagged.  The largest value up to 1/2 below which lie at most 1 % of the
+    organisms, and at most 5 % of the organisms of any class with 10 photos or more; but no larger
+    than it takes to have 99 % of the others below.
 ``organism``
     The smallest value, not below the other, at or above which 99 % of the photos are organisms;
     but no smaller than it takes to have 99 % of the organisms at or above it, up to 1/2.
-    Its promise holds for photos mixed as the validation photos are.
+    The 99 % hold for photos mixed as the validation photos are.
 
-Between them, nobody knows.  Where validation photos are told apart without an error, this leaves
-the gap between the two kinds to photos that are like neither: an elephant to a filter that has
-seen birds and documents.
+Between the two, the filter is undecided.  Where it makes no error on validation photos, photos
+unlike both kinds fall into this gap: an elephant, to a filter that has seen birds and documents.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Who may ask: every request to the review page is checked here first.
+"""Access control: every request to the review page is checked here first.
 
 A request must name this server as its host; else a web site could reach it under a name of its
 own (DNS rebinding).  Three secrets, new in every server, then say what it may do:
 
 - The *ticket* is in the address that is printed and opens the page once.  Whoever reads it later,
   in the browser's history or a list of processes, gets nothing.
-- The *session* is the cookie that this opening sets.  It lets in to look.  Cookies ignore ports,
-  so the browser sends it to every other server on 127.0.0.1 as well; hence it changes nothing.
+- The *session* is the cookie that this opening sets.  It allows reading only: cookies ignore
+  ports, so the browser sends it to every other server on 127.0.0.1 as well.
 - The *token* is in that first page alone, and its script keeps it for its tab.  A change must
   carry it in a header, as JSON, which no other site's page can send (cross-site request forgery).
 """

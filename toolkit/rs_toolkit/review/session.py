@@ -1,4 +1,4 @@
-"""A review under way: what was decided, what the page shows of it, and how it goes on."""
+"""A review in progress: the decisions so far, and what the page shows."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Session:
     def decide(
         self, number: object, n: object, action: object, label: object = None, note: object = None
     ) -> dict[str, Any]:
-        """Write one decision to the journal and, when it is on the disk, take it in.
+        """Write one decision to the journal and, when it is on the disk, count it.
 
         Parameters
         ----------

@@ -20,8 +20,8 @@ _TEMPERATURE = 0.05
 # Every class that was learnt gets at least about this much, so that 0 always means: not learnt.
 _LEAST = 1e-9
 _POWERS = (0.25, 4.0)
-# What takes many small steps is slower where threads wait for each other in each: on 2 idle cores
-# two threads were seen to take 3 to 19 s for what one does in 2 s, on busy ones more than 100 s.
+# The solvers take many small steps, in each of which threads wait for each other: two threads took
+# 3 to 19 s on 2 idle cores, and more than 100 s on busy ones, for what one does in 2 s.
 _THREADS = 1
 # Similarities held at once; 128 MiB of float32.
 _BLOCK = 2**25
@@ -47,7 +47,7 @@ def out_of_fold(
     - the votes of all other photos, each of weight ``exp(cosine / 0.05)`` (kernel regression:
       Nadaraya 1964, Watson 1964).
 
-    At last, one power of all probabilities (normalized again) is chosen that makes the labels
+    Finally, one power of all probabilities (normalized again) is chosen that makes the labels
     most likely under :mod:`rs_toolkit.checks.labels.noise_model`: temperature scaling (Guo et al.
     2017) that wrong labels do not mislead.
 
@@ -56,8 +56,8 @@ def out_of_fold(
     features : shape (n, d), finite
     labels : shape (n,), 0 to classes - 1, of two classes at least
     groups : n names, equal for near-duplicates; None: alone
-        A group stays in one fold, lest a copy give the label away, and counts as one photo.  There
-        are two groups at least.
+        A group stays in one fold, as a copy would reveal the label, and counts as one photo.
+        There are two groups at least.
     classes : 2 or more
     folds : at least 2; each class is spread evenly over them
     seed : of the folds
@@ -115,7 +115,7 @@ def _components(
 def _deal(
     labels: NDArray[np.int64], group: NDArray[np.int64], folds: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return each photo's fold: groups are dealt in turn, like cards, class by class."""
+    """Return each photo's fold: class by class, one group after the other goes to the next fold."""
     _, first = np.unique(group, return_index=True)
     order = generator.permutation(len(first))
     order = order[np.argsort(labels[first[order]], kind="stable")]
