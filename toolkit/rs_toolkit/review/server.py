@@ -47,7 +47,7 @@ def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress
     Raises
     ------
     ConfigError
-        The port is taken, not allowed, or no port.
+        The port is taken or not allowed.
     DataError, OSError
         As of :class:`rs_toolkit.review.session.Session`.
     """
@@ -76,8 +76,6 @@ class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(self, session: Session, port: int = 0) -> None:
-        if not 0 <= port <= 65535:
-            raise ConfigError(f"port: got {port}, wanted 1 to 65535, or 0 for any that is free")
         try:
             super().__init__((guard.HOST, port), _Handler)
         except OSError as error:
@@ -86,7 +84,7 @@ class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
             raise ConfigError(
                 f"port {port} of {guard.HOST} is {reason}; choose another, or leave --port out"
             ) from None
-        self.secrets = guard.Secrets()
+        self.secrets = guard.Secrets.new()
         app = _application(session, self.secrets.token)
         self.set_app(guard.guarded(app, self.secrets, self.server_port))
 
