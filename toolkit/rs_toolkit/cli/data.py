@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from rs_toolkit.clean.policy import Policy
 from rs_toolkit.cli.options import (
     DATA,
     Backbone,
@@ -24,10 +23,8 @@ from rs_toolkit.cli.options import (
     folder_option,
     output_folder,
     resolved,
-    settings_among,
+    train_settings,
 )
-from rs_toolkit.config.base import load_settings
-from rs_toolkit.config.training import TrainConfig, read_toml
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import ConsoleProgress, Progress
 
@@ -129,7 +126,9 @@ def clean(
     Exit codes: 0 cleaned, 2 wrong usage, data or settings, 130 interrupted.
     """
     given = {name: value for name, value in locals().items() if value is not None}
+    from rs_toolkit.clean.policy import Policy
     from rs_toolkit.clean.run import recorded_clean
+    from rs_toolkit.config.training import read_toml
 
     if again is not None:
         if len(given) > 1:
@@ -143,9 +142,7 @@ def clean(
     _clean(out or output_folder(Path("clean"), data), data, settings, rules, filter_)
 
 
-def _clean(
-    folder: Path, data: Path, settings: TrainConfig, rules: Policy, filter_: Path | None
-) -> None:
+def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | None) -> None:
     from rs_toolkit.checks.organisms import read_filter
     from rs_toolkit.clean.run import clean as clean_data
 
@@ -178,15 +175,14 @@ def review(
     print(f"apply the decisions with: rs-toolkit clean --again {shlex.quote(str(folder))}")
 
 
-def _settings(config: Path | None, options: dict[str, Any]) -> TrainConfig:
-    flags = settings_among(options, TrainConfig)
-    found = load_settings(TrainConfig, read_toml(config) if config else {}, flags)
+def _settings(config: Path | None, options: dict[str, Any]) -> Any:
+    found = train_settings(config, options, {})
     # ``clean --again`` may start in another folder.
     sides = resolved(found.splits_from or None) or ""
     return replace(found, weights=resolved(found.weights) or "none", splits_from=sides)
 
 
-def _embed(settings: TrainConfig, progress: Progress) -> Any:
+def _embed(settings: Any, progress: Progress) -> Any:
     """Return what gives features; None where random weights could tell nothing."""
     if settings.weights == "none":
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,6 @@ from rs_toolkit.cli.options import (
     settings_among,
 )
 from rs_toolkit.config.base import load_settings
-from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["distill"]
@@ -77,15 +76,9 @@ def distill(
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
-    flags = settings_among(locals(), DistillConfig) | {
-        # A name of a model, or a configuration file.
-        "teacher": resolved(teacher) if teacher and Path(teacher).is_file() else teacher,
-        "teacher_weights": resolved(teacher_weights),
-        "prompts": resolved(prompts),
-        "student_weights": resolved(student_weights),
-    }
+    given = {name: value for name, value in locals().items() if value is not None}
     if resume is not None:
-        if data or not_organism or out or any(value is not None for value in flags.values()):
+        if len(given) > 1:
             raise ConfigError("--resume takes every setting from the folder; leave the others out")
         from rs_train.student.data import saved_distill_config
 
@@ -94,12 +87,21 @@ def distill(
         return
     if data is None:
         raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
+    from rs_toolkit.config.distillation import DistillConfig
+
+    flags = settings_among(given, DistillConfig) | {
+        # A name of a model, or a configuration file.
+        "teacher": resolved(teacher) if teacher and Path(teacher).is_file() else teacher,
+        "teacher_weights": resolved(teacher_weights),
+        "prompts": resolved(prompts),
+        "student_weights": resolved(student_weights),
+    }
     settings = load_settings(DistillConfig, flags)
     _distill(data, settings, out or free_folder(FILTERS_DIR, data), not_organism, resume=False)
 
 
 def _distill(
-    data: Path, settings: DistillConfig, out: Path, not_organism: Path | None, *, resume: bool
+    data: Path, settings: Any, out: Path, not_organism: Path | None, *, resume: bool
 ) -> None:
     from rs_toolkit.environment import quiet_tensorflow
     from rs_toolkit.folders.filter import FilterFolder

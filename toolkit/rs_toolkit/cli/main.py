@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -32,9 +32,8 @@ from rs_toolkit.cli.options import (
     resolved,
     resumable,
     settings_among,
+    train_settings,
 )
-from rs_toolkit.config.base import load_settings
-from rs_toolkit.config.training import TrainConfig, read_toml, sample_preset
 from rs_toolkit.errors import ConfigError, ToolkitError
 from rs_toolkit.progress import ConsoleProgress
 
@@ -118,17 +117,19 @@ def train(
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
-    flags = settings_among(locals(), TrainConfig) | {"weights": resolved(weights)}
+    given = {name: value for name, value in locals().items() if value is not None}
     if resume is not None:
-        if config or data or out or any(value is not None for value in flags.values()):
+        if len(given) > 1:
             raise ConfigError("--resume takes every setting from the run; leave the others out")
         from rs_train.classifier.prepare import saved_config
 
         settings, data = saved_config(resume)
         _train(data, settings, resume, resume=True)
         return
-    layers = (sample_preset() if data is None else {}, read_toml(config) if config else {}, flags)
-    settings = load_settings(TrainConfig, *layers)
+    from rs_toolkit.config.training import sample_preset
+
+    preset = sample_preset() if data is None else {}
+    settings = train_settings(config, given | {"weights": resolved(weights)}, preset)
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)
@@ -274,7 +275,7 @@ def _draw_sample(directory: Path, photos: int, seed: int) -> None:
         )
 
 
-def _train(data: Path, settings: TrainConfig, run: Path, *, resume: bool) -> None:
+def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
     from rs_toolkit.environment import quiet_tensorflow
     from rs_toolkit.folders.run import read_metrics
     from rs_train.classifier.train import train as train_run

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rs_toolkit.config.base import load_settings
 from rs_toolkit.progress import ConsoleProgress, Progress
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "resolved",
     "resumable",
     "settings_among",
+    "train_settings",
 ]
 
 BACKBONES = (
@@ -70,6 +72,14 @@ def settings_among(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     """Return those options of a command that are called like a field of a dataclass."""
     names = [item.name for item in fields(kind)]
     return {name: value for name, value in options.items() if name in names}
+
+
+def train_settings(config: Path | None, options: dict[str, Any], preset: dict[str, Any]) -> Any:
+    """Return a TrainConfig: the preset, overridden by a settings file, overridden by options."""
+    from rs_toolkit.config.training import TrainConfig, read_toml
+
+    flags = settings_among(options, TrainConfig)
+    return load_settings(TrainConfig, preset, read_toml(config) if config else {}, flags)
 
 
 def resolved(value: str | Path | None) -> str | None:
