@@ -33,14 +33,11 @@ class Checks:
 
     Parameters
     ----------
-    photos
-        As indexed; those that cannot be read are reported and passed over.
-    root
-        Folder that their paths start from.
-    cache
-        Gives their pixels.
-    embed
-        Gives their features; None: what needs features is not looked for.
+    photos, root
+        As indexed, and the folder that their paths start from.  Photos that cannot be read are
+        reported and passed over.
+    cache, embed
+        Give their pixels and features; None: what needs features is not looked for.
     progress
         Who is told.
 

@@ -66,10 +66,8 @@ def filter_metrics(
     ----------
     photos
         n photos that were not trained on.
-    probability
-        Calibrated probability of an organism, (n,), 0 to 1.
-    truth
-        Whether they show one, (n,); both kinds.
+    probability, truth
+        Calibrated probability of an organism, (n,), 0 to 1, and whether they show one, (n,).
     thresholds
         ``not_organism`` and ``organism``; photos below the first are flagged.
 

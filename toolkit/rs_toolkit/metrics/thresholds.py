@@ -41,10 +41,9 @@ def fit_thresholds(
 
     Parameters
     ----------
-    probability
-        Calibrated probability of an organism, (n,), 0 to 1, of validation photos.
-    truth
-        Whether they show one, (n,), at least one that does.
+    probability, truth
+        Calibrated probability of an organism, (n,), 0 to 1, of validation photos, and whether they
+        show one, (n,); at least one does.
     classes
         n names; None where a photo is in no class that is to be protected.
 

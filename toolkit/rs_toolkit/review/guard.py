@@ -77,15 +77,8 @@ class Secrets(NamedTuple):
 def guarded(app: Application, secrets: Secrets, port: int) -> Application:
     """Refuse what does not come from the page, and send the headers that protect it.
 
-    Parameters
-    ----------
-    app
-        Answers what may be answered.  Of the first opening of the page, and of no other request,
-        :data:`FIRST` is set in its environ.
-    secrets
-        Of this server.
-    port
-        Of :data:`HOST`.
+    ``app`` answers what may be answered; for the first opening of the page, and for no other
+    request, :data:`FIRST` is set in its environ.  ``secrets`` and ``port`` are those of the server.
     """
     cookie = f"review-{port}"
     hosts = {f"{name}:{port}" for name in (HOST, "localhost")}

@@ -28,12 +28,8 @@ _Findings = Mapping[int, Sequence[Finding]]
 class Item:
     """One thing to decide.
 
-    Attributes
-    ----------
-    photos
-        Places in the index: one, or those of a group of duplicates.
-    flags
-        Highest score, 0 to 1, of each flag that brought the item here.
+    ``photos`` are places in the index: one, or those of a group of duplicates.  ``flags`` are the
+    highest score, 0 to 1, of each flag that was found.
     """
 
     photos: tuple[int, ...]

@@ -35,7 +35,8 @@ class Refused(Exception):
 class Session:
     """The items of a clean folder and the decisions on them; safe to share between threads.
 
-    Every method that returns a dict returns JSON values.
+    Methods that return a dict return JSON values.  They raise :class:`Refused` where a request
+    makes no sense, and OSError where the journal cannot be written; then nothing is changed.
 
     Parameters
     ----------
@@ -93,13 +94,7 @@ class Session:
         return {"rank": rank, "classes": list(self.folder.classes), "items": items}
 
     def item(self, number: object) -> dict[str, Any]:
-        """Return one item with its photos, and typical photos to compare it with.
-
-        Raises
-        ------
-        Refused
-            There is no such item.
-        """
+        """Return one item with its photos, and typical photos to compare it with."""
         item = self._item(number)
         rest = self._relations.rest(list(self._contents(item)))
         photos = [
@@ -126,13 +121,6 @@ class Session:
             Of ``relabel``: one of the classes.
         note
             Up to 500 letters.
-
-        Raises
-        ------
-        Refused
-            Any of these is something else; nothing is written.
-        OSError
-            The journal cannot be written.
         """
         item = self._item(number)
         name = normalize_name(label) if isinstance(label, str) else None
@@ -162,15 +150,7 @@ class Session:
             return self._changes(decision)
 
     def undo(self) -> dict[str, Any]:
-        """Take back the last decision that stands, by one more line of the journal.
-
-        Raises
-        ------
-        Refused
-            There is none.
-        OSError
-            The journal cannot be written.
-        """
+        """Take back the last decision that stands, by one more line of the journal."""
         with self.lock:
             if not self._standing:
                 raise Refused("nothing to take back")

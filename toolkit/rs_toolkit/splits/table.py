@@ -25,15 +25,7 @@ __all__ = ["EarlierSides", "SplitRow", "make_splits", "split_table", "write_spli
 
 @dataclass(frozen=True)
 class EarlierSides:
-    """The sides that photos had in an earlier run.
-
-    Attributes
-    ----------
-    by_content
-        By SHA-256 of the file.
-    by_path
-        By path, for photos that are not known by content.
-    """
+    """The sides that photos had in an earlier run: by SHA-256, else by path."""
 
     by_content: dict[str, str]
     by_path: dict[str, str]

@@ -54,8 +54,6 @@ class DuplicateSettings:
         Hashes that differ in more bits, 0 to 64, are no candidates.
     cosine
         Features of a smaller cosine, above 0 to 1, are no candidates.
-    neighbours
-        Candidates by hash that each photo may have, the nearest first, 1 or more.
     largest
         Photos of a component above which it is taken for a chain and broken up, 2 or more.
     """
@@ -63,7 +61,6 @@ class DuplicateSettings:
     similarity: float = 0.65
     radius: int = 12
     cosine: float = 0.85
-    neighbours: int = 32
     largest: int = 50
 
 
@@ -152,9 +149,9 @@ def _candidates(
     """Return pairs to compare, (m, 2), each once, smaller number first, sorted."""
     whole, mirrored, inner = views
     near = [
-        near_hashes(whole, whole, settings.radius, settings.neighbours),
-        near_hashes(mirrored, whole, settings.radius, settings.neighbours),
-        near_hashes(inner, whole, settings.radius, settings.neighbours, symmetric=False),
+        near_hashes(whole, whole, settings.radius),
+        near_hashes(mirrored, whole, settings.radius),
+        near_hashes(inner, whole, settings.radius, symmetric=False),
     ]
     if features is not None:
         near.append(near_features(features, settings.cosine))

@@ -46,14 +46,10 @@ class LabelDoubts:
         could not be learnt.
     doubt
         Probability that the label is wrong, (n,), 0 to 1; 0 where the class could not be learnt.
-    suggested
-        The most probable other class, (n,).
-    better
-        Out-of-fold probability of that class, (n,).
-    pruned
-        Whether confident learning doubts the label, (n,) of bool.
-    flagged
-        Whether a person should look at it, (n,) of bool.
+    suggested, better
+        The most probable other class, (n,), and its out-of-fold probability, (n,).
+    pruned, flagged
+        Whether confident learning doubts the label, and whether a person should look at it, (n,).
     share
         Estimated share of wrong labels, 0 to 1.
     """
@@ -135,14 +131,7 @@ def noise_findings(
 
     ``score`` is the doubt, ``suggested_label`` the most probable other class, and
     ``suggested_weight`` is max(0.1, 1 - doubt), where 1 - doubt is the probability that the label
-    is right.
-
-    Parameters
-    ----------
-    photos : n photos
-    labels : shape (n,), numbers in ``class_names``
-    class_names : names at the trained rank
-    doubts : result of :func:`doubt_labels` for these labels
+    is right.  ``labels``, (n,), are numbers in ``class_names``; the n photos and doubts are theirs.
     """
     findings = []
     for row in map(int, np.argsort(doubts.own, kind="stable")):

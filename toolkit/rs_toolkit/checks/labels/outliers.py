@@ -125,14 +125,9 @@ def outlier_findings(
     """Return a finding for each photo whose score is 0.997 or more, the farthest first.
 
     ``suggested_weight`` is the typical distance divided by the photo's, at least 0.1.  There is no
-    suggested label: that is for :mod:`rs_toolkit.checks.labels.label_noise`.
-
-    Parameters
-    ----------
-    photos : n photos, with their groups of near-duplicates
-    features, labels
-        As in :func:`find_outliers`.
-    class_names : names at the trained rank
+    suggested label: that is for :mod:`rs_toolkit.checks.labels.label_noise`.  The photos have their
+    groups of near-duplicates; features (n, d) and labels (n,), numbers in ``class_names``, are
+    those of :func:`find_outliers`.
     """
     found = find_outliers(features, labels, [photo.group for photo in photos])
     far = (found.score >= _THRESHOLD) & (found.own > found.typical)
