@@ -45,7 +45,8 @@ def _area_means(source: int, target: int) -> NDArray[np.float32]:
 def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the 64-bit pHash of each photo, uint8 of shape (n, 8).
 
-    Pixels are as :func:`greys` takes them.  A frame without structure (blank, black) has the hash 0, which no other photo has and which
+    Pixels are as :func:`greys` takes them.  A frame without structure (blank, black) has the hash
+    0, which no other photo has and which
     :func:`rs_toolkit.checks.duplicates.neighbours.near_hashes` matches with nothing.
     """
     from scipy.fft import dctn
