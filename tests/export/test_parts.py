@@ -256,13 +256,6 @@ def test_equal_confidences_are_accepted_together() -> None:
     assert acceptance_threshold(confidence, right, 0.9) == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize(("right", "precision"), [([True], 0.9), ([True] * 2, 0), ([True] * 2, 2)])
-def test_thresholds_of_nonsense_are_refused(right, precision, one_line) -> None:
-    with pytest.raises(DataError) as caught:
-        acceptance_threshold([0.5, 0.6], right, precision)
-    one_line(str(caught.value))
-
-
 def test_a_homonym_is_not_the_right_answer() -> None:
     # Class 0 is a bird, class 1 a plant; both are of a genus called Oenanthe.
     genus = Level("genus", ("oenanthe", "oenanthe"), np.array([0, 1]))

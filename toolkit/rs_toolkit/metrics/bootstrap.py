@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rs_toolkit.errors import DataError
-
 __all__ = ["Drop", "paired_drops"]
 
 _LEVEL = 0.95
@@ -49,16 +47,12 @@ def paired_drops(
     Parameters
     ----------
     labels, reference, other
-        True classes and those predicted by the two models, integers 0 to classes - 1, shape (n,).
+        True classes and those predicted by the two models, integers 0 to classes - 1, shape (n,),
+        n >= 1.
     classes
         Number of classes of the models.
     rounds, seed
         Of the resamples; at least one round.
-
-    Raises
-    ------
-    DataError
-        The shapes differ, or there are no photos.
 
     References
     ----------
@@ -66,10 +60,6 @@ def paired_drops(
     Koehn (2004), Statistical significance tests for machine translation evaluation (pairing).
     """
     truth, one, two = (np.asarray(values) for values in (labels, reference, other))
-    if truth.ndim != 1 or not len(truth) or not truth.shape == one.shape == two.shape:
-        raise DataError(
-            f"bootstrap: got shapes {truth.shape}, {one.shape}, {two.shape}; wanted (n,) thrice"
-        )
     generator = np.random.default_rng(seed)
     step = max(1, _CELLS // len(truth))
     shares = np.full(len(truth), 1 / len(truth))

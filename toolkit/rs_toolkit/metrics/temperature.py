@@ -81,21 +81,11 @@ def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: flo
         Rounded down to 4 decimals; answers with this confidence or more are accepted.  None if no
         threshold is good enough.
 
-    Raises
-    ------
-    DataError
-        The shapes do not fit, or ``precision`` is out of range.
-
     References
     ----------
     Geifman, El-Yaniv (2017), Selective classification for deep neural networks, section 3.
     """
     scores, good = np.asarray(confidence, np.float64), np.asarray(right, bool)
-    if scores.ndim != 1 or scores.shape != good.shape or not 0 < precision <= 1:
-        raise DataError(
-            f"threshold: got confidences {scores.shape}, answers {good.shape}, precision "
-            f"{precision}; wanted (n,) twice, and above 0 and at most 1"
-        )
     # Rounded first: what is counted is what the rounded threshold accepts.
     rounded = np.floor(scores * _PLACES) / _PLACES
     for threshold in np.unique(rounded):

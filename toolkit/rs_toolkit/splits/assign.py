@@ -7,8 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rs_toolkit.errors import ConfigError, DataError
-
 __all__ = ["SIDES", "quotas", "split"]
 
 SIDES = ("train", "val", "test")
@@ -65,24 +63,10 @@ def split(
     -------
     list of str or None
         n sides; None only where a photo had another side than its group keeps.
-
-    Raises
-    ------
-    ConfigError
-        The fractions are out of range.
-    DataError
-        The sequences have different lengths, or ``before`` holds something else than sides.
     """
-    if not (val >= 0 and test >= 0 and val + test < 1):
-        raise ConfigError(f"val, test: got {val}, {test}; wanted 0 or more each, below 1 together")
     strata = labels if strata is None else strata
     groups = [str(n) for n in range(len(labels))] if groups is None else groups
     before = [None] * len(labels) if before is None else before
-    if not len(labels) == len(strata) == len(groups) == len(before):
-        raise DataError(
-            f"split: got {len(labels)} labels, {len(strata)} strata, {len(groups)} groups, "
-            f"{len(before)} sides; wanted one of each per photo"
-        )
     kept = _kept_sides(groups, before)
     stays = [side in (None, kept.get(name)) for name, side in zip(groups, before, strict=True)]
     rows = zip(labels, strata, groups, stays, strict=True)
@@ -113,8 +97,6 @@ def _kept_sides(groups: Sequence[str], before: Sequence[str | None]) -> dict[str
     for name, side in zip(groups, before, strict=True):
         if side is not None:
             had[name].add(side)
-    if unknown := sorted(set().union(*had.values()) - set(SIDES)):
-        raise DataError(f"before: got side {unknown[0]!r}, wanted {', '.join(SIDES)} or None")
     return {name: next(side for side in _KEEPS if side in sides) for name, sides in had.items()}
 
 
