@@ -112,24 +112,24 @@ def judge_organisms(
     kept in ``cache_dir``.
     """
     decoded = PhotoCache(cache_dir, loaded.preprocessing)
-    rows = [row for row, photo in enumerate(photos) if photo.error is None]
-    if not rows:
+    readable = [photo for photo in photos if photo.error is None]
+    if not readable:
         return tuple(photos)
 
     def judge() -> NDArray[np.float64]:
         found = []
-        for start in range(0, len(rows), _BATCH):
-            batch = rows[start : start + _BATCH]
-            pixels = np.stack([decoded.pixels(photos[row], root) for row in batch])
-            found.append(loaded.judge(pixels))
-            progress.update("look for organisms", start + len(batch), len(rows))
+        for start in range(0, len(readable), _BATCH):
+            batch = readable[start : start + _BATCH]
+            found.append(loaded.judge(decoded.stacked(batch, lambda _: root)))
+            progress.update("look for organisms", start + len(batch), len(readable))
         return np.concatenate(found)
 
-    contents = (photos[row].content for row in rows)
+    contents = (photo.content for photo in readable)
     inputs = [loaded.preprocessing.fingerprint(), loaded.fingerprint, *contents]
-    answers = remembered(cache_dir, "organism-1", inputs, judge)
-    known = dict(zip(rows, answers.tolist(), strict=True))
-    return tuple(replace(photo, organism=known.get(row)) for row, photo in enumerate(photos))
+    answers = iter(remembered(cache_dir, "organism-1", inputs, judge).tolist())
+    return tuple(
+        replace(photo, organism=next(answers) if photo.error is None else None) for photo in photos
+    )
 
 
 def organism_findings(photos: Sequence[Photo], thresholds: Mapping[str, float]) -> list[Finding]:

@@ -26,7 +26,7 @@ from rs_toolkit.cli.options import (
     train_settings,
 )
 from rs_toolkit.errors import ConfigError
-from rs_toolkit.progress import ConsoleProgress, Progress
+from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["check", "clean", "review", "split"]
 
@@ -146,12 +146,17 @@ def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | 
     from rs_toolkit.checks.organisms import read_filter
     from rs_toolkit.clean.run import clean as clean_data
 
-    organisms = read_filter(filter_) if filter_ else None
+    organisms, embed = read_filter(filter_) if filter_ else None, None
     with ConsoleProgress() as progress:
+        # Features of random weights could tell nothing.
+        if settings.weights != "none":
+            from rs_train.classifier.embed import embed as features
+
+            known = {"backbone": settings.backbone, "weights": settings.weights}
+            embed = partial(features, **known, progress=progress)
         found = clean_data(
-            data, settings, rules, folder,
-            embed=_embed(settings, progress), organisms=organisms, progress=progress,
-        )  # fmt: skip
+            data, settings, rules, folder, embed=embed, organisms=organisms, progress=progress
+        )
     print(found.summary)
     print(folder)
 
@@ -180,12 +185,3 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Any:
     # ``clean --again`` may start in another folder.
     sides = resolved(found.splits_from or None) or ""
     return replace(found, weights=resolved(found.weights) or "none", splits_from=sides)
-
-
-def _embed(settings: Any, progress: Progress) -> Any:
-    """Return what gives features; None where random weights could tell nothing."""
-    if settings.weights == "none":
-        return None
-    from rs_train.classifier.embed import embed
-
-    return partial(embed, backbone=settings.backbone, weights=settings.weights, progress=progress)

@@ -50,12 +50,11 @@ def fit_thresholds(
     Raises
     ------
     DataError
-        Shapes do not fit, or there is no organism.
+        There is no organism.
     """
-    if not len(probability) == len(truth) == len(classes) or not truth.any():
+    if not truth.any():
         raise DataError(
-            f"thresholds: got {len(probability)} probabilities, {len(truth)} truths with "
-            f"{int(truth.sum())} organisms, {len(classes)} classes; wanted one of each a photo"
+            f"thresholds: none of {len(truth)} validation photos shows an organism; add some"
         )
     of_class: dict[str, list[float]] = defaultdict(list)
     for p, true, name in zip(probability.tolist(), truth, classes, strict=True):
