@@ -193,12 +193,12 @@ def _pair(
     y_true: ArrayLike, y_pred: ArrayLike, classes: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     truth, predicted = np.asarray(y_true), np.asarray(y_pred)
-    if truth.ndim != 1 or truth.shape != predicted.shape or not len(truth):
+    are_numbers = {truth.dtype.kind, predicted.dtype.kind} <= {"i", "u"}
+    if truth.ndim != 1 or truth.shape != predicted.shape or not len(truth) or not are_numbers:
         raise DataError(
-            f"metrics: got classes {truth.shape} and {predicted.shape}, wanted (n,) twice, n >= 1"
+            f"metrics: got {truth.dtype} {truth.shape} and {predicted.dtype} {predicted.shape}; "
+            "wanted class numbers (n,) twice, n >= 1"
         )
-    if truth.dtype.kind not in "iu" or predicted.dtype.kind not in "iu":
-        raise DataError(f"metrics: got {truth.dtype} and {predicted.dtype}, wanted class numbers")
     low, high = min(truth.min(), predicted.min()), max(truth.max(), predicted.max())
     if classes is not None and not 0 <= low <= high < classes:
         raise DataError(
