@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rs_toolkit.checks.duplicates import neighbours
+from rs_toolkit.checks.duplicates import pairs as search
 from rs_toolkit.checks.duplicates.groups import (
     Pair,
     duplicate_findings,
@@ -302,6 +303,19 @@ def test_a_long_chain_is_broken_up_around_centres() -> None:
     said = [re.search(r"(\d+) photos connected .* are (\d+) groups", note) for note in notes]
     assert sum(int(match[1]) for match in said) == 60 - groups[:60].count(None)
     assert sum(int(match[2]) for match in said) == len(parts) - 1
+
+
+def test_no_more_than_a_batch_is_compared_at_once(monkeypatch) -> None:
+    sizes: list[int] = []
+
+    def counted(first: np.ndarray, other: np.ndarray, least: float) -> np.ndarray:
+        sizes.append(len(first))
+        return picture_similarity(first, other, least)
+
+    monkeypatch.setattr(search, "_BATCH", 16)
+    monkeypatch.setattr(search, "picture_similarity", counted)
+    assert found(panned(60), settings=DuplicateSettings(largest=10))
+    assert max(sizes) == 16
 
 
 # What follows from pairs

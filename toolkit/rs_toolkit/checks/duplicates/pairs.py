@@ -196,6 +196,7 @@ def _around_centres(pairs: list[Pair], alike: Alike) -> Iterator[list[Pair]]:
             others = own[own != centre]
         budget -= len(others)
         both = np.sort(np.stack([np.full_like(others, centre), others], axis=1), axis=1)
-        found = alike(members[both])
+        batches = (both[start : start + _BATCH] for start in range(0, len(both), _BATCH))
+        found = [pair for batch in batches for pair in alike(members[batch])]
         left[np.searchsorted(members, [pair[:2] for pair in found])] = False
         yield found
