@@ -48,7 +48,7 @@ class OrganismFilter:
     judge
         From uint8 pixels (n, S, S, 3) to probabilities (n,) that they show an organism.
     path
-        The folder or kit that it was read from.
+        The folder or kit that it was read from, if any.
     """
 
     preprocessing: Preprocessing

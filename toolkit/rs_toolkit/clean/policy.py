@@ -119,14 +119,8 @@ def apply_policy(
 ) -> tuple[tuple[Photo, ...], tuple[Decided, ...]]:
     """Weigh training photos down by what was found out about them.
 
-    Parameters
-    ----------
-    photos
-        With their splits; those not in ``train`` come back as they are.
-    findings, policy
-        About any of them; and what they may cost.
-    rank
-        Whose classes the caps protect.
+    Photos that are not in ``train`` come back as they are.  The caps protect the classes at
+    ``rank``.
 
     Returns
     -------

@@ -88,12 +88,8 @@ def make_splits(
     """Assign train, val and test to every readable photo that has a label at the trained rank.
 
     Grouped by ``config.group_by``, stratified by ``config.stratify_by``; photos that
-    ``config.splits_from`` knows keep their side.  The other photos get none.
-
-    Returns
-    -------
-    photos, report
-        All photos in their order, with their splits; and what could not be done as asked.
+    ``config.splits_from`` knows keep their side.  The other photos get none.  All photos come back
+    in their order, with a report of what could not be done as asked.
 
     Raises
     ------

@@ -26,7 +26,7 @@ def near_hashes(
     *,
     symmetric: bool = True,
 ) -> NDArray[np.int64]:
-    """Return pairs of photos whose hashes differ in at most ``radius`` bits.
+    """Return pairs (m, 2) of photos whose hashes differ in at most ``radius`` bits.
 
     Exhaustive and exact, by faiss' flat binary index: 1,000,000 hashes are 5e11 distances of
     half a nanosecond, less than the hash tables of its IndexBinaryMultiHash take
@@ -46,8 +46,8 @@ def near_hashes(
     Returns
     -------
     NDArray
-        int64 of shape (m, 2): numbers of a query and of another photo's hash, in any order and,
-        unless ``symmetric``, possibly both ways.
+        Numbers of a query and of another photo's hash, in any order and, unless ``symmetric``,
+        possibly both ways.
     """
     import faiss
 
@@ -84,10 +84,11 @@ def _nearest(
 
 
 def near_features(features: NDArray[np.float32], cosine: float) -> NDArray[np.int64]:
-    """Return pairs of rows of which one is among the other's 8 nearest, of at least this cosine.
+    """Return pairs (m, 2) of rows, one among the other's 8 nearest, of at least this cosine.
 
     Exhaustive up to 20,000 rows; beyond, faiss searches an inverted file of their 128 principal
-    components (Jégou, Douze and Schmid 2011), which may miss some.
+    components (Jégou, Douze and Schmid 2011), which may miss some.  Pairs come in any order,
+    possibly both ways.
 
     Parameters
     ----------
@@ -95,11 +96,6 @@ def near_features(features: NDArray[np.float32], cosine: float) -> NDArray[np.in
         float32 of shape (n, d), finite; zero rows match nothing.
     cosine
         Above 0 to 1.
-
-    Returns
-    -------
-    NDArray
-        int64 of shape (m, 2), in any order, possibly both ways.
     """
     import faiss
     from sklearn.preprocessing import normalize

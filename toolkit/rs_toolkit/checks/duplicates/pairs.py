@@ -71,10 +71,10 @@ def near_duplicates(
     settings: DuplicateSettings | None = None,
     progress: Progress | None = None,
 ) -> tuple[Pair, ...]:
-    """Return the pairs of photos that show the same picture, exact copies included.
+    """Return the pairs of photos that show the same picture, exact copies included, in order.
 
-    Each photo's pixels are asked for once; 4 KB a photo are kept in a temporary file.  Beside the
-    features, memory grows by some hundred bytes a photo.
+    Of a group, not every pair is returned.  Each photo's pixels are asked for once; 4 KB a photo
+    are kept in a temporary file.  Beside the features, memory grows by some hundred bytes a photo.
 
     Parameters
     ----------
@@ -87,11 +87,6 @@ def near_duplicates(
         only hashes propose.
     settings, progress
         None: the defaults, silently.
-
-    Returns
-    -------
-    tuple of Pair
-        By their numbers.  Not every pair of a group of them.
 
     Raises
     ------

@@ -41,6 +41,8 @@ def picture_similarity(
 ) -> NDArray[np.float32]:
     """Return how surely photos show the same picture, as it is or mirrored.
 
+    The similarities are float32 of shape (n,), 0 (different) to 1 (the same).
+
     Parameters
     ----------
     first, second
@@ -48,11 +50,6 @@ def picture_similarity(
     least
         Pairs that cannot reach it are not looked at closely: what they get is above their
         similarity, and below ``least``.
-
-    Returns
-    -------
-    NDArray
-        float32 of shape (n,), 0 (different) to 1 (the same).
     """
     one, other = first.astype(np.float32), second.astype(np.float32)
     small, small_other = greys(first, _COARSE), greys(second, _COARSE)
