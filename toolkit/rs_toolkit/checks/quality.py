@@ -115,8 +115,12 @@ def quality_findings(
             scores = measure(pixels(photo))
         except (PhotoError, DataError, OSError) as error:
             findings.append(_unreadable(photo, str(error)))
-        else:
-            findings += _flagged(photo, scores)
+            scores = {}
+        findings += [
+            Finding(photo.path, flag, score, None, _WEIGHTS[flag], _DETAILS[flag].format(score))
+            for flag, score in scores.items()
+            if score >= THRESHOLDS[flag]
+        ]
         progress.update("quality", done, len(usable))
     return findings
 
@@ -128,20 +132,6 @@ def unreadable_findings(photos: Iterable[Photo]) -> list[Finding]:
 
 def _unreadable(photo: Photo, reason: str) -> Finding:
     return Finding(photo.path, "unreadable", 1.0, suggested_weight=0.0, detail=reason)
-
-
-def _flagged(photo: Photo, scores: dict[str, float]) -> list[Finding]:
-    return [
-        Finding(
-            photo.path,
-            flag,
-            score,
-            suggested_weight=_WEIGHTS[flag],
-            detail=_DETAILS[flag].format(score),
-        )
-        for flag, score in scores.items()
-        if score >= THRESHOLDS[flag]
-    ]
 
 
 def _blocks(values: Values) -> Values:

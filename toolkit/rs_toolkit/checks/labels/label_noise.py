@@ -133,20 +133,16 @@ def noise_findings(
     ``suggested_weight`` is max(0.1, 1 - doubt), where 1 - doubt is the probability that the label
     is right.  ``labels``, (n,), are numbers in ``class_names``; the n photos and doubts are theirs.
     """
-    findings = []
-    for row in map(int, np.argsort(doubts.own, kind="stable")):
-        if not doubts.flagged[row]:
-            continue
-        better, doubt = class_names[doubts.suggested[row]], float(doubts.doubt[row])
-        findings.append(
-            Finding(
-                photos[row].path,
-                "label_noise",
-                doubt,
-                better,
-                max(_LEAST_WEIGHT, 1 - doubt),
-                f"other photos say {better} ({doubts.better[row]:.2f}), "
-                f"not {class_names[labels[row]]} ({doubts.own[row]:.1g})",
-            )
+    order = np.argsort(doubts.own, kind="stable")
+    return [
+        Finding(
+            photos[row].path,
+            "label_noise",
+            float(doubts.doubt[row]),
+            class_names[doubts.suggested[row]],
+            max(_LEAST_WEIGHT, 1 - float(doubts.doubt[row])),
+            f"other photos say {class_names[doubts.suggested[row]]} ({doubts.better[row]:.2f}), "
+            f"not {class_names[labels[row]]} ({doubts.own[row]:.1g})",
         )
-    return findings
+        for row in order[doubts.flagged[order]].tolist()
+    ]

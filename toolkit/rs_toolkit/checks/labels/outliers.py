@@ -140,6 +140,6 @@ def outlier_findings(
             detail=f"{found.own[row]:.2f} from other photos of {class_names[labels[row]]} "
             f"(typical: {found.typical:.2f}), {found.any[row]:.2f} from any",
         )
-        for row in map(int, np.argsort(-found.own, kind="stable"))
+        for row in np.argsort(-found.own, kind="stable").tolist()
         if far[row]
     ]
