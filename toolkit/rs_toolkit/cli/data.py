@@ -10,27 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from rs_toolkit.cli.options import (
-    DATA,
-    Backbone,
-    Config,
-    GroupBy,
-    Pixels,
-    Rank,
-    Seed,
-    SplitsFrom,
-    Weights,
-    folder_option,
-    output_folder,
-    resolved,
-    train_settings,
-)
+from rs_toolkit.cli import options
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["check", "clean", "review", "split"]
 
-Data = Annotated[Path, DATA]
+Data = Annotated[Path, options.DATA]
 Validation = Annotated[
     float | None, typer.Option(help="Fraction of the photos that is for validation.")
 ]
@@ -39,9 +25,9 @@ Test = Annotated[float | None, typer.Option(help="Fraction of the photos that is
 
 def check(
     data: Data,
-    out: Annotated[Path | None, folder_option("check/NAME")] = None,
-    rank: Rank = None,
-    imgsz: Pixels = None,
+    out: Annotated[Path | None, options.folder_option("check/NAME")] = None,
+    rank: options.Rank = None,
+    imgsz: options.Pixels = None,
 ) -> None:
     """Audit photos, and write a report about them.
 
@@ -53,7 +39,7 @@ def check(
     settings = _settings(None, locals())
     from rs_toolkit.audit.run import check as audit_data
 
-    folder = out or output_folder(Path("check"), data)
+    folder = out or options.output_folder(Path("check"), data)
     with ConsoleProgress() as progress:
         page = audit_data(data, settings, folder, progress=progress)
     print(page)
@@ -62,13 +48,13 @@ def check(
 def split(
     data: Data,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("splits.csv"),
-    config: Config = None,
-    rank: Rank = None,
-    group_by: GroupBy = None,
+    config: options.Config = None,
+    rank: options.Rank = None,
+    group_by: options.GroupBy = None,
     val: Validation = None,
     test: Test = None,
-    splits_from: SplitsFrom = None,
-    seed: Seed = None,
+    splits_from: options.SplitsFrom = None,
+    seed: options.Seed = None,
 ) -> None:
     """Assign photos to training, validation and test.
 
@@ -91,8 +77,8 @@ def split(
 
 
 def clean(
-    data: Annotated[Path | None, DATA] = None,
-    out: Annotated[Path | None, folder_option("clean/NAME")] = None,
+    data: Annotated[Path | None, options.DATA] = None,
+    out: Annotated[Path | None, options.folder_option("clean/NAME")] = None,
     policy: Annotated[
         Path | None, typer.Option(help="TOML file: what findings may cost a class (docs/data.md).")
     ] = None,
@@ -100,16 +86,16 @@ def clean(
         Path | None,
         typer.Option("--filter", help="Filter folder or kit: looks for photos of no organism."),
     ] = None,
-    config: Config = None,
-    weights: Weights = None,
-    backbone: Backbone = None,
-    rank: Rank = None,
-    imgsz: Pixels = None,
-    group_by: GroupBy = None,
+    config: options.Config = None,
+    weights: options.Weights = None,
+    backbone: options.Backbone = None,
+    rank: options.Rank = None,
+    imgsz: options.Pixels = None,
+    group_by: options.GroupBy = None,
     val: Validation = None,
     test: Test = None,
-    splits_from: SplitsFrom = None,
-    seed: Seed = None,
+    splits_from: options.SplitsFrom = None,
+    seed: options.Seed = None,
     again: Annotated[
         Path | None,
         typer.Option(
@@ -139,7 +125,7 @@ def clean(
         raise ConfigError("clean: which photos? give DATA, or --again FOLDER")
     settings = _settings(config, given)
     rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
-    _clean(out or output_folder(Path("clean"), data), data, settings, rules, filter_)
+    _clean(out or options.output_folder(Path("clean"), data), data, settings, rules, filter_)
 
 
 def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | None) -> None:
@@ -180,8 +166,8 @@ def review(
     print(f"apply the decisions with: rs-toolkit clean --again {shlex.quote(str(folder))}")
 
 
-def _settings(config: Path | None, options: dict[str, Any]) -> Any:
-    found = train_settings(config, options, {})
+def _settings(config: Path | None, given: dict[str, Any]) -> Any:
+    found = options.train_settings(config, given, {})
     # ``clean --again`` may start in another folder.
-    sides = resolved(found.splits_from or None) or ""
-    return replace(found, weights=resolved(found.weights) or "none", splits_from=sides)
+    sides = options.resolved(found.splits_from or None) or ""
+    return replace(found, weights=options.resolved(found.weights) or "none", splits_from=sides)

@@ -7,19 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rs_toolkit.cli.options import (
-    BACKBONES,
-    WEIGHTS,
-    BatchSize,
-    Pixels,
-    Seed,
-    SplitsFrom,
-    folder_option,
-    free_folder,
-    resolved,
-    resumable,
-    settings_among,
-)
+from rs_toolkit.cli import options
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.errors import ConfigError
 
@@ -51,19 +39,20 @@ def distill(
         Path | None, typer.Option(help="TOML file of what photos may show (docs/filter.md).")
     ] = None,
     student: Annotated[
-        str | None, typer.Option(help=f"mobilenetv2-w50 (default), or another of: {BACKBONES}.")
+        str | None,
+        typer.Option(help=f"mobilenetv2-w50 (default), or another of: {options.BACKBONES}."),
     ] = None,
-    student_weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
+    student_weights: Annotated[str | None, typer.Option(help=options.WEIGHTS)] = None,
     train_from: Annotated[
         str | None, typer.Option(help="all layers, or the head on frozen features.")
     ] = None,
-    imgsz: Pixels = None,
+    imgsz: options.Pixels = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
-    batch_size: BatchSize = None,
+    batch_size: options.BatchSize = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.")] = None,
-    splits_from: SplitsFrom = None,
-    seed: Seed = None,
-    out: Annotated[Path | None, folder_option("filters/NAME", "Filter folder.")] = None,
+    splits_from: options.SplitsFrom = None,
+    seed: options.Seed = None,
+    out: Annotated[Path | None, options.folder_option("filters/NAME", "Filter folder.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted one in this folder.")
     ] = None,
@@ -89,15 +78,17 @@ def distill(
         raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
     from rs_toolkit.config.distillation import DistillConfig
 
-    flags = settings_among(given, DistillConfig) | {
+    flags = options.settings_among(given, DistillConfig) | {
         # A name of a model, or a configuration file.
-        "teacher": resolved(teacher) if teacher and Path(teacher).is_file() else teacher,
-        "teacher_weights": resolved(teacher_weights),
-        "prompts": resolved(prompts),
-        "student_weights": resolved(student_weights),
+        "teacher": options.resolved(teacher) if teacher and Path(teacher).is_file() else teacher,
+        "teacher_weights": options.resolved(teacher_weights),
+        "prompts": options.resolved(prompts),
+        "student_weights": options.resolved(student_weights),
     }
     settings = load_settings(DistillConfig, flags)
-    _distill(data, settings, out or free_folder(FILTERS_DIR, data), not_organism, resume=False)
+    _distill(
+        data, settings, out or options.free_folder(FILTERS_DIR, data), not_organism, resume=False
+    )
 
 
 def _distill(
@@ -109,7 +100,7 @@ def _distill(
     quiet_tensorflow()
     from rs_train.student.distill import distill as distill_filter
 
-    with resumable("distill", out) as progress:
+    with options.resumable("distill", out) as progress:
         distill_filter(
             data, settings, out, not_organism=not_organism, resume=resume, progress=progress
         )

@@ -14,26 +14,10 @@ import typer
 
 from rs_runtime.errors import RuntimeKitError
 from rs_runtime.stderr import command_process
+from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.kit import app as kit_app
-from rs_toolkit.cli.options import (
-    Backbone,
-    BatchSize,
-    Config,
-    GroupBy,
-    Pixels,
-    Rank,
-    Seed,
-    SplitsFrom,
-    Weights,
-    folder_option,
-    free_folder,
-    resolved,
-    resumable,
-    settings_among,
-    train_settings,
-)
 from rs_toolkit.errors import ConfigError, ToolkitError
 from rs_toolkit.progress import ConsoleProgress
 
@@ -88,24 +72,24 @@ def train(
         Path | None,
         typer.Argument(help="Photos with labels (docs/data.md). Left out: the synthetic sample."),
     ] = None,
-    out: Annotated[Path | None, folder_option("runs/NAME", "Run folder.")] = None,
+    out: Annotated[Path | None, options.folder_option("runs/NAME", "Run folder.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted run in this folder.")
     ] = None,
-    config: Config = None,
-    weights: Weights = None,
-    backbone: Backbone = None,
-    rank: Rank = None,
-    imgsz: Pixels = None,
+    config: options.Config = None,
+    weights: options.Weights = None,
+    backbone: options.Backbone = None,
+    rank: options.Rank = None,
+    imgsz: options.Pixels = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs of fine-tuning.")] = None,
-    batch_size: BatchSize = None,
+    batch_size: options.BatchSize = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate of stage 2.")] = None,
     balance: Annotated[
         float | None, typer.Option(help="Oversampling: 0 none, 0.5 square root, 1 full.")
     ] = None,
-    group_by: GroupBy = None,
-    splits_from: SplitsFrom = None,
-    seed: Seed = None,
+    group_by: options.GroupBy = None,
+    splits_from: options.SplitsFrom = None,
+    seed: options.Seed = None,
     precision: Annotated[
         str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
     ] = None,
@@ -129,18 +113,19 @@ def train(
     from rs_toolkit.config.training import sample_preset
 
     preset = sample_preset() if data is None else {}
-    settings = train_settings(config, given | {"weights": resolved(weights)}, preset)
+    given["weights"] = options.resolved(weights)
+    settings = options.train_settings(config, given, preset)
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)
-    _train(data, settings, out or free_folder(RUNS_DIR, data), resume=False)
+    _train(data, settings, out or options.free_folder(RUNS_DIR, data), resume=False)
 
 
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
     int8: Annotated[bool, typer.Option("--int8", help="Add the int8 variants.")] = False,
-    out: Annotated[Path | None, folder_option("RUN/export")] = None,
+    out: Annotated[Path | None, options.folder_option("RUN/export")] = None,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
@@ -214,12 +199,12 @@ def export(
     Exit codes: 0 written, 2 wrong usage, run or settings, or no variant good enough to ship,
     130 interrupted.
     """
-    options = locals()
+    given = locals()
     from rs_export import ExportSettings, export_run
     from rs_toolkit.environment import quiet_tensorflow
 
-    options |= {"recipes": tuple(recipe or ()), "filter": filter_folder and str(filter_folder)}
-    settings = ExportSettings(**settings_among(options, ExportSettings))
+    given |= {"recipes": tuple(recipe or ()), "filter": filter_folder and str(filter_folder)}
+    settings = ExportSettings(**options.settings_among(given, ExportSettings))
     quiet_tensorflow()
     with ConsoleProgress() as progress:
         result = export_run(run, settings, out=out, progress=progress)
@@ -239,7 +224,7 @@ def benchmark(
     rounds: Annotated[
         int, typer.Option(min=1, max=1000, help="Turns of each variant, whose median is reported.")
     ] = 3,
-    out: Annotated[Path | None, folder_option("benchmark beside the kit")] = None,
+    out: Annotated[Path | None, options.folder_option("benchmark beside the kit")] = None,
 ) -> None:
     """Measure what a kit's variants cost on this machine.
 
@@ -281,7 +266,7 @@ def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
     from rs_train.classifier.train import train as train_run
 
     quiet_tensorflow()
-    with resumable("train", run) as progress:
+    with options.resumable("train", run) as progress:
         train_run(data, settings, run, resume=resume, progress=progress)
     test = read_metrics(run)["test"]
     print(
