@@ -260,7 +260,7 @@ class TestSession:
             time.sleep(0.01)
             inside.remove(item)
 
-        monkeypatch.setattr("rs_toolkit.review.session.append", append)
+        monkeypatch.setattr("rs_toolkit.review.journal.append", append)
         (n,) = self.places(session, DISC)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda action: session.decide(DISC, n, action), ["keep", "drop"] * 4))

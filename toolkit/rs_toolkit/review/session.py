@@ -8,19 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.data.taxonomy import normalize_name, printable
+from rs_toolkit.review import journal
 from rs_toolkit.review.items import CleanFolder, Item, read_folder
-from rs_toolkit.review.journal import (
-    ACTIONS,
-    GROUP_ACTIONS,
-    JOURNAL,
-    Decision,
-    Report,
-    append,
-    latest,
-    now,
-    of_photos,
-    read_journal,
-)
+from rs_toolkit.review.journal import Decision, Report
 from rs_toolkit.review.verdicts import Relations
 
 __all__ = ["Refused", "Session"]
@@ -62,14 +52,14 @@ class Session:
     def __init__(self, folder: Path, report: Report) -> None:
         self.folder: CleanFolder = read_folder(folder, report)
         self.lock = threading.Lock()
-        self._journal = folder / JOURNAL
+        self._journal = folder / journal.JOURNAL
         self._about: dict[str, list[int]] = {}
         for number, item in enumerate(self.folder.items):
             for path in self._contents(item):
                 self._about.setdefault(path, []).append(number)
-        written = read_journal(self._journal, report)
+        written = journal.read_journal(self._journal, report)
         # Lines on other photos stay in the journal; they are neither shown nor taken back.
-        here = {item.line: item for item in of_photos(written, self.folder.photos, report)}
+        here = {item.line: item for item in journal.of_photos(written, self.folder.photos, report)}
         # Each as it was written and as it counts here.
         self._standing = [(item, here[item.line]) for item in written if item.line in here]
         self._count()
@@ -126,9 +116,9 @@ class Session:
         name = normalize_name(label) if isinstance(label, str) else None
         if type(n) is not int or n not in item.photos:
             raise Refused("no such photo in this item")
-        if not isinstance(action, str) or action not in ACTIONS:
-            raise Refused(f"no such action; wanted one of: {', '.join(ACTIONS)}")
-        if action in GROUP_ACTIONS and not item.is_group:
+        if not isinstance(action, str) or action not in journal.ACTIONS:
+            raise Refused(f"no such action; wanted one of: {', '.join(journal.ACTIONS)}")
+        if action in journal.GROUP_ACTIONS and not item.is_group:
             raise Refused("this item is no group of duplicates")
         if action == "relabel" and name not in self.folder.classes:
             raise Refused("no such class; choose one of the list")
@@ -137,15 +127,15 @@ class Session:
         photo = self.folder.photos[n]
         with self.lock:
             decision = Decision(
-                time=now(),
+                time=journal.now(),
                 path=photo.path,
                 sha256=photo.sha256,
                 action=action,
                 label=name if action == "relabel" else None,
-                group=self._others(item, photo.path) if action in GROUP_ACTIONS else {},
+                group=self._others(item, photo.path) if action in journal.GROUP_ACTIONS else {},
                 note=printable(note or "") or None,
             )
-            append(self._journal, decision)
+            journal.append(self._journal, decision)
             self._standing.append((decision, decision))
             return self._changes(decision)
 
@@ -155,13 +145,13 @@ class Session:
             if not self._standing:
                 raise Refused("nothing to take back")
             written, decision = self._standing[-1]
-            undone = replace(written, time=now(), action="undo", label=None, note=None)
-            append(self._journal, undone)
+            undone = replace(written, time=journal.now(), action="undo", label=None, note=None)
+            journal.append(self._journal, undone)
             self._standing.pop()
             return self._changes(decision)
 
     def _count(self) -> None:
-        decisions = latest(counts for _, counts in self._standing).values()
+        decisions = journal.latest(counts for _, counts in self._standing).values()
         self._of_photo = {(item.path, item.sha256): item for item in decisions if not item.group}
         self._relations = Relations(decisions)
 
