@@ -5,15 +5,12 @@
 
 MediaPipe gets a model's bytes and nothing else.  Each photo goes to it twice: as a file, which it
 decodes and shrinks in its own way, and as the pixels that the runtime prepared, so that only what
-the metadata says can make a difference.  A model without metadata is given it from the kit
-first.  ``rs-classify`` runs the same bytes, in a kit made for this.  Writes
-``results/mediapipe.json``.
+the metadata says can make a difference.  ``rs-classify`` runs the same bytes, in a kit made for
+this.  Models are of one export, whose kit gives the classes.  Writes ``results/mediapipe.json``.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -22,43 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import BIRDS_RUN, SHARED, options, publish
 from numpy.typing import NDArray
 
-from rs_export.metadata import ModelInfo
-from rs_export.tflite.metadata import tflite_with_metadata
 from rs_runtime.classify import Classifier
 from rs_runtime.kit.kit import open_kit, write_kit
 from rs_runtime.kit.manifest import Manifest, Variant
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.environment import machine, versions
-from rs_toolkit.files import write_json
 
-HERE = Path(__file__).resolve().parent
-SHARED = HERE.parent.parent / "shared"
-KIT = HERE / "work" / "birds-family" / "export" / "birds-family.rskit"
 TOP = 5
 
 Floats = NDArray[np.float32]
-
-
-def with_metadata(model: bytes, manifest: Manifest) -> bytes:
-    """Return the model with the metadata that the manifest of its kit holds."""
-    preprocessing = manifest.preprocessing
-    info = ModelInfo(
-        name=manifest.name,
-        description=f"Names the {manifest.rank} of the organism in a photo.",
-        rank=manifest.rank,
-        labels=tuple(item.name for item in manifest.classes),
-        common_names=tuple(item.common_name for item in manifest.classes),
-        size=preprocessing.size,
-        resize=preprocessing.resize,
-        scale=preprocessing.scale,
-        offset=preprocessing.offset,
-        temperature=manifest.calibration["temperature"],
-        data_fingerprint=manifest.data_fingerprint,
-        created_by=manifest.created_by,
-    )
-    return tflite_with_metadata(model, info)
 
 
 def our_probabilities(model: bytes, manifest: Manifest, pixels: NDArray[np.uint8]) -> Floats:
@@ -115,9 +86,6 @@ def check(path: Path, manifest: Manifest, photos: Sequence[Path]) -> dict[str, A
     from mediapipe import Image, ImageFormat
 
     model = path.read_bytes()
-    carried = b"TFLITE_METADATA" in model
-    if not carried:
-        model = with_metadata(model, manifest)
     pixels = np.stack([Preprocessing.of(manifest.preprocessing).load(photo) for photo in photos])
     wanted = our_probabilities(model, manifest, pixels)
     images = {
@@ -125,36 +93,32 @@ def check(path: Path, manifest: Manifest, photos: Sequence[Path]) -> dict[str, A
         "runtime_pixels": (Image(ImageFormat.SRGB, photo) for photo in pixels),
     }
     return {
-        "metadata": "in the file" if carried else "added by this script",
-        **{
-            name: compare(mediapipe_probabilities(model, manifest, source), wanted)
-            for name, source in images.items()
-        },
+        name: compare(mediapipe_probabilities(model, manifest, source), wanted)
+        for name, source in images.items()
     }
 
 
 def main() -> None:
     """Run the check."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
+    kit = BIRDS_RUN / "export" / "birds-family.rskit"
     parser.add_argument("models", type=Path, nargs="+")
-    parser.add_argument("--kit", type=Path, default=KIT)
+    parser.add_argument("--kit", type=Path, default=kit)
     parser.add_argument("--photos", type=Path, default=SHARED / "data" / "birds" / "photos")
     parser.add_argument("--count", type=int, default=200, help="photos, evenly from the folder")
-    arguments = parser.parse_args()
-    found = sorted(item for item in arguments.photos.rglob("*.*") if item.is_file())
-    places = np.linspace(0, len(found) - 1, min(arguments.count, len(found))).round().astype(int)
+    chosen = parser.parse_args()
+    found = sorted(item for item in chosen.photos.rglob("*.*") if item.is_file())
+    places = np.linspace(0, len(found) - 1, min(chosen.count, len(found))).round().astype(int)
     photos = [found[place] for place in places]
-    with open_kit(arguments.kit) as kit:
-        manifest = kit.manifest
+    with open_kit(chosen.kit) as opened:
+        manifest = opened.manifest
     result = {
         "photos": len(photos),
         "classes": len(manifest.classes),
-        "models": {path.stem: check(path, manifest, photos) for path in arguments.models},
-        "versions": {**versions(), "mediapipe": metadata.version("mediapipe")},
-        "machine": machine(),
+        "models": {path.stem: check(path, manifest, photos) for path in chosen.models},
+        "mediapipe": metadata.version("mediapipe"),
     }
-    write_json(HERE / "results" / "mediapipe.json", result)
-    print(json.dumps(result, indent=2))
+    publish("mediapipe", result)
 
 
 if __name__ == "__main__":
