@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import BIRDS_RUN, by_name, on, options, publish
+from common import BIRDS_RUN, on, options, publish
 
 from rs_export import RECIPES, ExportSettings, Recipe, export_run
 from rs_export.bench import median_ms
+from rs_export.tables import by_name
 from rs_runtime.engines.engine import load_engine
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import read_json
@@ -53,7 +54,7 @@ COLUMNS = {
 def latencies(run: Run, folder: Path, names: list[str], rounds: int) -> dict[str, dict[str, float]]:
     """Return the median milliseconds of one photo by variant and threads, variants in turn."""
     photos, _ = run.split("test")
-    one = run.preprocessing.model_input(run.pixels(photos[:1])[0])
+    one = run.preprocessing.model_input(run.pixels(photos[:1]))
     found: dict[str, dict[str, list[float]]] = {name: {} for name in names}
     for _ in range(rounds):
         for threads in (1, 2):

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import BIRDS_RUN, SIDES, by_name, on, options, publish
+from common import BIRDS_RUN, SIDES, on, options, publish
 
+from rs_export.tables import by_name
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.environment import quiet_tensorflow

@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 from birds_export import COLUMNS, rows_of, shown
-from common import BIRDS_RUN, by_name, on, options, publish
+from common import BIRDS_RUN, on, options, publish
 
 from rs_export import ExportSettings, export_run
+from rs_export.tables import by_name
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import read_json
 from rs_toolkit.progress import ConsoleProgress

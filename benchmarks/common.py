@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +40,6 @@ def options(text: str | None, *names: str, work: str = "") -> argparse.ArgumentP
 def grid(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return a Markdown table; fractions get three digits, and None an empty cell."""
     return markdown_table(head, [[_cell(value) for value in row] for row in rows])
-
-
-def by_name(rows: Mapping[str, Mapping[str, Any]], columns: Mapping[str, tuple[str, str]]) -> str:
-    """Return a Markdown table of variants; ``columns`` gives each key's heading and format."""
-    head = ["variant", *(heading for heading, _ in columns.values())]
-    cells = [
-        [f"{row[key]:{form}}" if key in row else "" for key, (_, form) in columns.items()]
-        for row in rows.values()
-    ]
-    return markdown_table(head, [[name, *row] for name, row in zip(rows, cells, strict=True)])
 
 
 def _cell(value: Any) -> str:

@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import ROOT, SHARED, by_name, on, options, publish
+from common import ROOT, SHARED, on, options, publish
 from rendered import render
 
 from rs_export import ExportSettings, export_run
+from rs_export.tables import by_name
 from rs_runtime.classify import Classifier
 from rs_runtime.errors import PhotoError
 from rs_runtime.filter import Filter, verdict

@@ -3,7 +3,7 @@
     python benchmarks/near_duplicates.py [--birds DIR] [--weights FILE] [--cache DIR]
 
 Synthetic samples have near-duplicates planted (resized, recompressed, cropped, relit).  Real birds
-get changed copies by the same code, and by ``changed_photos.py``: mirrored; *burst*, a subject that
+get changed copies by the same code, and by ``duplicate_sets.py``: mirrored; *burst*, a subject that
 moves by 2 or 4 % of the frame; *trap*, another bird, 16 to 40 % of the frame wide, before the same
 background, which is no duplicate.  The threshold is chosen on samples and birds that are not those
 reported.  Writes ``results/near-duplicates.json`` and ``.md``.

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_runtime.ranks import Level, finest_taxa
 from rs_toolkit.metrics.classification import softmax
 from rs_toolkit.metrics.temperature import acceptance_threshold, fit_temperature
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["Calibration", "answered", "calibrate"]
 
@@ -47,12 +44,12 @@ def calibrate(
     levels: Sequence[Level],
     precision: float,
 ) -> Calibration:
-    """Fit a variant's calibration to its own logits (n, classes), n >= 1, on validation photos.
+    """Fit a variant's calibration on validation photos.
 
     Parameters
     ----------
-    labels
-        Classes, shape (n,).
+    logits, labels
+        The variant's, shape (n, classes), and the classes, (n,); n >= 1.
     levels
         Ranks to answer with.
     precision

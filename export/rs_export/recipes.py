@@ -20,19 +20,16 @@
     _aeq     quantized by ai-edge-quantizer instead of TensorFlow's converter
 
 ``c``, ``qat``, ``sp24`` and ``sp`` above 50 need fine-tuning, the others do not.
-``tflite_sp50_qat_int8`` is pruned first and then trained with rounding (PQAT).
-
-Mending (:mod:`rs_export.mending`) makes variants with ``qat`` and ``fNN`` of those that were
-refused.  ``rs-toolkit export --recipe tflite_int8_f10`` makes the same at once: the layers are
-found by :mod:`rs_export.quantize.sensitivity`.
+``tflite_sp50_qat_int8`` is pruned first and then trained with rounding (PQAT).  Mending
+(:mod:`rs_export.mending`) makes variants with ``qat`` and ``fNN`` of those that were refused;
+:mod:`rs_export.quantize.sensitivity` finds the layers of ``fNN``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from rs_toolkit.errors import ExportError
 
@@ -81,7 +78,7 @@ class Recipe:
     qat
         Whether the weights were trained with rounding in the loop.
     io
-        Numbers at the model's two ends: ``float32`` or ``uint8``.
+        Numbers of the model's input and output: ``float32`` or ``uint8``.
     quantizer
         ``converter`` (the engine's own) or ``ai-edge``.
     float_share
@@ -102,16 +99,16 @@ class Recipe:
     def __post_init__(self) -> None:
         try:
             name = self.name
-        except (KeyError, StopIteration):
+        except StopIteration:
             name = ""
-        if not _NAME.fullmatch(name) or (problem := self._contradiction()):
-            known = bool(_NAME.fullmatch(name))
-            shown, why = (repr(name), problem) if known else (self.to_dict(), "has no name")
-            raise ExportError(f"recipe {shown}: {why}; see rs_export.recipes")
+        if not _NAME.fullmatch(name):
+            raise ExportError(f"recipe {asdict(self)}: has no name; see rs_export.recipes")
+        if problem := self._contradiction():
+            raise ExportError(f"recipe {name!r}: {problem}; see rs_export.recipes")
 
     @classmethod
     def parse(cls, name: str) -> Recipe:
-        """Decode a name by the module's grammar.
+        """Return the recipe of a name.
 
         Raises
         ------
@@ -153,7 +150,7 @@ class Recipe:
 
     @property
     def preparation(self) -> str:
-        """The part of the name that says how the weights are fine-tuned first; may be empty."""
+        """The part of the name that says how weights are changed first; may be empty."""
         known = {value: key for key, value in _SPARSITIES.items()}
         sparsity = known.get(self.sparsity, f"sp{self.sparsity}")
         clusters = f"c{self.clusters}" if self.clusters else ""
@@ -176,24 +173,6 @@ class Recipe:
         suffix = next(suffix for engine, suffix in _ENGINES.values() if engine == self.engine)
         return f"models/{self.name}{suffix}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Build from :meth:`to_dict`'s result.
-
-        Raises
-        ------
-        ExportError
-            A field is missing, unknown or out of its choices.
-        """
-        names = [item.name for item in fields(cls)]
-        if set(values) != set(names):
-            raise ExportError(f"recipe: got fields {sorted(values)}, wanted {sorted(names)}")
-        return cls(**values)
-
     def _contradiction(self) -> str:
         if self.sparsity.isdigit() and (int(self.sparsity) > 95 or self.sparsity == "24"):
             return "sparsity must be 10 to 95, not 24: sp24 is 2 of every 4"
@@ -210,7 +189,7 @@ class Recipe:
         if self.float_share and self.activations not in ("int8", "uint8"):
             return "f is for calibrated 8-bit numbers: int8, u8s8 or s8s8"
         if self.io != "float32" and (self.float_share or self.quantizer != "converter"):
-            return "u8io excludes f and aeq: ai-edge-quantizer makes both ends int8"
+            return "u8io excludes f and aeq: ai-edge-quantizer makes input and output int8"
         return ""
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from rs_export.recipes import Recipe, default_recipes, find_recipes
 from rs_toolkit.errors import ExportError
@@ -22,13 +21,10 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
 }
 # From least to most that is taken away; the first that fits and keeps its classes is shipped.
 _SMALLER = ("tflite_int8", "tflite_sp50_int8", "tflite_sp65_int8", "tflite_sp75_int8")
-_LEAST = {
-    "threads": 1,
-    "calibration_photos": 1,
-    "max_drop": 0,
-    "max_decile_drop": 0,
-    "seed": 0,
-}
+_LEAST = {"threads": 1, "calibration_photos": 1, "max_mb": 0, "max_drop": 0,
+          "max_decile_drop": 0, "seed": 0}  # fmt: skip
+# Above 0, at most this.
+_MOST = {"passes": 1000, "min_precision": 1}
 
 
 @dataclass(frozen=True)
@@ -93,15 +89,10 @@ class ExportSettings:
             value = getattr(self, name)
             if not value >= least:
                 raise ExportError(f"export: got {name}={value}; wanted at least {least}")
-        if not 0 < self.passes <= 1000 or not self.max_mb >= 0:
-            raise ExportError(
-                f"export: got passes={self.passes}, max_mb={self.max_mb}; "
-                "wanted above 0 and at most 1000, and at least 0"
-            )
-        if not 0 < self.min_precision <= 1:
-            raise ExportError(
-                f"export: got min_precision={self.min_precision}; wanted above 0 and at most 1"
-            )
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            if not 0 < value <= most:
+                raise ExportError(f"export: got {name}={value}; wanted above 0 and at most {most}")
         if self.target and self.target not in TARGETS:
             raise ExportError(
                 f"export: got target={self.target!r}; wanted one of {', '.join(TARGETS)}"
@@ -122,7 +113,3 @@ class ExportSettings:
     def limits(self) -> dict[str, float]:
         """Points that each score may fall."""
         return {"macro_f1": self.max_drop, "worst_decile_f1": self.max_decile_drop}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return asdict(self)

@@ -24,13 +24,9 @@ _OPSET = 17
 
 
 def to_onnx(model: keras.Model) -> bytes:
-    """Convert to float32 ONNX of opset 17 with any batch size.
+    """Return a model as float32 ONNX of opset 17, with any batch size.
 
     The input stays (n, S, S, 3); the one transpose that this costs is not measurable.
-
-    Returns
-    -------
-    The .onnx file's bytes.
     """
     import tensorflow as tf
     import tf2onnx
@@ -55,11 +51,11 @@ def quantize_onnx(
     ranges: str = "extremes",
     in_float: Sequence[NDArray[np.float32]] = (),
 ) -> bytes:
-    """Quantize float32 ONNX: 8-bit activations, signed 7-bit weights per channel.
+    """Return float32 ONNX quantized: 8-bit activations, signed 7-bit weights per channel.
 
-    Quantize and dequantize nodes around every operation (QDQ).  Unsigned activations with signed
-    weights are the pair that x86 multiplies fast; see docs/decisions/0004-seven-bit-weights.md for
-    the 7 bits.
+    Quantize and dequantize nodes stand around every operation (QDQ).  Unsigned activations with
+    signed weights are the pair that x86 multiplies fast; see
+    docs/decisions/0004-seven-bit-weights.md for the 7 bits.
 
     Parameters
     ----------
@@ -69,17 +65,12 @@ def quantize_onnx(
     ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
     in_float : kernels as :func:`rs_export.quantize.copies.kernels` gives them
         Operations with these stay in float32.
-
-    Returns
-    -------
-    The .onnx file's bytes.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     kinds = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-
     with tempfile.TemporaryDirectory(prefix="rs-export-") as folder:
         plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("a", "b", "c"))
         plain.write_bytes(model)

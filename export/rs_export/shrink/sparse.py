@@ -45,15 +45,13 @@ def pruned_in_one_shot(
 
     Parameters
     ----------
-    model
-        Keras 3, input (None, S, S, 3).
     inputs
         Calibration photos as model inputs, float32 (n, S, S, 3).
     method
         ``spNN``: NN % of each kernel's weights are zero; ``sp24``: 2 of every 4 weights along the
         input channels (of kernels whose input channels come in fours).
     seed
-        Of the positions that are looked at.
+        Of the positions of a photo that are looked at.
     """
     import keras
 
@@ -93,8 +91,11 @@ def prune_matrix(weights: NDArray[Any], hessian: NDArray[Any], method: str) -> N
     method
         As for :func:`pruned_in_one_shot`.
     """
-    left, count = weights.astype(np.float64), len(hessian)
-    factor = _factor(hessian.astype(np.float64))
+    left, hessian, count = weights.astype(np.float64), hessian.astype(np.float64), len(hessian)
+    # Without any input all is 0.
+    damping = _DAMPING * float(np.mean(np.diag(hessian))) or 1.0
+    # The upper triangular U with U^T U = H^-1.
+    factor = np.linalg.cholesky(np.linalg.inv(hessian + damping * np.eye(count))).T
     pivots = np.diag(factor)
     for start in range(0, count, _BLOCK):
         stop = min(start + _BLOCK, count)
@@ -109,13 +110,6 @@ def prune_matrix(weights: NDArray[Any], hessian: NDArray[Any], method: str) -> N
             block[:, column + 1 :] -= np.outer(errors[:, column], row)
         left[:, stop:] -= errors @ factor[start:stop, stop:]
     return left.astype(np.float32)
-
-
-def _factor(hessian: Matrix) -> Matrix:
-    """Return the upper triangular U with U^T U = H^-1."""
-    mean = float(np.mean(np.diag(hessian)))
-    damped = hessian + (_DAMPING * mean if mean > 0 else 1.0) * np.eye(len(hessian))
-    return np.asarray(np.linalg.cholesky(np.linalg.inv(damped)).T)
 
 
 def _least(costs: Matrix, method: str) -> NDArray[np.bool_]:
