@@ -1,4 +1,4 @@
-"""Where the variants of one task are converted and measured."""
+"""Conversion, calibration and measurement of one task's variants."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _WARM_UP, _TIMED = 5, 25
 
 @dataclass(frozen=True)
 class Draft:
-    """A converted model that has not met the test photos.
+    """A converted model that was not measured on the test photos yet.
 
     ``data`` is the file and ``engine`` what runs it.  Without validation photos ``calibration`` is
     the float model's, and ``validation`` None.

@@ -1,4 +1,4 @@
-"""What a variant's scores mean: its temperature, and the probability above which to believe it.
+"""Calibration of a variant: its temperature, and from which probability on a name is given.
 
 Rounding moves logits, so every variant has a calibration of its own, fitted on validation photos.
 """
@@ -28,7 +28,7 @@ class Calibration:
         Above 0: probabilities are ``softmax(logits / temperature)``; of a filter
         ``sigmoid(odds / temperature + bias)``.
     thresholds
-        Least probability at which a taxon is believed, by rank; see :mod:`rs_runtime.ranks`.
+        Least probability at which a taxon is named, by rank; see :mod:`rs_runtime.ranks`.
     bias
         Of a filter alone; see :func:`rs_runtime.filter.organism_probability`.
     """
@@ -53,7 +53,7 @@ def calibrate(
     levels
         Ranks to answer with.
     precision
-        Share of believed names that must be right, above 0 and at most 1.
+        Share of the names given that must be right, above 0 and at most 1.
     """
     temperature = fit_temperature(logits, labels)
     probabilities = softmax(logits / temperature)

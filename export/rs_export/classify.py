@@ -1,4 +1,4 @@
-"""The classifier as an export task: names, macro-F1, and the classes that fell."""
+"""The classifier as an export task: its calibration, its scores, and when it is refused."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
     Attributes
     ----------
     inputs
-        Gives the calibration photos as ``representative`` does, each number of them read once.
+        As ``representative``, with the photos kept.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Convert a run, measure every variant, and ship what kept its classes."""
+"""Convert a run, measure every variant, and write a kit of those that lost little enough."""
 
 from __future__ import annotations
 

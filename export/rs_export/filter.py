@@ -41,7 +41,7 @@ _LAST = {
 
 
 def filter_recipes(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Return what a filter is made by, for the engines of a classifier's recipes."""
+    """Return the recipes of a filter, for the engines of a classifier's recipes."""
     engines = dict.fromkeys(recipe.engine for recipe in recipes)
     return [RECIPES[name] for engine in engines for name in _RECIPES[engine]]
 
@@ -49,7 +49,7 @@ def filter_recipes(recipes: Sequence[Recipe]) -> list[Recipe]:
 def filter_task(source: FilterFolder) -> Task:
     """Return how a filter is exported; rows are those of :func:`filter_scores`.
 
-    There is no training with rounding: what would be taught is the student's own work.
+    A filter is not trained with rounding; where 8 bits cost too much, weights alone are rounded.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Converters talk too much; what matters reaches the user as one ExportError."""
+"""Conversions without the output of converters; a failure becomes one ExportError."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Scores:
     row
         Numbers for tables, by name; each task documents its own.
     drops
-        How much less than the float model's those of a classifier's scores are that have a limit.
+        For each score that has a limit: how much a classifier lost of the float model's.
     per_class
         For each class: name, support, f1, and change of f1 against the float model.
     answered
@@ -198,7 +198,7 @@ class Result:
         return tuple(self.variants[name] for name in self.shipped.values())
 
     def only(self, engines: Iterable[str]) -> Result:
-        """Return it with nothing to ship for other engines than these."""
+        """Return the same result, with variants to ship for these engines alone."""
         kept = {engine: self.shipped[engine] for engine in engines if engine in self.shipped}
         return replace(self, shipped=kept)
 

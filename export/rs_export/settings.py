@@ -23,7 +23,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
 _SMALLER = ("tflite_int8", "tflite_sp50_int8", "tflite_sp65_int8", "tflite_sp75_int8")
 _LEAST = {"threads": 1, "calibration_photos": 1, "max_mb": 0, "max_drop": 0,
           "max_decile_drop": 0, "seed": 0}  # fmt: skip
-# Above 0, at most this.
+# Settings that are above 0, and at most this.
 _MOST = {"passes": 1000, "min_precision": 1}
 
 

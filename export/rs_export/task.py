@@ -61,7 +61,7 @@ class Task:
     calibrate
         From logits and labels of validation photos to a model's calibration.
     scores
-        From logits and calibration of a model, on photos of a side, to its scores.
+        From a model's logits and calibration, and the photos that they are of, to its scores.
     refusal
         From a variant's scores and the float model's to why it must not ship, or None.
     info

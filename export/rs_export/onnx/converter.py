@@ -38,7 +38,7 @@ def to_onnx(model: keras.Model) -> bytes:
     # the copies together: 5 GB for Xception.
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=_OPSET)
-    # Graphs and their nodes point at each other: 3 GB of them would wait for Python's own time.
+    # Graphs and their nodes point at each other: 3 GB would stay until Python collects them.
     gc.collect()
     _rename(proto.graph)
     return bytes(proto.SerializeToString(deterministic=True))
@@ -99,8 +99,11 @@ def quantize_onnx(
 
 
 def _holders(graph: Any, kernels: Sequence[NDArray[np.float32]]) -> list[str]:
-    """Return the operations that hold kernels, told by direction: batch normalization, which is
-    folded into them, scales each output, and fused operations have no names of their own."""
+    """Return the operations whose weights are one of the kernels, up to a factor for each output.
+
+    Batch normalization, which is folded into weights, is such a factor.  Names would say nothing:
+    fused operations have none of their own.
+    """
     from onnx import numpy_helper
 
     weights = {item.name: item for item in graph.initializer}

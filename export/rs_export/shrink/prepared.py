@@ -141,7 +141,7 @@ class Preparer:
             self._watch(preparation, folder)
 
     def _watch(self, title: str, folder: Path) -> None:
-        """Run the process, show its progress, and raise what it says or dies of."""
+        """Run the process and show its progress; raise its error if it fails."""
         command = [sys.executable, "-m", "rs_export.shrink.finetune", str(folder / "job.json")]
         failure = ""
         with (
@@ -172,13 +172,13 @@ def _with_weights(start: keras.Model, path: Path) -> keras.Model:
 
 
 def _needs_training(method: str) -> bool:
-    """Whether weights must recover; up to a half of them can go, unstructured, without that."""
+    """Whether a method needs fine-tuning; pruning up to half of the weights one by one does not."""
     share = method.removeprefix("sp")
     return not method.startswith("sp") or share == "24" or int(share) > _FREE_SPARSITY
 
 
 def _said(line: str) -> dict[str, Any]:
-    """Return what a line of the process says; nothing if a library wrote it."""
+    """Return what a line of the process says; an empty result if a library wrote it."""
     try:
         said = json.loads(line)
     except ValueError:

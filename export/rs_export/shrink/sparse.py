@@ -2,8 +2,8 @@
 
 The magnitude of a weight says little about what its layer loses with it.  The optimal brain surgeon
 (Hassibi and Stork 1993) knows: for a layer with weights w (one row an output) and inputs x, the
-loss of answers E = ||w x - w' x||^2 has the Hessian H = x x^T, the same for all rows.  Setting the
-weight j of a row to zero costs w_j^2 / [H^-1]_jj if all others may move, by
+error of its outputs E = ||w x - w' x||^2 has the Hessian H = x x^T, the same for all rows.  Setting
+the weight j of a row to zero costs w_j^2 / [H^-1]_jj if all others may move, by
 -w_j [H^-1]_j: / [H^-1]_jj.
 
 Doing that one weight at a time is too slow.  As in SparseGPT (Frantar and Alistarh 2023,
@@ -34,7 +34,7 @@ __all__ = ["prune_matrix", "pruned_in_one_shot"]
 _DAMPING = 0.01
 # Columns whose weights compete for being kept.
 _BLOCK = 128
-# Positions of a photo that count, drawn at random: neighbours say much the same.
+# Positions of a photo that are used, drawn at random: neighbours are alike.
 _POSITIONS = 100
 
 

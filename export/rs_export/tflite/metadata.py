@@ -24,7 +24,7 @@ __all__ = ["tflite_with_metadata"]
 
 _ENTRY = b"TFLITE_METADATA"
 _METADATA_IDENTIFIER = b"M001"
-# Nothing written here is younger than the schema's first version.
+# All that is written here was in the schema's first version.
 _PARSER_VERSION = "1.0.0"
 
 # Numbers of the schema's unions and enumerations.
