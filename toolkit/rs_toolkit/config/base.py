@@ -32,7 +32,9 @@ def text(default: str, text: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of settings; checks the fields of :func:`number`, :func:`choice` and :func:`text`.
+    """Base of settings, whose fields come from :func:`number`, :func:`choice` or :func:`text`.
+
+    Other fields are not checked.
 
     Raises
     ------
