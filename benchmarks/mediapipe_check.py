@@ -1,19 +1,17 @@
 """Load .tflite files alone in MediaPipe's image classifier and compare its answers with ours.
 
-    python -m venv mp && mp/bin/pip install mediapipe .
+    python -m venv mp && mp/bin/pip install mediapipe scipy .
     mp/bin/python benchmarks/mediapipe_check.py MODEL.tflite... [--kit KIT] [--photos FOLDER]
 
 MediaPipe gets a model's bytes and nothing else.  Each photo goes to it twice: as a file, which it
 decodes and shrinks in its own way, and as the pixels that the runtime prepared, so that only what
-the metadata says can make a difference.  ``rs-classify`` runs the same bytes, in a kit made for
-this.  Models are of one export, whose kit gives the classes.  Writes ``results/mediapipe.json``.
+the metadata says can make a difference.  The engine of ``rs-classify`` runs the same bytes.  Models
+are of one export, whose kit gives the classes.  Writes ``results/mediapipe.json``.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,11 @@ import numpy as np
 from common import BIRDS_RUN, SHARED, options, publish
 from numpy.typing import NDArray
 
-from rs_runtime.classify import Classifier
-from rs_runtime.kit.kit import open_kit, write_kit
-from rs_runtime.kit.manifest import Manifest, Variant
+from rs_runtime.engines.engine import load_engine
+from rs_runtime.kit.kit import open_kit
+from rs_runtime.kit.manifest import Manifest
 from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.metrics.classification import softmax
 
 TOP = 5
 
@@ -33,16 +32,10 @@ Floats = NDArray[np.float32]
 
 
 def our_probabilities(model: bytes, manifest: Manifest, pixels: NDArray[np.uint8]) -> Floats:
-    """Return what ``rs-classify`` says of each photo, (n, classes), from a kit of this model."""
-    temperature = manifest.calibration["temperature"]
-    variant = Variant("checked", "litert", "models/checked.tflite", temperature)
-    alone = replace(manifest, variants=(variant,), default_variants={"litert": "checked"})
-    with tempfile.TemporaryDirectory(prefix="rs-mediapipe-") as folder:
-        path = Path(folder) / "checked.rskit"
-        write_kit(path, alone, {variant.member: model})
-        with open_kit(path) as kit:
-            classifier = Classifier(kit)
-    return np.stack([classifier.probabilities(photo[None])[0] for photo in pixels])
+    """Return what ``rs-classify`` says of each photo, (n, classes), of this model."""
+    inputs = Preprocessing.of(manifest.preprocessing).model_input(pixels)
+    logits = load_engine("litert", model).logits(inputs)
+    return softmax(logits / manifest.calibration["temperature"])
 
 
 def mediapipe_probabilities(model: bytes, manifest: Manifest, images: Iterable[Any]) -> Floats:
@@ -54,9 +47,9 @@ def mediapipe_probabilities(model: bytes, manifest: Manifest, images: Iterable[A
     from mediapipe.tasks.python import BaseOptions, vision
 
     base = BaseOptions(model_asset_buffer=model)
-    options = vision.ImageClassifierOptions(base_options=base)
+    settings = vision.ImageClassifierOptions(base_options=base)
     rows = []
-    with vision.ImageClassifier.create_from_options(options) as classifier:
+    with vision.ImageClassifier.create_from_options(settings) as classifier:
         for image in images:
             logits = np.zeros(len(manifest.classes), np.float32)
             for item in classifier.classify(image).classifications[0].categories:
@@ -65,10 +58,8 @@ def mediapipe_probabilities(model: bytes, manifest: Manifest, images: Iterable[A
                 if shown != (known.name, known.common_name or known.name):
                     raise SystemExit(f"class {item.index}: MediaPipe shows {shown}, not {known}")
                 logits[item.index] = item.score
-            scaled = logits / np.float32(manifest.calibration["temperature"])
-            powers = np.exp(scaled - scaled.max())
-            rows.append(powers / powers.sum())
-    return np.stack(rows)
+            rows.append(logits)
+    return softmax(np.stack(rows) / manifest.calibration["temperature"])
 
 
 def compare(found: Floats, wanted: Floats) -> dict[str, float]:
