@@ -35,20 +35,16 @@ from rs_toolkit.errors import ExportError
 
 __all__ = ["RECIPES", "Recipe", "default_recipes", "find_recipes"]
 
-_ENGINES = {"tflite": ("litert", ".tflite"), "onnx": ("onnxruntime", ".onnx")}
-_NUMBERS = {
-    "tflite": {
-        "fp32": ("float32", "float32"),
-        "fp16": ("float16", "float32"),
-        "dynamic_int8": ("int8", "float32"),
-        "int8": ("int8", "int8"),
-        "int16x8": ("int8", "int16"),
-    },
-    "onnx": {
-        "fp32": ("float32", "float32"),
-        "u8s8": ("int8", "uint8"),
-        "s8s8": ("int8", "int8"),
-    },
+# ENGINE and NUMBERS of a name: what runs it, weights, activations.
+_FORMS = {
+    ("tflite", "fp32"): ("litert", "float32", "float32"),
+    ("tflite", "fp16"): ("litert", "float16", "float32"),
+    ("tflite", "dynamic_int8"): ("litert", "int8", "float32"),
+    ("tflite", "int8"): ("litert", "int8", "int8"),
+    ("tflite", "int16x8"): ("litert", "int8", "int16"),
+    ("onnx", "fp32"): ("onnxruntime", "float32", "float32"),
+    ("onnx", "u8s8"): ("onnxruntime", "int8", "uint8"),
+    ("onnx", "s8s8"): ("onnxruntime", "int8", "int8"),
 }
 _SPARSITIES = {"": "dense", "sp24": "2:4"}  # Of others the digits.
 _NAME = re.compile(
@@ -116,17 +112,14 @@ class Recipe:
             The grammar has no such name, or its parts exclude each other.
         """
         match = _NAME.fullmatch(name)
-        if match is None or match["numbers"] not in _NUMBERS[match["engine"]]:
+        if match is None or (match["engine"], match["numbers"]) not in _FORMS:
             raise ExportError(
                 f"recipe {name!r}: unknown; wanted one of {', '.join(RECIPES)}, or another name "
                 "ENGINE[_spNN][_cNN][_qat]_NUMBERS[_fNN][_u8io][_aeq]"
             )
-        weights, activations = _NUMBERS[match["engine"]][match["numbers"]]
         sparsity = match["sparsity"] or ""
         return cls(
-            engine=_ENGINES[match["engine"]][0],
-            weights=weights,
-            activations=activations,
+            *_FORMS[match["engine"], match["numbers"]],
             sparsity=_SPARSITIES.get(sparsity, sparsity.removeprefix("sp")),
             clusters=int(match["clusters"] or 0),
             qat=bool(match["qat"]),
@@ -138,9 +131,8 @@ class Recipe:
     @property
     def name(self) -> str:
         """Key of the variant in reports and kits; :meth:`parse` reads it."""
-        prefix = next(key for key, (engine, _) in _ENGINES.items() if engine == self.engine)
-        pair = (self.weights, self.activations)
-        numbers = next(key for key, value in _NUMBERS[prefix].items() if value == pair)
+        form = (self.engine, self.weights, self.activations)
+        prefix, numbers = next(key for key, value in _FORMS.items() if value == form)
         ends = (
             f"f{self.float_share}" if self.float_share else "",
             "u8io" if self.io == "uint8" else "",
@@ -170,8 +162,7 @@ class Recipe:
     @property
     def member(self) -> str:
         """Path of the model in the export folder and in the kit."""
-        suffix = next(suffix for engine, suffix in _ENGINES.values() if engine == self.engine)
-        return f"models/{self.name}{suffix}"
+        return f"models/{self.name}.{self.name.partition('_')[0]}"
 
     def _contradiction(self) -> str:
         if self.sparsity.isdigit() and (int(self.sparsity) > 95 or self.sparsity == "24"):
