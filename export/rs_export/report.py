@@ -228,9 +228,10 @@ def _picture(found: Result) -> Any:
     """Return the figure of accuracy against size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     # Names stand in a column, in the order of the scores: beside the points they would overlap.
-    order = sorted(found.measured, key=lambda item: (item.row["macro_f1"], -item.size))
+    order = sorted(found.measured, key=lambda item: (item.row["macro_f1"], item.size))
     figure = Figure(figsize=(8, max(4.5, 1 + 0.22 * len(order))), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -253,6 +254,8 @@ def _picture(found: Result) -> Any:
         ylabel="macro-F1 on test photos",
         title="green: in the kit; red: refused; grey: neither",
     )
+    # 2, not 2 x 10^0.
+    axes.xaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter())
     axes.margins(x=0.1, y=0.15)
     axes.grid(alpha=0.3)
     return figure
