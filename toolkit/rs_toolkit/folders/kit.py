@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rs_runtime.kit.filter_spec import NOT_ORGANISM, ORGANISM, FilterSpec
 from rs_runtime.kit.kit import Kit, open_kit
+from rs_runtime.kit.manifest import NOT_ORGANISM, ORGANISM, FilterSpec
 from rs_toolkit.files import atomic_write
 
 __all__ = ["describe", "differences", "extract", "pack", "packed"]
