@@ -1,0 +1,189 @@
+"""Distil a filter from labels alone on photos of all kinds, and judge photos that it never saw.
+
+    python benchmarks/filter_photos.py
+
+Photos are those of ``../shared/data/organism_or_not``: animals, plants and fungi, field cameras
+and cameras in boxes, against empty frames, people, objects, scenes and documents.  The box camera
+``vj_ga_hu_1`` is kept back as a whole, for its frames are nearly alike; so is a quarter of the
+other photos.  ``efficientnet_lite0`` is fine-tuned from ImageNet weights without a teacher, so
+this runs in an environment without torch.  The 8-bit filters of a kit are what is judged.
+
+What is in the work folder already is not made again.  Writes the key ``real_photos`` of
+``results/filter.json``, and ``results/filter-photos.md``.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import RESULTS, SHARED, grid, on, options
+from numpy.typing import NDArray
+
+from rs_export import ExportSettings, export_run
+from rs_runtime.filter import NOT_ORGANISM, UNCERTAIN, Filter, verdict
+from rs_runtime.kit.kit import open_kit
+from rs_toolkit.config.distillation import DistillConfig
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.environment import machine, quiet_tensorflow, versions
+from rs_toolkit.files import atomic_write, read_json, write_json
+from rs_toolkit.folders.filter import FilterFolder
+from rs_toolkit.progress import ConsoleProgress, Progress
+
+PHOTOS = SHARED / "data" / "organism_or_not"
+HELD_OUT, OTHER_CAMERA = "vj_ga_hu_1", "vj_ga_hu_2"
+VARIANTS = {"litert": "tflite_int8", "onnxruntime": "onnx_u8s8"}
+SETTINGS = DistillConfig(
+    student="efficientnet_lite0",
+    student_weights="package",
+    imgsz=192,
+    test=0.25,
+    epochs=12,
+    patience=12,
+    learning_rate=2e-4,
+)
+
+
+def laid_out(work: Path) -> list[dict[str, str]]:
+    """Link the photos to learn from into ``work``; return the rows of those kept back."""
+    with (PHOTOS / "metadata.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    held = [row for row in rows if Path(row["file_path"]).name.startswith(HELD_OUT)]
+    for kind in ("organism", "other"):
+        chosen = [row for row in rows if row["kind"] == kind and row not in held]
+        for row in chosen:
+            link = work / kind / row["file_path"]
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(PHOTOS / row["file_path"])
+        with (work / kind / "metadata.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["file_path", "label", "group"])
+            for row in chosen:
+                camera = OTHER_CAMERA if OTHER_CAMERA in row["file_path"] else ""
+                name = row["source"] if kind == "organism" else ""
+                table.writerow([row["file_path"], name, camera])
+    return held
+
+
+def distilled(work: Path, progress: Progress) -> Path:
+    """Return the folder of the filter."""
+    from rs_train.student.distill import distill
+
+    return distill(
+        work / "organism",
+        SETTINGS,
+        work / "filter",
+        not_organism=work / "other",
+        resume=True,
+        progress=progress,
+    )
+
+
+def in_a_kit(work: Path, folder: Path, progress: Progress) -> Path:
+    """Return a kit of a classifier that knows nothing, with the filter."""
+    from rs_train.classifier.train import train
+
+    nothing = TrainConfig(weights="none", backbone="xception-mini", imgsz=64, epochs=0)
+    run = train(SHARED / "data" / "birds", nothing, work / "run", resume=True, progress=progress)
+    settings = ExportSettings(recipes=tuple(VARIANTS.values()), filter=str(folder), mend=False)
+    found = export_run(run, settings, progress=progress)
+    return found.kit
+
+
+def judged(kit: Path, engine: str, photos: list[Path]) -> tuple[NDArray[np.float64], list[str]]:
+    """Return each photo's probability of an organism, and the verdict on it."""
+    with open_kit(kit) as opened:
+        loaded = Filter(opened, engine)
+    found = [loaded.judge(loaded.preprocessing.load(photo)[None])[0] for photo in photos]
+    return np.array(found), [verdict(p, loaded.thresholds) for p in found]
+
+
+def scores(
+    probability: NDArray[np.float64], verdicts: list[str], truth: list[bool], sources: list[str]
+) -> dict[str, Any]:
+    """Return AUROC, the share of organisms flagged, of all undecided, and both by source."""
+    from sklearn.metrics import roc_auc_score
+
+    by_source: dict[str, dict[str, int]] = defaultdict(
+        lambda: {"photos": 0, "flagged": 0, "undecided": 0}
+    )
+    for said, source in zip(verdicts, sources, strict=True):
+        by_source[source]["photos"] += 1
+        by_source[source]["flagged"] += said == NOT_ORGANISM
+        by_source[source]["undecided"] += said == UNCERTAIN
+    flagged = [said == NOT_ORGANISM for said, shown in zip(verdicts, truth, strict=True) if shown]
+    return {
+        "auroc": float(roc_auc_score(truth, probability)),
+        "organisms_flagged": float(np.mean(flagged)),
+        "undecided": verdicts.count(UNCERTAIN) / len(verdicts),
+        "by_source": dict(sorted(by_source.items())),
+    }
+
+
+def measured(kit: Path, folder: Path, held: list[dict[str, str]]) -> dict[str, Any]:
+    """Judge the test photos and those of the camera kept back with each engine of the kit."""
+    filter_folder = FilterFolder.open(folder)
+    photos, truth = filter_folder.side("test")
+    paths = [PHOTOS / photo.path for photo in photos] + [PHOTOS / row["file_path"] for row in held]
+    shown = [*map(bool, truth), *(row["kind"] == "organism" for row in held)]
+    sources = [photo.path.split("/")[1] for photo in photos]
+    sources += [f"{row['source']} (new camera)" for row in held]
+    found = {engine: scores(*judged(kit, engine, paths), shown, sources) for engine in VARIANTS}
+    worst = min(found.values(), key=lambda item: item["auroc"])
+    return {
+        **worst,
+        "engines": found,
+        "photos": len(paths),
+        "organisms": sum(shown),
+        "torch": "torch" in sys.modules,
+        "seconds": read_json(folder / "environment.json")["seconds"],
+        "settings": SETTINGS.to_dict(),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    rows = [
+        [engine, item["auroc"], item["organisms_flagged"], item["undecided"]]
+        for engine, item in found["engines"].items()
+    ]
+    sources = [
+        [source, item["photos"], item["flagged"], item["undecided"]]
+        for source, item in found["by_source"].items()
+    ]
+    return "\n\n".join(
+        [
+            "# The filter on photos of all kinds",
+            f"{on(found['machine'])}. {found['photos']} photos that it never saw, "
+            f"{found['organisms']} of them of organisms; one camera's frames are all among them. "
+            "8-bit variants, without a teacher and without torch.",
+            grid(["engine", "AUROC", "organisms flagged", "undecided"], rows),
+            grid(["source", "photos", "flagged", "undecided"], sources),
+        ]
+    )
+
+
+def main() -> None:
+    """Run the benchmark."""
+    chosen = options(__doc__, work="filter-photos").parse_args()
+    quiet_tensorflow()
+    with ConsoleProgress() as progress:
+        held = laid_out(chosen.work)
+        folder = distilled(chosen.work, progress)
+        found = measured(in_a_kit(chosen.work, folder, progress), folder, held)
+    path = RESULTS / "filter.json"
+    write_json(path, {**read_json(path), "real_photos": found})
+    with atomic_write(RESULTS / "filter-photos.md") as temporary:
+        temporary.write_text(table(found) + "\n", "utf-8")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
