@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from rs_runtime.errors import PhotoError
-from rs_runtime.photos.photo import cut, decode
-from rs_toolkit.data.photos import Photo, parse_box, read_photo
+from rs_runtime.photos.photo import cut, decode, read_photo
+from rs_toolkit.data.photos import Photo, parse_box
 from rs_toolkit.data.readers.rows import relative_path
 from rs_toolkit.files import sha256_bytes
 
