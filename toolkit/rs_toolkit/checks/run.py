@@ -164,7 +164,7 @@ class Checks:
         def compute() -> NDArray[np.float64]:
             return out_of_fold(features, labels, groups, **settings)
 
-        inputs = [features, labels, repr(groups), repr(settings)]
+        inputs = (features, labels, repr(groups), repr(settings))
         probabilities = remembered(self._cache.directory, "out-of-fold-1", inputs, compute)
         doubts = doubt_labels(labels, probabilities, filter_by=label_filter)
         return [
