@@ -17,7 +17,7 @@ from rs_export.recipes import RECIPES, Recipe
 from rs_export.result import About, Scores
 from rs_export.task import Side, Task, model_info
 from rs_runtime.filter import NOT_ORGANISM, ORGANISM, organism_log_odds, organism_probability
-from rs_runtime.kit.filter_spec import FilterClass
+from rs_runtime.kit.manifest import FilterClass
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.metrics.binary import auroc

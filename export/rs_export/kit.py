@@ -10,8 +10,8 @@ from rs_export.card import model_card
 from rs_export.result import Export, Result, Variant
 from rs_export.task import created_by
 from rs_runtime.kit import manifest
-from rs_runtime.kit.filter_spec import FilterSpec, FilterVariant
 from rs_runtime.kit.kit import write_kit
+from rs_runtime.kit.manifest import FilterSpec, FilterVariant
 from rs_toolkit.environment import versions
 from rs_toolkit.files import atomic_write
 from rs_toolkit.folders.kit import packed

@@ -182,7 +182,7 @@ def test_force_ships_what_failed_with_a_warning(trained, tmp_path, monkeypatch) 
     result = export_run(trained, settings, out=tmp_path)
     assert result.shipped == {"litert": "tflite_int8"}
     with open_kit(result.kit) as kit:
-        warning = kit.manifest.variant("tflite_int8").warning
+        warning = {item.name: item for item in kit.manifest.variants}["tflite_int8"].warning
     assert warning is not None
     assert warning.startswith("shipped by force: macro-F1 fell by")
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rs_runtime.kit.filter_spec import NOT_ORGANISM, ORGANISM, FilterSpec, FilterVariant
 from rs_runtime.kit.kit import Kit, open_kit
-from rs_runtime.kit.manifest import Variant
+from rs_runtime.kit.manifest import NOT_ORGANISM, ORGANISM, FilterSpec, FilterVariant, Variant
 from rs_toolkit.files import atomic_write
 
 __all__ = ["describe", "differences", "extract", "pack", "packed"]
