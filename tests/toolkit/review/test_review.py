@@ -139,6 +139,15 @@ class TestImages:
         assert self.side(cut) == (50, 50)
         assert Image.open(io.BytesIO(cut)).getpixel((25, 25))[0] > 240
 
+    def test_a_part_of_a_photo_above_pillows_own_limit_is_shown(
+        self, tmp_path, monkeypatch
+    ) -> None:
+        Image.new("RGB", (200, 100)).save(tmp_path / "a.png")
+        with monkeypatch.context() as patched:
+            patched.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+            part = render(Photo("a.png", Taxon(), box="0,0,0.5,1"), tmp_path, 1280)
+        assert self.side(part) == (100, 100)
+
     @pytest.mark.parametrize(
         "path", ["gone.jpg", "text.jpg", "../secret.png", "sub/../../secret.png", "{}/secret.png"]
     )

@@ -23,8 +23,8 @@ The thresholds were chosen at that size (a test repeats part of the measurement)
 bird photos reaches one (highest scores 0.81, 0.29, 0.22).  Blank finds skies and walls without an
 animal; dark a camera trap's night frames, but not animals lit by infrared; blurred finds all photos
 smoothed with a Gaussian of 3 px, 95 % of those of 2 px, and most of those smeared over 12 px along
-x or y, but few of those smeared along a diagonal.  No pixel tells that no animal is in a sharp,
-bright frame.
+x or y, but few of those smeared along a diagonal.  Pixel statistics cannot find that a sharp,
+bright frame shows no animal.
 """
 
 from __future__ import annotations

@@ -87,22 +87,15 @@ class Checks:
             Pairs of paths that a person said are not the same.
         """
         contents = (photo.content for photo in self._readable)
-        found = remembered(
-            self._cache.directory,
-            "near-duplicates-1",
-            [self._cache.preprocessing.fingerprint(), *contents, repr(DuplicateSettings()),
-             self._features],
-            self._near_duplicates,
-        )  # fmt: skip
-        pairs = [
-            Pair(self._rows[int(first)], self._rows[int(second)], similarity)
-            for first, second, similarity in found.tolist()
-        ]
-        kept = [
-            pair
-            for pair in pairs
-            if frozenset(self._photos[number].path for number in pair[:2]) not in apart
-        ]
+        marks = (self._cache.preprocessing.fingerprint(), *contents, repr(DuplicateSettings()))
+        inputs = [*marks, self._features]
+        folder = self._cache.directory
+        found = remembered(folder, "near-duplicates-1", inputs, self._near_duplicates)
+        kept = []
+        for first, second, similarity in found.tolist():
+            pair = Pair(self._rows[int(first)], self._rows[int(second)], similarity)
+            if frozenset(self._photos[number].path for number in pair[:2]) not in apart:
+                kept.append(pair)
         return join_groups(self._photos, kept), duplicate_findings(self._photos, kept)
 
     def _near_duplicates(self) -> NDArray[np.float64]:
@@ -167,12 +160,12 @@ class Checks:
         assert self._features is not None
         features = self._features[[place for place, _ in used]]
         settings = {"classes": len(names), "seed": config.seed}
-        probabilities = remembered(
-            self._cache.directory,
-            "out-of-fold-1",
-            [features, labels, repr(groups), repr(settings)],
-            lambda: out_of_fold(features, labels, groups, **settings),
-        )
+
+        def compute() -> NDArray[np.float64]:
+            return out_of_fold(features, labels, groups, **settings)
+
+        inputs = (features, labels, repr(groups), repr(settings))
+        probabilities = remembered(self._cache.directory, "out-of-fold-1", inputs, compute)
         doubts = doubt_labels(labels, probabilities, filter_by=label_filter)
         return [
             *noise_findings(photos, labels, names.tolist(), doubts),

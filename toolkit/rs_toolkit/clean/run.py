@@ -52,14 +52,8 @@ __all__ = ["Cleaned", "clean", "recorded_clean"]
 class Cleaned:
     """What cleaning came to.
 
-    Attributes
-    ----------
-    photos
-        With their groups, splits and weights.
-    findings
-        Of every check, also about photos that a person has judged since.
-    decided
-        What the policy did to training photos.
+    ``photos`` have their groups, splits and weights; ``findings`` are those of every check, also
+    about photos that a person has judged since; ``decided`` is what the policy did.
     """
 
     photos: tuple[Photo, ...]

@@ -17,12 +17,8 @@ _CELLS = 2**24  # of the resampling matrix at a time
 class Drop:
     """How much of a score a model lost against a reference, in F1 (-1 to 1; below 0: gained).
 
-    Attributes
-    ----------
-    drop
-        On the photos as they are.
-    low
-        95 % of the resamples lost more than this: above 0, the loss is beyond noise.
+    ``drop`` is the loss on the photos as they are.  95 % of the resamples lost more than ``low``:
+    where that is above 0, the loss is beyond noise.
     """
 
     drop: float

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from rs_runtime.errors import PhotoError
-from rs_runtime.photos.photo import decode, read_photo
+from rs_runtime.photos.photo import cut, decode, read_photo
 from rs_toolkit.data.photos import Photo, parse_box
 from rs_toolkit.data.readers.rows import relative_path
 from rs_toolkit.files import sha256_bytes
@@ -56,7 +56,7 @@ def _load(photo: Photo, root: Path, side: int) -> Image.Image:
     across, down = image.size
     x, y = math.floor(left * across), math.floor(top * down)
     right, bottom = math.ceil((left + width) * across), math.ceil((top + height) * down)
-    return image.crop((x, y, min(right, across), min(bottom, down)))
+    return cut(image, (x, y, min(right, across), min(bottom, down)))
 
 
 def _placeholder(reason: str) -> Image.Image:

@@ -88,11 +88,8 @@ def read_folder(folder: Path, report: Report) -> CleanFolder:
             findings.setdefault(places[finding.path], []).append(finding)
         else:
             report(f"findings.parquet: no photo {printable(finding.path)[:100]!r}; left aside")
-    return CleanFolder(
-        *(root, rank, classes, photos, findings),
-        _items(photos, findings),
-        _typical(photos, findings, rank),
-    )
+    items, typical = _items(photos, findings), _typical(photos, findings, rank)
+    return CleanFolder(root, rank, classes, photos, findings, items, typical)
 
 
 def _settings(folder: Path) -> tuple[Path, str, tuple[str, ...]]:

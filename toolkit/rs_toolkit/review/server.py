@@ -114,7 +114,7 @@ class _Handler(WSGIRequestHandler):
 
 def _application(session: Session, token: str) -> guard.Application:
     """Return what answers requests that may be answered."""
-    from bottle import Bottle, HTTPError, HTTPResponse, request, response
+    from bottle import Bottle, HTTPError, response
 
     class App(Bottle):  # type: ignore[misc]
         def default_error_handler(self, res: Any) -> str:
@@ -122,31 +122,12 @@ def _application(session: Session, token: str) -> guard.Application:
             return json.dumps({"error": str(res.body)})
 
     app = App()
+    _add_files(app, token)
 
     @functools.lru_cache(maxsize=64)
     def photo(n: int, size: str) -> bytes:
         with _DECODERS:
             return render(session.folder.photos[n], session.folder.root, SIDES[size])
-
-    def answer(ask: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-        try:
-            return ask(*arguments)
-        except Refused as error:
-            raise HTTPError(400, str(error)) from None
-        except OSError as error:
-            raise HTTPError(500, f"not saved: {error.strerror or error}") from None
-
-    def sent() -> dict[str, Any]:
-        data = guard.read_body(request.environ)
-        if data is None:
-            raise HTTPError(413, f"wanted a Content-Length of at most {guard.MAX_BODY}")
-        try:
-            value = json.loads(data)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise HTTPError(400, "wanted one JSON object")
-        return value
 
     @app.get("/photos/<n:re:[0-9]{1,9}>/<size:re:large|small>")  # type: ignore[untyped-decorator]
     def show(n: str, size: str) -> bytes:
@@ -155,41 +136,70 @@ def _application(session: Session, token: str) -> guard.Application:
         response.content_type = "image/jpeg"
         return photo(int(n), size)
 
-    @app.get("/api/queue")  # type: ignore[untyped-decorator]
-    def queue() -> dict[str, Any]:
-        return session.queue()
-
     @app.get("/api/items/<number:re:[0-9]{1,9}>")  # type: ignore[untyped-decorator]
     def item(number: str) -> dict[str, Any]:
-        return answer(session.item, int(number))
+        return _answer(session.item, int(number))
 
     @app.post("/api/decide")  # type: ignore[untyped-decorator]
     def decide() -> dict[str, Any]:
-        row = sent()
+        row = _sent()
         names = ("item", "photo", "action", "label", "note")
-        return answer(session.decide, *(row.get(name) for name in names))
+        return _answer(session.decide, *(row.get(name) for name in names))
 
     @app.post("/api/undo")  # type: ignore[untyped-decorator]
     def undo() -> dict[str, Any]:
-        sent()
-        return answer(session.undo)
+        _sent()
+        return _answer(session.undo)
+
+    app.get("/api/queue", callback=session.queue)
+    return app
+
+
+def _add_files(app: Any, token: str) -> None:
+    from bottle import HTTPResponse, request, response
+
+    def read(name: str) -> str:
+        return files("rs_toolkit.review").joinpath(name).read_text("utf-8")
 
     @app.get("/")  # type: ignore[untyped-decorator]
     def page() -> str:
         # The token is for the first opening alone.
         own = _NO_TOKEN.replace('""', f'"{token}"') if guard.FIRST in request.environ else _NO_TOKEN
-        return _read("page.html").replace(_NO_TOKEN, own)
+        return read("page.html").replace(_NO_TOKEN, own)
 
     @app.get(f"/<name:re:{'|'.join(_FILES)}>")  # type: ignore[untyped-decorator]
     def file(name: str) -> str:
         kind = "css" if name.endswith(".css") else "javascript"
         response.content_type = f"text/{kind}; charset=utf-8"
-        return _read(name)
+        return read(name)
 
     # Browsers ask for it unasked.
     app.get("/favicon.ico", callback=lambda: HTTPResponse(status=204))
-    return app
 
 
-def _read(name: str) -> str:
-    return files("rs_toolkit.review").joinpath(name).read_text("utf-8")
+def _sent() -> dict[str, Any]:
+    """Return the JSON object that was sent."""
+    from bottle import HTTPError, request
+
+    data = guard.read_body(request.environ)
+    if data is None:
+        raise HTTPError(413, f"wanted a Content-Length of at most {guard.MAX_BODY}")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise HTTPError(400, "wanted one JSON object")
+    return value
+
+
+def _answer(ask: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """Return what a method of the session answers, or why it does not."""
+    from bottle import HTTPError
+
+    try:
+        return ask(*arguments)
+    except Refused as error:
+        raise HTTPError(400, str(error)) from None
+    except OSError as error:
+        raise HTTPError(500, f"not saved: {error.strerror or error}") from None

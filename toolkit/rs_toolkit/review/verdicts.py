@@ -103,10 +103,8 @@ def apply_decisions(
 
     Parameters
     ----------
-    photos
-        As they were indexed.
-    decisions
-        Result of :func:`rs_toolkit.review.journal.read_decisions`.
+    photos, decisions
+        As they were indexed, and as :func:`rs_toolkit.review.journal.read_decisions` returns them.
     rank
         Of the classes that photos are relabelled to.
     report

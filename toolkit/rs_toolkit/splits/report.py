@@ -131,6 +131,7 @@ def report_split(
         if not lacking and _is_uneven(numbers, fractions):
             total = sum(numbers.values())
             uneven[label] = {side: round(number / total, 3) for side, number in numbers.items()}
+    kept = sum(was is not None and was == now for _, was, now in rows)
     return SplitReport(
         group_by=group_by,
         photos=_by_side(sides),
@@ -139,9 +140,7 @@ def report_split(
         uneven=uneven,
         left_out={path: was for path, was, now in rows if was is not None and now is None},
         ungrouped=ungrouped,
-        kept=None
-        if before is None
-        else sum(was is not None and was == now for _, was, now in rows),
+        kept=None if before is None else kept,
     )
 
 

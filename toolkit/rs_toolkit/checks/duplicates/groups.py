@@ -19,14 +19,9 @@ __all__ = ["Pair", "duplicate_findings", "duplicate_groups", "join_groups"]
 
 
 class Pair(NamedTuple):
-    """Two photos that show the same picture.
+    """Two photos that show the same picture: their numbers, ``first < second``, from 0.
 
-    Attributes
-    ----------
-    first, second
-        Their numbers, counted from 0, ``first < second``.
-    similarity
-        0 to 1; see :mod:`rs_toolkit.checks.duplicates.same_picture`.
+    ``similarity``, 0 to 1, is that of :mod:`rs_toolkit.checks.duplicates.same_picture`.
     """
 
     first: int

@@ -71,7 +71,7 @@ def out_of_fold(
     group = group_numbers(groups, len(labels))
     _, first = np.unique(group, return_index=True)
     table = _components(features.astype(np.float32), first, seed)
-    # The zero is part of the seed so that folds stay what they always were.
+    # With another sequence of seeds, folds would not be those of benchmarks/results.
     fold = _deal(labels, group, folds, np.random.default_rng((seed, 0)))
     return _sharpen(_predict_folds(table, labels, group, fold, classes), labels, first)
 
