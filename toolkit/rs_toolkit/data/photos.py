@@ -26,6 +26,7 @@ __all__ = [
     "PhotoCache",
     "default_cache_dir",
     "parse_box",
+    "read_photo",
     "tidy_box",
     "unlabelled",
 ]
