@@ -22,7 +22,7 @@ CODES = {
     "rs-toolkit kit": {0, RuntimeKitError.exit_code},
     "rs-toolkit kit diff": {0, 1, RuntimeKitError.exit_code},
     "rs-classify": {0, PhotoError.exit_code, RuntimeKitError.exit_code, 130, 141},
-    "python -m rs_runtime.probe": {0, RuntimeKitError.exit_code, 130},
+    "python -m rs_runtime.probe": {0, RuntimeKitError.exit_code, 130, 141},
 }
 # No fixture: the options must be known when tests are collected.
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
         RuntimeKitError,
     )
     from rs_runtime.filter import Filter, FilterVerdict
-    from rs_runtime.kit.filter_spec import FilterClass, FilterSpec, FilterVariant
     from rs_runtime.kit.kit import Kit, find_kit, open_kit, write_kit
-    from rs_runtime.kit.manifest import ClassInfo, Manifest, Member, Variant
+    from rs_runtime.kit.manifest import (
+        ClassInfo,
+        FilterClass,
+        FilterSpec,
+        FilterVariant,
+        Manifest,
+        Member,
+        Variant,
+    )
     from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
@@ -58,29 +65,18 @@ __all__ = [
     "write_kit",
 ]
 
-# One module per first use: `rs-classify --help` should not pay for NumPy and Pillow.
-_MODULES = {
-    "classify": ("Classifier", "Prediction", "Score"),
-    "engines.engine": ("Engine", "load_engine"),
-    "errors": (
-        *("EngineError", "EngineMissingError", "FilterError"),
-        *("KitError", "PhotoError", "RuntimeKitError"),
-    ),
-    "filter": ("Filter", "FilterVerdict"),
-    "kit.filter_spec": ("FilterClass", "FilterSpec", "FilterVariant"),
-    "kit.kit": ("Kit", "find_kit", "open_kit", "write_kit"),
-    "kit.manifest": ("ClassInfo", "Manifest", "Member", "Variant"),
-    "kit.preprocessing_spec": ("PreprocessingSpec",),
-    "photos.photo": ("PhotoInfo",),
-    "photos.preprocess": ("Preprocessing",),
-    "ranks": ("Answer",),
-}
+# Looked through in this order, which keeps NumPy and Pillow out for as long as it can:
+# `rs-classify --help` should not pay for them.
+_MODULES = (
+    *("errors", "kit.kit", "kit.manifest"),
+    *("ranks", "photos.preprocess", "engines.engine", "classify", "filter"),
+)
 
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"rs_runtime.{module}"), name)
+    for module in _MODULES if name in __all__ else ():
+        if found := getattr(import_module(f"rs_runtime.{module}"), name, None):
+            return found
     raise AttributeError(f"module 'rs_runtime' has no attribute {name!r}")

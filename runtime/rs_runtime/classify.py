@@ -10,8 +10,7 @@ import numpy as np
 
 from rs_runtime.engines.engine import load_engine
 from rs_runtime.errors import EngineError
-from rs_runtime.kit.filter_spec import NOT_ORGANISM
-from rs_runtime.kit.manifest import RANKS
+from rs_runtime.kit.manifest import NOT_ORGANISM, RANKS
 from rs_runtime.kit.variants import choose
 from rs_runtime.photos.preprocess import Preprocessing, load_each
 from rs_runtime.ranks import Answer, answers, levels
@@ -71,10 +70,9 @@ class Classifier:
         CPU threads; None means all cores, at most 4.
     min_probability
         0 to 1, for every rank in place of the kit's thresholds; None means those.
-    filter
-        Judges each photo first; None: no photo is judged.  It may be replaced at any time.
-    only_organisms
-        Do not classify what the filter judges to be no organism.
+    filter, only_organisms
+        What judges each photo first (None: nothing does; it may be replaced at any time), and
+        whether to leave out the photos that it judges to be no organism.
 
     Raises
     ------
@@ -161,8 +159,10 @@ class Classifier:
         rows = self.probabilities(pixels[None])
         row = rows[0]
         answer = answers(rows, self._levels, self._thresholds)[0] if self._thresholds else None
-        best = np.argsort(-row, kind="stable")[:top]
-        scores = (self._score(int(place), float(row[place])) for place in best)
+        scores = []
+        for place in np.argsort(-row, kind="stable")[:top]:
+            found = self.manifest.classes[place]
+            scores.append(Score(found.id, found.name, found.common_name, float(row[place])))
         return Prediction(str(photo), self.variant.name, answer, tuple(scores), verdict)
 
     def _judged(self, photo: Path) -> tuple[NDArray[np.uint8], FilterVerdict | None]:
@@ -172,7 +172,3 @@ class Classifier:
             return own.load(photo), None
         pixels, others = load_each(photo, [own, self.filter.preprocessing])
         return pixels, self.filter.verdicts(others[None])[0]
-
-    def _score(self, place: int, probability: float) -> Score:
-        item = self.manifest.classes[place]
-        return Score(item.id, item.name, item.common_name, probability)

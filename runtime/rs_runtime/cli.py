@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rs_runtime.console import OutputError, Parser, positive, printable, say, share
+from rs_runtime.console import Parser, complain, positive, printable, run_command, say, share
 from rs_runtime.errors import EngineError, FilterError, PhotoError, RuntimeKitError
-from rs_runtime.stderr import command_process
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier, Prediction
@@ -24,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _GOOD, _SOME_FAILED, _UNUSABLE = 0, 1, 2
-_BROKEN_PIPE, _INTERRUPTED = 141, 130  # 128 + the signal's number, as shells have it
 _DOUBTS = {"not_organism": "not an organism", "uncertain": "maybe no organism"}
+_complain = partial(complain, "rs-classify")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,38 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: every photo was classified, or left out as ``--filter on`` asks.  1: some photos could not
     be used, or the engine failed on them.  2: wrong usage, no photos, or the kit or the engine
-    cannot be used.  130:
-    interrupted.  141: the output was closed.
+    cannot be used.  130: interrupted.  141: the output was closed.
     """
-    try:
-        parser = _parser()
-        options = parser.parse_args(argv)
-        if not options.photos and not options.version:
-            parser.error("no photos given")
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    # Pillow warns about odd metadata; the output is for photos that cannot be used.
-    with command_process(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return _run(options)
-        except KeyboardInterrupt:
-            return _INTERRUPTED
-        except BrokenPipeError:
-            # Python flushes stdout once more at exit; let that go nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return _BROKEN_PIPE
-        except OutputError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            _complain(str(error))
-            return error.exit_code
-        except RuntimeKitError as error:
-            _complain(str(error))
-            return error.exit_code
-        except OSError as error:
-            where = f"{str(error.filename)!r}: " if error.filename else ""
-            _complain(f"{where}{error.strerror or error}; check the file, its rights and the disk")
-            return _UNUSABLE
+    return run_command(_parser(), argv, _run)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -73,6 +41,8 @@ def _run(options: argparse.Namespace) -> int:
 
         say(f"rs-classify {version('rs-toolkit')}")
         return _GOOD
+    if not options.photos:
+        _parser().error("no photos given")
     from rs_runtime.classify import Classifier
     from rs_runtime.kit.kit import find_kit, open_kit
     from rs_runtime.kit.signature import find_public_key
@@ -210,12 +180,6 @@ def _fail(path: Path, problem: str, as_json: bool, code: int) -> int:
         say(json.dumps({"path": str(path), "error": problem}))
     _complain(problem)
     return code
-
-
-def _complain(problem: str) -> None:
-    # Where standard error cannot be written, there is nobody to tell.
-    with contextlib.suppress(OSError):
-        print(f"rs-classify: {printable(problem)}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,18 +3,71 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
+import warnings
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from rs_runtime.errors import RuntimeKitError
+from rs_runtime.stderr import command_process
 
-__all__ = ["OutputError", "Parser", "positive", "printable", "say", "share"]
+__all__ = ["Parser", "complain", "positive", "printable", "run_command", "say", "share"]
 
-_WRONG_USAGE = 2
+_UNUSABLE = 2
+_BROKEN_PIPE, _INTERRUPTED = 141, 130  # 128 + the signal's number, as shells have it
 
 
-class OutputError(RuntimeKitError):
+class _OutputError(RuntimeKitError):
     """Standard output cannot be written."""
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    run: Callable[[argparse.Namespace], int],
+) -> int:
+    """Run a command and return its exit code; an error is one line on standard error.
+
+    The code is what ``run`` makes of the options; 2 for wrong usage and errors; 130 for Ctrl-C; 141
+    where the reader of the output has closed it.
+    """
+    # Pillow warns about odd metadata; the output is for photos that cannot be used.
+    with command_process(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return run(parser.parse_args(argv))
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        except BrokenPipeError:
+            _close_output()
+            return _BROKEN_PIPE
+        except RuntimeKitError as error:
+            if isinstance(error, _OutputError):
+                _close_output()
+            complain(parser.prog, str(error))
+        except MemoryError:
+            complain(parser.prog, "not enough memory; choose a smaller variant")
+        except OSError as error:
+            where = f"{str(error.filename)!r}: " if error.filename else ""
+            problem = f"{where}{error.strerror or error}; check the file, its rights and the disk"
+            complain(parser.prog, problem)
+    return _UNUSABLE
+
+
+def _close_output() -> None:
+    # Python flushes stdout once more at exit; let that go nowhere.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complain(program: str, problem: str) -> None:
+    """Print one line to standard error."""
+    # Where standard error cannot be written, there is nobody to tell.
+    with contextlib.suppress(OSError):
+        print(f"{program}: {printable(problem)}", file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
@@ -22,7 +75,7 @@ def say(text: str) -> None:
 
     Raises
     ------
-    OutputError
+    RuntimeKitError
         It cannot be written.
     BrokenPipeError
         Its reader has closed it.
@@ -32,7 +85,7 @@ def say(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(
+        raise _OutputError(
             f"the output cannot be written: {error.strerror}; is the disk full?"
         ) from error
 
@@ -48,17 +101,11 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_WRONG_USAGE, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
+        self.exit(_UNUSABLE, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
 
 
 def positive(text: str) -> int:
-    """Return an option's text as an integer from 1 to 9999.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        It is none.
-    """
+    """Return an option's text as an integer from 1 to 9999; ArgumentTypeError: it is none."""
     value = int(text) if text.isdecimal() and len(text) < 5 else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be an integer from 1 to 9999, got {text!r}")
@@ -66,13 +113,7 @@ def positive(text: str) -> int:
 
 
 def share(text: str) -> float:
-    """Return an option's text as a number from 0 to 1.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        It is none.
-    """
+    """Return an option's text as a number from 0 to 1; ArgumentTypeError: it is none."""
     try:
         value = float(text)
     except ValueError:

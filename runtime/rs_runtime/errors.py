@@ -1,22 +1,7 @@
 """Everything the runtime raises on purpose.
 
-::
-
-    RuntimeKitError            base; exit code 2
-    ├── PhotoError             one photo cannot be used; exit code 1, the run goes on
-    │   ├── UnreadablePhotoError
-    │   └── PhotoTooLargeError
-    ├── KitError               the kit cannot be used
-    │   ├── KitNotFoundError
-    │   ├── KitFormatError     not a kit, or a malformed one
-    │   ├── KitVersionError    a kit of another schema major
-    │   ├── KitIntegrityError  a hash or a size does not match
-    │   └── KitSignatureError  the signature is missing, wrong, or cannot be checked
-    └── EngineError            the inference engine is missing or refused the model
-        ├── EngineMissingError
-        └── FilterError        only the filter failed; classifying still can go on
-
-Each message is one line: what, where, got, wanted, and the fix.
+Each message is one line: what, where, got, wanted, and the fix.  A command that one of these ends
+has its ``exit_code``.
 """
 
 from __future__ import annotations
@@ -35,7 +20,14 @@ __all__ = [
     "PhotoTooLargeError",
     "RuntimeKitError",
     "UnreadablePhotoError",
+    "reason",
 ]
+
+
+def reason(error: BaseException) -> str:
+    """Return another library's error as one printable line of at most 200 characters."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in line[:200])
 
 
 class RuntimeKitError(Exception):
@@ -45,7 +37,7 @@ class RuntimeKitError(Exception):
 
 
 class PhotoError(RuntimeKitError):
-    """One photo cannot be used; the others still can."""
+    """One photo cannot be used; the others still can, and the command goes on."""
 
     exit_code = 1
 
@@ -91,4 +83,4 @@ class EngineMissingError(EngineError):
 
 
 class FilterError(EngineError):
-    """The filter's model was refused, failed to run, or does not fit its kit."""
+    """The filter's model was refused, failed, or does not fit its kit; classifying can go on."""

@@ -12,20 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rs_runtime.engines.engine import load_engine
 from rs_runtime.errors import EngineError, FilterError, KitFormatError
-from rs_runtime.kit.filter_spec import (
-    NOT_ORGANISM,
-    ORGANISM,
-    UNCERTAIN,
-    FilterClass,
-    FilterSpec,
-    FilterVariant,
-)
+from rs_runtime.kit.manifest import NOT_ORGANISM, ORGANISM, UNCERTAIN
 from rs_runtime.kit.variants import choose
 from rs_runtime.photos.preprocess import Preprocessing
 
@@ -39,9 +32,6 @@ __all__ = [
     "ORGANISM",
     "UNCERTAIN",
     "Filter",
-    "FilterClass",
-    "FilterSpec",
-    "FilterVariant",
     "FilterVerdict",
     "organism_log_odds",
     "organism_probability",
@@ -84,7 +74,8 @@ def organism_log_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.floa
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("logits must be finite, got NaN or infinity")
-    return _log_sum_exp(values[:, kinds]) - _log_sum_exp(values[:, ~kinds])
+    shown, others = (np.logaddexp.reduce(values[:, kind], axis=1) for kind in (kinds, ~kinds))
+    return np.asarray(shown - others)
 
 
 def organism_probability(
@@ -99,10 +90,8 @@ def organism_probability(
     ----------
     log_odds
         Log odds from :func:`organism_log_odds`, any shape, not NaN.
-    temperature
-        Above 0, finite.
-    bias
-        Finite.
+    temperature, bias
+        Finite, the temperature above 0.
 
     Returns
     -------
@@ -152,16 +141,9 @@ def verdict(probability: float, thresholds: Mapping[str, float]) -> str:
 
 @dataclass(frozen=True)
 class FilterVerdict:
-    """What a filter says of one photo.
+    """What a filter says of one photo: ``organism``, ``not_organism`` or ``uncertain``.
 
-    Attributes
-    ----------
-    verdict
-        ``organism``, ``not_organism`` or ``uncertain``.
-    probability
-        That the photo shows an organism, calibrated, 0 to 1.
-    variant
-        Name of the model that says so.
+    ``probability``, 0 to 1, is the calibrated one of an organism; ``variant`` names the model.
     """
 
     verdict: str
@@ -179,9 +161,6 @@ class Filter:
     engine
         ``litert``, ``onnxruntime``, or ``auto``: the first of these that the filter has a model
         for and that can be imported here.
-    threads
-        CPU threads.  One by default: the model is too small to gain by more, and a second pool of
-        waiting threads takes the cores from the classifier's.
     threshold
         0 to 1, in place of both of the kit's thresholds, so that nothing is uncertain; None
         means the kit's.
@@ -198,13 +177,7 @@ class Filter:
         The threshold is out of range.
     """
 
-    def __init__(
-        self,
-        kit: Kit,
-        engine: str = "auto",
-        threads: int = 1,
-        threshold: float | None = None,
-    ) -> None:
+    def __init__(self, kit: Kit, engine: str = "auto", threshold: float | None = None) -> None:
         spec = kit.manifest.filter
         owner = f"kit {kit.manifest.name!r}"
         if spec is None:
@@ -221,7 +194,9 @@ class Filter:
         self._organism = np.array([item.organism for item in spec.classes])
         model = kit.read(self.variant.member)
         try:
-            self._engine = load_engine(self.variant.engine, model, threads)
+            # The model is too small to gain by more threads, and a second pool of waiting ones
+            # takes the cores from the classifier's.
+            self._engine = load_engine(self.variant.engine, model, threads=1)
         except EngineError as error:
             raise FilterError(f"filter {self.variant.name!r}: {error}") from error
         wanted = spec.preprocessing.size
@@ -232,16 +207,12 @@ class Filter:
             )
 
     def judge(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the calibrated probabilities that photos show an organism.
+        """Return the calibrated probabilities, float64 (n,), 0 to 1, that photos show an organism.
 
         Parameters
         ----------
         pixels
             uint8, shape (n, size, size, 3), from the filter's own preprocessing, n at least 1.
-
-        Returns
-        -------
-        float64, shape (n,), 0 to 1.
 
         Raises
         ------
@@ -266,13 +237,6 @@ class Filter:
             FilterVerdict(verdict(p, self.thresholds), p, self.variant.name)
             for p in self.judge(pixels).tolist()
         ]
-
-
-def _log_sum_exp(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    top: NDArray[Any] = values.max(axis=1, keepdims=True)
-    with np.errstate(over="ignore"):
-        shifted = np.exp(values - top)
-    return np.asarray(top[:, 0] + np.log(shifted.sum(axis=1)))
 
 
 def _checked(thresholds: Mapping[str, float]) -> tuple[float, float]:

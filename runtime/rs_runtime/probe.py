@@ -13,14 +13,11 @@ import os
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rs_runtime.console import Parser, positive, printable
-from rs_runtime.errors import RuntimeKitError
-from rs_runtime.stderr import command_process
+from rs_runtime.console import Parser, positive, run_command, say
 
 __all__ = ["MEASURES", "PHOTO_SIZE", "main", "probe", "synthetic_photo"]
 
@@ -42,37 +39,20 @@ MEASURES = (
 PHOTO_SIZE = (1600, 1200)
 """Width and height of the synthetic photo, in pixels."""
 
-_PROGRAM = "rs_runtime.probe"
 _WARM_UP, _TIMED = 5, 30
 # Where the system does not say when the process started, cold start counts from here.
 _IMPORTED = time.perf_counter()
 _SLOWEST_IMPORT_S = 60.0
-_GOOD, _UNUSABLE, _INTERRUPTED = 0, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print one measurement and return the exit code: 0, 2 for any error, 130 interrupted."""
-    try:
-        options = _parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(stop.code or _GOOD)
-    with command_process(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            print(json.dumps(probe(**vars(options))), flush=True)
-            return _GOOD
-        except KeyboardInterrupt:
-            return _INTERRUPTED
-        except RuntimeKitError as error:
-            problem = str(error)
-        except MemoryError:
-            problem = "not enough memory for this variant; choose a smaller one"
-        except OSError as error:
-            # Python flushes stdout once more at exit; let that go nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            problem = f"cannot write: {error.strerror or error}; is the disk full?"
-    print(f"{_PROGRAM}: {printable(problem)}", file=sys.stderr, flush=True)
-    return _UNUSABLE
+    """Print one measurement and return the exit code of :func:`rs_runtime.console.run_command`."""
+    return run_command(_parser(), argv, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    say(json.dumps(probe(**vars(options))))
+    return 0
 
 
 def probe(
@@ -89,10 +69,8 @@ def probe(
     ----------
     kit
         A ``.rskit`` or ``.rskit.xz`` file.
-    variant
-        Its name; None means what :class:`~rs_runtime.classify.Classifier` would choose.
-    threads
-        CPU threads; None means all cores, at most 4.
+    variant, threads
+        As :class:`~rs_runtime.classify.Classifier` takes them.
     photo
         What to classify; None means :func:`synthetic_photo`, whose making is not timed.
     repeat
@@ -247,9 +225,10 @@ def _peak() -> int | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog=_PROGRAM,
+        prog="rs_runtime.probe",
         description="Measure start, latency, CPU time and memory of one variant of a kit.",
-        epilog="Exit codes: 0 measured, 2 wrong usage, kit, photo or engine, 130 interrupted.",
+        epilog="Exit codes: 0 measured, 2 wrong usage, kit, photo or engine, 130 interrupted, "
+        "141 the output was closed.",
     )
     parser.add_argument("kit", type=Path, metavar="KIT", help="a .rskit or .rskit.xz file")
     parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")

@@ -130,8 +130,6 @@ def answers(
     ----------
     probabilities
         Calibrated, shape (n, classes).
-    levels
-        As :func:`levels` gives them.
     thresholds
         Least probability by rank; a rank without one is never the answer.
     """

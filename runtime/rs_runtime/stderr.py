@@ -59,14 +59,6 @@ def quiet_libraries() -> Iterator[None]:
     if not _State.owned:
         yield
         return
-    _enter()
-    try:
-        yield
-    finally:
-        _leave()
-
-
-def _enter() -> None:
     with _State.lock:
         if _State.users == 0:
             sys.stderr.flush()
@@ -75,12 +67,12 @@ def _enter() -> None:
             os.dup2(null, 2)
             os.close(null)
         _State.users += 1
-
-
-def _leave() -> None:
-    with _State.lock:
-        _State.users -= 1
-        if _State.users == 0:
-            sys.stderr.flush()
-            os.dup2(_State.saved, 2)
-            os.close(_State.saved)
+    try:
+        yield
+    finally:
+        with _State.lock:
+            _State.users -= 1
+            if _State.users == 0:
+                sys.stderr.flush()
+                os.dup2(_State.saved, 2)
+                os.close(_State.saved)

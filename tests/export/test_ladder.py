@@ -120,7 +120,7 @@ def test_report_card_and_kit_give_a_mended_variant_its_true_name(
     assert report["shipped"] == result.shipped == {"litert": true_name}
     assert list(report["table"]) == ["float", "tflite_int8", true_name]
     assert list(report["refused"]) == ["tflite_int8"]
-    assert [Recipe.from_dict(item).name for item in report["recipes"]] == ["tflite_int8", true_name]
+    assert [Recipe(**item).name for item in report["recipes"]] == ["tflite_int8", true_name]
     assert f"| {true_name} |" in text and "**tflite_int8 refused**" in text
     member = f"models/{true_name}.tflite"
     with open_kit(result.kit) as kit:
@@ -182,7 +182,7 @@ def test_force_ships_what_failed_with_a_warning(trained, tmp_path, monkeypatch) 
     result = export_run(trained, settings, out=tmp_path)
     assert result.shipped == {"litert": "tflite_int8"}
     with open_kit(result.kit) as kit:
-        warning = kit.manifest.variant("tflite_int8").warning
+        warning = {item.name: item for item in kit.manifest.variants}["tflite_int8"].warning
     assert warning is not None
     assert warning.startswith("shipped by force: macro-F1 fell by")
 

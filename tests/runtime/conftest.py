@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rs_runtime.kit.filter_spec import FilterClass, FilterSpec, FilterVariant
 from rs_runtime.kit.kit import write_kit
-from rs_runtime.kit.manifest import ClassInfo, Manifest, Variant
+from rs_runtime.kit.manifest import (
+    ClassInfo,
+    FilterClass,
+    FilterSpec,
+    FilterVariant,
+    Manifest,
+    Variant,
+)
 from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
 
 # For the modules that test_kit_attacks.py is made of.
@@ -65,7 +71,7 @@ def filter_spec() -> FilterSpec:
         classes=tuple(FilterClass(name, name != "blue") for name in COLOURS),
         preprocessing=PreprocessingSpec(size=SIDE),
         variants=(
-            FilterVariant("filter_int8", "litert", "models/filter_a.tflite", 2.0, 0.5, {"mb": 3}),
+            FilterVariant("filter_int8", "litert", "models/filter_a.tflite", 2.0, {"mb": 3}, 0.5),
             FilterVariant("filter_fp32", "onnxruntime", "models/filter_b.onnx"),
         ),
         default_variants={"litert": "filter_int8", "onnxruntime": "filter_fp32"},

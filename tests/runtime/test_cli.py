@@ -140,10 +140,7 @@ def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> 
     with ZipFile(onnx_kit) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     members["manifest.json"] = members["manifest.json"].replace(b'"1.3"', b'"2.0"')
-    placed, tail = layout(
-        {name: len(data) for name, data in members.items()},
-        {name: crc32(data) for name, data in members.items()},
-    )
+    placed, tail = layout({name: (len(x), crc32(x)) for name, x in members.items()})
     onnx_kit.write_bytes(b"".join(head + members[entry.name] for entry, head in placed) + tail)
     code, out, err = classify(colour_photos)
     assert (code, out, len(err)) == (2, [], 1) and "schema 2.0" in err[0]
@@ -200,6 +197,15 @@ def test_interrupt(classify, colour_photos, monkeypatch) -> None:
 
     monkeypatch.setattr("rs_runtime.classify.Classifier.classify", interrupt)
     assert classify(colour_photos) == (130, [], [])
+
+
+def test_too_little_memory_is_one_line(classify, colour_photos, monkeypatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("rs_runtime.classify.Classifier.classify", exhausted)
+    code, out, err = classify(colour_photos)
+    assert (code, out, len(err)) == (2, [], 1) and "not enough memory" in err[0]
 
 
 def test_closed_output_is_quiet(onnx_kit, colour_photos) -> None:

@@ -129,6 +129,16 @@ def test_full_disk_is_one_line(onnx_kit, colour_photos, one_line) -> None:
     assert "No space left on device" in one_line(done.stderr, "rs_runtime.probe")
 
 
+def test_closed_output_is_quiet(onnx_kit) -> None:
+    command = [sys.executable, "-m", "rs_runtime.probe", str(onnx_kit), "--repeat", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 141
+    process.stderr.close()
+
+
 def test_cold_start_says_where_it_counts_from(monkeypatch) -> None:
     def unknown(name: str) -> int:
         raise ValueError(name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_runtime.engines.tensor_format import Port, litert_port, onnx_port
-from rs_runtime.errors import EngineError, EngineMissingError
+from rs_runtime.errors import EngineError, EngineMissingError, reason
 from rs_runtime.stderr import quiet_libraries
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class Engine(ABC):
                 f"{self.name} model wants inputs (n >= 1, {side}, {side}, 3), got {inputs.shape}"
             )
         step = self._batch or _MAX_BATCH
-        parts = [self._logits(inputs[i : i + step]) for i in range(0, len(inputs), step)]
-        return np.concatenate(parts)
+        starts = range(0, len(inputs), step)
+        return np.concatenate([self._logits(inputs[at : at + step]) for at in starts])
 
     def _logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         stored = self._input.encode(inputs)
@@ -82,7 +82,7 @@ class Engine(ABC):
         try:
             output = self._run(stored)
         except Exception as error:
-            raise EngineError(f"{self.name} failed to run the model: {_reason(error)}") from error
+            raise EngineError(f"{self.name} failed to run the model: {reason(error)}") from error
         if output.ndim != 2 or len(output) != len(stored):
             raise EngineError(
                 f"{self.name} model gave shape {output.shape}, wanted ({len(stored)}, classes)"
@@ -107,8 +107,7 @@ class _LiteRt(Engine):
         target = _only(self._interpreter.get_output_details(), "output")
         self._source, self._target = source["index"], target["index"]
         self._allocated = int(source["shape"][0])
-        shape = [int(side) for side in source["shape_signature"]]
-        self.size, self._batch = _check_shape(shape)
+        self.size, self._batch = _check_shape(source["shape_signature"].tolist())
         self._input, self._output = litert_port(source), litert_port(target)
 
     def _run(self, stored: NDArray[Any]) -> NDArray[Any]:
@@ -124,7 +123,7 @@ class _LiteRt(Engine):
 class _OnnxRuntime(Engine):
     name = "onnxruntime"
 
-    def __init__(self, model: bytes, threads: int, providers: Sequence[str]) -> None:
+    def __init__(self, model: bytes, threads: int) -> None:
         import onnxruntime
 
         _refuse_both_packages()
@@ -132,7 +131,8 @@ class _OnnxRuntime(Engine):
         options.log_severity_level = 3  # errors
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(model, options, providers=list(providers))
+        providers = ["CPUExecutionProvider"]
+        self._session = onnxruntime.InferenceSession(model, options, providers=providers)
         source = _only(self._session.get_inputs(), "input")
         target = _only(self._session.get_outputs(), "output")
         self._source, self._target = source.name, target.name
@@ -154,12 +154,7 @@ def default_threads() -> int:
     return min(cores, _MAX_DEFAULT_THREADS)
 
 
-def load_engine(
-    engine: str,
-    model: bytes | Path,
-    threads: int | None = None,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
-) -> Engine:
+def load_engine(engine: str, model: bytes | Path, threads: int | None = None) -> Engine:
     """Load a model.
 
     Parameters
@@ -174,8 +169,6 @@ def load_engine(
         ``rs.output_zero_point``.
     threads
         CPU threads, at least 1; None means :func:`default_threads`.
-    providers
-        ONNX Runtime execution providers, in order of preference.
 
     Raises
     ------
@@ -190,16 +183,16 @@ def load_engine(
         if engine == "litert":
             return _LiteRt(data, threads)
         if engine == "onnxruntime":
-            return _OnnxRuntime(data, threads, providers)
+            return _OnnxRuntime(data, threads)
     except EngineError:
         raise
     except ImportError as error:
         package = "rs-toolkit" if engine == "litert" else "rs-toolkit[onnx]"
         raise EngineMissingError(
-            f"engine {engine} is not usable here ({_reason(error)}); pip install '{package}'"
+            f"engine {engine} is not usable here ({reason(error)}); pip install '{package}'"
         ) from error
     except Exception as error:
-        raise EngineError(f"{engine} refused the model: {_reason(error)}") from error
+        raise EngineError(f"{engine} refused the model: {reason(error)}") from error
     raise EngineError(f"engine must be litert or onnxruntime, got {engine!r}")
 
 
@@ -230,7 +223,3 @@ def _refuse_both_packages() -> None:
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
             "pip uninstall both, then install the one you want"
         )
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

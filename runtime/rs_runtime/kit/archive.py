@@ -79,26 +79,28 @@ def check_name(name: str, size: int) -> None:
     )
 
 
-def layout(sizes: dict[str, int], crcs: dict[str, int]) -> tuple[list[tuple[Entry, bytes]], bytes]:
+def layout(members: dict[str, tuple[int, int]]) -> tuple[list[tuple[Entry, bytes]], bytes]:
     """Return each member with its local header, in file order, and the bytes after the last.
+
+    ``manifest.json`` comes first, the others follow by name.
 
     Parameters
     ----------
-    sizes, crcs
-        Bytes and CRC-32 of each member, by name; ``manifest.json`` comes first, then by name.
+    members
+        Number of bytes and CRC-32 of each, by name.
 
     Raises
     ------
     KitFormatError
         A name or a size is not allowed, or there are too many members.
     """
-    if len(sizes) > MAX_MEMBERS:
-        raise KitFormatError(f"a kit has at most {MAX_MEMBERS} members, got {len(sizes)}")
+    if len(members) > MAX_MEMBERS:
+        raise KitFormatError(f"a kit has at most {MAX_MEMBERS} members, got {len(members)}")
     placed: list[tuple[Entry, bytes]] = []
     offset = 0
-    for name in sorted(sizes, key=lambda name: (name != "manifest.json", name)):
-        check_name(name, sizes[name])
-        entry = Entry(name, sizes[name], crcs[name], offset)
+    for name in sorted(members, key=lambda name: (name != "manifest.json", name)):
+        entry = Entry(name, *members[name], offset)
+        check_name(name, entry.size)
         placed.append((entry, _local_header(entry)))
         offset = entry.end
     if offset > MAX_KIT_BYTES - MAX_DIRECTORY_BYTES:
@@ -134,9 +136,7 @@ def read_entries(file: BinaryIO, length: int) -> dict[str, Entry]:
     found = list(_central_entries(_at(file, directory_offset, directory_size), count))
     if len({entry.name for entry in found}) != len(found):
         raise KitFormatError("kit has two members of the same name; export it again")
-    placed, tail = layout(
-        {entry.name: entry.size for entry in found}, {entry.name: entry.crc for entry in found}
-    )
+    placed, tail = layout({entry.name: (entry.size, entry.crc) for entry in found})
     if _at(file, directory_offset, length - directory_offset) != tail:
         raise KitIntegrityError("kit has a damaged or non-canonical directory: copy it again")
     for entry, header in placed:

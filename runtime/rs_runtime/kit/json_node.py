@@ -13,22 +13,17 @@ __all__ = ["MAX_TEXT", "JsonNode", "Scalar", "parse_json"]
 
 MAX_TEXT = 500
 _MAX_KEYS = 1000
+_REQUIRED = object()
 
 Scalar = str | int | float | bool | None
 T = TypeVar("T")
 
 
 class JsonNode:
-    """A JSON value that knows its place, for messages.
+    """A JSON value, as ``json.loads`` gives it, that knows its place for messages.
 
-    Every method raises KitFormatError unless the value is what it reads.
-
-    Parameters
-    ----------
-    where
-        The value's place, such as ``manifest.classes[3].name``.
-    value
-        As ``json.loads`` gives it.
+    The place is such as ``manifest.classes[3].name``.  Every method raises KitFormatError unless
+    the value is what it reads.
     """
 
     def __init__(self, where: str, value: Any) -> None:
@@ -41,23 +36,19 @@ class JsonNode:
         got = got if len(got) <= 60 else got[:57] + "..."
         raise KitFormatError(f"{self.where} must be {wanted}, got {got}; export the kit again")
 
-    def get(self, key: str) -> JsonNode:
-        """Return an object's value under a key that it must have."""
+    def get(self, key: str, default: Any = _REQUIRED) -> JsonNode:
+        """Return an object's value under a key that it must have, unless there is a default."""
         if not isinstance(self.value, dict):
             self.fail("an object")
-        if key not in self.value:
+        value = self.value.get(key, default)
+        if value is _REQUIRED:
             raise KitFormatError(f"{self.where} lacks {key!r}; export the kit again")
-        return JsonNode(f"{self.where}.{key}", self.value[key])
-
-    def has(self, key: str) -> bool:
-        """Return whether this is an object with this key; null counts."""
-        return isinstance(self.value, dict) and key in self.value
+        return JsonNode(f"{self.where}.{key}", value)
 
     def optional(self, key: str, read: Callable[[JsonNode], T]) -> T | None:
         """Return what ``read`` makes of the value under a key; None where it is null or absent."""
-        if isinstance(self.value, dict) and self.value.get(key) is None:
-            return None
-        return read(self.get(key))
+        node = self.get(key, None)
+        return None if node.value is None else read(node)
 
     def text(self) -> str:
         """Return text of 1 to 500 printable characters."""

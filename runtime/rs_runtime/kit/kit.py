@@ -10,15 +10,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
-from rs_runtime.errors import (
-    KitError,
-    KitFormatError,
-    KitIntegrityError,
-    KitNotFoundError,
-)
+from rs_runtime.errors import KitError, KitFormatError, KitIntegrityError, KitNotFoundError
 from rs_runtime.files import atomic_write
 from rs_runtime.kit.archive import MAX_KIT_BYTES, Entry, check_name, layout, read_entries
 from rs_runtime.kit.manifest import SCHEMA, Manifest, Member
@@ -88,10 +82,7 @@ class Kit:
             The file changed, or became unreadable, since the kit was opened.
         """
         digest = hashlib.sha256()
-        placed, tail = layout(
-            {name: entry.size for name, entry in self._entries.items()},
-            {name: entry.crc for name, entry in self._entries.items()},
-        )
+        placed, tail = layout({name: (x.size, x.crc) for name, x in self._entries.items()})
         for entry, header in placed:
             digest.update(header)
             digest.update(self._head if entry.name == MANIFEST else self.read(entry.name))
@@ -105,12 +96,7 @@ class Kit:
     def __enter__(self) -> Kit:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -192,10 +178,7 @@ def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> N
     head = replace(manifest, members=listed, schema=SCHEMA).to_json()
     Manifest.from_json(head)
     contents = {**members, MANIFEST: head}
-    placed, tail = layout(
-        {name: len(data) for name, data in contents.items()},
-        {name: zlib.crc32(data) for name, data in contents.items()},
-    )
+    placed, tail = layout({name: (len(x), zlib.crc32(x)) for name, x in contents.items()})
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         for entry, header in placed:
             file.write(header)

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from rs_runtime.errors import KitFormatError, KitVersionError
-from rs_runtime.kit.filter_spec import (
-    NOT_ORGANISM,
-    ORGANISM,
-    FilterClass,
-    FilterSpec,
-    FilterVariant,
-)
 from rs_runtime.kit.json_node import MAX_TEXT, JsonNode, Scalar, parse_json
 from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
-from rs_runtime.kit.variants import ENGINES, named
+from rs_runtime.kit.variants import ENGINES
 
-__all__ = ["MAX_TEXT", "ClassInfo", "Manifest", "Member", "Variant"]
+__all__ = [
+    "MAX_TEXT",
+    "ClassInfo",
+    "FilterClass",
+    "FilterSpec",
+    "FilterVariant",
+    "Manifest",
+    "Member",
+    "Offer",
+    "Variant",
+]
 
 SCHEMA = "1.3"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+ORGANISM, NOT_ORGANISM, UNCERTAIN = "organism", "not_organism", "uncertain"
+"""A filter's three verdicts; the first two also name its thresholds."""
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_CLASSES = 100_000
@@ -43,11 +49,10 @@ class ClassInfo:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One model in the kit: the same classifier for one engine at one precision.
+class Offer:
+    """One model in the kit, for one engine at one precision.
 
-    ``warning`` says why its answers deserve distrust; None: no known reason.  ``thresholds`` gives
-    by rank the least probability at which a name should be believed; see rs_runtime.ranks.
+    ``temperature``, above 0, calibrates its logits; ``measured`` is what export measured of it.
     """
 
     name: str
@@ -55,8 +60,48 @@ class Variant:
     member: str
     temperature: float = 1.0
     measured: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant(Offer):
+    """A model of the classifier.
+
+    ``warning`` says why its answers deserve distrust; None: no known reason.  ``thresholds`` gives
+    by rank the least probability at which a name should be believed; see rs_runtime.ranks.
+    """
+
     warning: str | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FilterClass:
+    """A prompt class: what a photo may show, and whether that is an organism."""
+
+    name: str
+    organism: bool
+
+
+@dataclass(frozen=True)
+class FilterVariant(Offer):
+    """A model of the filter; see :func:`rs_runtime.filter.organism_probability` for ``bias``."""
+
+    bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class FilterSpec:
+    """The manifest's ``filter``; docs/kit-format.md specifies every field.
+
+    ``classes`` are in the order of the logits, of both kinds.  The classifier may have another
+    ``preprocessing``.  ``thresholds`` are as :func:`rs_runtime.filter.verdict` takes them.
+    """
+
+    classes: tuple[FilterClass, ...]
+    preprocessing: PreprocessingSpec
+    variants: tuple[FilterVariant, ...]
+    default_variants: Mapping[str, str]
+    thresholds: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -84,16 +129,6 @@ class Manifest:
     members: Mapping[str, Member] = field(default_factory=dict)
     filter: FilterSpec | None = None
     schema: str = SCHEMA
-
-    def variant(self, name: str) -> Variant:
-        """Return the variant called ``name``.
-
-        Raises
-        ------
-        KitFormatError
-            There is none; the message lists those there are.
-        """
-        return named(self.variants, name, f"kit {self.name!r}")
 
     def to_json(self) -> bytes:
         """Return canonical UTF-8 JSON: sorted keys, indent 2, one final newline."""
@@ -161,29 +196,25 @@ def _class_info(node: JsonNode) -> ClassInfo:
 
 def _variant(node: JsonNode) -> Variant:
     # Schema 1.2 brought thresholds.
-    thresholds = node.get("thresholds") if node.has("thresholds") else JsonNode(node.where, {})
-    return Variant(
-        name=node.get("name").text(),
-        engine=node.get("engine").choice(tuple(ENGINES)),
-        member=node.get("member").text(),
-        temperature=_temperature(node.get("temperature")),
-        measured=node.get("measured").mapping(JsonNode.scalar),
-        warning=node.optional("warning", JsonNode.text),
-        thresholds=_thresholds(thresholds),
-    )
+    thresholds = node.get("thresholds", {})
+    for rank in (found := thresholds.mapping(lambda value: value.within(0, 1))):
+        JsonNode(f"key in {thresholds.where}", rank).choice((*RANKS, "common_name"))
+    warning = node.optional("warning", JsonNode.text)
+    return Variant(**_offer(node), warning=warning, thresholds=found)
 
 
-def _temperature(node: JsonNode) -> float:
-    if not 0 < node.number() <= MAX_SCALING:
-        node.fail(f"above 0 and at most {MAX_SCALING:g}")
-    return node.number()
-
-
-def _thresholds(node: JsonNode) -> dict[str, float]:
-    found = node.mapping(lambda value: value.within(0, 1))
-    for rank in found:
-        JsonNode(f"key in {node.where}", rank).choice((*RANKS, "common_name"))
-    return found
+def _offer(node: JsonNode) -> dict[str, Any]:
+    """Return what the variants of a classifier and of a filter have in common."""
+    temperature = node.get("temperature")
+    if not 0 < temperature.number() <= MAX_SCALING:
+        temperature.fail(f"above 0 and at most {MAX_SCALING:g}")
+    return {
+        "name": node.get("name").text(),
+        "engine": node.get("engine").choice(tuple(ENGINES)),
+        "member": node.get("member").text(),
+        "temperature": temperature.number(),
+        "measured": node.get("measured").mapping(JsonNode.scalar),
+    }
 
 
 def _filter(node: JsonNode) -> FilterSpec:
@@ -196,21 +227,11 @@ def _filter(node: JsonNode) -> FilterSpec:
         ),
         preprocessing=_preprocessing(node.get("preprocessing")),
         variants=tuple(
-            _filter_variant(item) for item in node.get("variants").items(1, MAX_VARIANTS)
+            FilterVariant(**_offer(item), bias=item.get("bias").within(-MAX_SCALING, MAX_SCALING))
+            for item in node.get("variants").items(1, MAX_VARIANTS)
         ),
         default_variants=node.get("default_variants").mapping(JsonNode.text),
         thresholds={NOT_ORGANISM: low, ORGANISM: thresholds.get(ORGANISM).within(low, 1)},
-    )
-
-
-def _filter_variant(node: JsonNode) -> FilterVariant:
-    return FilterVariant(
-        name=node.get("name").text(),
-        engine=node.get("engine").choice(tuple(ENGINES)),
-        member=node.get("member").text(),
-        temperature=_temperature(node.get("temperature")),
-        bias=node.get("bias").within(-MAX_SCALING, MAX_SCALING),
-        measured=node.get("measured").mapping(JsonNode.scalar),
     )
 
 
@@ -233,14 +254,12 @@ def _preprocessing(node: JsonNode) -> PreprocessingSpec:
 def _check_references(manifest: Manifest) -> None:
     ids = [item.id for item in manifest.classes]
     _require(ids == list(range(len(ids))), "manifest: class ids must be 0, 1, 2, … in order")
-    _check_classes(manifest.classes, "manifest")
-    _check_variants(manifest, manifest, "manifest")
+    _check_part(manifest, manifest, "manifest")
     if manifest.filter is None:
         return
+    _check_part(manifest.filter, manifest, "manifest.filter")
     kinds = {item.organism for item in manifest.filter.classes}
     _require(len(kinds) == 2, "manifest.filter: there must be classes with organism true and false")
-    _check_classes(manifest.filter.classes, "manifest.filter")
-    _check_variants(manifest.filter, manifest, "manifest.filter")
     taken = {variant.member for variant in manifest.variants}
     for variant in manifest.filter.variants:
         _require(
@@ -249,14 +268,12 @@ def _check_references(manifest: Manifest) -> None:
         )
 
 
-def _check_classes(classes: Sequence[ClassInfo | FilterClass], where: str) -> None:
-    names = {item.name for item in classes}
-    _require(len(names) == len(classes), f"{where}: class names must be unique")
-
-
-def _check_variants(offer: Manifest | FilterSpec, manifest: Manifest, where: str) -> None:
-    variants = {item.name: item for item in offer.variants}
-    _require(len(variants) == len(offer.variants), f"{where}: variant names must be unique")
+def _check_part(part: Manifest | FilterSpec, manifest: Manifest, where: str) -> None:
+    """Check the classes and variants of the classifier or of the filter."""
+    classes = {item.name for item in part.classes}
+    _require(len(classes) == len(part.classes), f"{where}: class names must be unique")
+    variants = {item.name: item for item in part.variants}
+    _require(len(variants) == len(part.variants), f"{where}: variant names must be unique")
     for name, variant in variants.items():
         suffix = ENGINES[variant.engine]
         _require(
@@ -265,7 +282,7 @@ def _check_variants(offer: Manifest | FilterSpec, manifest: Manifest, where: str
         )
         listed = variant.member in manifest.members
         _require(listed, f"{where}: member {variant.member!r} is not listed")
-    for engine, name in offer.default_variants.items():
+    for engine, name in part.default_variants.items():
         _require(
             name in variants and variants[name].engine == engine,
             f"{where}: default_variants.{engine} must name a variant of that engine, got {name!r}",

@@ -41,16 +41,10 @@ def signature_path(kit: Path) -> Path:
 
 
 def check_signature(kit: Path, digest: bytes, public_key: Path) -> None:
-    """Check the signature beside a kit.
+    """Check the signature beside a kit, whose file is not read, against a PEM file's public key.
 
-    Parameters
-    ----------
-    kit
-        Where the kit lies; the file itself is not read.
-    digest
-        What :meth:`Kit.digest` gives, 32 bytes.
-    public_key
-        A PEM file: the ed25519 public key of someone whom the reader trusts.
+    ``digest`` is what :meth:`Kit.digest` gives, 32 bytes; ``public_key`` is the ed25519 key of
+    someone whom the reader trusts.
 
     Raises
     ------

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rs_runtime.errors import EngineError, EngineMissingError, KitFormatError
+from rs_runtime.errors import EngineError, EngineMissingError, KitFormatError, reason
 
-__all__ = ["ENGINES", "Offer", "choose", "named"]
+if TYPE_CHECKING:
+    from rs_runtime.kit.manifest import Offer
+
+__all__ = ["ENGINES", "choose"]
 
 ENGINES = {"litert": ".tflite", "onnxruntime": ".onnx"}
 """The suffix of an engine's models, by engine, in order of preference."""
@@ -16,34 +19,7 @@ ENGINES = {"litert": ".tflite", "onnxruntime": ".onnx"}
 _MODULES = {"litert": "ai_edge_litert.interpreter", "onnxruntime": "onnxruntime"}
 
 
-class Offer(Protocol):
-    """A model that a kit offers."""
-
-    @property
-    def name(self) -> str:
-        """Unique among the models for one purpose."""
-
-    @property
-    def engine(self) -> str:
-        """A key of ENGINES."""
-
-
-AnyOffer = TypeVar("AnyOffer", bound=Offer)
-
-
-def named(offers: Sequence[AnyOffer], name: str, owner: str) -> AnyOffer:
-    """Return the model called ``name``.
-
-    Raises
-    ------
-    KitFormatError
-        There is none; the message calls what offers them ``owner`` and lists those there are.
-    """
-    for offer in offers:
-        if offer.name == name:
-            return offer
-    known = ", ".join(offer.name for offer in offers)
-    raise KitFormatError(f"{owner} has no variant {name!r}; choose one of: {known}")
+AnyOffer = TypeVar("AnyOffer", bound="Offer")
 
 
 def choose(
@@ -57,10 +33,9 @@ def choose(
 
     Parameters
     ----------
-    offers
-        What there is, at least one.
-    defaults
-        Name of the preferred model by engine; without one, an engine's first is preferred.
+    offers, defaults
+        What there is, at least one, and the name of the preferred one by engine; without a name, an
+        engine's first is preferred.
     owner
         What offers them, for messages, such as ``kit 'birds'``.
     engine
@@ -78,16 +53,21 @@ def choose(
     EngineError
         Model and engine contradict each other.
     """
+    by_name = {offer.name: offer for offer in offers}
     if name is not None:
-        offer = named(offers, name, owner)
+        if name not in by_name:
+            known = ", ".join(by_name)
+            raise KitFormatError(f"{owner} has no variant {name!r}; choose one of: {known}")
+        offer = by_name[name]
         if engine not in ("auto", offer.engine):
             raise EngineError(f"variant {name!r} runs on {offer.engine}, not on {engine}")
         return offer
     unusable = []
     for candidate in ENGINES if engine == "auto" else (engine,):
-        preferred = _preferred(offers, defaults, candidate, owner)
-        if preferred is None:
+        of_engine = [offer for offer in offers if offer.engine == candidate]
+        if not of_engine:
             continue
+        preferred = by_name[defaults.get(candidate, of_engine[0].name)]
         problem = _import_problem(candidate) if engine == "auto" else None
         if problem is None:
             return preferred
@@ -99,19 +79,11 @@ def choose(
     )
 
 
-def _preferred(
-    offers: Sequence[AnyOffer], defaults: Mapping[str, str], engine: str, owner: str
-) -> AnyOffer | None:
-    if engine in defaults:
-        return named(offers, defaults[engine], owner)
-    return next((offer for offer in offers if offer.engine == engine), None)
-
-
 def _import_problem(engine: str) -> str | None:
     """Return why an engine's package cannot be imported; None: it can."""
     # An installed package may still lack a library of the system, and fail in any way.
     try:
         import_module(_MODULES[engine])
     except Exception as error:
-        return " ".join(str(error).split())[:200] or type(error).__name__
+        return reason(error)
     return None

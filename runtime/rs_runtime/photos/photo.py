@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
+from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 
 __all__ = [
     "MAX_PHOTO_BYTES",
@@ -112,10 +112,10 @@ def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
     except (PhotoTooLargeError, UnreadablePhotoError):
         raise
     except Image.DecompressionBombError as error:
-        raise PhotoTooLargeError(f"{where} is too large: {_reason(error)}; shrink it") from error
+        raise PhotoTooLargeError(f"{where} is too large: {reason(error)}; shrink it") from error
     except Exception as error:
         raise UnreadablePhotoError(
-            f"{where} cannot be decoded: {_reason(error)}; copy it again from the camera"
+            f"{where} cannot be decoded: {reason(error)}; copy it again from the camera"
         ) from error
 
 
@@ -233,7 +233,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layers.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layers).convert("RGB")
     return image.convert("RGB")
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -91,9 +91,6 @@ class Preprocessing(PreprocessingSpec):
         return pixels * self.scale + self.offset
 
     def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        return np.array(self._resize(image), dtype=np.uint8)
-
-    def _resize(self, image: Image.Image) -> Image.Image:
         width, height = image.size
         box = (0.0, 0.0, float(width), float(height))
         target = (self.size, self.size)
@@ -105,11 +102,11 @@ class Preprocessing(PreprocessingSpec):
             shrink = self.size / max(width, height)
             target = (max(1, round(width * shrink)), max(1, round(height * shrink)))
         resized = image.resize(target, Image.Resampling.BILINEAR, box, _REDUCING_GAP)
-        if self.resize != "pad":
-            return resized
-        canvas = Image.new("RGB", (self.size, self.size), _PAD_COLOUR)
-        canvas.paste(resized, ((self.size - target[0]) // 2, (self.size - target[1]) // 2))
-        return canvas
+        if self.resize == "pad":
+            canvas = Image.new("RGB", (self.size, self.size), _PAD_COLOUR)
+            canvas.paste(resized, ((self.size - target[0]) // 2, (self.size - target[1]) // 2))
+            resized = canvas
+        return np.array(resized, dtype=np.uint8)
 
 
 def load_each(
@@ -117,19 +114,13 @@ def load_each(
 ) -> list[NDArray[np.uint8]]:
     """Decode a photo once, for several models.
 
-    Parameters
-    ----------
-    source
-        As :meth:`Preprocessing.load` takes it.
-    preprocessings
-        What each model wants, at least one.
-
     Returns
     -------
-    uint8, shape (size, size, 3), for each.  The photo is decoded for the largest size: these
-    pixels are always what :meth:`Preprocessing.load` gives.  So are the others', but of a JPEG
-    that libjpeg would have halved once more for the smaller size alone: they then come from the
-    finer image, and differ as little as two ways to shrink a photo do.
+    uint8, shape (size, size, 3), for each of ``preprocessings``, at least one.  The photo is
+    decoded for the largest size: these pixels are always what :meth:`Preprocessing.load` gives.  So
+    are the others', but of a JPEG that libjpeg would have halved once more for the smaller size
+    alone: they then come from the finer image, and differ as little as two ways to shrink a photo
+    do.
 
     Raises
     ------

@@ -57,10 +57,7 @@ def refused(one_line):
 
 def pack(path: Path, members: dict[str, bytes]) -> None:
     """Write a canonical archive of any members, right or wrong."""
-    placed, tail = layout(
-        {name: len(data) for name, data in members.items()},
-        {name: zlib.crc32(data) for name, data in members.items()},
-    )
+    placed, tail = layout({name: (len(x), zlib.crc32(x)) for name, x in members.items()})
     path.write_bytes(b"".join(head + members[entry.name] for entry, head in placed) + tail)
 
 

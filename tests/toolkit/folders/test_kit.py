@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from rs_runtime.kit.filter_spec import FilterClass, FilterSpec, FilterVariant
 from rs_runtime.kit.kit import write_kit
-from rs_runtime.kit.manifest import ClassInfo, Manifest, Variant
+from rs_runtime.kit.manifest import (
+    ClassInfo,
+    FilterClass,
+    FilterSpec,
+    FilterVariant,
+    Manifest,
+    Variant,
+)
 from rs_runtime.photos.preprocess import Preprocessing
 
 MANIFEST = Manifest(
@@ -124,7 +130,7 @@ def test_filters_are_told_and_compared(run, kit, tmp_path) -> None:
         classes=(FilterClass("birds", True), FilterClass("documents", False)),
         preprocessing=Preprocessing(size=16),
         variants=(
-            FilterVariant("f", "litert", "models/filter_f.tflite", 2.0, 0.5, {"auroc": 0.9}),
+            FilterVariant("f", "litert", "models/filter_f.tflite", 2.0, {"auroc": 0.9}, 0.5),
         ),
         default_variants={"litert": "f"},
         thresholds={"not_organism": 0.1, "organism": 0.5},

@@ -32,7 +32,9 @@ def text(default: str, text: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of settings; each field comes from :func:`number`, :func:`choice` or :func:`text`.
+    """Base of settings, whose fields come from :func:`number`, :func:`choice` or :func:`text`.
+
+    Other fields are not checked.
 
     Raises
     ------
@@ -42,7 +44,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            _check(item.name, getattr(self, item.name), item.type, item.metadata)
+            if item.metadata:
+                _check(item.name, getattr(self, item.name), item.type, item.metadata)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""

@@ -26,7 +26,6 @@ __all__ = [
     "PhotoCache",
     "default_cache_dir",
     "parse_box",
-    "read_photo",
     "tidy_box",
     "unlabelled",
 ]

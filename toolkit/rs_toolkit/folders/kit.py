@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rs_runtime.kit.filter_spec import NOT_ORGANISM, ORGANISM, FilterSpec
 from rs_runtime.kit.kit import Kit, open_kit
+from rs_runtime.kit.manifest import NOT_ORGANISM, ORGANISM, FilterSpec, FilterVariant, Variant
 from rs_toolkit.files import atomic_write
 
 __all__ = ["describe", "differences", "extract", "pack", "packed"]
@@ -49,7 +49,7 @@ def _describe_filter(spec: FilterSpec) -> dict[str, Any]:
     }
 
 
-def _variants(variants: Sequence[Any], *own: str) -> dict[str, dict[str, Any]]:
+def _variants(variants: Sequence[Variant | FilterVariant], *own: str) -> dict[str, dict[str, Any]]:
     """Return what was measured of each variant, and its fields, which no measurement hides."""
     names = ("engine", "member", "temperature", *own)
     return {

@@ -10,10 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
+from rs_runtime.errors import reason
 from rs_toolkit.data.photos import Photo, tidy_box
 from rs_toolkit.data.readers.rows import tidy
 from rs_toolkit.data.taxonomy import RANKS, Taxon, printable
-from rs_toolkit.errors import MetadataError, reason
+from rs_toolkit.errors import MetadataError
 
 __all__ = [
     "DESCRIBING_COLUMNS",
