@@ -15,13 +15,7 @@ __all__ = [
     "RunError",
     "ToolkitError",
     "WeightsError",
-    "reason",
 ]
-
-
-def reason(error: Exception) -> str:
-    """Return what an error says, in one line of at most 200 characters, to be quoted in another."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class ToolkitError(Exception):

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rs_toolkit.errors import DataError, reason
+from rs_runtime.errors import reason
+from rs_toolkit.errors import DataError
 from rs_toolkit.files import atomic_write
 
 __all__ = ["read_table", "write_table"]

@@ -21,8 +21,9 @@ def printable(text: str) -> str:
 
     Zero-width spaces, soft hyphens and control characters are left out.
     """
-    seen = "".join(char for char in text if char.isprintable() or char.isspace())
-    return " ".join(seen.split())
+    if not text.isprintable():
+        text = "".join(char for char in text if char.isprintable() or char.isspace())
+    return " ".join(text.split())
 
 
 def normalize_name(name: str | None) -> str | None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rs_runtime.errors import KitFormatError
+from rs_runtime.errors import KitFormatError, reason
 from rs_runtime.kit.json_node import JsonNode
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.errors import RunError, reason
+from rs_toolkit.errors import RunError
 from rs_toolkit.files import write_json
 
 __all__ = ["checked_json", "read_filter_json", "write_filter_json"]

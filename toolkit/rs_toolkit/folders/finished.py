@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rs_runtime.errors import reason
 from rs_toolkit.environment import quiet_tensorflow
-from rs_toolkit.errors import RunError, reason
+from rs_toolkit.errors import RunError
 
 if TYPE_CHECKING:
     import keras

@@ -23,6 +23,7 @@ __all__ = ["ID_COLUMNS", "Annotation", "read_annotation"]
 ID_COLUMNS = ("eol_content_id", "eol_page_id")
 
 _FILE = "bioclip_annotation.csv"
+_UNKNOWN = (Taxon(), None)
 _IDS = re.compile(r"(?:.*/)?([0-9]+)_([0-9]+)_[^/]*")
 _COLUMNS = (*("cls" if rank == "class" else rank for rank in RANKS), "common_name", "filepath")
 
@@ -45,7 +46,7 @@ class Annotation:
     def complete(self, photo: Photo, content: str, page: str) -> Photo:
         """Return a photo with all its names; as it was, and noted, where that is impossible."""
         known = photo.taxon.to_dict()
-        taxon, common_name = self.names.get((content, page), (Taxon(), None))
+        taxon, common_name = self.names.get((content, page), _UNKNOWN)
         other = [rank for rank, name in known.items() if taxon.at(rank) not in (name, None)]
         if (content, page) not in self.names:
             problem = f"{content}_{page} is not in {_FILE}"

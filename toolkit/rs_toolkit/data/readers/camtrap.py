@@ -75,7 +75,7 @@ def _records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     """Yield the rows of a table of which the first column is required."""
     with open_csv(path, columns, [columns[:1]]) as (_, rows):
         for line, cells, error in rows:
-            yield f"{path.name} line {line}", cells, error
+            yield f"{path.name} line {line}", dict.fromkeys(columns, "") | cells, error
 
 
 def _rows(

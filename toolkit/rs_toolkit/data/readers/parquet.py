@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rs_runtime.errors import reason
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, photo_suffix
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers.rows import keep_first
 from rs_toolkit.data.readers.tables import DESCRIBING_COLUMNS, LABEL_COLUMNS, columns_of, described
 from rs_toolkit.data.readers.unpack import MAX_UNPACKED_BYTES, unpack_once
-from rs_toolkit.errors import DataError, MetadataError, reason
+from rs_toolkit.errors import DataError, MetadataError
 from rs_toolkit.files import read_json, require_space, sha256_bytes, sha256_file, write_json
 
 if TYPE_CHECKING:

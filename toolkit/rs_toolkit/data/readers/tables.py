@@ -10,10 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
+from rs_runtime.errors import reason
 from rs_toolkit.data.photos import Photo, tidy_box
 from rs_toolkit.data.readers.rows import tidy
 from rs_toolkit.data.taxonomy import RANKS, Taxon, printable
-from rs_toolkit.errors import MetadataError, reason
+from rs_toolkit.errors import MetadataError
 
 __all__ = [
     "DESCRIBING_COLUMNS",
@@ -118,21 +119,22 @@ def open_csv(
         table = csv.reader(file, strict=True)
         try:
             names = columns_of(path, next(table, []), used, required)
-            yield names, _rows(table, names, dict.fromkeys((*used, *_ALIASES), ""))
+            yield names, _rows(table, names)
         except csv.Error as error:
             raise MetadataError(f"{path}: not a CSV file: line {table.line_num}: {error}") from None
 
 
-def _rows(table: Any, names: list[str | None], blank: dict[str, str]) -> Iterator[Row]:
+def _rows(table: Any, names: list[str | None]) -> Iterator[Row]:
+    places = [(name, place) for place, name in enumerate(names) if name]
     # A row begins on the line after the last line of the row before it.
     line = table.line_num + 1
     for row in table:
         error = None
-        if len(row) != len(names):
+        if row and len(row) != len(names):
             error = f"has {len(row)} cells, the header {len(names)}; quote cells that hold commas"
+            row += [""] * len(names)
         if row:
-            cells = {name: cell.strip() for name, cell in zip(names, row, strict=False) if name}
-            yield line, blank | cells, error
+            yield line, {name: row[place].strip() for name, place in places}, error
         line = table.line_num + 1
 
 

@@ -14,11 +14,12 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from rs_runtime.errors import reason
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PHOTO_SUFFIXES
 from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.data.readers.rows import relative_path
 from rs_toolkit.data.readers.tables import MAX_METADATA_BYTES
-from rs_toolkit.errors import DataError, reason
+from rs_toolkit.errors import DataError
 from rs_toolkit.files import require_space, sha256_file
 
 __all__ = ["MAX_UNPACKED_BYTES", "MAX_UNPACKED_FILES", "unpack_once", "unpack_zip"]
