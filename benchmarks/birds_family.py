@@ -56,9 +56,8 @@ def linear_probe(run: Run, weights: Path, progress: Progress) -> dict[str, dict[
         features[side] = frozen_features(
             feature_extractor(model),
             photos,
-            lambda photo: cache.pixels(photo, run.data_root),
-            run.preprocessing,
-            default_cache_dir(),
+            run.data_root,
+            cache,
             progress,
         )[:, 0]
     results = {}

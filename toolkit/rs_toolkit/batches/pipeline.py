@@ -112,7 +112,7 @@ def changed_batches(
     picks
         What ``pixels`` takes: arrays of shape (n,).
     targets
-        An array of n rows, or a tuple of several.
+        An array of n rows, or several by name.
     preprocessing
         Scales the pixels.
     change
