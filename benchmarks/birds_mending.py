@@ -9,23 +9,21 @@ and on test photos, and the sensitivity of every layer.  Writes ``results/birds-
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from publish import publish
+from birds_export import lost
+from common import BIRDS_RUN, grid, options, publish
 
 from rs_export import ExportSettings, Recipe
 from rs_export.bench import Bench
 from rs_export.classify import classifier_task
 from rs_export.convert import Quantization
 from rs_export.mending import Step, steps
-from rs_toolkit.environment import machine, quiet_tensorflow, versions
+from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import ConsoleProgress
 
-HERE = Path(__file__).resolve().parent
 NAMES = ("tflite_int8", "onnx_u8s8")
 
 
@@ -50,56 +48,47 @@ def study(bench: Bench, recipe: Recipe, photos: int) -> list[dict[str, Any]]:
 
 def table(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
-    lines = [
-        "# Bird families: every mending step",
-        "",
-        "Points of macro-F1 lost against the float model, on validation and on test photos; in "
-        "brackets what 95 % of paired bootstrap resamples lost at least.",
-        "",
-        "| variant | step | MB | validation | test | agreement |",
-        "|---|---|---:|---:|---:|---:|",
+    steps_taken = [
+        [
+            name,
+            row["step"],
+            f"{row['mb']:.1f}",
+            *(lost(**row[side]["macro_f1"]) for side in ("validation", "test")),
+            row["agreement"],
+        ]
+        for name, rows in result["steps"].items()
+        for row in rows
     ]
-    for name, rows in result["steps"].items():
-        for row in rows:
-            drops = [row[side]["macro_f1"] for side in ("validation", "test")]
-            lost = [f"{100 * drop['drop']:.1f} ({100 * drop['low']:.1f})" for drop in drops]
-            lines.append(
-                f"| {name} | {row['step']} | {row['mb']:.1f} | {lost[0]} | {lost[1]} "
-                f"| {row['agreement']:.3f} |"
-            )
-    lines += [
-        "",
-        "| layer | weights | noise / signal when it alone is rounded |",
-        "|---|---:|---:|",
+    layers = [
+        [row["layer"], row["weights"], f"{row['noise']:.2e}"] for row in result["sensitivity"][:20]
     ]
-    lines += [
-        f"| {row['layer']} | {row['weights']} | {row['noise']:.2e} |"
-        for row in result["sensitivity"][:20]
-    ]
-    return "\n".join(lines) + "\n"
+    return f"""# Bird families: every mending step
+
+Points of macro-F1 lost against the float model, on validation and on test photos; in brackets \
+what 95 % of paired bootstrap resamples lost at least.
+
+{grid(["variant", "step", "MB", "validation", "test", "agreement"], steps_taken)}
+
+{grid(["layer", "weights", "noise / signal when it alone is rounded"], layers)}
+"""
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=HERE / "work" / "birds-family")
-    arguments = parser.parse_args()
+    chosen = options(__doc__, work=BIRDS_RUN.name).parse_args()
     quiet_tensorflow()
     with ConsoleProgress() as progress:
-        run = Run.open(arguments.work)
         settings = ExportSettings()
-        bench = Bench(classifier_task(run, settings), settings, progress)
+        bench = Bench(classifier_task(Run.open(chosen.work), settings), settings, progress)
         with bench.converter:
             photos = settings.calibration_photos
             found = {name: study(bench, Recipe.parse(name), photos) for name in NAMES}
     result = {
         "steps": found,
         "sensitivity": [asdict(row) for row in bench.sensitivity],
-        "settings": settings.to_dict(),
-        "machine": machine(),
-        "versions": versions(),
+        "settings": asdict(settings),
     }
-    publish("birds-mending", result, table(result))
+    publish("birds-mending", result, table)
 
 
 if __name__ == "__main__":

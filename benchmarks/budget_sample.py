@@ -19,21 +19,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from common import ROOT, grid, options, publish
 from processor_settings import SETTINGS, environment
-from publish import publish
 
-from rs_toolkit.environment import machine, quiet_tensorflow, versions
+from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import read_json, write_json
 
-REGRESSION = Path(__file__).resolve().parent.parent / "tests" / "regression"
-sys.path.insert(0, str(REGRESSION))
+sys.path.insert(0, str(ROOT / "tests" / "regression"))
 
-from budget import BUDGETS, figures, propose, reference_report  # noqa: E402
+from budget import BUDGETS, figures, propose, reference_report
+
+_SCORES = ("accuracy", "macro_f1", "agreement", "drop", "class_drop")
 
 
 def main() -> None:
     """Print what would change, and write it if asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--write", action="store_true", help="replace the committed budgets")
     parser.add_argument("--setting", action="append", choices=list(SETTINGS))
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
@@ -50,12 +51,12 @@ def main() -> None:
     new = {**old, "variants": propose(list(reports.values()))}
     texts = [json.dumps(budget, indent=2).splitlines() for budget in (old, new)]
     print("\n".join(difflib.unified_diff(*texts, "committed", "measured", lineterm="")))
-    result = _spread(reports)
+    result = {"settings": {setting: figures(report) for setting, report in reports.items()}}
     if chosen.write:
         write_json(BUDGETS, new)
-        publish("budget-spread", result, _table(result))
+        publish("budget-spread", result, table)
     else:
-        print(_table(result))
+        print(_spread(result["settings"]))
 
 
 def _in_own_process(setting: str) -> dict[str, Any]:
@@ -68,30 +69,24 @@ def _in_own_process(setting: str) -> dict[str, Any]:
         return dict(read_json(path))
 
 
-def _spread(reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    measured = {setting: figures(report) for setting, report in reports.items()}
-    return {"settings": measured, "machine": machine(), "versions": versions()}
+def table(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    settings = result["settings"]
+    return f"""# The reference model's variants under {len(settings)} settings
+
+{result["machine"]["cpu"]}. Least and largest figure of these settings: {"; ".join(settings)}.
+
+{_spread(settings)}
+"""
 
 
-def _table(result: dict[str, Any]) -> str:
-    """Return the least and the largest figure of every variant as a Markdown table."""
-    names, settings = "; ".join(result["settings"]), list(result["settings"].values())
-    keys = ("mb", "accuracy", "macro_f1", "agreement", "drop", "class_drop")
-    lines = [
-        f"# The reference model's variants under {len(settings)} settings",
-        "",
-        f"{result['machine']['cpu']}. Least and largest figure of these settings: {names}.",
-        "",
-        "| variant | " + " | ".join(keys) + " |",
-        "|---" * (len(keys) + 1) + "|",
-    ]
-    for name in settings[0]:
-        cells = []
-        for key in keys:
-            values = [figure[name][key] for figure in settings]
-            cells.append(f"{min(values):.3f} to {max(values):.3f}")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def _spread(settings: dict[str, Any]) -> str:
+    """Return a table of the least and the largest figure of every variant."""
+    keys, found, rows = ("mb", *_SCORES), list(settings.values()), []
+    for name in found[0]:
+        values = [[figure[name][key] for figure in found] for key in keys]
+        rows.append([name, *(f"{min(item):.3f} to {max(item):.3f}" for item in values)])
+    return grid(["variant", *keys], rows)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ their results.  Writes ``results/cleaning.json`` and ``results/cleaning.md``.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import shutil
@@ -29,22 +28,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import RESULTS, grid, on, options, publish
 from label_noise import flip, hits
-from publish import publish
 
 from rs_toolkit.checks.findings import read_findings
 from rs_toolkit.clean.policy import Policy
 from rs_toolkit.clean.run import clean
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import read_index
-from rs_toolkit.environment import machine, quiet_tensorflow, versions
+from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.run import read_metrics
 from rs_toolkit.progress import ConsoleProgress, Progress
 
-HERE = Path(__file__).resolve().parent
-SHARED = HERE.parent.parent / "shared"
-RESULTS = HERE / "results"
 SPLIT = {"rank": "family", "stratify_by": "common_name", "val": 0.15, "test": 0.25}
 
 
@@ -123,84 +119,86 @@ def spread(values: list[float]) -> str:
 def table(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     raw, cleaned = result["raw_vs_clean"]["raw"], result["raw_vs_clean"]["clean"]
-    gains = 100 * np.subtract(cleaned, raw)
-    settings, flips = result["settings"], result["flipped_birds"]
-    lines = [
-        "# Cleaning, end to end",
-        "",
-        f"1772 bird photos, 148 families; {result['machine']['cpu']}, "
-        f"{result['machine']['cores']} cores. Cleaning takes {result['seconds']['cold']:.0f} s "
-        f"with an empty cache and {result['seconds']['warm']:.1f} s again.",
-        "",
-        f"A tenth of the training and validation labels flipped, {len(raw)} seeds: "
-        f"{flips['recall']:.0%} of the flips are flagged, {flips['precision']:.0%} of the flags "
-        f"are flips. No family lost more than {flips['largest_loss_of_a_family']:.1%} of its "
-        "weight (cap 10 %).",
-        "",
-        f"Training ({settings['imgsz']} px, {settings['epochs']} epochs), macro-F1 on the same "
-        f"test photos with true labels: raw {spread(raw)}, clean {spread(cleaned)}; gain by seed "
-        f"{', '.join(f'{gain:+.1f}' for gain in gains)} points.",
-        "",
-        "| seed | flipped | flagged | precision | recall | weight taken | of it from flips "
-        "| flips in training | raw macro-F1 | clean macro-F1 |",
-        f"|{'---:|' * 10}",
+    gains = ", ".join(f"{gain:+.1f}" for gain in 100 * np.subtract(cleaned, raw))
+    settings, flips, seconds = (result[key] for key in ("settings", "flipped_birds", "seconds"))
+    keys = ("seed", "flipped", "flagged", "precision", "recall")
+    rows = [
+        [
+            *(row[key] for key in keys),
+            *(f"{row[key]:.1f}" for key in ("weight_taken", "weight_taken_from_flipped")),
+            *(row["flipped_in_training"], one, other),
+        ]
+        for row, one, other in zip(flips["seeds"], raw, cleaned, strict=True)
     ]
-    for row, one, other in zip(flips["seeds"], raw, cleaned, strict=True):
-        lines.append(
-            f"| {row['seed']} | {row['flipped']} | {row['flagged']} | {row['precision']:.3f} "
-            f"| {row['recall']:.3f} | {row['weight_taken']:.1f} "
-            f"| {row['weight_taken_from_flipped']:.1f} | {row['flipped_in_training']} "
-            f"| {one:.3f} | {other:.3f} |"
+    head = [*keys, "weight taken", "of it from flips", "flips in training"]
+    return f"""# Cleaning, end to end
+
+1772 bird photos, 148 families; {on(result["machine"])}. Cleaning takes {seconds["cold"]:.0f} s \
+with an empty cache and {seconds["warm"]:.1f} s again.
+
+A tenth of the training and validation labels flipped, {len(raw)} seeds: {flips["recall"]:.0%} of \
+the flips are flagged, {flips["precision"]:.0%} of the flags are flips. No family lost more than \
+{flips["largest_loss_of_a_family"]:.1%} of its weight (cap 10 %).
+
+Training ({settings["imgsz"]} px, {settings["epochs"]} epochs), macro-F1 on the same test photos \
+with true labels: raw {spread(raw)}, clean {spread(cleaned)}; gain by seed {gains} points.
+
+{grid([*head, "raw macro-F1", "clean macro-F1"], rows)}
+"""
+
+
+def one_seed(
+    seed: int, work: Path, data: Path, whole: TrainConfig, changes: dict[str, int], progress: Any
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Flip, clean, and train on both; return what was found, and the two scores."""
+    from rs_train.classifier.embed import embed
+
+    def features(photos: Any, root: Any, cache: Any) -> Any:
+        return embed(
+            photos, root, cache, backbone="xception", weights=whole.weights, progress=progress
         )
-    return "\n".join(lines) + "\n"
+
+    sides, flipped, folder = (work / f"{name}-{seed}" for name in ("sides", "birds", "clean"))
+    config = replace(whole, seed=seed)
+    clean(data, config, Policy(), sides, embed=features, progress=progress)
+    shutil.copytree(data / "photos", flipped / "photos")
+    wrong = flipped_copy(data, sides / "index.parquet", flipped, seed)
+    config = replace(config, splits_from=str(sides))
+    clean(flipped, config, Policy(), folder, embed=features, progress=progress)
+    config = replace(config, **changes)
+    scores = {
+        name: round(trained(given, config, work / f"{name}-run-{seed}", progress), 5)
+        for name, given in (("raw", flipped), ("clean", folder))
+    }
+    return {"seed": seed, **found_flips(folder, wrong)}, scores
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=SHARED / "data" / "birds")
-    parser.add_argument(
-        "--weights", type=Path, default=SHARED / "weights" / "xception_imagenet_notop.weights.h5"
-    )
+    parser = options(__doc__, "data", "weights", work="cleaning")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--imgsz", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=HERE / "work" / "cleaning")
-    arguments = parser.parse_args()
-    work = arguments.work
+    chosen = parser.parse_args()
+    work = chosen.work
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    seconds = timed_clean(arguments.data, arguments.weights, work)
-    from rs_train.classifier.embed import embed
-
+    seconds = timed_clean(chosen.data, chosen.weights, work)
     quiet_tensorflow()
-    whole = TrainConfig(weights=str(arguments.weights), **SPLIT)  # type: ignore[arg-type]
+    whole = TrainConfig(weights=str(chosen.weights), **SPLIT)  # type: ignore[arg-type]
+    changes = {"imgsz": chosen.imgsz, "epochs": chosen.epochs}
     flips, scores = [], {"raw": [], "clean": []}
     with ConsoleProgress() as progress:
-
-        def features(photos: Any, root: Any, cache: Any) -> Any:
-            return embed(
-                photos, root, cache,
-                backbone="xception", weights=str(arguments.weights), progress=progress,
-            )  # fmt: skip
-
-        for seed in range(arguments.seeds):
-            sides, data = work / f"sides-{seed}", work / f"birds-{seed}"
-            config = replace(whole, seed=seed)
-            clean(arguments.data, config, Policy(), sides, embed=features, progress=progress)
-            shutil.copytree(arguments.data / "photos", data / "photos")
-            wrong = flipped_copy(arguments.data, sides / "index.parquet", data, seed)
-            config = replace(config, splits_from=str(sides))
-            folder = work / f"clean-{seed}"
-            clean(data, config, Policy(), folder, embed=features, progress=progress)
-            flips.append({"seed": seed, **found_flips(folder, wrong)})
-            config = replace(config, imgsz=arguments.imgsz, epochs=arguments.epochs)
-            for name, given in (("raw", data), ("clean", folder)):
-                run = work / f"{name}-run-{seed}"
-                scores[name].append(round(trained(given, config, run, progress), 5))
-            progress.note(f"seed {seed}: {flips[-1]}, {scores}")
-    noise, copies = (read_json(RESULTS / f"{n}.json") for n in ("label-noise", "near-duplicates"))
-    million = read_json(RESULTS / "million-hashes.json")
+        for seed in range(chosen.seeds):
+            found, pair = one_seed(seed, work, chosen.data, whole, changes, progress)
+            flips.append(found)
+            for name, score in pair.items():
+                scores[name].append(score)
+            progress.note(f"seed {seed}: {found}, {pair}")
+    noise, copies, million = (
+        read_json(RESULTS / f"{name}.json")
+        for name in ("label-noise", "near-duplicates", "million-hashes")
+    )
     result = {
         "near_duplicates": copies["near_duplicates"],
         "planted_labels": {"recall": noise["sample"]["recall"]},
@@ -212,11 +210,9 @@ def main() -> None:
         "raw_vs_clean": scores,
         "seconds": seconds,
         "million_hashes": {key: million[key] for key in ("seconds", "peak_gb")},
-        "settings": {"imgsz": arguments.imgsz, "epochs": arguments.epochs, **SPLIT},
-        "machine": machine(),
-        "versions": versions(),
+        "settings": {**changes, **SPLIT},
     }
-    publish("cleaning", result, table(result))
+    publish("cleaning", result, table)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ What is in the work folder already is not made again.  Writes ``results/filter.j
 
 from __future__ import annotations
 
-import argparse
 import csv
 import runpy
 import shutil
@@ -28,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from publish import publish
+from common import ROOT, SHARED, on, options, publish
 from rendered import render
 
 from rs_export import ExportSettings, export_run
+from rs_export.tables import by_name
 from rs_runtime.classify import Classifier
 from rs_runtime.errors import PhotoError
 from rs_runtime.filter import Filter, verdict
@@ -39,19 +39,24 @@ from rs_runtime.kit.kit import open_kit
 from rs_toolkit.checks.organisms import read_filter
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
-from rs_toolkit.environment import machine, quiet_tensorflow, versions
+from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.progress import ConsoleProgress, Progress
 from rs_toolkit.sample import generate_sample
 from rs_toolkit.sample.faults import non_organism
 
-HERE = Path(__file__).resolve().parent
-SHARED = HERE.parent.parent / "shared"
-PROMPTS = HERE.parent / "samples" / "prompts-sample.toml"
-TINY = HERE.parent / "tests" / "train" / "tiny_clip.py"
+PROMPTS = ROOT / "samples" / "prompts-sample.toml"
+TINY = ROOT / "tests" / "train" / "tiny_clip.py"
 VARIANTS = ("tflite_int8", "onnx_u8s8")
-ANIMALS = "african american domestic ocelot"
+ANIMALS = ("african", "american", "domestic", "ocelot")
+COLUMNS = {
+    "mb": ("MB", ".2f"),
+    "auroc": ("AUROC", ".4f"),
+    "agreement": ("agreement", ".4f"),
+    "cosine": ("cosine", ".4f"),
+    "ms": ("ms", ".2f"),
+}
 
 
 def sample_folders(work: Path, photos: int) -> tuple[Path, Path, Path]:
@@ -63,19 +68,14 @@ def sample_folders(work: Path, photos: int) -> tuple[Path, Path, Path]:
     planted = {item["path"] for item in read_json(sample / "truth.json")["faults"]["non_organism"]}
     with (sample / "metadata.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    organisms.mkdir()
     others.mkdir()
-    kept = [row for row in rows if row["file_path"] not in planted]
-    for row in rows:
-        if row["file_path"] in planted:
-            shutil.copy(sample / row["file_path"], others / Path(row["file_path"]).name)
-            continue
-        (organisms / row["file_path"]).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(sample / row["file_path"], organisms / row["file_path"])
+    shutil.copytree(sample, organisms)
+    for path in planted:
+        shutil.move(organisms / path, others / Path(path).name)
     with (organisms / "metadata.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
-        table.writerows(kept)
+        table.writerows(row for row in rows if row["file_path"] not in planted)
     for number in range(photos // 2):
         kind = ("landscape", "document", "chart", "screenshot")[number % 4]
         picture = non_organism(np.random.default_rng((7, number)), kind)
@@ -98,22 +98,19 @@ def on_sample(work: Path, epochs: int, photos: int, progress: Progress) -> dict[
     settings = DistillConfig(
         teacher=str(config), teacher_weights=str(checkpoint), prompts=str(PROMPTS), epochs=epochs
     )
-    folder = distill(
-        organisms,
-        settings,
-        work / "filter",
-        not_organism=others,
-        resume=True,
-        progress=progress,
-    )
+    out = work / "filter"
+    folder = distill(organisms, settings, out, not_organism=others, resume=True, progress=progress)
     run = xception(sample, work / "run", progress)
     report, ratios = exported(run, folder, progress), added(run, sample)
+    rows = [report["table"][f"filter_{name}"] for name in VARIANTS]
     metrics = read_json(folder / "metrics.json")
     seconds["distill"] = read_json(folder / "environment.json")["seconds"]
     return {
         "teacher_auroc": metrics["test"]["teacher_auroc"],
         "student_auroc": metrics["test"]["auroc"],
-        **int8(report),
+        # The worse and the larger of the two.
+        "int8_auroc": min(row["auroc"] for row in rows),
+        "int8_mb": max(row["mb"] for row in rows),
         "added_time_ratio": max(ratios.values()),
         "added_time_ratios": ratios,
         "metrics": metrics,
@@ -136,15 +133,6 @@ def exported(run: Path, folder: Path, progress: Progress) -> dict[str, Any]:
     export_run(run, settings, progress=progress)
     found: dict[str, Any] = read_json(run / "export" / "report.json")["filter"]
     return found
-
-
-def int8(report: dict[str, Any]) -> dict[str, float]:
-    """Return size and AUROC of the filter's 8-bit variants, the worse and the larger of two."""
-    rows = [report["table"][f"filter_{name}"] for name in VARIANTS]
-    return {
-        "int8_auroc": min(row["auroc"] for row in rows),
-        "int8_mb": max(row["mb"] for row in rows),
-    }
 
 
 def added(run: Path, sample: Path, rounds: int = 5) -> dict[str, float]:
@@ -177,24 +165,14 @@ def on_birds(work: Path, data: Path, epochs: int, progress: Progress) -> dict[st
     """Distil from labels alone on real photos and return what was measured."""
     from rs_train.student.distill import distill
 
-    render(work / "rendered", 150)
+    others = work / "rendered"
+    render(others, 150)
     settings = DistillConfig(
-        student="efficientnet_lite0",
-        student_weights="package",
-        epochs=epochs,
-        val=0.15,
-        test=0.4,
-        train_from="head",
-        learning_rate=2e-3,
-    )
-    path = distill(
-        data,
-        settings,
-        work / "birds-filter",
-        not_organism=work / "rendered",
-        resume=True,
-        progress=progress,
-    )
+        student="efficientnet_lite0", student_weights="package", train_from="head",
+        epochs=epochs, learning_rate=2e-3, val=0.15, test=0.4,
+    )  # fmt: skip
+    out = work / "birds-filter"
+    path = distill(data, settings, out, not_organism=others, resume=True, progress=progress)
     folder, judge = FilterFolder.open(path), read_filter(path)
     photos, truth = folder.side("test")
     judged = np.concatenate(
@@ -229,7 +207,7 @@ def verdicts(
     """Return AUROC over test and camera-trap photos, and the birds that were flagged."""
     from sklearn.metrics import roc_auc_score
 
-    shown = np.array([name.startswith(tuple(ANIMALS.split())) for name in edge])
+    shown = np.array([name.startswith(ANIMALS) for name in edge])
     every = np.concatenate([judged, list(edge.values())])
     auroc = roc_auc_score(np.concatenate([truth, shown]), every)
     flags: dict[str, list[bool]] = defaultdict(list)
@@ -254,55 +232,41 @@ def verdicts(
 def table(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     sample, real = result["sample"], result["real"]
-    rows = sample["export"]["table"]
-    lines = [
-        "# The filter",
-        "",
-        f"{result['machine']['cpu']}, {result['machine']['cores']} cores. No public CLIP "
-        "checkpoint was available: the teacher is a tiny CLIP, trained on drawn pictures.",
-        "",
-        f"**Sample.** Test AUROC: teacher (zero-shot) {sample['teacher_auroc']:.4f}, student "
-        f"{sample['student_auroc']:.4f}. In a kit of Xception at 299 px the filter adds "
-        + ", ".join(f"{v:.1%} ({k})" for k, v in sample["added_time_ratios"].items())
-        + " to the time of a photo (2 threads).",
-        "",
-        "| variant | MB | AUROC | agreement | cosine | ms |",
-        "|---|---:|---:|---:|---:|---:|",
-        *(
-            f"| {name} | {row['mb']:.2f} | {row['auroc']:.4f} | {row['agreement']:.4f} "
-            f"| {row['cosine']:.4f} | {row['ms']:.2f} |"
-            for name, row in rows.items()
-        ),
-        "",
-        f"**Real photos.** {real['counts']['birds']} held-out birds and "
-        f"{real['counts']['rendered']} held-out rendered pictures: AUROC "
-        f"{real['auroc_without_edge_cases']:.4f}; with the camera-trap photos of edge_cases, none "
-        f"of which was trained on, {real['auroc']:.4f}. {real['birds_flagged']:.2%} of the birds "
-        f"are flagged, {real['worst_family_flagged']:.1%} of the worst family of 10 test photos or "
-        "more. Camera-trap photos, probability of an organism: "
-        + ", ".join(f"{name} {p:.3f}" for name, p in real["edge_cases"].items())
-        + ".",
-    ]
-    return "\n".join(lines) + "\n"
+    added_time = ", ".join(f"{v:.1%} ({k})" for k, v in sample["added_time_ratios"].items())
+    edge = ", ".join(f"{name} {p:.3f}" for name, p in real["edge_cases"].items())
+    return f"""# The filter
+
+{on(result["machine"])}. No public CLIP checkpoint was available: the teacher is a tiny CLIP, \
+trained on drawn pictures.
+
+**Sample.** Test AUROC: teacher (zero-shot) {sample["teacher_auroc"]:.4f}, student \
+{sample["student_auroc"]:.4f}. In a kit of Xception at 299 px the filter adds {added_time} to the \
+time of a photo (2 threads).
+
+{by_name(sample["export"]["table"], COLUMNS)}
+
+**Real photos.** {real["counts"]["birds"]} held-out birds and {real["counts"]["rendered"]} \
+held-out rendered pictures: AUROC {real["auroc_without_edge_cases"]:.4f}; with the camera-trap \
+photos of edge_cases, none of which was trained on, {real["auroc"]:.4f}. \
+{real["birds_flagged"]:.2%} of the birds are flagged, {real["worst_family_flagged"]:.1%} of the \
+worst family of 10 test photos or more. Camera-trap photos, probability of an organism: {edge}.
+"""
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=SHARED / "data" / "birds")
+    parser = options(__doc__, "data", work="filter")
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--real-epochs", type=int, default=10)
-    parser.add_argument("--work", type=Path, default=HERE / "work" / "filter")
-    arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
+    chosen = parser.parse_args()
+    chosen.work.mkdir(parents=True, exist_ok=True)
     quiet_tensorflow()
     with ConsoleProgress() as progress:
-        real = on_birds(arguments.work, arguments.data, arguments.real_epochs, progress)
+        real = on_birds(chosen.work, chosen.data, chosen.real_epochs, progress)
         progress.note(f"real: {real}")
-        sample = on_sample(arguments.work, arguments.epochs, arguments.photos, progress)
-    result = {"sample": sample, "real": real, "machine": machine(), "versions": versions()}
-    publish("filter", result, table(result))
+        sample = on_sample(chosen.work, chosen.epochs, chosen.photos, progress)
+    publish("filter", {"sample": sample, "real": real}, table)
 
 
 if __name__ == "__main__":

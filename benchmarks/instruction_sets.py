@@ -9,21 +9,18 @@ Settings of an earlier run on this machine are kept, unless they are named again
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
+from common import RESULTS, ROOT, grid, on, options, publish
 from processor_settings import SETTINGS, environment
-from publish import RESULTS, publish
 
-from rs_toolkit.environment import machine, versions
+from rs_toolkit.environment import machine
 from rs_toolkit.files import read_json
 
-ROOT = Path(__file__).resolve().parent.parent
 # What trains, fits, embeds, compares scores or exports.
 TESTS = (
     *("tests/train", "tests/export", "tests/regression", "tests/test_main_job.py"),
@@ -34,18 +31,16 @@ _COUNTS = ("passed", "failed", "errors", "skipped")
 
 def main() -> None:
     """Run what was asked and write the table anew after every setting."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("tests", nargs="*", default=TESTS)
     parser.add_argument("--setting", action="append", choices=list(SETTINGS))
     chosen = parser.parse_args()
-    path, here = RESULTS / "instruction-sets.json", machine()
-    old = read_json(path) if path.is_file() else {}
-    runs = dict(old.get("settings", {})) if old.get("machine") == here else {}
+    old = read_json(RESULTS / "instruction-sets.json")
+    runs = old["settings"] if old["machine"] == machine() else {}
     for name in chosen.setting or SETTINGS:
         print(f"{name} …", file=sys.stderr, flush=True)
         runs[name] = _run(name, list(chosen.tests))
-        result = {"settings": runs, "machine": here, "versions": versions()}
-        publish("instruction-sets", result, _table(result))
+        publish("instruction-sets", {"settings": runs}, table)
     sys.exit(any(run["exit"] for run in runs.values()))
 
 
@@ -72,22 +67,18 @@ def _run(setting: str, tests: list[str]) -> dict[str, Any]:
     }
 
 
-def _table(result: dict[str, Any]) -> str:
-    lines = [
-        "# The tests under other instruction sets",
-        "",
-        f"{result['machine']['cpu']}, {result['machine']['cores']} cores. What each setting means:"
-        " `benchmarks/processor_settings.py`.",
-        "",
-        "| setting | " + " | ".join(_COUNTS) + " | s |",
-        "|---" * (len(_COUNTS) + 2) + "|",
-    ]
-    for name, run in result["settings"].items():
-        counts = " | ".join(str(run[key]) for key in _COUNTS)
-        lines.append(f"| {name} | {counts} | {run['seconds']} |")
-    failures = sorted({test for run in result["settings"].values() for test in run["failures"]})
-    lines += ["", *(f"- failed: `{test}`" for test in failures)]
-    return "\n".join(lines).rstrip() + "\n"
+def table(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    runs = result["settings"]
+    rows = [[name, *(run[key] for key in (*_COUNTS, "seconds"))] for name, run in runs.items()]
+    failures = sorted({test for run in runs.values() for test in run["failures"]})
+    text = f"""# The tests under other instruction sets
+
+{on(result["machine"])}. What each setting means: `benchmarks/processor_settings.py`.
+
+{grid(["setting", *_COUNTS, "s"], rows)}
+"""
+    return "\n".join([text, *(f"- failed: `{test}`" for test in failures)]).rstrip() + "\n"
 
 
 if __name__ == "__main__":

@@ -4,61 +4,47 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
+from common import grid
+
 __all__ = ["table"]
+
+_FLIPS = {
+    "flagged": "flagged",
+    "precision": "precision",
+    "recall": "recall",
+    "precision_at_recall_0.7": "precision at recall 0.7",
+    "average_precision": "average precision",
+    "estimated_share": "estimated share",
+    "suggestion_right": "suggestion right",
+}
 
 
 def table(result: dict[str, Any]) -> str:
     """Return the whole report."""
     parts = [_flips(result), _comparison(result["compared"]), _sample(result["sample"])]
-    return "\n\n".join([*parts, _suspects(result)]) + "\n"
-
-
-def _rows(head: list[str], rows: list[list[Any]], align: str = "---:") -> str:
-    lines = [head, ["---", *[align] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    return "\n\n".join([*parts, _suspects(result["suspects"])]) + "\n"
 
 
 def _text(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 100)
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def _numbers(row: Mapping[str, Any], keys: Mapping[str, str]) -> list[Any]:
+    return [f"{row[key]:.0f}" if key == "flagged" else row[key] for key in keys]
 
 
 def _flips(result: dict[str, Any]) -> str:
-    birds = result["birds_as_they_are"]
-    head = ["px, seed", "flagged", "precision", "recall", "precision at recall 0.7"]
-    head += ["average precision", "estimated share", "suggestion right", "small classes", "s"]
-    rows = []
+    birds, rows = result["birds_as_they_are"], []
     for key, size in (("flipped_birds_160", 160), ("flipped_birds", 224)):
         for row in result[key]["seeds"]:
             small = row["small_classes"]
-            rows.append(
-                [
-                    f"{size}, {row['seed']}",
-                    row["flagged"],
-                    *(row[name] for name in ("precision", "recall", "precision_at_recall_0.7")),
-                    *(row[name] for name in ("average_precision", "estimated_share")),
-                    row["suggestion_right"],
-                    f"{small['precision']:.2f} / {small['recall']:.2f}",
-                    f"{row['seconds']['cpu']:.1f}",
-                ]
-            )
-        average = result[key]
-        rows.append(
-            [
-                f"**{size}, mean**",
-                f"{average['flagged']:.0f}",
-                *(average[name] for name in ("precision", "recall", "precision_at_recall_0.7")),
-                *(average[name] for name in ("average_precision", "estimated_share")),
-                average["suggestion_right"],
-                "",
-                "",
-            ]
-        )
+            found = f"{small['precision']:.2f} / {small['recall']:.2f}"
+            seconds = f"{row['seconds']['cpu']:.1f}"
+            rows.append([f"{size}, {row['seed']}", *_numbers(row, _FLIPS), found, seconds])
+        rows.append([f"**{size}, mean**", *_numbers(result[key], _FLIPS), None, None])
     about = _text(f"""
         {result["flipped_birds"]["seeds"][0]["flipped"]} of {birds["photos"]} family labels
         ({birds["classes"]} families, 68 of them with 4 photos) flipped at random, each to any other
@@ -70,32 +56,25 @@ def _flips(result: dict[str, Any]) -> str:
     without = _text(f"""
         Without flips, {birds["flagged"]} labels are flagged at 224 px, and {birds["outliers"]}
         photos are outliers.""")
-    return f"# Label noise\n\n{about}\n\n{_rows(head, rows)}\n\n{without}"
+    head = ["px, seed", *_FLIPS.values(), "small classes", "s"]
+    return f"# Label noise\n\n{about}\n\n{grid(head, rows)}\n\n{without}"
 
 
 def _comparison(compared: dict[str, Any]) -> str:
-    rules = [
-        [name, f"{row['flagged']:.0f}", row["precision"], row["recall"]]
-        for name, row in compared["rules"].items()
-    ]
-    scores = [
-        [name, row["average_precision"], row["precision_at_recall_0.7"]]
-        for name, row in compared["scores"].items()
-    ]
-    by = [
-        [name, *(row[key] for key in ("accuracy", "average_precision", "precision", "recall"))]
-        for name, row in compared["by"].items()
-    ]
     about = _text("""
         Means over the same flips at 224 px. `doubt` is the probability that a label is wrong under
         the model of `toolkit/rs_toolkit/checks/labels/noise_model.py`. cleanlab's filters alone
         flag most photos that the classifier gets wrong, and it gets a third of the soundly labelled
         ones wrong. Accuracy is on the true families.""")
-    tables = [
-        _rows(["flagged by", "flagged", "precision", "recall"], rules),
-        _rows(["ranked by", "average precision", "precision at recall 0.7"], scores),
-        _rows(["classifier", "accuracy", "average precision", "precision", "recall"], by),
-    ]
+    tables = []
+    for title, kind, keys in (
+        ("flagged by", "rules", ("flagged", "precision", "recall")),
+        ("ranked by", "scores", ("average_precision", "precision_at_recall_0.7")),
+        ("classifier", "by", ("accuracy", "average_precision", "precision", "recall")),
+    ):
+        columns = {key: _FLIPS.get(key, key) for key in keys}
+        rows = [[name, *_numbers(row, columns)] for name, row in compared[kind].items()]
+        tables.append(grid([title, *columns.values()], rows))
     return "\n\n".join(["## What makes the difference", about, *tables])
 
 
@@ -121,8 +100,7 @@ def _sample(sample: dict[str, Any]) -> str:
     return "\n\n".join(["## The sample's planted faults", labels, outliers, without])
 
 
-def _suspects(result: dict[str, Any]) -> str:
-    found = result["suspects"]
+def _suspects(found: list[dict[str, Any]]) -> str:
     counts = Counter(row["verdict"] for row in found).most_common()
     seen = ", ".join(f"{count} {verdict}" for verdict, count in counts)
     rows = [
@@ -142,4 +120,4 @@ def _suspects(result: dict[str, Any]) -> str:
         verdict is about the family, which is the label, not about the species. {seen}.""")
     head = ["photo, by its family", "suggested", "own probability", "doubt", "flagged"]
     title = f"## The {len(found)} most suspect labels of the birds as they are"
-    return f"{title}\n\n{about}\n\n{_rows([*head, 'verdict', 'what is seen'], rows, '---')}"
+    return f"{title}\n\n{about}\n\n{grid([*head, 'verdict', 'what is seen'], rows)}"

@@ -1,77 +1,41 @@
 """Load .tflite files alone in MediaPipe's image classifier and compare its answers with ours.
 
-    python -m venv mp && mp/bin/pip install mediapipe .
+    python -m venv mp && mp/bin/pip install mediapipe scipy .
     mp/bin/python benchmarks/mediapipe_check.py MODEL.tflite... [--kit KIT] [--photos FOLDER]
 
 MediaPipe gets a model's bytes and nothing else.  Each photo goes to it twice: as a file, which it
 decodes and shrinks in its own way, and as the pixels that the runtime prepared, so that only what
-the metadata says can make a difference.  A model without metadata is given it from the kit
-first.  ``rs-classify`` runs the same bytes, in a kit made for this.  Writes
-``results/mediapipe.json``.
+the metadata says can make a difference.  The engine of ``rs-classify`` runs the same bytes.  Models
+are of one export, whose kit gives the classes.  Writes ``results/mediapipe.json``.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import BIRDS_RUN, SHARED, options, publish
 from numpy.typing import NDArray
 
-from rs_export.metadata import ModelInfo
-from rs_export.tflite.metadata import tflite_with_metadata
-from rs_runtime.classify import Classifier
-from rs_runtime.kit.kit import open_kit, write_kit
-from rs_runtime.kit.manifest import Manifest, Variant
+from rs_runtime.engines.engine import load_engine
+from rs_runtime.kit.kit import open_kit
+from rs_runtime.kit.manifest import Manifest
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.environment import machine, versions
-from rs_toolkit.files import write_json
+from rs_toolkit.metrics.classification import softmax
 
-HERE = Path(__file__).resolve().parent
-SHARED = HERE.parent.parent / "shared"
-KIT = HERE / "work" / "birds-family" / "export" / "birds-family.rskit"
 TOP = 5
 
 Floats = NDArray[np.float32]
 
 
-def with_metadata(model: bytes, manifest: Manifest) -> bytes:
-    """Return the model with the metadata that the manifest of its kit holds."""
-    preprocessing = manifest.preprocessing
-    info = ModelInfo(
-        name=manifest.name,
-        description=f"Names the {manifest.rank} of the organism in a photo.",
-        rank=manifest.rank,
-        labels=tuple(item.name for item in manifest.classes),
-        common_names=tuple(item.common_name for item in manifest.classes),
-        size=preprocessing.size,
-        resize=preprocessing.resize,
-        scale=preprocessing.scale,
-        offset=preprocessing.offset,
-        temperature=manifest.calibration["temperature"],
-        data_fingerprint=manifest.data_fingerprint,
-        created_by=manifest.created_by,
-    )
-    return tflite_with_metadata(model, info)
-
-
 def our_probabilities(model: bytes, manifest: Manifest, pixels: NDArray[np.uint8]) -> Floats:
-    """Return what ``rs-classify`` says of each photo, (n, classes), from a kit of this model."""
-    temperature = manifest.calibration["temperature"]
-    variant = Variant("checked", "litert", "models/checked.tflite", temperature)
-    alone = replace(manifest, variants=(variant,), default_variants={"litert": "checked"})
-    with tempfile.TemporaryDirectory(prefix="rs-mediapipe-") as folder:
-        path = Path(folder) / "checked.rskit"
-        write_kit(path, alone, {variant.member: model})
-        with open_kit(path) as kit:
-            classifier = Classifier(kit)
-    return np.stack([classifier.probabilities(photo[None])[0] for photo in pixels])
+    """Return what ``rs-classify`` says of each photo, (n, classes), of this model."""
+    inputs = Preprocessing.of(manifest.preprocessing).model_input(pixels)
+    logits = load_engine("litert", model).logits(inputs)
+    return softmax(logits / manifest.calibration["temperature"])
 
 
 def mediapipe_probabilities(model: bytes, manifest: Manifest, images: Iterable[Any]) -> Floats:
@@ -83,9 +47,9 @@ def mediapipe_probabilities(model: bytes, manifest: Manifest, images: Iterable[A
     from mediapipe.tasks.python import BaseOptions, vision
 
     base = BaseOptions(model_asset_buffer=model)
-    options = vision.ImageClassifierOptions(base_options=base)
+    settings = vision.ImageClassifierOptions(base_options=base)
     rows = []
-    with vision.ImageClassifier.create_from_options(options) as classifier:
+    with vision.ImageClassifier.create_from_options(settings) as classifier:
         for image in images:
             logits = np.zeros(len(manifest.classes), np.float32)
             for item in classifier.classify(image).classifications[0].categories:
@@ -94,10 +58,8 @@ def mediapipe_probabilities(model: bytes, manifest: Manifest, images: Iterable[A
                 if shown != (known.name, known.common_name or known.name):
                     raise SystemExit(f"class {item.index}: MediaPipe shows {shown}, not {known}")
                 logits[item.index] = item.score
-            scaled = logits / np.float32(manifest.calibration["temperature"])
-            powers = np.exp(scaled - scaled.max())
-            rows.append(powers / powers.sum())
-    return np.stack(rows)
+            rows.append(logits)
+    return softmax(np.stack(rows) / manifest.calibration["temperature"])
 
 
 def compare(found: Floats, wanted: Floats) -> dict[str, float]:
@@ -115,9 +77,6 @@ def check(path: Path, manifest: Manifest, photos: Sequence[Path]) -> dict[str, A
     from mediapipe import Image, ImageFormat
 
     model = path.read_bytes()
-    carried = b"TFLITE_METADATA" in model
-    if not carried:
-        model = with_metadata(model, manifest)
     pixels = np.stack([Preprocessing.of(manifest.preprocessing).load(photo) for photo in photos])
     wanted = our_probabilities(model, manifest, pixels)
     images = {
@@ -125,36 +84,32 @@ def check(path: Path, manifest: Manifest, photos: Sequence[Path]) -> dict[str, A
         "runtime_pixels": (Image(ImageFormat.SRGB, photo) for photo in pixels),
     }
     return {
-        "metadata": "in the file" if carried else "added by this script",
-        **{
-            name: compare(mediapipe_probabilities(model, manifest, source), wanted)
-            for name, source in images.items()
-        },
+        name: compare(mediapipe_probabilities(model, manifest, source), wanted)
+        for name, source in images.items()
     }
 
 
 def main() -> None:
     """Run the check."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
+    kit = BIRDS_RUN / "export" / "birds-family.rskit"
     parser.add_argument("models", type=Path, nargs="+")
-    parser.add_argument("--kit", type=Path, default=KIT)
+    parser.add_argument("--kit", type=Path, default=kit)
     parser.add_argument("--photos", type=Path, default=SHARED / "data" / "birds" / "photos")
     parser.add_argument("--count", type=int, default=200, help="photos, evenly from the folder")
-    arguments = parser.parse_args()
-    found = sorted(item for item in arguments.photos.rglob("*.*") if item.is_file())
-    places = np.linspace(0, len(found) - 1, min(arguments.count, len(found))).round().astype(int)
+    chosen = parser.parse_args()
+    found = sorted(item for item in chosen.photos.rglob("*.*") if item.is_file())
+    places = np.linspace(0, len(found) - 1, min(chosen.count, len(found))).round().astype(int)
     photos = [found[place] for place in places]
-    with open_kit(arguments.kit) as kit:
-        manifest = kit.manifest
+    with open_kit(chosen.kit) as opened:
+        manifest = opened.manifest
     result = {
         "photos": len(photos),
         "classes": len(manifest.classes),
-        "models": {path.stem: check(path, manifest, photos) for path in arguments.models},
-        "versions": {**versions(), "mediapipe": metadata.version("mediapipe")},
-        "machine": machine(),
+        "models": {path.stem: check(path, manifest, photos) for path in chosen.models},
+        "mediapipe": metadata.version("mediapipe"),
     }
-    write_json(HERE / "results" / "mediapipe.json", result)
-    print(json.dumps(result, indent=2))
+    publish("mediapipe", result)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,16 @@ Processor seconds say more than seconds where other jobs run beside.  Writes
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import time
-from pathlib import Path
-from typing import Any
 
 import numpy as np
+from common import options, publish
 from numpy.typing import NDArray
 
 from rs_toolkit.checks.duplicates.neighbours import near_hashes
-from rs_toolkit.environment import machine
-from rs_toolkit.files import write_json
 
-HERE = Path(__file__).resolve().parent
 PLANTED = 1_000
 # Queries that the hash tables are timed with.
 TRIED = 2_000
@@ -61,31 +56,35 @@ def hash_tables(all_hashes: NDArray[np.uint8]) -> dict[str, float]:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--radius", type=int, default=12)
-    arguments = parser.parse_args()
-    found, planted = hashes(arguments.count, arguments.radius)
+    chosen = parser.parse_args()
+    found, planted = hashes(chosen.count, chosen.radius)
     begun, worked = time.perf_counter(), time.process_time()
-    pairs = near_hashes(found, found, arguments.radius)
-    result: dict[str, Any] = {
-        "hashes": arguments.count,
-        "radius": arguments.radius,
-        "seconds": round(time.perf_counter() - begun, 1),
-        "cpu_seconds": round(time.process_time() - worked, 1),
-        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+    pairs = near_hashes(found, found, chosen.radius)
+    seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - worked
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+    def numbered(ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.asarray(np.sort(ends, axis=1) @ [chosen.count, 1])
+
+    codes = numbered(pairs)
+    result = {
+        "hashes": chosen.count,
+        "radius": chosen.radius,
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "peak_gb": round(peak, 2),
         "load_average": round(os.getloadavg()[1], 1),
+        "pairs": len(codes),
+        "recall": {
+            str(distance): float(np.isin(numbered(ends), codes).mean())
+            for distance, ends in planted.items()
+        },
+        "estimated_hash_tables": hash_tables(found),
     }
-    codes = np.sort(np.sort(pairs, axis=1) @ [arguments.count, 1])
-    result["pairs"] = len(codes)
-    result["recall"] = {
-        str(distance): float(np.isin(np.sort(ends, axis=1) @ [arguments.count, 1], codes).mean())
-        for distance, ends in planted.items()
-    }
-    result["estimated_hash_tables"] = hash_tables(found)
-    result["machine"] = machine()
-    write_json(HERE / "results" / "million-hashes.json", result)
-    print(result)
+    publish("million-hashes", result)
 
 
 if __name__ == "__main__":

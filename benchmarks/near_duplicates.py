@@ -3,7 +3,7 @@
     python benchmarks/near_duplicates.py [--birds DIR] [--weights FILE] [--cache DIR]
 
 Synthetic samples have near-duplicates planted (resized, recompressed, cropped, relit).  Real birds
-get changed copies by the same code, and by ``changed_photos.py``: mirrored; *burst*, a subject that
+get changed copies by the same code, and by ``duplicate_sets.py``: mirrored; *burst*, a subject that
 moves by 2 or 4 % of the frame; *trap*, another bird, 16 to 40 % of the frame wide, before the same
 background, which is no duplicate.  The threshold is chosen on samples and birds that are not those
 reported.  Writes ``results/near-duplicates.json`` and ``.md``.
@@ -14,25 +14,21 @@ match, and all three are the same picture to the eye (two bursts, and a puffin t
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import SHARED, grid, options, publish
 from duplicate_sets import PHOTOS, Material, birds, sample
 from numpy.typing import NDArray
-from publish import publish
 
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.duplicates.hashes import perceptual_hashes
 from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
-from rs_toolkit.environment import machine, versions
 from rs_toolkit.progress import ConsoleProgress
 
-HERE = Path(__file__).resolve().parent
-SHARED = HERE.parent.parent / "shared"
 TUNING, REPORTED = (100, 101, 102), (0, 1, 2)
 SIDE = 160
 # All that could match, in one component or not: the curve begins far below the threshold.
@@ -133,41 +129,33 @@ def unplanned(item: Material, threshold: float) -> list[dict[str, Any]]:
     ]
 
 
-def grid(header: list[str], rows: list[list[Any]]) -> str:
-    """Return a Markdown table; fractions get three digits."""
-    cells = [header, ["---"] * len(header)]
-    cells += [[f"{x:.3f}" if isinstance(x, float) else str(x) for x in row] for row in rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
-
-
 def table(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     sets, kinds, methods = (result[key].items() for key in ("sets", "kinds", "methods"))
     named = [name for name in ("sample", "birds") if name in result["curve"][0]]
     both = ("precision", "recall")
-    parts = [
-        "# Near-duplicates",
-        result["about"],
-        f"Threshold chosen: {result['threshold']}; the default is {result['default']}.",
-        grid(
-            ["photos", "pairs", *both, "CPU seconds"],
-            [[n, r["pairs"], *(r[k] for k in both), str(r["cpu_seconds"])] for n, r in sets],
-        ),
-        grid(["kind", "pairs", "matched"], [[n, r["pairs"], r["matched"]] for n, r in kinds]),
-        grid(
-            ["threshold", *(f"{name}: {key}" for name in named for key in both)],
-            [
-                [str(row["threshold"]), *(row[name][key] for name in named for key in both)]
-                for row in result["curve"][::2]
-            ],
-        ),
-        "Methods on sample 0, each at its best threshold on sample 100:",
-        grid(
-            ["method", "threshold", *both],
-            [[n, str(r["threshold"]), *(r[k] for k in both)] for n, r in methods],
-        ),
+    measured = [[n, r["pairs"], *(r[k] for k in both), str(r["cpu_seconds"])] for n, r in sets]
+    curve = [
+        [str(row["threshold"]), *(row[name][key] for name in named for key in both)]
+        for row in result["curve"][::2]
     ]
-    return "\n\n".join(parts) + "\n"
+    compared = [[n, str(r["threshold"]), *(r[k] for k in both)] for n, r in methods]
+    return f"""# Near-duplicates
+
+{result["about"]}
+
+Threshold chosen: {result["threshold"]}; the default is {result["default"]}.
+
+{grid(["photos", "pairs", *both, "CPU seconds"], measured)}
+
+{grid(["kind", "pairs", "matched"], [[n, r["pairs"], r["matched"]] for n, r in kinds])}
+
+{grid(["threshold", *(f"{name}: {key}" for name in named for key in both)], curve)}
+
+Methods on sample 0, each at its best threshold on sample 100:
+
+{grid(["method", "threshold", *both], compared)}
+"""
 
 
 def measured(reported: dict[str, list[Material]], threshold: float) -> dict[str, Any]:
@@ -198,21 +186,16 @@ def measured(reported: dict[str, list[Material]], threshold: float) -> dict[str,
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, "weights", work="near-duplicates")
     parser.add_argument("--birds", type=Path, default=SHARED / "data" / "birds")
-    parser.add_argument(
-        "--weights", type=Path, default=SHARED / "weights" / "xception_imagenet_notop.weights.h5"
-    )
-    parser.add_argument("--work", type=Path, default=HERE / "work" / "near-duplicates")
     parser.add_argument("--cache", type=Path, default=default_cache_dir())
-    arguments = parser.parse_args()
-    work, weights = arguments.work, arguments.weights
-    cache = PhotoCache(arguments.cache, Preprocessing(size=SIDE))
-    tuning = [sample(seed, work, cache) for seed in TUNING]
-    reported = {"sample": [sample(seed, work, cache) for seed in REPORTED]}
+    chosen = parser.parse_args()
+    cache = PhotoCache(chosen.cache, Preprocessing(size=SIDE))
+    tuning = [sample(seed, chosen.work, cache) for seed in TUNING]
+    reported = {"sample": [sample(seed, chosen.work, cache) for seed in REPORTED]}
     as_they_are = []
-    if arguments.birds.is_dir():
-        half, other, whole = birds(arguments.birds, cache)
+    if chosen.birds.is_dir():
+        half, other, whole = birds(chosen.birds, cache)
         reported["birds"], as_they_are = [other], [whole]
         tuning.append(half)
     everything = [*tuning, *(item for sets in reported.values() for item in sets), *as_they_are]
@@ -221,16 +204,16 @@ def main() -> None:
         print(item.name, f"{item.seconds:.1f} s", flush=True)
     threshold = best_threshold(tuning)
     found = {item.name: unplanned(item, threshold) for item in everything}
+    methods = {}
+    if chosen.weights.is_file():
+        first = reported["sample"][0]
+        methods = compared(tuning[0], first, chosen.work, cache, chosen.weights)
     result = {
         **measured(reported, threshold),
         "unplanned": {name: pairs for name, pairs in found.items() if pairs},
-        "methods": {},
-        "machine": machine(),
-        "versions": versions(),
+        "methods": methods,
     }
-    if weights.is_file():
-        result["methods"] = compared(tuning[0], reported["sample"][0], work, cache, weights)
-    publish("near-duplicates", result, table(result))
+    publish("near-duplicates", result, table)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ the model has never seen, and export the very same weights on every machine.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 from pathlib import Path
+
+from common import ROOT, options
 
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig, sample_preset
@@ -23,14 +24,14 @@ from rs_toolkit.progress import ConsoleProgress
 from rs_toolkit.sample import generate_sample
 from rs_train.classifier.train import train
 
-REFERENCE = Path(__file__).resolve().parent.parent / "tests" / "regression" / "reference"
+REFERENCE = ROOT / "tests" / "regression" / "reference"
 # Photos are drawn from other random numbers than those of the budget's sample.
 _SEED = 100
 
 
 def main() -> None:
     """Train, and replace the committed model."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--photos", type=int, default=2500)
     chosen = parser.parse_args()

@@ -71,10 +71,8 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
 
 def text() -> str:
     """Return what ``docs/commands.md`` is to hold."""
-    found = [
-        *((name, *_of_click(name, command)) for name, command in commands()),
-        *((name, *_of_argparse(parser)) for name, parser in parsers()),
-    ]
+    found = [(name, *_of_click(name, command)) for name, command in commands()]
+    found += [(name, *_of_argparse(parser)) for name, parser in parsers()]
     overview = "".join(
         f"- [`{name}`](#{_anchor(name)}): {(help_text.splitlines() or [''])[0]}\n"
         for name, _, help_text, _ in found
@@ -101,11 +99,11 @@ def _of_click(name: str, command: Any) -> tuple[str, str, list[Row]]:
             flags = [title]
         else:
             flags = [*item.opts, *item.secondary_opts]
-        shown = item.show_default if isinstance(item.show_default, str) else None
-        default = _first(shown, item.default, known.get(item.name))
         # Of two flags the first is for true.
-        default = flags[0] if item.default is True else default
-        rows.append((_code(flags), _kind(hints[item.name]), default, item.help or ""))
+        default = flags[0] if item.default is True else item.default
+        default = known.get(item.name) if default is None else default
+        shown = item.show_default if isinstance(item.show_default, str) else _value(default)
+        rows.append((_code(flags), _kind(hints[item.name]), shown, item.help or ""))
     return " ".join(arguments), inspect.cleandoc(command.help or ""), rows
 
 
@@ -114,18 +112,16 @@ def _of_argparse(parser: argparse.ArgumentParser) -> tuple[str, str, list[Row]]:
     arguments, rows = [], []
     formatter = parser._get_formatter()
     for item in parser._actions:
+        flags = [flag for flag in item.option_strings if flag.startswith("--")]
         title = str(item.metavar or item.dest)
-        if not item.option_strings:
+        value = ", ".join(item.choices or ()) or item.metavar or item.dest.upper()
+        if not flags:
             arguments.append(f"{title}…" if item.nargs == "*" else title)
-        flags = [flag for flag in item.option_strings if flag.startswith("--")] or [title]
         default = "" if item.default is argparse.SUPPRESS else _value(item.default)
-        value = ", ".join(item.choices) if item.choices else item.metavar or item.dest.upper()
-        if item.nargs == 0 or not item.option_strings:
-            value = ""
         meaning = formatter._expand_help(item) if item.help else ""
-        rows.append((_code(flags), str(value), default, meaning))
-    help_text = f"{parser.description}\n\n{parser.epilog}"
-    return " ".join(arguments), help_text, rows
+        shown = str(value) if flags and item.nargs != 0 else ""
+        rows.append((_code(flags or [title]), shown, default, meaning))
+    return " ".join(arguments), f"{parser.description}\n\n{parser.epilog}", rows
 
 
 def _section(name: str, arguments: str, help_text: str, rows: Sequence[Row]) -> str:
@@ -169,10 +165,6 @@ def _limits(metadata: Any) -> str:
 def _anchor(heading: str) -> str:
     """Return what GitHub makes of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-
-
-def _first(*values: Any) -> str:
-    return next((_value(value) for value in values if value is not None), "")
 
 
 def _value(value: Any) -> str:

@@ -18,6 +18,7 @@ The review page needs chromium (Debian: ``apt-get install chromium``).
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import signal
 import subprocess
@@ -33,11 +34,6 @@ MAX_BYTES = 100_000
 WIDTH = 900
 ROW = 140
 INK, PAPER = (225, 225, 225), (30, 32, 36)
-
-
-def accuracy_vs_size(run: Path) -> Image.Image:
-    """Return the picture of the run's own report."""
-    return Image.open(run / "export" / "accuracy_vs_size.png").convert("RGB")
 
 
 def answers(run: Path, photos: Sequence[Path]) -> Image.Image:
@@ -80,17 +76,17 @@ def review(clean: Path, flag: str, item: int) -> Image.Image:
                 page.keyboard.press("ArrowRight")
             expect(page.locator("#count")).to_contain_text(f"{item} of")
             page.wait_for_load_state("networkidle")
-            page.screenshot(path=str(PICTURES / "review.png"))
+            shot = page.screenshot()
             browser.close()
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(10)
-    return Image.open(PICTURES / "review.png").convert("RGB")
+    return Image.open(io.BytesIO(shot))
 
 
 def save(picture: Image.Image, name: str) -> None:
     """Write a picture of at most WIDTH pixels, in as many colours as MAX_BYTES allow."""
-    path = PICTURES / f"{name}.png"
+    path, picture = PICTURES / f"{name}.png", picture.convert("RGB")
     if picture.width > WIDTH:
         size = (WIDTH, round(picture.height * WIDTH / picture.width))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
@@ -122,7 +118,7 @@ def main() -> None:
     parser.add_argument("--item", type=int, default=1, help="which of these photos, from 1")
     chosen = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
-    save(accuracy_vs_size(chosen.run), "accuracy_vs_size")
+    save(Image.open(chosen.run / "export" / "accuracy_vs_size.png"), "accuracy_vs_size")
     save(answers(chosen.run, chosen.photos), "answer")
     save(review(chosen.clean, chosen.flag, chosen.item), "review")
 

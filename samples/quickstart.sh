@@ -8,7 +8,8 @@ venv=${RS_VENV:-$PWD/.venv}
 step() { printf '\n==> %s\n' "$*"; "$@"; }
 
 [ -x "$venv/bin/pip" ] || step "${RS_PYTHON:-python3}" -m venv "$venv"
-step "$venv/bin/pip" install --quiet --disable-pip-version-check \
+# Modules are compiled when they are first imported, which most never are.
+step "$venv/bin/pip" install --quiet --no-compile --disable-pip-version-check \
     --constraint requirements.lock --editable '.[toolkit,dev]'
 export PATH="$venv/bin:$PATH"
 

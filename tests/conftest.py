@@ -14,12 +14,19 @@ from PIL import Image, ImageDraw
 # Torch's threads wait by spinning: two processes of them take four times as long.  It reads this
 # when it is imported, which test modules do before any fixture.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Test processes side by side compute in one thread each: more threads than cores slow all of them.
+for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault(_name, "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the tests out of the user's cache, TensorFlow quiet, and output plain."""
-    os.environ["RS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    # Test processes side by side share what each has decoded and fine-tuned.
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["RS_CACHE"] = str(base / "cache")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # With these, rich takes a pipe for a terminal, of a width of theirs.
     for name in ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TTY_COMPATIBLE"):

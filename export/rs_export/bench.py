@@ -1,4 +1,4 @@
-"""Where the variants of one task are converted and measured."""
+"""Conversion, calibration and measurement of one task's variants."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _WARM_UP, _TIMED = 5, 25
 
 @dataclass(frozen=True)
 class Draft:
-    """A converted model that has not met the test photos.
+    """A converted model that was not measured on the test photos yet.
 
     ``data`` is the file and ``engine`` what runs it.  Without validation photos ``calibration`` is
     the float model's, and ``validation`` None.
@@ -55,16 +55,9 @@ class Draft:
 
 
 class Bench:
-    """Converts and measures variants; the float model is measured once.
+    """Converts and measures variants of a task; the float model is measured once.
 
-    Parameters
-    ----------
-    task
-        What is exported.
-    settings
-        ``calibration_photos``, ``threads`` and ``seed`` are used.
-    progress
-        Is told each model's results.
+    Of the settings ``calibration_photos``, ``threads`` and ``seed`` are used.
 
     Attributes
     ----------
@@ -111,16 +104,13 @@ class Bench:
         ExportError
             No layer is small enough to stay in float32.
         """
-        how = Quantization(self._settings.calibration_photos)
-        if not recipe.float_share:
-            return how
-        layers = self.sensitive(recipe.float_share / 100)
-        if not layers:
+        layers = self.sensitive(recipe.float_share / 100) if recipe.float_share else ()
+        if recipe.float_share and not layers:
             raise ExportError(
                 f"{recipe.name}: every layer has more than {recipe.float_share} % of the weights; "
                 "take a larger f"
             )
-        return replace(how, float_layers=layers)
+        return Quantization(self._settings.calibration_photos, float_layers=layers)
 
     def draft(self, recipe: Recipe, how: Quantization) -> Draft:
         """Convert, calibrate, and measure on validation photos.
@@ -151,18 +141,16 @@ class Bench:
         return self.task.refusal(draft.validation, self._val.scores)
 
     def judge(self, draft: Draft, mended: Mended | None = None) -> Variant:
-        """Measure a draft on the test photos, and gate it."""
-        model = draft.engine.logits
-        test = self.task.scores(
-            self._logits(model, self._test.photos), draft.calibration, self._test
-        )
+        """Measure a draft on the test photos, and decide whether it may ship."""
+        logits = self._logits(draft.engine.logits, self._test.photos)
+        test = self.task.scores(logits, draft.calibration, self._test)
         variant = Variant(
             name=self.name(draft.recipe),
             size=len(draft.data),
             calibration=draft.calibration,
             validation=draft.validation,
             test=test,
-            ms=median_ms(model, self._one),
+            ms=median_ms(draft.engine.logits, self._one),
             recipe=draft.recipe,
             how=draft.how,
             data=draft.data,
@@ -173,8 +161,10 @@ class Bench:
         return variant
 
     def sensitive(self, share: float) -> tuple[str, ...]:
-        """Return the float model's most sensitive layers, with at most this share of the weights;
-        those of pruned weights are much like its own."""
+        """Return the float model's most sensitive layers, with at most this share of its weights.
+
+        Pruned and clustered models are taken to be sensitive where it is.
+        """
         if not self.sensitivity:
             self._progress.note("measure each layer's sensitivity to rounding")
             model, inputs = self.converter.equalized(), self._calibration_inputs()
@@ -216,9 +206,8 @@ class Bench:
 
     @cached_property
     def _one(self) -> NDArray[np.float32]:
-        """One test photo as the model's input, shape (S, S, 3)."""
-        photo: NDArray[np.float32] = self._inputs(self.task.pixels(self._test.photos[:1]))[0]
-        return photo
+        """One test photo as the model's input, shape (1, S, S, 3)."""
+        return self._inputs(self.task.pixels(self._test.photos[:1]))
 
     def _representative(self, count: int) -> NDArray[np.float32]:
         photos, labels = self.task.photos("train")
@@ -234,10 +223,10 @@ class Bench:
 
 
 def median_ms(model: Callable[[Any], Any], photo: NDArray[np.float32]) -> float:
-    """Return the median milliseconds of one photo (S, S, 3): the model alone, after warm-up."""
+    """Return the median milliseconds of one photo (1, S, S, 3): the model alone, warmed up."""
     seconds = []
     for _ in range(_WARM_UP + _TIMED):
         start = time.perf_counter()
-        model(photo[None])
+        model(photo)
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds[_WARM_UP:])) * 1000

@@ -1,4 +1,4 @@
-"""What a variant's scores mean: its temperature, and the probability above which to believe it.
+"""Calibration of a variant: its temperature, and from which probability on a name is given.
 
 Rounding moves logits, so every variant has a calibration of its own, fitted on validation photos.
 """
@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_runtime.ranks import Level, finest_taxa
 from rs_toolkit.metrics.classification import softmax
 from rs_toolkit.metrics.temperature import acceptance_threshold, fit_temperature
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["Calibration", "answered", "calibrate"]
 
@@ -31,7 +28,7 @@ class Calibration:
         Above 0: probabilities are ``softmax(logits / temperature)``; of a filter
         ``sigmoid(odds / temperature + bias)``.
     thresholds
-        Least probability at which a taxon is believed, by rank; see :mod:`rs_runtime.ranks`.
+        Least probability at which a taxon is named, by rank; see :mod:`rs_runtime.ranks`.
     bias
         Of a filter alone; see :func:`rs_runtime.filter.organism_probability`.
     """
@@ -47,16 +44,16 @@ def calibrate(
     levels: Sequence[Level],
     precision: float,
 ) -> Calibration:
-    """Fit a variant's calibration to its own logits (n, classes), n >= 1, on validation photos.
+    """Fit a variant's calibration on validation photos.
 
     Parameters
     ----------
-    labels
-        Classes, shape (n,).
+    logits, labels
+        The variant's, shape (n, classes), and the classes, (n,); n >= 1.
     levels
         Ranks to answer with.
     precision
-        Share of believed names that must be right, above 0 and at most 1.
+        Share of the names given that must be right, above 0 and at most 1.
     """
     temperature = fit_temperature(logits, labels)
     probabilities = softmax(logits / temperature)

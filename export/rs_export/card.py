@@ -1,5 +1,4 @@
-"""The model card: only what never changes from one export of a run to the next, so that the same
-run gives the same bytes.  Latency, which never repeats, stays in report.json."""
+"""The model card, without latency, which never repeats: the same run gives the same bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from typing import Any
 from rs_export.classify import classes_that_fell
 from rs_export.report import answer_table, filter_photos
 from rs_export.result import Export, Measured, Result
-from rs_export.tables import cell, markdown_table
+from rs_export.tables import by_name, cell, markdown_table
 
 __all__ = ["model_card"]
 
@@ -57,7 +56,7 @@ Input: RGB, {pixels} x {pixels} pixels, {about.preprocessing.resize}.
 expected calibration error in 15 bins, at the variant's own temperature. as float: share of
 photos with the float model's first answer.
 
-{_scores(models, _CLASSIFIER)}
+{by_name({item.name: item.row for item in models}, _CLASSIFIER)}
 
 ## Answers
 
@@ -107,7 +106,7 @@ uncertain between. {filter_photos(about)}
 organism; as the student: share of photos with its verdict; cosine: of the logits to the student's,
 less its mean.
 
-{_scores([found.reference, *found.in_kit], _FILTER)}
+{by_name({item.name: item.row for item in (found.reference, *found.in_kit)}, _FILTER)}
 
 {taught}
 Not measured: photos of other places and kinds than these, above all kinds of organisms and of
@@ -115,14 +114,6 @@ others that are not among the classes.
 
 {_failures(found)}
 """
-
-
-def _scores(models: Sequence[Measured], columns: Mapping[str, tuple[str, str]]) -> str:
-    rows = [
-        [item.name, *(f"{item.row[key]:{form}}" for key, (_, form) in columns.items())]
-        for item in models
-    ]
-    return markdown_table(["variant", *(title for title, _ in columns.values())], rows)
 
 
 def _classes(models: Sequence[Measured]) -> str:

@@ -1,4 +1,4 @@
-"""The classifier as an export task: names, macro-F1, and the classes that fell."""
+"""The classifier as an export task: its calibration, its scores, and when it is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rs_runtime.kit.manifest import ClassInfo
 from rs_runtime.ranks import Level, levels
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.run import Run
-from rs_toolkit.metrics.bootstrap import Drop, paired_drops
+from rs_toolkit.metrics.bootstrap import paired_drops
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,13 +32,6 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
 
     Rows hold accuracy, top5, macro_f1, worst_decile_f1, ece (expected calibration error at the
     model's own temperature) and agreement (share of photos with the float model's first class).
-
-    Parameters
-    ----------
-    run
-        A finished run.
-    settings
-        ``limits``, ``min_precision``, ``passes`` and ``seed`` are used.
 
     Raises
     ------
@@ -81,22 +74,18 @@ def classifier_refusal(scores: Scores, limits: Mapping[str, float]) -> str | Non
     Refused: a score that fell by more than its limit (points, hundredths of F1), where the fall
     is also beyond noise: 95 % of paired bootstrap resamples lost something.
 
-    Parameters
-    ----------
-    scores
-        What was measured.
-    limits
-        Points allowed, by name of the drop.
+    ``limits`` are the points allowed, by name of the drop.
     """
-    key = next((key for key in limits if _is_beyond(scores.drops[key], limits[key])), None)
-    if key is None:
-        return None
-    worst = ", ".join(
-        f"{item['name']} ({100 * item['change']:+.1f})"
-        for item in classes_that_fell(scores)[:_NAMED]
-    )
-    lost = 100 * scores.drops[key].drop
-    return f"{TITLES[key]} fell by {lost:.2f} points, allowed {limits[key]:g}; most: {worst}"
+    for key, limit in limits.items():
+        drop = scores.drops[key]
+        if 100 * drop.drop > limit + 1e-6 and drop.low > 0:
+            worst = ", ".join(
+                f"{item['name']} ({100 * item['change']:+.1f})"
+                for item in classes_that_fell(scores)[:_NAMED]
+            )
+            lost = f"{TITLES[key]} fell by {100 * drop.drop:.2f} points"
+            return f"{lost}, allowed {limit:g}; most: {worst}"
+    return None
 
 
 def classes_that_fell(scores: Scores) -> list[Mapping[str, Any]]:
@@ -151,14 +140,10 @@ def _scores(
         for new, old in zip(found["per_class"], before, strict=True)
     )
     row = {key: float(found[key]) for key in _SCORES}
-    predicted, wanted = logits.argmax(axis=1), side.logits.argmax(axis=1)
+    wanted, predicted = side.logits.argmax(axis=1), logits.argmax(axis=1)
     return Scores(
         row={**row, "agreement": agreement(logits, side.logits)},
         drops=paired_drops(side.labels, wanted, predicted, len(names)),
         per_class=tuple(per_class),
         answered=answered(logits, side.labels, ranks, fitted),
     )
-
-
-def _is_beyond(drop: Drop, limit: float) -> bool:
-    return 100 * drop.drop > limit + 1e-6 and drop.low > 0

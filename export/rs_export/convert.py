@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,8 @@ from rs_export.tflite.converter import save_for_tflite, to_tflite
 if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
+
+    Inputs = NDArray[np.float32]
 
 __all__ = ["Converter", "Quantization"]
 
@@ -49,7 +51,7 @@ class Quantization:
     float_layers: tuple[str, ...] = ()
 
 
-class Converter:
+class Converter(contextlib.AbstractContextManager["Converter"]):
     """Converts one model; a context manager, because TensorFlow converts from a folder.
 
     Parameters
@@ -62,33 +64,28 @@ class Converter:
         Gives the model with the weights that a recipe's preparation made.
     photos
         Size of the calibration set that channels are equalized on.
+
+    Attributes
+    ----------
+    inputs
+        As ``representative``, with the photos kept.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        representative: Callable[[int], NDArray[np.float32]],
+        representative: Callable[[int], Inputs],
         prepare: Callable[[str], keras.Model] | None = None,
         photos: int = Quantization.photos,
     ) -> None:
-        self._model = model
-        self._photos = photos
-        self._representative = representative
-        self._prepare = prepare
-        self._inputs: dict[int, NDArray[np.float32]] = {}
-        self._logits: dict[int, NDArray[np.float32]] = {}
+        self._model, self._photos = model, photos
+        self._representative, self._prepare = representative, prepare
+        self.inputs = cache(representative)
+        self._wanted = cache(lambda n: logits_of(model.predict_on_batch, self.inputs(n)))
         self._form: tuple[str, _Form] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="rs-export-")
 
-    def __enter__(self) -> Converter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._folder.cleanup()
 
     def convert(self, recipe: Recipe, how: Quantization | None = None) -> bytes:
@@ -105,49 +102,30 @@ class Converter:
         form = self._form_of(recipe.preparation)
         with converting(recipe.name):
             if inputs is not None:
-                return self._quantized(form, recipe, how, inputs)
+                # Weights trained with rounding fit the channels that they were trained with.
+                data = _rounded(form if recipe.qat else form.even, recipe, how, inputs)
+                return correct_bias(data, recipe.engine, inputs, self._wanted(how.photos))
             if recipe.quantizer == "ai-edge":
                 return quantize_tflite(form.tflite, recipe)
             return to_tflite(form.saved, recipe) if recipe.engine == "litert" else form.onnx
 
-    def inputs(self, photos: int) -> NDArray[np.float32]:
-        """Return the calibration photos, read once."""
-        if photos not in self._inputs:
-            self._inputs[photos] = self._representative(photos)
-        return self._inputs[photos]
-
     def equalized(self) -> keras.Model:
         """Return the model with channels of equal range."""
-        return self._form_of("").even(self.inputs(self._photos)).model
+        return self._form_of("").even.model
 
     def _form_of(self, preparation: str) -> _Form:
         """Return the forms of a prepared model; of one at a time, because they are large."""
         if self._form is None or self._form[0] != preparation:
             model = self._model
             if preparation:
-                if self._prepare is None:
-                    raise ValueError(f"nothing prepares {preparation!r}")
+                assert self._prepare is not None
                 model = self._prepare(preparation)
-            self._form = (preparation, _Form(model, Path(self._folder.name)))
+            folder = Path(self._folder.name)
+            self._form = (preparation, _Form(model, folder, lambda: self.inputs(self._photos)))
         return self._form[1]
 
-    def _quantized(
-        self, form: _Form, recipe: Recipe, how: Quantization, inputs: NDArray[np.float32]
-    ) -> bytes:
-        """Round, see how the logits shifted, and take that back."""
-        # Weights trained with rounding fit the channels that they were trained with.
-        even = form if recipe.qat else form.even(self.inputs(self._photos))
-        data = _rounded(even, recipe, how, inputs)
-        return correct_bias(data, recipe.engine, inputs, self._wanted(how.photos))
 
-    def _wanted(self, photos: int) -> NDArray[np.float32]:
-        """Return the float model's logits of the calibration photos."""
-        if photos not in self._logits:
-            self._logits[photos] = logits_of(self._model.predict_on_batch, self.inputs(photos))
-        return self._logits[photos]
-
-
-def _rounded(form: _Form, recipe: Recipe, how: Quantization, inputs: NDArray[np.float32]) -> bytes:
+def _rounded(form: _Form, recipe: Recipe, how: Quantization, inputs: Inputs) -> bytes:
     if recipe.engine != "litert":
         kept = kernels(form.model, how.float_layers)
         return quantize_onnx(form.onnx, recipe, inputs, how.ranges, kept)
@@ -162,23 +140,20 @@ def _rounded(form: _Form, recipe: Recipe, how: Quantization, inputs: NDArray[np.
 class _Form:
     """A model in the forms that quantizers take, each made when it is first wanted."""
 
-    def __init__(self, model: keras.Model, folder: Path) -> None:
+    def __init__(self, model: keras.Model, folder: Path, inputs: Callable[[], Inputs]) -> None:
         self.model = model
-        self._folder = folder
-        self._even: _Form | None = None
+        self._folder, self._inputs = folder, inputs
 
-    def even(self, inputs: NDArray[np.float32]) -> _Form:
-        """Return the forms of the equalized model."""
-        if self._even is None:
-            model = equalize(self.model, inputs)
-            same = model is self.model
-            self._even = self if same else _Form(model, self._folder)
-        return self._even
+    @cached_property
+    def even(self) -> _Form:
+        """The model with channels of equal range."""
+        model = equalize(self.model, self._inputs())
+        return self if model is self.model else _Form(model, self._folder, self._inputs)
 
     @cached_property
     def marked(self) -> _Form:
-        """The same, with layers that can be found again in what is converted."""
-        return _Form(marked_copy(self.model), self._folder)
+        """The model with layers that can be found again in what is converted."""
+        return _Form(marked_copy(self.model), self._folder, self._inputs)
 
     @cached_property
     def saved(self) -> Path:

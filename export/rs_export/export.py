@@ -1,4 +1,4 @@
-"""Convert a run, measure every variant, and ship what kept its classes."""
+"""Convert a run, measure every variant, and write a kit of those that lost little enough."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 from rs_export.classify import classifier_task
 from rs_export.filter import filter_recipes, filter_task
 from rs_export.kit import packed_mb, ship
-from rs_export.pipeline import Pipeline
+from rs_export.pipeline import Pipeline, best_within
 from rs_export.recipes import Recipe
 from rs_export.report import write_reports
 from rs_export.result import Export, Result, Variant
 from rs_export.settings import ExportSettings
-from rs_export.size_limit import fitting
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.folders.kit import pack
@@ -35,19 +34,14 @@ class ExportResult:
         The ``.rskit`` file; with a limit on its size, the ``.rskit.xz``.
     table
         Measurements by variant, ``float`` (the Keras model) first.
-    reports
-        report.json, report.md and accuracy_vs_size.png.
-    shipped
-        Variant in the kit, by engine.
+    shipped, filter
+        Variant of the classifier, and of the filter, in the kit, by engine.
     refused
         Why variants were refused, by variant.
-    filter
-        Variant of the filter in the kit, by engine; empty without a filter.
     """
 
     kit: Path
     table: dict[str, dict[str, float]]
-    reports: tuple[Path, ...]
     shipped: dict[str, str]
     refused: dict[str, str]
     filter: dict[str, str] = field(default_factory=dict)
@@ -70,12 +64,7 @@ def export_run(
     A filter (``settings.filter``) is made first, in the same way, for the engines of the recipes;
     the kit takes a variant of it for each engine that it has a classifier for.
 
-    Parameters
-    ----------
-    run_dir : finished run folder
-    settings : what to make and what to refuse; default ``ExportSettings()``
-    out : folder to write; default ``run_dir/export``
-    progress : where to show progress; silent by default
+    Reports and kit are written into ``out``, by default ``run_dir/export``.
 
     Raises
     ------
@@ -92,9 +81,9 @@ def export_run(
     run = Run.open(Path(run_dir))
     folder = Path(out) if out else run.path / "export"
     found, problem = _made(run, recipes, settings, folder, progress)
-    reports = write_reports(found, folder)
+    report = write_reports(found, folder)
     if problem:
-        raise ExportError(f"{problem}; see {reports[1]}")
+        raise ExportError(f"{problem}; see {report}")
     kit = ship(found, folder)
     if settings.max_mb:
         kit = pack(kit)
@@ -103,7 +92,7 @@ def export_run(
     held = ", ".join([*names.values(), *filters.values()])
     progress.note(f"kit {kit} ({kit.stat().st_size / 1e6:.1f} MB): {held}")
     table = {item.name: item.row for item in found.classifier.measured}
-    return ExportResult(kit, table, reports, names, found.classifier.refused, filters)
+    return ExportResult(kit, table, names, found.classifier.refused, filters)
 
 
 def _made(
@@ -128,7 +117,7 @@ def _made(
             shipped = line.best(recipes)
             found = export(shipped)
             return found, _missing(found, shipped)
-        chosen, problem = fitting(
+        chosen, problem = best_within(
             line, recipes, lambda variant: packed_mb(export({variant.engine: variant}))
         )
         found = export({chosen.engine: chosen} if chosen else {})

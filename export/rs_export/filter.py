@@ -7,9 +7,9 @@ probabilities are Platt-scaled, with a scaling of its own, fitted on validation 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_export.calibrate import Calibration
 from rs_export.metadata import ModelInfo
@@ -22,10 +22,6 @@ from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.metrics.binary import auroc
 from rs_toolkit.metrics.platt import fit_platt
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 __all__ = ["filter_recipes", "filter_refusal", "filter_scores", "filter_task"]
 
@@ -45,7 +41,7 @@ _LAST = {
 
 
 def filter_recipes(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Return what a filter is made by, for the engines of a classifier's recipes."""
+    """Return the recipes of a filter, for the engines of a classifier's recipes."""
     engines = dict.fromkeys(recipe.engine for recipe in recipes)
     return [RECIPES[name] for engine in engines for name in _RECIPES[engine]]
 
@@ -53,12 +49,7 @@ def filter_recipes(recipes: Sequence[Recipe]) -> list[Recipe]:
 def filter_task(source: FilterFolder) -> Task:
     """Return how a filter is exported; rows are those of :func:`filter_scores`.
 
-    There is no training with rounding: what would be taught is the student's own work.
-
-    Parameters
-    ----------
-    source
-        What ``rs-toolkit distill`` made.
+    A filter is not trained with rounding; where 8 bits cost too much, weights alone are rounded.
 
     Raises
     ------
@@ -103,8 +94,6 @@ def filter_scores(
         The photos' truth, bool (n,), and the student's logits and calibration.
     organism
         Which of the K classes are organisms, bool (K,).
-    thresholds
-        ``not_organism`` and ``organism``.
 
     Returns
     -------
@@ -115,16 +104,15 @@ def filter_scores(
         the odds, organisms against others); flagged, found (share of the organisms, and of the
         others, with the verdict ``not_organism``); uncertain (share without a verdict).
     """
-    given, wanted = (
-        _verdicts(organism_log_odds(values, organism), fitted, thresholds)
-        for values, fitted in ((logits, calibration), (side.logits, side.calibration))
-    )
+    odds, wanted_odds = (organism_log_odds(values, organism) for values in (logits, side.logits))
+    given = _verdicts(odds, calibration, thresholds)
+    wanted = _verdicts(wanted_odds, side.calibration, thresholds)
     truth = side.labels
     return Scores(
         {
             "cosine": _mean_cosine(logits, side.logits),
             "agreement": float((given == wanted).mean()),
-            "auroc": auroc(organism_log_odds(logits, organism), truth),
+            "auroc": auroc(odds, truth),
             "flagged": float((given[truth] < 0).mean()),
             "found": float((given[~truth] < 0).mean()),
             "uncertain": float((given == 0).mean()),
@@ -190,15 +178,14 @@ def _verdicts(
 ) -> NDArray[np.int64]:
     """Return -1 (no organism), 0 (uncertain) or 1 for each photo."""
     probability = organism_probability(odds, calibration.temperature, calibration.bias)
-    sure = probability >= thresholds[ORGANISM]
-    return np.where(sure, 1, -(probability < thresholds[NOT_ORGANISM]).astype(np.int64))
+    return np.digitize(probability, [thresholds[NOT_ORGANISM], thresholds[ORGANISM]]) - 1
 
 
 def _mean_cosine(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    from sklearn.metrics.pairwise import paired_cosine_distances
+
     centre = reference.mean(axis=0, dtype=np.float64)
-    one, other = logits - centre, reference - centre
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return float(np.mean((one * other).sum(axis=1) / np.maximum(lengths, 1e-12)))
+    return 1 - float(paired_cosine_distances(logits - centre, reference - centre).mean())
 
 
 def _counted(source: FilterFolder) -> dict[str, dict[str, int]]:

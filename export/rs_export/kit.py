@@ -47,62 +47,54 @@ def _write(export: Export, card: bytes, kit: Path) -> None:
 
 
 def _manifest(export: Export) -> manifest.Manifest:
-    found = export.classifier
+    found, about = export.classifier, export.classifier.about
     return manifest.Manifest(
-        name=found.about.name,
+        name=about.name,
         created_by=created_by(),
-        rank=found.about.rank,
-        classes=found.about.classes,
-        preprocessing=found.about.preprocessing,
+        rank=about.rank,
+        classes=about.classes,
+        preprocessing=about.preprocessing,
         variants=tuple(
             manifest.Variant(
-                name=item.name,
-                engine=item.engine,
-                member=item.member,
-                temperature=item.calibration.temperature,
-                thresholds=item.calibration.thresholds,
-                measured=_without_latency(item),
-                warning=_warning(item),
+                **_common(item), thresholds=item.calibration.thresholds, warning=_warning(item)
             )
             for item in found.in_kit
         ),
         default_variants=found.shipped,
-        calibration={"temperature": found.about.calibration.temperature},
-        data_fingerprint=found.about.data_fingerprint,
+        calibration={"temperature": about.calibration.temperature},
+        data_fingerprint=about.data_fingerprint,
         environment=versions(),
         filter=_filter(export.filter) if export.filter else None,
     )
 
 
 def _filter(found: Result) -> FilterSpec:
+    variants = []
+    for item in found.in_kit:
+        fields = _common(item)
+        if item.refusal:
+            # A filter's variants have no field of their own for a warning.
+            fields["measured"]["warning"] = _warning(item)
+        variants.append(FilterVariant(**fields, bias=item.calibration.bias))
     return FilterSpec(
         classes=found.about.classes,
         preprocessing=found.about.preprocessing,
-        variants=tuple(
-            FilterVariant(
-                name=item.name,
-                engine=item.engine,
-                member=item.member,
-                temperature=item.calibration.temperature,
-                bias=item.calibration.bias,
-                # Variants of a filter have no field of their own for a warning.
-                measured={**_without_latency(item), **_by_force(item)},
-            )
-            for item in found.in_kit
-        ),
+        variants=tuple(variants),
         default_variants=dict(found.shipped),
         thresholds=dict(found.about.thresholds),
     )
 
 
-def _without_latency(item: Variant) -> dict[str, float]:
-    """Return what was measured; not latency, which never repeats."""
-    return {key: value for key, value in item.row.items() if key != "ms"}
-
-
-def _by_force(item: Variant) -> dict[str, Any]:
-    warning = _warning(item)
-    return {"warning": warning} if warning else {}
+def _common(item: Variant) -> dict[str, Any]:
+    """Return the fields that a classifier's variants and a filter's share."""
+    return {
+        "name": item.name,
+        "engine": item.engine,
+        "member": item.member,
+        "temperature": item.calibration.temperature,
+        # Latency never repeats.
+        "measured": {key: value for key, value in item.row.items() if key != "ms"},
+    }
 
 
 def _warning(item: Variant) -> str | None:

@@ -31,15 +31,7 @@ _FLOAT_SHARE = 10  # per cent
 
 @dataclass(frozen=True)
 class Step:
-    """One way to round a model again.
-
-    Attributes
-    ----------
-    title
-        For people.
-    recipe, how
-        What to convert instead.
-    """
+    """One way to round a model again: what to call it, and what to convert instead."""
 
     title: str
     recipe: Recipe
@@ -58,10 +50,8 @@ def steps(
 
     Parameters
     ----------
-    recipe
-        What was refused.
-    photos
-        Size of the calibration set that it was made with.
+    recipe, photos
+        What was refused, and the size of the calibration set that it was made with.
     sensitive
         From a share of the weights, 0 to 1, to the most sensitive layers; called only when it is
         needed, because it takes a minute.
@@ -76,7 +66,7 @@ def steps(
     plain = Quantization(photos, float_layers=kept)
     yield Step("larger calibration set", recipe, replace(plain, photos=_MORE_PHOTOS * photos))
     if recipe.io == "float32":
-        # In TFLite ai-edge-quantizer uses them, and it makes no ends in uint8.
+        # In TFLite ai-edge-quantizer uses them, and it makes no input in uint8.
         yield Step("percentile ranges", recipe, replace(plain, ranges="percentile"))
     mixed = None if recipe.float_share else _changed(recipe, float_share=_FLOAT_SHARE)
     if mixed and (layers := sensitive(_FLOAT_SHARE / 100)):

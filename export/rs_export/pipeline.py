@@ -6,7 +6,9 @@ Steps up to the scores are taken by :class:`rs_export.bench.Bench`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,35 +23,16 @@ from rs_toolkit.errors import ExportError
 from rs_toolkit.files import atomic_write
 from rs_toolkit.progress import Progress
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "best_within"]
 
 _SAME_SIZE = 1.1
 
 
-class Pipeline:
+class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
     """Makes the variants of one task, and judges them; a context manager.
 
-    Parameters
-    ----------
-    task
-        What is exported.
-    settings
-        What to refuse, and what to do then.
-    folder
-        Models are written into its ``models``.
-    progress
-        Is told each variant's results.
-
-    Attributes
-    ----------
-    bench
-        What converts and measures.
-    variants
-        Results by name, in the order in which they were made.
-    failed
-        Why variants could not be made, by name.
-    mending
-        For each variant that had been refused, what was tried and what came of it.
+    Models are written into ``folder/models``.  ``variants``, ``failed`` and ``mending`` are what
+    :class:`rs_export.result.Result` says of them, so far.
     """
 
     def __init__(
@@ -62,11 +45,7 @@ class Pipeline:
         self.failed: dict[str, str] = {}
         self.mending: dict[str, list[dict[str, Any]]] = {}
 
-    def __enter__(self) -> Pipeline:
-        self.bench.converter.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.bench.converter.__exit__(*error)
 
     def add(self, recipe: Recipe) -> None:
@@ -110,9 +89,8 @@ class Pipeline:
         if not passing:
             return None
         limit = _SAME_SIZE * min(variant.size for variant in passing)
-        small = [variant for variant in passing if variant.size <= limit]
         return min(
-            small,
+            (variant for variant in passing if variant.size <= limit),
             key=lambda variant: (not variant.recipe.calibrated, bool(variant.recipe.preparation)),
         )
 
@@ -129,8 +107,7 @@ class Pipeline:
         )
 
     def _may_ship(self, engine: str) -> list[Variant]:
-        """Return what may ship for an engine: what passed, or with force, where nothing did, what
-        was refused."""
+        """Return what passed for an engine; with force, where nothing did, what was refused."""
         made = [variant for variant in self.variants.values() if variant.engine == engine]
         passed = [variant for variant in made if not variant.refusal]
         return passed or (made if self.settings.force else [])
@@ -185,3 +162,49 @@ class Pipeline:
         entry["test"] = variant.test.evidence
         entry["result"] = variant.refusal or "passed"
         return None if variant.refusal else variant
+
+
+def best_within(
+    line: Pipeline, recipes: Sequence[Recipe], packed_mb: Callable[[Variant], float]
+) -> tuple[Variant | None, str]:
+    """Make variants, which lose more and more, until one passes and its packed kit fits.
+
+    With ``line.settings.force``, and none such, it is the first refused one that fits.
+    ``packed_mb`` gives the size in 10**6 bytes of the packed kit that holds a variant alone.
+
+    Returns
+    -------
+    tuple
+        That variant, and an empty text; or None, and a text that says what is reachable and what
+        keeps the others out.
+    """
+    limit, sizes = line.settings.max_mb, dict[str, float]()
+    for recipe in recipes:
+        line.add(recipe)
+        # The variant that was asked for, and the one that mended it.
+        for variant in [item for name, item in line.variants.items() if name not in sizes]:
+            size = sizes[variant.name] = packed_mb(variant)
+            line.progress.note(f"{variant.name}: {size:.2f} MB packed, {limit:g} allowed")
+            if not variant.refusal and size <= limit:
+                return variant, ""
+    refused = (line.variants[name] for name, size in sizes.items() if size <= limit)
+    forced = next(refused, None) if line.settings.force else None
+    return forced, "" if forced else _reachable(line, sizes)
+
+
+def _reachable(line: Pipeline, sizes: Mapping[str, float]) -> str:
+    """Return why nothing fits, and which settings would change that."""
+    told, reachable = [], []
+    for name, size in sizes.items():
+        variant = line.variants[name]
+        lost = f"{100 * variant.test.drops['macro_f1'].drop:.2f} points lost"
+        told.append(f"{name} {size:.2f} MB, {lost}{', refused' if variant.refusal else ''}")
+        if line.settings.force or not variant.refusal:
+            reachable.append(size)
+    # Rounded up, so that the advice is enough.
+    advice = f"--max-mb {math.ceil(100 * min(reachable)) / 100:.2f}, " if reachable else ""
+    return (
+        f"no variant fits in {line.settings.max_mb:g} MB and keeps its classes "
+        f"({'; '.join(told) or 'none could be made'}); "
+        f"try {advice}more --passes, a higher --max-drop, --force, or a narrower --backbone"
+    )

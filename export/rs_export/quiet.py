@@ -1,4 +1,4 @@
-"""Converters talk too much; what matters reaches the user as one ExportError."""
+"""Conversions without the output of converters; a failure becomes one ExportError."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["converting"]
 
 @contextlib.contextmanager
 def converting(name: str) -> Iterator[None]:
-    """Silence a conversion; turn its failure into an ExportError of one line.
+    """Drop a conversion's logs, warnings and prints; turn its failure into one line.
 
     Raises
     ------
@@ -25,23 +25,10 @@ def converting(name: str) -> Iterator[None]:
         The block raised anything but ExportError, KeyboardInterrupt or SystemExit.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        with _silence():
-            yield
-    except (ExportError, MemoryError):
-        raise
-    except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = (lines[0] if lines else type(error).__name__)[:300]
-        raise ExportError(f"{name}: the conversion failed ({reason}); leave it out") from error
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Drop Python logging, warnings and prints; in a command also what C++ writes to stderr."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
+        # In a command, quiet_libraries also drops what C++ writes to standard error.
         with (
             quiet_libraries(),
             warnings.catch_warnings(),
@@ -49,5 +36,11 @@ def _silence() -> Iterator[None]:
         ):
             warnings.simplefilter("ignore")
             yield
+    except (ExportError, MemoryError):
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = (lines[0] if lines else type(error).__name__)[:300]
+        raise ExportError(f"{name}: the conversion failed ({reason}); leave it out") from error
     finally:
         logging.disable(level)

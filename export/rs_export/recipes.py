@@ -20,38 +20,31 @@
     _aeq     quantized by ai-edge-quantizer instead of TensorFlow's converter
 
 ``c``, ``qat``, ``sp24`` and ``sp`` above 50 need fine-tuning, the others do not.
-``tflite_sp50_qat_int8`` is pruned first and then trained with rounding (PQAT).
-
-Mending (:mod:`rs_export.mending`) makes variants with ``qat`` and ``fNN`` of those that were
-refused.  ``rs-toolkit export --recipe tflite_int8_f10`` makes the same at once: the layers are
-found by :mod:`rs_export.quantize.sensitivity`.
+``tflite_sp50_qat_int8`` is pruned first and then trained with rounding (PQAT).  Mending
+(:mod:`rs_export.mending`) makes variants with ``qat`` and ``fNN`` of those that were refused;
+:mod:`rs_export.quantize.sensitivity` finds the layers of ``fNN``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from rs_toolkit.errors import ExportError
 
 __all__ = ["RECIPES", "Recipe", "default_recipes", "find_recipes"]
 
-_ENGINES = {"tflite": ("litert", ".tflite"), "onnx": ("onnxruntime", ".onnx")}
-_NUMBERS = {
-    "tflite": {
-        "fp32": ("float32", "float32"),
-        "fp16": ("float16", "float32"),
-        "dynamic_int8": ("int8", "float32"),
-        "int8": ("int8", "int8"),
-        "int16x8": ("int8", "int16"),
-    },
-    "onnx": {
-        "fp32": ("float32", "float32"),
-        "u8s8": ("int8", "uint8"),
-        "s8s8": ("int8", "int8"),
-    },
+# ENGINE and NUMBERS of a name: what runs it, weights, activations.
+_FORMS = {
+    ("tflite", "fp32"): ("litert", "float32", "float32"),
+    ("tflite", "fp16"): ("litert", "float16", "float32"),
+    ("tflite", "dynamic_int8"): ("litert", "int8", "float32"),
+    ("tflite", "int8"): ("litert", "int8", "int8"),
+    ("tflite", "int16x8"): ("litert", "int8", "int16"),
+    ("onnx", "fp32"): ("onnxruntime", "float32", "float32"),
+    ("onnx", "u8s8"): ("onnxruntime", "int8", "uint8"),
+    ("onnx", "s8s8"): ("onnxruntime", "int8", "int8"),
 }
 _SPARSITIES = {"": "dense", "sp24": "2:4"}  # Of others the digits.
 _NAME = re.compile(
@@ -81,7 +74,7 @@ class Recipe:
     qat
         Whether the weights were trained with rounding in the loop.
     io
-        Numbers at the model's two ends: ``float32`` or ``uint8``.
+        Numbers of the model's input and output: ``float32`` or ``uint8``.
     quantizer
         ``converter`` (the engine's own) or ``ai-edge``.
     float_share
@@ -102,16 +95,16 @@ class Recipe:
     def __post_init__(self) -> None:
         try:
             name = self.name
-        except (KeyError, StopIteration):
+        except StopIteration:
             name = ""
-        if not _NAME.fullmatch(name) or (problem := self._contradiction()):
-            known = bool(_NAME.fullmatch(name))
-            shown, why = (repr(name), problem) if known else (self.to_dict(), "has no name")
-            raise ExportError(f"recipe {shown}: {why}; see rs_export.recipes")
+        if not _NAME.fullmatch(name):
+            raise ExportError(f"recipe {asdict(self)}: has no name; see rs_export.recipes")
+        if problem := self._contradiction():
+            raise ExportError(f"recipe {name!r}: {problem}; see rs_export.recipes")
 
     @classmethod
     def parse(cls, name: str) -> Recipe:
-        """Decode a name by the module's grammar.
+        """Return the recipe of a name.
 
         Raises
         ------
@@ -119,17 +112,14 @@ class Recipe:
             The grammar has no such name, or its parts exclude each other.
         """
         match = _NAME.fullmatch(name)
-        if match is None or match["numbers"] not in _NUMBERS[match["engine"]]:
+        if match is None or (match["engine"], match["numbers"]) not in _FORMS:
             raise ExportError(
                 f"recipe {name!r}: unknown; wanted one of {', '.join(RECIPES)}, or another name "
                 "ENGINE[_spNN][_cNN][_qat]_NUMBERS[_fNN][_u8io][_aeq]"
             )
-        weights, activations = _NUMBERS[match["engine"]][match["numbers"]]
         sparsity = match["sparsity"] or ""
         return cls(
-            engine=_ENGINES[match["engine"]][0],
-            weights=weights,
-            activations=activations,
+            *_FORMS[match["engine"], match["numbers"]],
             sparsity=_SPARSITIES.get(sparsity, sparsity.removeprefix("sp")),
             clusters=int(match["clusters"] or 0),
             qat=bool(match["qat"]),
@@ -141,9 +131,8 @@ class Recipe:
     @property
     def name(self) -> str:
         """Key of the variant in reports and kits; :meth:`parse` reads it."""
-        prefix = next(key for key, (engine, _) in _ENGINES.items() if engine == self.engine)
-        pair = (self.weights, self.activations)
-        numbers = next(key for key, value in _NUMBERS[prefix].items() if value == pair)
+        form = (self.engine, self.weights, self.activations)
+        prefix, numbers = next(key for key, value in _FORMS.items() if value == form)
         ends = (
             f"f{self.float_share}" if self.float_share else "",
             "u8io" if self.io == "uint8" else "",
@@ -153,7 +142,7 @@ class Recipe:
 
     @property
     def preparation(self) -> str:
-        """The part of the name that says how the weights are fine-tuned first; may be empty."""
+        """The part of the name that says how weights are changed first; may be empty."""
         known = {value: key for key, value in _SPARSITIES.items()}
         sparsity = known.get(self.sparsity, f"sp{self.sparsity}")
         clusters = f"c{self.clusters}" if self.clusters else ""
@@ -173,26 +162,7 @@ class Recipe:
     @property
     def member(self) -> str:
         """Path of the model in the export folder and in the kit."""
-        suffix = next(suffix for engine, suffix in _ENGINES.values() if engine == self.engine)
-        return f"models/{self.name}{suffix}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Build from :meth:`to_dict`'s result.
-
-        Raises
-        ------
-        ExportError
-            A field is missing, unknown or out of its choices.
-        """
-        names = [item.name for item in fields(cls)]
-        if set(values) != set(names):
-            raise ExportError(f"recipe: got fields {sorted(values)}, wanted {sorted(names)}")
-        return cls(**values)
+        return f"models/{self.name}.{self.name.partition('_')[0]}"
 
     def _contradiction(self) -> str:
         if self.sparsity.isdigit() and (int(self.sparsity) > 95 or self.sparsity == "24"):
@@ -210,7 +180,7 @@ class Recipe:
         if self.float_share and self.activations not in ("int8", "uint8"):
             return "f is for calibrated 8-bit numbers: int8, u8s8 or s8s8"
         if self.io != "float32" and (self.float_share or self.quantizer != "converter"):
-            return "u8io excludes f and aeq: ai-edge-quantizer makes both ends int8"
+            return "u8io excludes f and aeq: ai-edge-quantizer makes input and output int8"
         return ""
 
 

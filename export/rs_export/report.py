@@ -9,12 +9,13 @@ from typing import Any
 
 from rs_export.classify import TITLES, classes_that_fell
 from rs_export.result import About, Export, Measured, Result
-from rs_export.tables import cell, markdown_table
+from rs_export.tables import by_name, cell, markdown_table
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
 
-__all__ = ["answer_table", "filter_photos", "report_json", "write_reports"]
+__all__ = ["answer_table", "filter_photos", "write_reports"]
 
+_PICTURE = "accuracy_vs_size.png"
 _LISTED = 5
 _SENSITIVE = 15
 _CLASSIFIER_NOTE = "agreement: share of photos with the float model's first class"
@@ -25,45 +26,21 @@ _FILTER_NOTE = (
 )
 
 
-def report_json(export: Export) -> dict[str, Any]:
-    """Return the content of report.json."""
-    found = export.classifier
-    return {
-        "run": found.about.name,
-        "data_fingerprint": found.about.data_fingerprint,
-        **_task_json(found),
-        "filter": _filter_json(export.filter) if export.filter else None,
-        "settings": export.settings.to_dict(),
-        "machine": machine(),
-        "versions": versions(),
-        "seconds": round(export.seconds, 1),
-    }
-
-
-def write_reports(export: Export, folder: Path) -> tuple[Path, Path, Path]:
-    """Write report.json, report.md and accuracy_vs_size.png into ``folder``; return their paths."""
-    data, text, picture = (
-        folder / name for name in ("report.json", "report.md", "accuracy_vs_size.png")
-    )
-    write_json(data, report_json(export))
-    with atomic_write(picture) as temporary:
-        _draw(export.classifier, temporary)
-    with atomic_write(text) as temporary:
-        temporary.write_text(_markdown(export, picture.name), "utf-8")
-    return data, text, picture
+def write_reports(export: Export, folder: Path) -> Path:
+    """Write report.json, report.md and a picture into ``folder``; return the path of report.md."""
+    write_json(folder / "report.json", _json(export))
+    with atomic_write(folder / _PICTURE) as temporary:
+        _picture(export.classifier).savefig(temporary, format="png", dpi=120)
+    with atomic_write(folder / "report.md") as temporary:
+        temporary.write_text(_markdown(export), "utf-8")
+    return folder / "report.md"
 
 
 def answer_table(models: Sequence[Measured], photos: int, precision: float) -> str:
     """Return at which rank models named the test photos, as finely as their thresholds allow.
 
-    Parameters
-    ----------
-    models
-        Classifiers.
-    photos
-        Number of test photos.
-    precision
-        Share of the names that the thresholds are to keep right, 0 to 1.
+    ``photos`` is the number of test photos, and ``precision`` the share of the names that the
+    thresholds are to keep right, 0 to 1.
     """
     ranks = list(dict.fromkeys(rank for item in models for rank in item.test.answered))
     if not ranks:
@@ -94,6 +71,21 @@ def filter_photos(about: About) -> str:
     )
 
 
+def _json(export: Export) -> dict[str, Any]:
+    """Return the content of report.json."""
+    found = export.classifier
+    return {
+        "run": found.about.name,
+        "data_fingerprint": found.about.data_fingerprint,
+        **_task_json(found),
+        "filter": _filter_json(export.filter) if export.filter else None,
+        "settings": asdict(export.settings),
+        "machine": machine(),
+        "versions": versions(),
+        "seconds": round(export.seconds, 1),
+    }
+
+
 def _task_json(found: Result) -> dict[str, Any]:
     """Return what both tasks report."""
     measured = {item.name: item for item in found.measured}
@@ -117,7 +109,7 @@ def _task_json(found: Result) -> dict[str, Any]:
             for name, item in measured.items()
         },
         "per_class": {name: item.test.per_class for name, item in measured.items()},
-        "recipes": [item.recipe.to_dict() for item in found.variants.values()],
+        "recipes": [asdict(item.recipe) for item in found.variants.values()],
         "counts": found.about.counts,
     }
 
@@ -140,7 +132,7 @@ def _fallen(item: Measured | None) -> list[Mapping[str, Any]]:
     return classes_that_fell(item.test)[:_LISTED] if item else []
 
 
-def _markdown(export: Export, picture: str) -> str:
+def _markdown(export: Export) -> str:
     found, settings = export.classifier, export.settings
     counts = found.about.counts
     parts = [
@@ -150,7 +142,7 @@ def _markdown(export: Export, picture: str) -> str:
         f"mb: 10^6 bytes; {_CLASSIFIER_NOTE}; "
         "ms: median of one photo, the model alone (float: Keras, on all cores).",
         _table(found),
-        f"![accuracy against size]({picture})",
+        f"![accuracy against size]({_PICTURE})",
         *_findings(found),
         answer_table(found.measured, counts["test"], settings.min_precision),
         *_fallen_classes(found),
@@ -169,12 +161,9 @@ def _markdown(export: Export, picture: str) -> str:
 
 def _table(found: Result) -> str:
     """Return every model's numbers, and whether it ships."""
-    columns = list(found.reference.row)
-    rows = [
-        [item.name, *(f"{item.row[key]:.4g}" for key in columns), _state(found, item.name)]
-        for item in found.measured
-    ]
-    return markdown_table(["variant", *columns, ""], rows)
+    rows = {i.name: {**i.row, "state": _state(found, i.name)} for i in found.measured}
+    numbers = {key: (key, ".4g") for key in found.reference.row}
+    return by_name(rows, {**numbers, "state": ("", "")})
 
 
 def _state(found: Result, name: str) -> str:
@@ -235,24 +224,38 @@ def _fallen_classes(found: Result) -> list[str]:
     return lines
 
 
-def _draw(found: Result, path: Path) -> None:
+def _picture(found: Result) -> Any:
+    """Return the figure of accuracy against size."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    # Names stand in a column, in the order of the scores: beside the points they would overlap.
+    order = sorted(found.measured, key=lambda item: (item.row["macro_f1"], item.size))
+    figure = Figure(figsize=(8, max(4.5, 1 + 0.22 * len(order))), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     colours = {"shipped": "C2", "refused": "C3", "": "C7"}
-    for item in found.measured:
-        size, score = item.row["mb"], item.row["macro_f1"]
-        axes.plot(size, score, "o", color=colours[_state(found, item.name)])
-        axes.annotate(item.name, (size, score), (5, 5), textcoords="offset points", fontsize=8)
+    for place, item in enumerate(order):
+        point, colour = (item.row["mb"], item.row["macro_f1"]), colours[_state(found, item.name)]
+        axes.plot(*point, "o", color=colour)
+        axes.annotate(
+            item.name,
+            point,
+            (1.05, (place + 0.5) / len(order)),
+            textcoords="axes fraction",
+            verticalalignment="center",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": colour, "alpha": 0.4, "relpos": (0, 0.5)},
+        )
     axes.set(
         xscale="log",
         xlabel="size (MB)",
         ylabel="macro-F1 on test photos",
         title="green: in the kit; red: refused; grey: neither",
     )
-    axes.margins(x=0.2, y=0.15)
+    # 2, not 2 x 10^0.
+    axes.xaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter())
+    axes.margins(x=0.1, y=0.15)
     axes.grid(alpha=0.3)
-    figure.savefig(path, format="png", dpi=120)
+    return figure

@@ -33,8 +33,6 @@ class About:
         Taxonomic rank that a classifier names, or ``common_name``; ``prompt class`` of a filter.
     classes
         In the order of the logits: ClassInfo of a classifier, FilterClass of a filter.
-    preprocessing
-        What makes the model's input of a photo.
     calibration
         What the folder says of the float model.
     data_fingerprint
@@ -68,7 +66,7 @@ class Scores:
     row
         Numbers for tables, by name; each task documents its own.
     drops
-        How much less than the float model's a classifier's gated scores are, with noise.
+        For each score that has a limit: how much a classifier lost of the float model's.
     per_class
         For each class: name, support, f1, and change of f1 against the float model.
     answered
@@ -88,20 +86,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Measured:
-    """A model that was measured: the float model, or a variant.
+    """The float model, or a variant, with its scores on validation and test photos.
 
-    Attributes
-    ----------
-    name
-        Key in reports and kits.
-    size
-        Bytes of its file.
-    calibration
-        What turns its logits into answers.
-    validation, test
-        Scores on the photos of these splits; None: validation photos cannot tell models apart.
-    ms
-        Median milliseconds of one photo, the model alone.
+    ``size`` counts the bytes of its file; ``ms`` is the median time of one photo in the model
+    alone; ``validation`` is None where validation photos cannot tell models apart.
     """
 
     name: str
@@ -162,7 +150,7 @@ class Variant(Measured):
     def member(self) -> str:
         """Path of the file in the export folder and in the kit."""
         path = PurePosixPath(self.recipe.member)
-        return str(path.with_name(self.name + path.suffix))
+        return str(path.with_stem(self.name))
 
 
 @dataclass(frozen=True)
@@ -171,8 +159,6 @@ class Result:
 
     Attributes
     ----------
-    about
-        What was exported.
     reference
         The float model.
     variants
@@ -212,7 +198,7 @@ class Result:
         return tuple(self.variants[name] for name in self.shipped.values())
 
     def only(self, engines: Iterable[str]) -> Result:
-        """Return it with nothing to ship for other engines than these."""
+        """Return the same result, with variants to ship for these engines alone."""
         kept = {engine: self.shipped[engine] for engine in engines if engine in self.shipped}
         return replace(self, shipped=kept)
 

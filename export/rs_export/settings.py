@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from rs_export.recipes import Recipe, default_recipes, find_recipes
+from rs_toolkit.config.base import Settings, choice, number
 from rs_toolkit.errors import ExportError
 
 __all__ = ["TARGETS", "ExportSettings"]
@@ -22,17 +22,12 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
 }
 # From least to most that is taken away; the first that fits and keeps its classes is shipped.
 _SMALLER = ("tflite_int8", "tflite_sp50_int8", "tflite_sp65_int8", "tflite_sp75_int8")
-_LEAST = {
-    "threads": 1,
-    "calibration_photos": 1,
-    "max_drop": 0,
-    "max_decile_drop": 0,
-    "seed": 0,
-}
+# Stands for "above 0".
+_TINY = 1e-6
 
 
 @dataclass(frozen=True)
-class ExportSettings:
+class ExportSettings(Settings):
     """What an export makes and what it refuses.
 
     Attributes
@@ -41,71 +36,46 @@ class ExportSettings:
         Also make the variants with 8-bit numbers.
     recipes
         Names of the variants to make instead of the defaults; see rs_export.recipes.
-    target
-        A key of TARGETS: make what runs best there; empty: the defaults.
-    max_mb
-        Most 10**6 bytes of the compressed kit (``.rskit.xz``); 0: no limit.
-    max_drop, max_decile_drop
-        Points (hundredths) that a variant may lose of the float model's macro-F1, and of the F1
-        of the worst tenth of the classes; at least 0.
-    min_precision
-        Share of the names given that must be right on validation photos, above 0 and at most 1;
-        sets the thresholds below which a coarser rank is named, or none.
     force
         Where every variant for an engine was refused, ship one all the same, with a warning in
         the kit; with ``max_mb``, where none that passed fits.
     mend
         Try other ways to round a variant that was refused.
-    passes
-        Photos shown to a fine-tuning recipe, as a multiple of the training photos; above 0.
-    threads
-        CPU threads of the measurements, at least 1.
-    calibration_photos
-        Training photos that measure activation ranges, at least 1.
-    seed
-        Of everything random.
     filter
         Folder that ``rs-toolkit distill`` made, whose filter the kit takes along; None: none.
 
     Raises
     ------
-    ExportError
+    ConfigError
         A setting is out of its range.
+    ExportError
+        There are a target and recipes.
     """
 
     int8: bool = False
     recipes: tuple[str, ...] = ()
-    target: str = ""
-    max_mb: float = 0.0
-    max_drop: float = 1.0
-    max_decile_drop: float = 5.0
-    min_precision: float = 0.9
+    target: str = choice("", ("", *TARGETS), "make what runs best there; empty: the defaults")
+    max_mb: float = number(0.0, 0, 1e6, "most 10**6 bytes of the .rskit.xz; 0: no limit")
+    max_drop: float = number(1.0, 0, 100, "points that a variant may lose of the macro-F1")
+    max_decile_drop: float = number(5.0, 0, 100, "the same of the worst tenth of the classes")
+    # Sets the thresholds below which a coarser rank is named, or none.
+    min_precision: float = number(
+        0.9, _TINY, 1, "share of the names given that must be right on validation photos"
+    )
     force: bool = False
     mend: bool = True
-    passes: float = 1.0
-    threads: int = 2
-    calibration_photos: int = 200
-    seed: int = 0
+    passes: float = number(
+        1.0, _TINY, 1000, "photos shown in fine-tuning, as a multiple of the training photos"
+    )
+    threads: int = number(2, 1, 256, "CPU threads of the measurements")
+    calibration_photos: int = number(
+        200, 1, 1_000_000, "training photos that measure activation ranges"
+    )
+    seed: int = number(0, 0, 2**31 - 1, "seed of everything random")
     filter: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if not value >= least:
-                raise ExportError(f"export: got {name}={value}; wanted at least {least}")
-        if not 0 < self.passes <= 1000 or not self.max_mb >= 0:
-            raise ExportError(
-                f"export: got passes={self.passes}, max_mb={self.max_mb}; "
-                "wanted above 0 and at most 1000, and at least 0"
-            )
-        if not 0 < self.min_precision <= 1:
-            raise ExportError(
-                f"export: got min_precision={self.min_precision}; wanted above 0 and at most 1"
-            )
-        if self.target and self.target not in TARGETS:
-            raise ExportError(
-                f"export: got target={self.target!r}; wanted one of {', '.join(TARGETS)}"
-            )
+        super().__post_init__()
         if self.target and self.recipes:
             raise ExportError("export: got a target and recipes; give one of them")
 
@@ -122,7 +92,3 @@ class ExportSettings:
     def limits(self) -> dict[str, float]:
         """Points that each score may fall."""
         return {"macro_f1": self.max_drop, "worst_decile_f1": self.max_decile_drop}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return asdict(self)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["cell", "markdown_table"]
+__all__ = ["by_name", "cell", "markdown_table"]
 
 
 def cell(text: str) -> str:
@@ -16,3 +17,13 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table, numbers to the right."""
     marks = ["---", *("---:" for _ in head[1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
+
+
+def by_name(rows: Mapping[str, Mapping[str, Any]], columns: Mapping[str, tuple[str, str]]) -> str:
+    """Return a table of variants; ``columns`` gives each key's heading and format."""
+    head = ["variant", *(heading for heading, _ in columns.values())]
+    cells = [
+        [name, *(f"{row[key]:{form}}" if key in row else "" for key, (_, form) in columns.items())]
+        for name, row in rows.items()
+    ]
+    return markdown_table(head, cells)

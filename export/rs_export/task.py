@@ -50,12 +50,8 @@ class Task:
 
     Attributes
     ----------
-    about
-        What is known of the model.
-    reference
-        Name of the float model in reports.
-    size
-        Bytes of its file.
+    reference, size
+        Name of the float model in reports, and bytes of its file.
     load
         Returns it: input (n, S, S, 3) scaled by ``about.preprocessing``, output logits.
     photos
@@ -65,7 +61,7 @@ class Task:
     calibrate
         From logits and labels of validation photos to a model's calibration.
     scores
-        From logits and calibration of a model, on photos of a side, to its scores.
+        From a model's logits and calibration, and the photos that they are of, to its scores.
     refusal
         From a variant's scores and the float model's to why it must not ship, or None.
     info
@@ -101,20 +97,16 @@ class Task:
 
 def model_info(about: About, *, name: str, description: str, temperature: float) -> ModelInfo:
     """Return what a model file says of itself."""
-    preprocessing = about.preprocessing
     return ModelInfo(
         name=name,
         description=description,
         rank=about.rank,
         labels=tuple(item.name for item in about.classes),
         common_names=tuple(getattr(item, "common_name", None) for item in about.classes),
-        size=preprocessing.size,
-        scale=preprocessing.scale,
-        offset=preprocessing.offset,
+        preprocessing=about.preprocessing,
         temperature=temperature,
         data_fingerprint=about.data_fingerprint,
         created_by=created_by(),
-        resize=preprocessing.resize,
     )
 
 

@@ -120,7 +120,7 @@ def test_report_card_and_kit_give_a_mended_variant_its_true_name(
     assert report["shipped"] == result.shipped == {"litert": true_name}
     assert list(report["table"]) == ["float", "tflite_int8", true_name]
     assert list(report["refused"]) == ["tflite_int8"]
-    assert [Recipe.from_dict(item).name for item in report["recipes"]] == ["tflite_int8", true_name]
+    assert [Recipe(**item).name for item in report["recipes"]] == ["tflite_int8", true_name]
     assert f"| {true_name} |" in text and "**tflite_int8 refused**" in text
     member = f"models/{true_name}.tflite"
     with open_kit(result.kit) as kit:

@@ -19,6 +19,7 @@ from rs_export.onnx.metadata import onnx_with_metadata
 from rs_export.tflite.converter import save_for_tflite
 from rs_export.tflite.metadata import tflite_with_metadata
 from rs_runtime.engines.engine import load_engine
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.errors import ExportError
 
 SIDE = 16
@@ -29,10 +30,8 @@ INFO = ModelInfo(
     rank="species",
     labels=LABELS,
     common_names=("blue-and-yellow macaw", None, "カササギ"),
-    size=SIDE,
     # Exact in binary: pixels are input levels of a uint8 model, without rounding.
-    scale=1 / 128,
-    offset=-1.0,
+    preprocessing=Preprocessing(SIDE, scale=1 / 128, offset=-1.0),
     temperature=1.5,
     data_fingerprint="ab" * 32,
     created_by="rs-toolkit 1.2.3",
@@ -168,7 +167,9 @@ def photos(count: int = 6) -> np.ndarray:
 
 
 def inputs(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float32) * np.float32(INFO.scale) + np.float32(INFO.offset)
+    return pixels.astype(np.float32) * np.float32(INFO.preprocessing.scale) + np.float32(
+        INFO.preprocessing.offset
+    )
 
 
 @pytest.mark.parametrize("ends_in", ["float32", "uint8"])
@@ -257,7 +258,7 @@ def test_tflite_metadata_is_replaced_not_stacked(tflite, ends_in) -> None:
 
 
 def test_tflite_input_that_needs_a_formula_is_told_so(tflite) -> None:
-    other = dataclasses.replace(INFO, scale=1 / 255, offset=0.0)
+    other = dataclasses.replace(INFO, preprocessing=Preprocessing(SIDE, scale=1 / 255, offset=0.0))
     source, _ = ends(tflite_with_metadata(tflite["uint8"], other))
     assert "round(pixel * 0.501961 + 128)" in source.text(1)
 
@@ -308,10 +309,10 @@ def test_onnx_computes_the_same_bits(onnx_model) -> None:
         ({"labels": (), "common_names": ()}, "at least one label"),
         ({"name": "x\x00"}, "name must be printable"),
         ({"description": ""}, "description must be printable"),
-        ({"scale": 0.0}, "scale not 0"),
-        ({"offset": float("nan")}, "all finite"),
+        ({"preprocessing": Preprocessing(scale=0.0)}, "scale not 0"),
+        ({"temperature": float("nan")}, "finite temperature"),
+        ({"temperature": float("inf")}, "finite temperature"),
         ({"temperature": 0.0}, "temperature > 0"),
-        ({"size": 0}, "size >= 1"),
     ],
 )
 def test_odd_values_are_refused(changes, told, one_line) -> None:
@@ -326,7 +327,8 @@ def test_metadata_of_another_model_is_refused(
 ) -> None:
     model = tflite["float32"] if add is tflite_with_metadata else onnx_model
     four = dataclasses.replace(INFO, labels=tuple("abcd"), common_names=(None,) * 4)
-    for wrong in (four, dataclasses.replace(INFO, size=SIDE + 1)):
+    larger = dataclasses.replace(INFO.preprocessing, size=SIDE + 1)
+    for wrong in (four, dataclasses.replace(INFO, preprocessing=larger)):
         with pytest.raises(ExportError, match="wanted a model from") as caught:
             add(model, wrong)
         one_line(str(caught.value))

@@ -13,6 +13,13 @@ from rs_toolkit.files import write_json
 from rs_train.teacher.torch_setup import ready_torch
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs torch, so that it can be run alone where torch has just been installed."""
+    for item in items:
+        if "torch" in getattr(item, "fixturenames", ()):
+            item.add_marker("torch")
+
+
 @pytest.fixture(scope="session")
 def torch() -> Any:
     """The module torch, after which open_clip and timm can be imported; skips without them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -36,9 +37,7 @@ _PACKAGES = (
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow with as few lines at start-up (no GPU here, and the like) as it can.
-
-    In a command there are none: see :mod:`rs_runtime.stderr`.
+    """Import TensorFlow with as few messages as possible; see :mod:`rs_runtime.stderr`.
 
     Raises
     ------
@@ -68,10 +67,8 @@ def versions() -> dict[str, str]:
     """Return the versions of the installed packages that can change a result."""
     found = {}
     for name in _PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -1,16 +1,5 @@
 """Everything the toolkit, training and export raise on purpose.
 
-::
-
-    ToolkitError               base; exit code 2
-    ├── ConfigError            a setting is unknown, malformed or out of range
-    ├── DataError              the data set as a whole cannot be used
-    │   └── MetadataError      a row or column of a metadata file is wrong
-    ├── MissingPackageError    an optional extra is needed and not installed
-    ├── WeightsError           pretrained weights cannot be had or do not fit
-    ├── RunError               a run folder is missing, incomplete or of other settings
-    └── ExportError            a conversion failed or its result was refused
-
 Each message is one line: what, where, got, wanted, and the fix.  The command line prints it
 and exits with ``exit_code``; a traceback is a bug.
 """
@@ -26,7 +15,13 @@ __all__ = [
     "RunError",
     "ToolkitError",
     "WeightsError",
+    "reason",
 ]
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, in one line of at most 200 characters, to be quoted in another."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class ToolkitError(Exception):

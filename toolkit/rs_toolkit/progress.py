@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["ConsoleProgress", "Progress"]
 
@@ -11,15 +10,10 @@ __all__ = ["ConsoleProgress", "Progress"]
 class Progress:
     """Silent progress, and the interface of every other kind."""
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *problem: object) -> None:
         return None
 
     def note(self, text: str) -> None:
@@ -49,16 +43,11 @@ class ConsoleProgress(Progress):
         )
         self._tasks: dict[str, Any] = {}
 
-    def __enter__(self) -> ConsoleProgress:
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *problem: object) -> None:
         self._bars.stop()
 
     def note(self, text: str) -> None:

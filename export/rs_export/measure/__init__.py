@@ -1,4 +1,4 @@
-"""What a model costs and answers: logits in batches, latency, size, budgets.
+"""What a model costs and answers: logits in batches, latency, size.
 
 Takes models and kits.  Gives numbers, and reports of them.
 """

@@ -18,7 +18,6 @@ from rs_export.measure.benchmark_report import summarize, tables, write_benchmar
 from rs_runtime.classify import Classifier
 from rs_runtime.errors import EngineError, PhotoError
 from rs_runtime.kit.kit import Kit, open_kit
-from rs_runtime.kit.manifest import Variant
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.probe import MEASURES, synthetic_photo
 from rs_toolkit.environment import machine, versions
@@ -37,16 +36,9 @@ _MOST_REASON = 300
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a benchmark found.
+    """The content of benchmark.json, its tables as plain text, and the three files written.
 
-    Attributes
-    ----------
-    result
-        Content of benchmark.json; ``rows`` has one entry a variant, ``error`` says why one failed.
-    text
-        The tables, as plain text.
-    paths
-        benchmark.json, benchmark.md and pareto.png.
+    ``result["rows"]`` has one entry a variant, whose ``error`` says why it failed, if so.
     """
 
     result: dict[str, Any]
@@ -79,11 +71,9 @@ def benchmark(
         run's test photos; of a kit alone, and of ``against``, what was recorded at export counts
     against : another kit, measured in the same turns
     threads : CPU threads to measure with, each at least 1
-    rounds : turns, at least 1
-    repeat : timed answers a process, at least 1
+    rounds, repeat : turns, and timed answers a process, each at least 1
     timeout : seconds that a process may take
     out : folder to write; default ``benchmark`` beside the kit
-    progress : shows what is being done
 
     Raises
     ------
@@ -136,10 +126,13 @@ def _locate(target: Path) -> tuple[Run | None, Path]:
 
 def _rows(kit: Kit, progress: Progress, prefix: str) -> list[dict[str, Any]]:
     """Return a row for each variant: its sizes, and the scores recorded at its export."""
-    variants, rows = kit.manifest.variants, []
+    variants, rows = kit.manifest.variants, list[dict[str, Any]]()
     for number, variant in enumerate(variants):
-        progress.update("compress", number, len(variants))
-        data = kit.read(variant.member)
+        data, measured = kit.read(variant.member), variant.measured
+        scores = {
+            key: measured[key] if type(measured.get(key)) in (int, float) else None
+            for key in _SCORES
+        }
         rows.append(
             {
                 "name": prefix + variant.name,
@@ -149,20 +142,15 @@ def _rows(kit: Kit, progress: Progress, prefix: str) -> list[dict[str, Any]]:
                 "engine": variant.engine,
                 "mb": len(data) / 1e6,
                 "xz_mb": len(packed(data)) / 1e6,
-                **_recorded(variant),
+                **scores,
+                "test_photos": None,
+                "scores": None if set(scores.values()) == {None} else "recorded",
                 "error": None,
                 "probes": [],
             }
         )
-    progress.update("compress", len(variants), len(variants))
+        progress.update("compress", number + 1, len(variants))
     return rows
-
-
-def _recorded(variant: Variant) -> dict[str, Any]:
-    numbers = {key: variant.measured.get(key) for key in _SCORES}
-    scores = {key: n if type(n) in (int, float) else None for key, n in numbers.items()}
-    known = any(value is not None for value in scores.values())
-    return {**scores, "test_photos": None, "scores": "recorded" if known else None}
 
 
 def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Progress) -> None:

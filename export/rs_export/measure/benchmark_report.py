@@ -47,19 +47,24 @@ def summarize(rows: Sequence[dict[str, Any]], counts: Sequence[int]) -> Sequence
     a spread is the highest less the lowest probe, as a share of the median).
     """
     for row in rows:
-        row["threads"] = {str(count): _medians(row, str(count)) for count in counts}
+        row["threads"], row["spreads"] = {}, {}
+        for count in counts:
+            probes = [] if row["error"] else [p for p in row["probes"] if p["threads"] == count]
+            medians, spreads = dict[str, float | None](), dict[str, float]()
+            for key in MEASURES if probes else ():
+                values = [probe[key] for probe in probes if probe[key] is not None]
+                middle = medians[key] = float(np.median(values)) if values else None
+                if middle:
+                    spreads[key] = float(np.ptp(values)) / middle
+            row["threads"][str(count)], row["spreads"][str(count)] = medians, spreads
     for row in rows:
         base = _base(row, rows)
         row["base"] = base["name"]
         row["ratios"] = {
-            count: _ratios(medians, base["threads"][count])
-            for count, medians in row["threads"].items()
-        }
-        row["spreads"] = {
             count: {
-                key: float(np.ptp(_probed(row, count, key))) / value
+                key: value / below
                 for key, value in medians.items()
-                if value
+                if value and (below := base["threads"][count].get(key))
             }
             for count, medians in row["threads"].items()
         }
@@ -97,35 +102,14 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-def _probed(row: Mapping[str, Any], count: str, key: str) -> list[float]:
-    """Return one measure of every round."""
-    probes = [item for item in row["probes"] if str(item["threads"]) == count]
-    return [item[key] for item in probes if item[key] is not None]
-
-
-def _medians(row: Mapping[str, Any], count: str) -> dict[str, float | None]:
-    if row["error"]:
-        return {}
-    found = {key: _probed(row, count, key) for key in MEASURES}
-    return {key: float(np.median(values)) if values else None for key, values in found.items()}
-
-
 def _base(row: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the other kit's variant of this name, else the first float32 one, else the first."""
     others = [item for item in rows if item["against"]]
     same = [item for item in others if item["variant"] == row["variant"]]
-    pool = others or rows
-    floats = [
-        item for item in pool if item["variant"] in RECIPES and RECIPES[item["variant"]].is_float
-    ]
+    pool = others or list(rows)
+    known = [item for item in pool if item["variant"] in RECIPES]
+    floats = [item for item in known if RECIPES[item["variant"]].is_float]
     return (same or floats or pool)[0]
-
-
-def _ratios(
-    medians: Mapping[str, float | None], base: Mapping[str, float | None]
-) -> dict[str, float]:
-    return {
-        key: value / below for key, value in medians.items() if value and (below := base.get(key))
-    }
 
 
 def _worth(result: Mapping[str, Any]) -> Table:
@@ -236,15 +220,13 @@ def _draw(result: Mapping[str, Any], path: Path) -> None:
 
 def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], count: str) -> dict[str, Any]:
     """Draw the variants of known accuracy and their front; return each one's mark by name."""
-    colours = {
-        name: f"C{n % 10}" for n, name in enumerate(dict.fromkeys(r["variant"] for r in rows))
-    }
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
     points, marks = [], {}
     for row in rows:
         if row["macro_f1"] is None or not row["threads"][count]:
             continue
         points.append((row["threads"][count][_LATENCY], row["macro_f1"]))
-        colour = colours[row["variant"]]
+        colour = f"C{variants.index(row['variant']) % 10}"
         fill = colour if row["scores"] == "measured" else "none"
         style = {"marker": "s" if row["against"] else "o", "linestyle": "none"}
         marks[row["name"]], *_ = axes.plot(*points[-1], color=colour, markerfacecolor=fill, **style)

@@ -24,13 +24,9 @@ _OPSET = 17
 
 
 def to_onnx(model: keras.Model) -> bytes:
-    """Convert to float32 ONNX of opset 17 with any batch size.
+    """Return a model as float32 ONNX of opset 17, with any batch size.
 
     The input stays (n, S, S, 3); the one transpose that this costs is not measurable.
-
-    Returns
-    -------
-    The .onnx file's bytes.
     """
     import tensorflow as tf
     import tf2onnx
@@ -42,7 +38,7 @@ def to_onnx(model: keras.Model) -> bytes:
     # the copies together: 5 GB for Xception.
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=_OPSET)
-    # Graphs and their nodes point at each other: 3 GB of them would wait for Python's own time.
+    # Graphs and their nodes point at each other: 3 GB would stay until Python collects them.
     gc.collect()
     _rename(proto.graph)
     return bytes(proto.SerializeToString(deterministic=True))
@@ -55,11 +51,11 @@ def quantize_onnx(
     ranges: str = "extremes",
     in_float: Sequence[NDArray[np.float32]] = (),
 ) -> bytes:
-    """Quantize float32 ONNX: 8-bit activations, signed 7-bit weights per channel.
+    """Return float32 ONNX quantized: 8-bit activations, signed 7-bit weights per channel.
 
-    Quantize and dequantize nodes around every operation (QDQ).  Unsigned activations with signed
-    weights are the pair that x86 multiplies fast; see docs/decisions/0004-seven-bit-weights.md for
-    the 7 bits.
+    Quantize and dequantize nodes stand around every operation (QDQ).  Unsigned activations with
+    signed weights are the pair that x86 multiplies fast; see
+    docs/decisions/0004-seven-bit-weights.md for the 7 bits.
 
     Parameters
     ----------
@@ -69,17 +65,12 @@ def quantize_onnx(
     ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
     in_float : kernels as :func:`rs_export.quantize.copies.kernels` gives them
         Operations with these stay in float32.
-
-    Returns
-    -------
-    The .onnx file's bytes.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     kinds = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-
     with tempfile.TemporaryDirectory(prefix="rs-export-") as folder:
         plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("a", "b", "c"))
         plain.write_bytes(model)
@@ -108,8 +99,11 @@ def quantize_onnx(
 
 
 def _holders(graph: Any, kernels: Sequence[NDArray[np.float32]]) -> list[str]:
-    """Return the operations that hold kernels, told by direction: batch normalization, which is
-    folded into them, scales each output, and fused operations have no names of their own."""
+    """Return the operations whose weights are one of the kernels, up to a factor for each output.
+
+    Batch normalization, which is folded into weights, is such a factor.  Names would say nothing:
+    fused operations have none of their own.
+    """
     from onnx import numpy_helper
 
     weights = {item.name: item for item in graph.initializer}

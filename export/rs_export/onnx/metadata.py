@@ -48,15 +48,16 @@ def _shape(ends: Sequence[Any]) -> list[int]:
 
 
 def _properties(info: ModelInfo) -> dict[str, str]:
+    given = info.preprocessing
     texts = {
         "name": info.name,
         "rank": info.rank,
         "labels": json.dumps(info.labels, ensure_ascii=False),
         "common_names": json.dumps(info.common_names, ensure_ascii=False),
-        "size": str(info.size),
-        "resize": info.resize,
-        "scale": repr(info.scale),
-        "offset": repr(info.offset),
+        "size": str(given.size),
+        "resize": given.resize,
+        "scale": repr(given.scale),
+        "offset": repr(given.offset),
         "temperature": repr(info.temperature),
         "data_fingerprint": info.data_fingerprint,
         "created_by": info.created_by,

@@ -9,15 +9,13 @@ the logits).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_export.measure.batches import logits_of
 from rs_runtime.engines.engine import load_engine
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["correct_bias"]
 
@@ -27,6 +25,8 @@ def correct_bias(
 ) -> bytes:
     """Return a quantized model whose mean logits are the float model's.
 
+    A model that does not end in a dense layer with a bias is returned as it is.
+
     Parameters
     ----------
     model, engine
@@ -35,11 +35,6 @@ def correct_bias(
         Calibration photos, float32 (n, S, S, 3), scaled as the model wants them.
     wanted
         The float model's logits of these photos, (n, classes).
-
-    Returns
-    -------
-    bytes
-        ``model`` itself where it does not end in a dense layer with a bias.
 
     Raises
     ------
@@ -53,6 +48,9 @@ def correct_bias(
 
 def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools.flatbuffer_utils import (
+        get_builtin_code_from_operator_code as builtin_code,
+    )
 
     data = bytearray(model)
     root = schema.Model.GetRootAs(data)
@@ -64,8 +62,12 @@ def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
     }
     operator = makers.get(graph.Outputs(0))
     dense = schema.BuiltinOperator.FULLY_CONNECTED
+
+    def kind_of(operator: Any) -> int:
+        return int(builtin_code(root.OperatorCodes(operator.OpcodeIndex())))
+
     # Behind the dense layer there may be a conversion to or from integers.
-    while operator is not None and _kind(root, operator) != dense:
+    while operator is not None and kind_of(operator) != dense:
         operator = makers.get(operator.Inputs(0)) if operator.InputsLength() == 1 else None
     if operator is None or operator.InputsLength() < 3 or operator.Inputs(2) < 0:
         return model
@@ -77,11 +79,6 @@ def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
     scale = 1.0 if kind is np.float32 else np.asarray(tensor.Quantization().ScaleAsNumpy())
     bias += _steps(shift, scale, kind)
     return bytes(data)
-
-
-def _kind(root: Any, operator: Any) -> int:
-    code = root.OperatorCodes(operator.OpcodeIndex())
-    return int(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()))
 
 
 def _shift_onnx(model: bytes, shift: NDArray[np.float32]) -> bytes:

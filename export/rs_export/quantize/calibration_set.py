@@ -9,20 +9,14 @@ __all__ = ["class_balanced"]
 
 
 def class_balanced(labels: ArrayLike, count: int, seed: int = 0) -> NDArray[np.intp]:
-    """Choose photos so that rare classes count as much as common ones.
+    """Choose ``count`` photos so that rare classes count as much as common ones.
 
     One random photo of each class, then a second of each, and so on; the last round takes a
     random part of the classes.
 
-    Parameters
-    ----------
-    labels : integer array of shape (n,)
-    count : how many photos to choose; all where there are fewer
-    seed : of the choice
-
     Returns
     -------
-    Positions in ``labels``, each at most once, shape (min(count, n),).
+    Positions in ``labels``, which has shape (n,): each at most once, shape (min(count, n),).
     """
     truth = np.asarray(labels)
     generator = np.random.default_rng(seed)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["copy_of", "kernels", "marked_copy", "marks"]
 
-# Converters carry layer names into the graph, with numbers added; this ends a name, so that
-# conv2d is not found in conv2d_1.  TensorFlow allows it in names, and Keras makes none with it.
+# Converters put layer names into the names of operations.  This ends a layer's name, so that conv2d
+# is not found in conv2d_1; TensorFlow allows it in names, and Keras makes no name that has it.
 _MARK = "."
 
 
@@ -39,14 +39,9 @@ def marked_copy(model: keras.Model) -> keras.Model:
 
 
 def marks(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
-    """Return what the names of operations contain that a :func:`marked_copy`'s layers became.
+    """Return texts that only operations made of these layers have in their names.
 
-    Parameters
-    ----------
-    model
-        What was copied.
-    layers
-        Names of its layers.
+    That is so where a :func:`marked_copy` of ``model`` was converted.
     """
     found = []
     for layer in model.layers:

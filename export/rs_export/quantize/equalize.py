@@ -35,19 +35,10 @@ _LEAST = 0.02
 
 
 def equalize(model: keras.Model, inputs: NDArray[np.float32]) -> keras.Model:
-    """Return a copy of a model that computes the same, with channels of equal range.
+    """Return a copy of a functional model that computes the same, with channels of equal range.
 
-    Parameters
-    ----------
-    model
-        A functional model; unchanged.
-    inputs
-        Photos to measure ranges on, float32 (n, S, S, 3), scaled as the model wants them.
-
-    Returns
-    -------
-    keras.Model
-        Equal to ``model`` but for rounding; ``model`` itself where it has no such pair.
+    Ranges are measured on ``inputs``: photos, float32 (n, S, S, 3), scaled as the model wants them.
+    Where it has no such pair, the model itself is returned.
     """
     import keras
 
@@ -58,10 +49,17 @@ def equalize(model: keras.Model, inputs: NDArray[np.float32]) -> keras.Model:
     fed, between = _ranges(copy, separable, inputs)
     for layer in separable:
         twin = copy.get_layer(layer.name)
-        _scale_halves(twin, _factors(between[layer.name]))
+        depthwise, pointwise, *bias = twin.get_weights()
+        factors = _factors(between[layer.name])
+        depthwise = depthwise / factors[None, None, :, None]
+        pointwise = pointwise * factors[None, None, :, None]
         before = _normalization_before(copy, twin)
         if before is not None:
-            _scale_entrance(before, twin, _factors(fed[layer.name]))
+            factors = _factors(fed[layer.name])
+            gamma, beta, *statistics = before.get_weights()
+            before.set_weights([gamma / factors, beta / factors, *statistics])
+            depthwise = depthwise * factors[None, None, :, None]
+        twin.set_weights([depthwise, pointwise, *bias])
     return copy
 
 
@@ -99,32 +97,12 @@ def _ranges(
     return dict(zip(names, found[::2], strict=True)), dict(zip(names, found[1::2], strict=True))
 
 
-def _scale_halves(layer: Any, factors: NDArray[np.float32]) -> None:
-    """Divide the channels between the halves of a separable convolution."""
-    depthwise, pointwise, *bias = layer.get_weights()
-    depthwise = depthwise / factors[None, None, :, None]
-    pointwise = pointwise * factors[None, None, :, None]
-    layer.set_weights([depthwise, pointwise, *bias])
-
-
-def _scale_entrance(before: Any, layer: Any, factors: NDArray[np.float32]) -> None:
-    """Divide what batch normalization gives, and multiply it back in the depthwise half."""
-    gamma, beta, *statistics = before.get_weights()
-    before.set_weights([gamma / factors, beta / factors, *statistics])
-    depthwise, *rest = layer.get_weights()
-    layer.set_weights([depthwise * factors[None, None, :, None], *rest])
-
-
 def _normalization_before(model: keras.Model, layer: Any) -> Any | None:
     """Return the batch normalization whose output reaches only this layer, through one ReLU."""
     import keras
 
     activation = _producer(model, layer.input)
-    if (
-        activation is None
-        or not _is_relu(activation)
-        or not _reaches_only(model, activation, layer)
-    ):
+    if not _is_relu(activation) or not _reaches_only(model, activation, layer):
         return None
     before = _producer(model, activation.input)
     if not isinstance(before, keras.layers.BatchNormalization):
@@ -141,8 +119,8 @@ def _is_relu(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
 
 
-def _producer(model: keras.Model, tensor: Any) -> Any | None:
-    return next((layer for layer in model.layers if layer.output is tensor), None)
+def _producer(model: keras.Model, tensor: Any) -> Any:
+    return next(layer for layer in model.layers if layer.output is tensor)
 
 
 def _reaches_only(model: keras.Model, layer: Any, consumer: Any) -> bool:
@@ -152,6 +130,5 @@ def _reaches_only(model: keras.Model, layer: Any, consumer: Any) -> bool:
         other
         for other in model.layers
         if any(tensor is layer.output for tensor in keras.tree.flatten(other.input))
-        and other is not layer
     ]
     return users == [consumer] and not any(layer.output is end for end in model.outputs)

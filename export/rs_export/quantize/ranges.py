@@ -1,14 +1,12 @@
-"""Which range of an activation's values eight bits are spread over."""
+"""Ranges of activations: which values the 256 steps of eight bits are spread over."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 __all__ = ["activation_ranges"]
 
@@ -26,8 +24,8 @@ def activation_ranges(
     names
         Of the activations.
     photos
-        For each photo (of extremes, each batch) the values of each activation, of any shape; read
-        one at a time, because all activations of all photos do not fit into memory.
+        For each photo (or batch, for ``extremes``) the values of each activation, of any shape;
+        read one at a time, because all activations of all photos do not fit into memory.
     kind
         ``extremes``: all values; ``percentile``: all but each photo's outermost 0.01 % at either
         end, which is nothing where an activation has fewer than 10,000 values.

@@ -30,16 +30,9 @@ _KINDS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What rounding one layer alone does.
+    """What rounding one layer alone does, with the layer's name and number of weights.
 
-    Attributes
-    ----------
-    layer
-        Its name.
-    weights
-        Its number of weights.
-    noise
-        Power of the error in the logits divided by the power of the logits, 0 or more.
+    ``noise`` is the power of the error in the logits divided by that of the logits, 0 or more.
     """
 
     layer: str
@@ -50,13 +43,8 @@ class Sensitivity:
 def sensitivity_table(model: keras.Model, inputs: NDArray[np.float32]) -> tuple[Sensitivity, ...]:
     """Measure every layer with a kernel, the most sensitive first.
 
-    Parameters
-    ----------
-    model
-        A functional float model; unchanged.
-    inputs
-        Photos to measure on, float32 (n, S, S, 3), scaled as the model wants them; the first 32
-        are used.
+    ``model`` is functional and stays as it is.  ``inputs`` are photos, float32 (n, S, S, 3), scaled
+    as it wants them; the first 32 are used.
     """
     import keras
 

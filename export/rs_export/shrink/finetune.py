@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_export.shrink.legacy import legacy_clone
+from rs_export.shrink.legacy import Weights, legacy_clone, write_weights
 from rs_export.shrink.lighter import clustered, freeze_light, pruned, rounded, rounded_weights
 from rs_toolkit.batches.oversampling import Shares
 from rs_toolkit.batches.pipeline import PixelSource, training_epoch
 from rs_toolkit.errors import ExportError, ToolkitError
-from rs_toolkit.files import atomic_write, read_json
+from rs_toolkit.files import read_json
 from rs_toolkit.folders.run import Run
 
 __all__ = ["main"]
@@ -62,13 +62,7 @@ def _run(job: dict[str, Any]) -> None:
     inputs = np.load(job["representative"], allow_pickle=False)
     student, plain, callbacks = _changed(job["method"], start, inputs, _steps(run, job))
     _teach(student, teacher, run, job, callbacks)
-    weights: dict[str, Any] = {
-        f"{name}/{number}": array
-        for name, arrays in plain(student).items()
-        for number, array in enumerate(arrays)
-    }
-    with atomic_write(Path(job["out"])) as temporary, temporary.open("wb") as file:
-        np.savez(file, **weights)
+    write_weights(Path(job["out"]), plain(student))
 
 
 def _steps(run: Run, job: dict[str, Any]) -> int:
@@ -120,14 +114,13 @@ def _teach(student: Any, teacher: Any, run: Run, job: dict[str, Any], callbacks:
         wanted, got = (tf.nn.softmax(values / _SOFTNESS) for values in (answers, logits))
         return tf_keras.losses.kl_divergence(wanted, got) * _SOFTNESS**2
 
-    class Report(tf_keras.callbacks.Callback):  # type: ignore[misc]
-        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            _say(done=batch + 1, total=steps, loss=float((logs or {})["loss"]))
-
+    report = tf_keras.callbacks.LambdaCallback(
+        on_batch_end=lambda batch, logs: _say(done=batch + 1, total=steps, loss=float(logs["loss"]))
+    )
     student.compile(tf_keras.optimizers.Adam(rate, clipnorm=1.0), divergence)
     taught = batches.map(lambda images, _: (images, teacher(images, training=False))).prefetch(1)
     with source.unburied():
-        history = student.fit(taught, shuffle=False, verbose=0, callbacks=[*callbacks, Report()])
+        history = student.fit(taught, shuffle=False, verbose=0, callbacks=[*callbacks, report])
     loss = history.history["loss"][-1]
     if not np.isfinite(loss):
         raise ExportError(
@@ -136,33 +129,25 @@ def _teach(student: Any, teacher: Any, run: Run, job: dict[str, Any], callbacks:
         )
 
 
-Weights = dict[str, list[NDArray[np.float32]]]
-
-
 def _changed(
     method: str, model: Any, inputs: NDArray[np.float32], steps: int
 ) -> tuple[Any, Callable[[Any], Weights], list[Any]]:
     """Return the model to train, what reads plain weights from it by layer, and callbacks."""
     import tensorflow_model_optimization as tfmot
 
+    if method == "qat":
+        return rounded(model, inputs), rounded_weights, []
     if method.startswith("sp"):
-        callbacks = [tfmot.sparsity.keras.UpdatePruningStep()]
-        return (
-            pruned(method, model, steps),
-            _stripped(tfmot.sparsity.keras.strip_pruning),
-            callbacks,
-        )
-    if method.startswith("c"):
-        return (
-            clustered(int(method[1:]), model),
-            _stripped(tfmot.clustering.keras.strip_clustering),
-            [],
-        )
-    return rounded(model, inputs), rounded_weights, []
+        library, student = tfmot.sparsity.keras, pruned(method, model, steps)
+        strip, callbacks = library.strip_pruning, [library.UpdatePruningStep()]
+    else:
+        student = clustered(int(method.removeprefix("c")), model)
+        strip, callbacks = tfmot.clustering.keras.strip_clustering, []
 
+    def plain(trained: Any) -> Weights:
+        return {layer.name: layer.get_weights() for layer in strip(trained).layers}
 
-def _stripped(strip: Callable[[Any], Any]) -> Callable[[Any], Weights]:
-    return lambda model: {layer.name: layer.get_weights() for layer in strip(model).layers}
+    return student, plain, callbacks
 
 
 if __name__ == "__main__":

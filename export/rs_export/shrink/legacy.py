@@ -1,4 +1,4 @@
-"""A classifier as a tf_keras model, and its weights back.
+"""A classifier as a tf_keras model, and weights by the names of its layers.
 
 tensorflow-model-optimization works on tf_keras alone: on Keras 3 pruning raises, and clustering
 silently returns None.  So a model is rebuilt layer by layer; a separable convolution becomes its
@@ -8,17 +8,28 @@ two halves, which is how TFLite and ONNX run it and what the library can prune a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.errors import ExportError
+from rs_toolkit.files import atomic_write
 
 if TYPE_CHECKING:
     import keras
-    from numpy.typing import NDArray
 
-__all__ = ["legacy_clone", "set_legacy_weights"]
+__all__ = [
+    "Weights",
+    "legacy_clone",
+    "legacy_weights",
+    "read_weights",
+    "set_legacy_weights",
+    "write_weights",
+]
+
+Weights = dict[str, list[NDArray[np.float32]]]
 
 _DEPTHWISE, _POINTWISE = "_depthwise", "_pointwise"
 # What each layer's arithmetic depends on; weights are copied, so initializers are left out.
@@ -69,19 +80,30 @@ def legacy_clone(model: keras.Model) -> Any:
         [tensors[id(tensor)] for tensor in model.outputs],
         name=model.name,
     )
-    for layer in model.layers:
-        for name, weights in _split(layer).items():
-            clone.get_layer(name).set_weights(weights)
+    for name, weights in legacy_weights(model).items():
+        clone.get_layer(name).set_weights(weights)
     for layer in clone.layers:
         if isinstance(layer, tf_keras.layers.BatchNormalization):
             layer.trainable = False
     return clone
 
 
-def set_legacy_weights(
-    model: keras.Model, weights: Mapping[str, list[NDArray[np.float32]]]
-) -> None:
-    """Put the weights of a :func:`legacy_clone`, by its layers' names, into the Keras 3 model."""
+def legacy_weights(model: keras.Model) -> Weights:
+    """Return a Keras 3 model's weights by the layers' names of its :func:`legacy_clone`."""
+    found: Weights = {}
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if _is_separable(layer):
+            found[layer.name + _DEPTHWISE] = weights[:1]
+            found[layer.name + _POINTWISE] = weights[1:]
+        elif layer.weights:
+            # Dropout has the state of a generator, which is no weight.
+            found[layer.name] = weights
+    return found
+
+
+def set_legacy_weights(model: keras.Model, weights: Weights) -> None:
+    """Put weights named as :func:`legacy_weights` names them into a Keras 3 model."""
     for layer in model.layers:
         if _is_separable(layer):
             depthwise = weights[layer.name + _DEPTHWISE]
@@ -90,12 +112,24 @@ def set_legacy_weights(
             layer.set_weights(weights[layer.name])
 
 
-def _split(layer: Any) -> dict[str, list[NDArray[np.float32]]]:
-    weights = layer.get_weights()
-    if _is_separable(layer):
-        return {layer.name + _DEPTHWISE: weights[:1], layer.name + _POINTWISE: weights[1:]}
-    # Dropout has the state of a generator, which is no weight.
-    return {layer.name: weights} if layer.weights else {}
+def write_weights(path: Path, weights: Weights) -> None:
+    """Write weights by layer as :func:`read_weights` reads them."""
+    arrays: dict[str, Any] = {
+        f"{name}/{number}": array
+        for name, layer in weights.items()
+        for number, array in enumerate(layer)
+    }
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_weights(path: Path) -> Weights:
+    """Return what :func:`write_weights` wrote; a damaged file raises one error or another."""
+    weights: Weights = {}
+    with np.load(path, allow_pickle=False) as stored:
+        for key in stored.files:
+            weights.setdefault(key.rpartition("/")[0], []).append(stored[key])
+    return weights
 
 
 def _twins(layer: Any) -> list[Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rs_export.measure.batches import batches
 from rs_export.quantize.ranges import activation_ranges
+from rs_export.shrink.legacy import Weights
 from rs_toolkit.errors import ExportError
 
 __all__ = ["clustered", "freeze_light", "pruned", "rounded", "rounded_weights", "worth_shrinking"]
@@ -51,17 +52,16 @@ def pruned(method: str, model: Any, steps: int) -> Any:
     sparsity = tfmot.sparsity.keras
     end = max(1, int(steps * _PRUNING_SHARE))
     frequency = max(1, end // _PRUNING_STEPS)
-    share = 0.5 if method == "sp24" else int(method.removeprefix("sp")) / 100
+    in_fours = method == "sp24"
+    share = 0.5 if in_fours else int(method.removeprefix("sp")) / 100
     schedule = sparsity.ConstantSparsity(share, 0, end, frequency)
-    settings = {"pruning_schedule": schedule}
-    if method == "sp24":
-        settings["sparsity_m_by_n"] = (2, 4)
+    more = {"sparsity_m_by_n": (2, 4)} if in_fours else {}
 
     def prune(layer: Any) -> Any:
-        if method == "sp24" and layer.kernel.shape[-2] % 4:
+        if in_fours and layer.kernel.shape[-2] % 4:
             # A photo has three channels, in which there is no group of four.
             return layer
-        return sparsity.prune_low_magnitude(layer, **settings)
+        return sparsity.prune_low_magnitude(layer, schedule, **more)
 
     return _changed(model, prune)
 
@@ -70,16 +70,7 @@ def clustered(count: int, model: Any) -> Any:
     """Return a model whose kernels take ``count`` values a layer (Han et al. 2016)."""
     import tensorflow_model_optimization as tfmot
 
-    clustering = tfmot.clustering.keras
-
-    def cluster(layer: Any) -> Any:
-        return clustering.cluster_weights(
-            layer,
-            number_of_clusters=count,
-            cluster_centroids_init=clustering.CentroidInitialization.KMEANS_PLUS_PLUS,
-        )
-
-    return _changed(model, cluster)
+    return _changed(model, lambda layer: tfmot.clustering.keras.cluster_weights(layer, count))
 
 
 def rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
@@ -108,7 +99,7 @@ def rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
     return student
 
 
-def rounded_weights(model: Any) -> dict[str, list[NDArray[np.float32]]]:
+def rounded_weights(model: Any) -> Weights:
     """Return the unrounded weights of a :func:`rounded` model, by layer of the original."""
     found = {}
     for wrapper in model.layers:
@@ -140,12 +131,14 @@ def _set_ranges(student: Any, model: Any, inputs: NDArray[np.float32]) -> None:
 
 
 def _depthwise_config() -> Any:
+    """Return the library's own class of settings, with one scale a channel of the kernel."""
     import tensorflow as tf
-    import tensorflow_model_optimization as tfmot
+    from tensorflow_model_optimization.python.core.quantization.keras import quantizers
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_registry as registry,
+    )
 
-    quantization = tfmot.quantization.keras
-
-    class PerChannel(quantization.quantizers.Quantizer):  # type: ignore[misc, name-defined]
+    class PerChannel(quantizers.Quantizer):  # type: ignore[misc]
         """Symmetric, one scale per channel of a depthwise kernel (h, w, channels, 1)."""
 
         def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
@@ -160,25 +153,10 @@ def _depthwise_config() -> Any:
         def get_config(self) -> dict[str, Any]:
             return {}
 
-    class DepthwiseConfig(quantization.QuantizeConfig):  # type: ignore[misc, name-defined]
-        def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
-            return [(layer.depthwise_kernel, PerChannel())]
-
-        def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
-            average = quantization.quantizers.MovingAverageQuantizer(8, False, False, False)
-            return [(layer.activation, average)]
-
-        def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
-            layer.depthwise_kernel = quantize_weights[0]
-
-        def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
-            layer.activation = quantize_activations[0]
-
-        def get_output_quantizers(self, layer: Any) -> list[Any]:
-            return []
-
-        def get_config(self) -> dict[str, Any]:
-            return {}
+    class DepthwiseConfig(registry.Default8BitQuantizeConfig):  # type: ignore[misc]
+        def __init__(self, **_: Any) -> None:
+            super().__init__(["depthwise_kernel"], ["activation"], quantize_output=False)
+            self.weight_quantizer = PerChannel()
 
     return DepthwiseConfig
 
@@ -197,26 +175,19 @@ def _changed(model: Any, change: Callable[[Any], Any]) -> Any:
 
 def _heavy(model: Any) -> set[str]:
     """Return the layers with a kernel that are worth shrinking."""
-    return worth_shrinking(
-        {
-            layer.name: int(np.prod(layer.kernel.shape))
-            for layer in model.layers
-            if hasattr(layer, "kernel") and not _is_depthwise(layer)
-        }
-    )
+    kernels = [x for x in model.layers if hasattr(x, "kernel") and not _is_depthwise(x)]
+    return worth_shrinking({x.name: int(np.prod(x.kernel.shape)) for x in kernels})
 
 
 def worth_shrinking(sizes: Mapping[str, int]) -> set[str]:
-    """Return the layers, of these numbers of weights, but for the smallest, which hold little
-    together."""
-    sizes = dict(sizes)
-    left = _LIGHT_SHARE * sum(sizes.values())
-    for name, size in sorted(sizes.items(), key=lambda item: item[1]):
-        left -= size
-        if left < 0:
-            break
-        del sizes[name]
-    return set(sizes)
+    """Return all layers but the smallest, which together hold at most 5 % of the weights.
+
+    ``sizes`` are numbers of weights by layer.
+    """
+    names = sorted(sizes, key=lambda name: sizes[name])
+    together = np.cumsum([sizes[name] for name in names])
+    light = np.searchsorted(together, _LIGHT_SHARE * sum(sizes.values()), "right")
+    return set(names[int(light) :])
 
 
 def _require(model: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -15,11 +14,16 @@ import numpy as np
 
 from rs_export.quantize.copies import copy_of
 from rs_export.quantize.equalize import equalize
-from rs_export.shrink.legacy import set_legacy_weights
+from rs_export.shrink.legacy import (
+    legacy_weights,
+    read_weights,
+    set_legacy_weights,
+    write_weights,
+)
 from rs_export.shrink.sparse import pruned_in_one_shot
 from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.errors import ExportError
-from rs_toolkit.files import atomic_write, sha256_bytes, write_json
+from rs_toolkit.files import sha256_bytes, sha256_file, write_json
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ __all__ = ["Preparer"]
 # takes little, and equalized weights are small: Adam's steps do not shrink with them.
 _EFFORTS = {"sp": (2.0, 1.0), "c": (1.0, 0.3), "qat": (1.0, 0.03)}
 _BATCH = 32
-_VERSION = 2
+_VERSION = 3
 # Per cent of weights that can go without training: rs_export.shrink.sparse loses next to nothing.
 _FREE_SPARSITY = 50
 
@@ -43,19 +47,15 @@ _FREE_SPARSITY = 50
 class Preparer:
     """Prunes, clusters and trains with rounding; training happens in processes of its own.
 
+    The answers of the run's model are the target.
+
     Parameters
     ----------
-    run
-        Gives the photos, and the model whose answers are the target.
-    model
-        The run's.
     inputs
-        Calibration photos as model inputs, float32 (n, S, S, 3).
+        Gives calibration photos as model inputs, float32 (n, S, S, 3).
     passes
         Photos shown to each preparation, as a multiple of the training photos, above 0; pruning
         is shown twice as many.
-    seed
-        Of everything random.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Preparer:
             start = equalize(start, self._inputs())
         if path.exists():
             try:
-                return _with_weights(start, method, path)
+                return _with_weights(start, path)
             except Exception as error:  # What reading a damaged zip archive raises has no list.
                 self._progress.note(f"{path}: damaged ({type(error).__name__}); made again")
                 path.unlink()
@@ -97,8 +97,8 @@ class Preparer:
         if _needs_training(method):
             self._fine_tune(preparation, start, path)
         else:
-            _write(path, start)
-        return _with_weights(start, method, path)
+            write_weights(path, legacy_weights(start))
+        return _with_weights(start, path)
 
     def _settings(self, preparation: str) -> dict[str, Any]:
         method = preparation.rpartition("_")[2]
@@ -112,16 +112,16 @@ class Preparer:
 
     def _path(self, preparation: str) -> Path:
         """Return the cache's file: its name changes with everything that decides its content."""
-        digest = hashlib.sha256((self._run.path / "model.keras").read_bytes())
         content = {
             "version": _VERSION,
             "preparation": preparation,
+            "model": sha256_file(self._run.path / "model.keras"),
             "data": self._run.data_fingerprint,
             "calibration": sha256_bytes(self._inputs().tobytes()),
             **self._settings(preparation),
         }
-        digest.update(json.dumps(content, sort_keys=True).encode())
-        return default_cache_dir() / "finetuned" / f"{digest.hexdigest()[:32]}.npz"
+        digest = sha256_bytes(json.dumps(content, sort_keys=True).encode())
+        return default_cache_dir() / "finetuned" / f"{digest[:32]}.npz"
 
     def _fine_tune(self, preparation: str, start: keras.Model, path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="rs-finetune-") as name:
@@ -141,7 +141,7 @@ class Preparer:
             self._watch(preparation, folder)
 
     def _watch(self, title: str, folder: Path) -> None:
-        """Run the process, show its progress, and raise what it says or dies of."""
+        """Run the process and show its progress; raise its error if it fails."""
         command = [sys.executable, "-m", "rs_export.shrink.finetune", str(folder / "job.json")]
         failure = ""
         with (
@@ -164,47 +164,23 @@ class Preparer:
             raise ExportError(f"{title}: fine-tuning failed ({reason}); leave such recipes out")
 
 
-def _with_weights(start: keras.Model, method: str, path: Path) -> keras.Model:
+def _with_weights(start: keras.Model, path: Path) -> keras.Model:
     """Return a copy of a model with the weights of a file in the cache."""
-    model, weights = copy_of(start), _read(path)
-    if _needs_training(method):
-        set_legacy_weights(model, weights)
-    else:
-        for name, arrays in weights.items():
-            model.get_layer(name).set_weights(arrays)
+    model = copy_of(start)
+    set_legacy_weights(model, read_weights(path))
     return model
 
 
 def _needs_training(method: str) -> bool:
-    """Whether weights must recover; up to a half of them can go, unstructured, without that."""
+    """Whether a method needs fine-tuning; pruning up to half of the weights one by one does not."""
     share = method.removeprefix("sp")
     return not method.startswith("sp") or share == "24" or int(share) > _FREE_SPARSITY
 
 
 def _said(line: str) -> dict[str, Any]:
-    """Return what a line of the process says; nothing if a library wrote it."""
+    """Return what a line of the process says; an empty result if a library wrote it."""
     try:
         said = json.loads(line)
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}
-
-
-def _write(path: Path, model: keras.Model) -> None:
-    """Write weights as :func:`_read` reads them."""
-    weights = {
-        f"{layer.name}/{number}": array
-        for layer in model.layers
-        for number, array in enumerate(layer.get_weights())
-    }
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **weights)
-
-
-def _read(path: Path) -> dict[str, list[NDArray[np.float32]]]:
-    """Return the weights of a file by layer."""
-    weights: dict[str, list[NDArray[np.float32]]] = {}
-    with np.load(path, allow_pickle=False) as stored:
-        for key in stored.files:
-            weights.setdefault(key.rpartition("/")[0], []).append(stored[key])
-    return weights

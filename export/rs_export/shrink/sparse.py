@@ -2,8 +2,8 @@
 
 The magnitude of a weight says little about what its layer loses with it.  The optimal brain surgeon
 (Hassibi and Stork 1993) knows: for a layer with weights w (one row an output) and inputs x, the
-loss of answers E = ||w x - w' x||^2 has the Hessian H = x x^T, the same for all rows.  Setting the
-weight j of a row to zero costs w_j^2 / [H^-1]_jj if all others may move, by
+error of its outputs E = ||w x - w' x||^2 has the Hessian H = x x^T, the same for all rows.  Setting
+the weight j of a row to zero costs w_j^2 / [H^-1]_jj if all others may move, by
 -w_j [H^-1]_j: / [H^-1]_jj.
 
 Doing that one weight at a time is too slow.  As in SparseGPT (Frantar and Alistarh 2023,
@@ -34,7 +34,7 @@ __all__ = ["prune_matrix", "pruned_in_one_shot"]
 _DAMPING = 0.01
 # Columns whose weights compete for being kept.
 _BLOCK = 128
-# Positions of a photo that count, drawn at random: neighbours say much the same.
+# Positions of a photo that are used, drawn at random: neighbours are alike.
 _POSITIONS = 100
 
 
@@ -45,15 +45,13 @@ def pruned_in_one_shot(
 
     Parameters
     ----------
-    model
-        Keras 3, input (None, S, S, 3).
     inputs
         Calibration photos as model inputs, float32 (n, S, S, 3).
     method
         ``spNN``: NN % of each kernel's weights are zero; ``sp24``: 2 of every 4 weights along the
         input channels (of kernels whose input channels come in fours).
     seed
-        Of the positions that are looked at.
+        Of the positions of a photo that are looked at.
     """
     import keras
 
@@ -93,8 +91,11 @@ def prune_matrix(weights: NDArray[Any], hessian: NDArray[Any], method: str) -> N
     method
         As for :func:`pruned_in_one_shot`.
     """
-    left, count = weights.astype(np.float64), len(hessian)
-    factor = _factor(hessian.astype(np.float64))
+    left, hessian, count = weights.astype(np.float64), hessian.astype(np.float64), len(hessian)
+    # Without any input all is 0.
+    damping = _DAMPING * float(np.mean(np.diag(hessian))) or 1.0
+    # The upper triangular U with U^T U = H^-1.
+    factor = np.linalg.cholesky(np.linalg.inv(hessian + damping * np.eye(count))).T
     pivots = np.diag(factor)
     for start in range(0, count, _BLOCK):
         stop = min(start + _BLOCK, count)
@@ -109,13 +110,6 @@ def prune_matrix(weights: NDArray[Any], hessian: NDArray[Any], method: str) -> N
             block[:, column + 1 :] -= np.outer(errors[:, column], row)
         left[:, stop:] -= errors @ factor[start:stop, stop:]
     return left.astype(np.float32)
-
-
-def _factor(hessian: Matrix) -> Matrix:
-    """Return the upper triangular U with U^T U = H^-1."""
-    mean = float(np.mean(np.diag(hessian)))
-    damped = hessian + (_DAMPING * mean if mean > 0 else 1.0) * np.eye(len(hessian))
-    return np.asarray(np.linalg.cholesky(np.linalg.inv(damped)).T)
 
 
 def _least(costs: Matrix, method: str) -> NDArray[np.bool_]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_export.quantize.ranges import activation_ranges
 from rs_export.recipes import Recipe
 from rs_export.tflite.file import pack, unpack
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["quantize_tflite"]
 
@@ -26,7 +24,7 @@ def quantize_tflite(
     ranges: str = "extremes",
     in_float: Sequence[str] = (),
 ) -> bytes:
-    """Quantize float32 TFLite; with calibrated activations both ends become int8.
+    """Return float32 TFLite quantized; calibrated activations make input and output int8 too.
 
     Parameters
     ----------
@@ -36,11 +34,8 @@ def quantize_tflite(
         Representative photos; needed only if ``recipe.calibrated``.
     ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
     in_float : operations with one of these in their output's name stay in float32
-
-    Returns
-    -------
-    The .tflite file's bytes.
     """
+    from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer
     from ai_edge_quantizer import recipe as recipes
 
@@ -55,13 +50,13 @@ def quantize_tflite(
             regex=f".*{re.escape(part)}.*", operation_name="*", algorithm_key="no_quantize"
         )
     assert inputs is not None
-    found = _measure(model, inputs, ranges)
-    signature, name = _signature(model)
-    known = made.calibrate({signature: [{name: inputs[:1]}]})
-    for tensor, values in known.items():
-        if tensor in found:
-            for key, value in zip(("min", "max"), found[tensor], strict=True):
-                values[key] = np.full_like(values[key], value)
+    interpreter = Interpreter(model_content=model, experimental_preserve_all_tensors=True)
+    found = _measure(interpreter, inputs, ranges)
+    [(signature, ends)] = interpreter.get_signature_list().items()
+    known = made.calibrate({signature: [{ends["inputs"][0]: inputs[:1]}]})
+    for tensor in known.keys() & found.keys():
+        for key, value in zip(("min", "max"), found[tensor], strict=True):
+            known[tensor][key] = np.full_like(known[tensor][key], value)
     return _whole(made.quantize(known))
 
 
@@ -72,12 +67,9 @@ def _whole(result: Any) -> bytes:
 
 
 def _measure(
-    model: bytes, inputs: NDArray[np.float32], ranges: str
+    interpreter: Any, inputs: NDArray[np.float32], ranges: str
 ) -> dict[str, tuple[float, float]]:
     """Return the lowest and highest value of every activation, by tensor name."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=model, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
     end = interpreter.get_input_details()[0]["index"]
     made = {int(index) for item in interpreter._get_ops_details() for index in item["outputs"]}
@@ -94,10 +86,3 @@ def _measure(
             yield [interpreter.get_tensor(index) for index in tensors.values()]
 
     return activation_ranges(list(tensors), values(), ranges)
-
-
-def _signature(model: bytes) -> tuple[str, str]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    [(name, ends)] = Interpreter(model_content=model).get_signature_list().items()
-    return name, ends["inputs"][0]

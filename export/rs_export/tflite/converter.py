@@ -29,7 +29,7 @@ def save_for_tflite(model: keras.Model, directory: Path) -> None:
 def to_tflite(
     saved_model: Path, recipe: Recipe, inputs: NDArray[np.float32] | None = None
 ) -> bytes:
-    """Convert what :func:`save_for_tflite` saved.
+    """Return what :func:`save_for_tflite` saved as a TFLite file.
 
     Weights in int8 have one scale per output channel, activations one scale and zero point per
     tensor, ranges the extremes over ``inputs`` (Krishnamoorthi 2018, sections 3 and 5); the
@@ -41,10 +41,6 @@ def to_tflite(
     recipe : one whose engine is ``litert``
     inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
         Representative photos; needed only if ``recipe.calibrated``.
-
-    Returns
-    -------
-    The .tflite file's bytes.
     """
     import tensorflow as tf
 

@@ -22,7 +22,7 @@ def unpack(model: bytes) -> Any:
 
     tree = schema.ModelT.InitFromPackedBuf(model)
     for buffer in tree.buffers:
-        # 1 is the schema's mark of a buffer that is to be placed yet.
+        # 0 says that there is no such buffer, and 1 that its place is not known yet.
         if buffer.offset > 1:
             buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
@@ -42,7 +42,7 @@ def pack(tree: Any, size: int) -> bytearray:
     import flatbuffers
 
     class Aligned(flatbuffers.Builder):  # type: ignore[misc]
-        """Python's builder forgets that the schema aligns buffers."""
+        """Aligns buffers as the schema asks for; Python's builder does not."""
 
         def CreateNumpyVector(self, x: Any) -> Any:
             self.Prep(_ALIGNMENT, x.nbytes)

@@ -17,13 +17,14 @@ import numpy as np
 
 from rs_export.metadata import ModelInfo
 from rs_export.tflite.file import IDENTIFIER, pack, unpack
+from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
 from rs_toolkit.errors import ExportError
 
 __all__ = ["tflite_with_metadata"]
 
 _ENTRY = b"TFLITE_METADATA"
 _METADATA_IDENTIFIER = b"M001"
-# Nothing written here is younger than the schema's first version.
+# All that is written here was in the schema's first version.
 _PARSER_VERSION = "1.0.0"
 
 # Numbers of the schema's unions and enumerations.
@@ -43,8 +44,8 @@ def tflite_with_metadata(model: bytes, info: ModelInfo) -> bytes:
 
     MediaPipe feeds float32 input normalized as the metadata says, but uint8 input with the plain
     pixels, and refuses int8: a uint8 model gets right input only if its own scale and zero point
-    turn pixels into ``pixel * scale + offset``.  It squashes photos, whatever ``info.resize``
-    says, and shows logits as scores.
+    turn pixels into ``pixel * scale + offset``.  It squashes photos, whatever ``info`` says of
+    that, and shows logits as scores.
 
     Raises
     ------
@@ -84,19 +85,20 @@ def _put(tree: Any, data: Any) -> None:
 def _describe(
     source: Any, target: Any, info: ModelInfo, files: Mapping[str, bytes]
 ) -> tuple[Any, ...]:
-    """Return the metadata as :func:`_write` takes it: a table is a tuple of its fields."""
+    """Return the metadata as :func:`_write` takes it."""
     # A scalar has no shape at all.
     info.require_shapes(np.ravel(source.shape).tolist(), np.ravel(target.shape).tolist())
-    low, high, numbers = _range(source, info)
+    given, size = info.preprocessing, info.preprocessing.size
+    low, high, numbers = _range(source, given)
     normalization = (
-        np.array([-info.offset / info.scale], np.float32),
-        np.array([1 / info.scale], np.float32),
+        np.array([-given.offset / given.scale], np.float32),
+        np.array([1 / given.scale], np.float32),
     )
     image = (
         "image",
-        f"RGB photo, {info.resize} to {info.size} x {info.size} pixels; {numbers}",
+        f"RGB photo, {given.resize} to {size} x {size} pixels; {numbers}",
         None,
-        (_IMAGE_PROPERTIES, (_RGB, (np.uint32(info.size), np.uint32(info.size)))),
+        (_IMAGE_PROPERTIES, (_RGB, (np.uint32(size), np.uint32(size)))),
         [(_NORMALIZATION_OPTIONS, normalization)],
         (np.array([high], np.float32), np.array([low], np.float32)),
     )
@@ -128,19 +130,19 @@ def _ends(tree: Any) -> tuple[Any, Any]:
     return graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
 
 
-def _range(source: Any, info: ModelInfo) -> tuple[float, float, str]:
+def _range(source: Any, given: PreprocessingSpec) -> tuple[float, float, str]:
     """Return the smallest and the largest number an input takes, and how pixels become numbers."""
     from ai_edge_litert.schema_py_generated import TensorType
 
     integers = {TensorType.UINT8: np.uint8, TensorType.INT8: np.int8}
     if source.type not in integers:
-        ends = (info.offset, 255 * info.scale + info.offset)
-        return min(ends), max(ends), f"input = pixel * {info.scale:.9g} + {info.offset:.9g}"
-    limits, given = np.iinfo(integers[source.type]), source.quantization
-    if given is None or given.scale is None or len(given.scale) != 1:
+        ends = (given.offset, 255 * given.scale + given.offset)
+        return min(ends), max(ends), f"input = pixel * {given.scale:.9g} + {given.offset:.9g}"
+    limits, stored = np.iinfo(integers[source.type]), source.quantization
+    if stored is None or stored.scale is None or len(stored.scale) != 1:
         raise ExportError("model metadata: an integer input must have one scale and zero point")
-    step, zero = float(given.scale[0]), int(given.zeroPoint[0])
-    factor, shift = info.scale / step, info.offset / step + zero
+    step, zero = float(stored.scale[0]), int(stored.zeroPoint[0])
+    factor, shift = given.scale / step, given.offset / step + zero
     return limits.min, limits.max, f"input = round(pixel * {factor:.6g} + {shift:.6g})"
 
 
@@ -174,32 +176,29 @@ def _packed(table: tuple[Any, ...], identifier: bytes) -> bytes:
 
 
 def _write(builder: Any, value: str | np.ndarray | list[Any] | tuple[Any, ...]) -> int:
-    """Write text, a vector of numbers or of tables, or a table; return its offset."""
+    """Write text, an array, a list of tables, or a table; return its offset.
+
+    A table is a tuple of its fields in the order of the schema; None leaves one out.
+    """
     if isinstance(value, str):
         return int(builder.CreateString(value))
     if isinstance(value, np.ndarray):
         return int(builder.CreateNumpyVector(value))
-    if isinstance(value, tuple):
-        return _write_table(builder, value)
-    offsets = [_write(builder, item) for item in value]
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return int(builder.EndVector())
-
-
-def _write_table(builder: Any, fields: tuple[Any, ...]) -> int:
-    """Write a table from its fields in the order of the schema; None leaves one out."""
-    written = [
-        field if field is None or isinstance(field, np.integer) else _write(builder, field)
-        for field in fields
+    parts = [
+        part if part is None or isinstance(part, np.integer) else _write(builder, part)
+        for part in value
     ]
-    builder.StartObject(len(fields))
-    for slot, value in enumerate(written):
-        if isinstance(value, np.uint8):
-            builder.PrependUint8Slot(slot, int(value), 0)
-        elif isinstance(value, np.uint32):
-            builder.PrependUint32Slot(slot, int(value), 0)
-        elif value is not None:
-            builder.PrependUOffsetTRelativeSlot(slot, value, 0)
+    if isinstance(value, list):
+        builder.StartVector(4, len(parts), 4)
+        for offset in reversed(parts):
+            builder.PrependUOffsetTRelative(offset)
+        return int(builder.EndVector())
+    builder.StartObject(len(parts))
+    for slot, part in enumerate(parts):
+        if isinstance(part, np.uint8):
+            builder.PrependUint8Slot(slot, int(part), 0)
+        elif isinstance(part, np.uint32):
+            builder.PrependUint32Slot(slot, int(part), 0)
+        elif part is not None:
+            builder.PrependUOffsetTRelativeSlot(slot, part, 0)
     return int(builder.EndObject())

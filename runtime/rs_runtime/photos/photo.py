@@ -23,6 +23,7 @@ __all__ = [
     "cut",
     "decode",
     "photo_suffix",
+    "read_photo",
 ]
 
 MAX_PHOTO_BYTES = 200_000_000
@@ -100,7 +101,7 @@ def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
         Above 200 MB or 200 megapixels.
     """
     where = "photo in memory" if isinstance(source, bytes) else f"photo {str(source)!r}"
-    data = source if isinstance(source, bytes) else _read(source, where)
+    data = source if isinstance(source, bytes) else read_photo(source, where)
     if not data:
         raise UnreadablePhotoError(f"{where} is empty (0 bytes); copy it again from the camera")
     if len(data) > MAX_PHOTO_BYTES:
@@ -139,18 +140,31 @@ def _without_pillow_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _read(path: Path, where: str) -> bytes:
+def read_photo(path: Path, name: str | None = None) -> bytes:
+    """Return the bytes of a photo file, which messages call ``name`` or, without one, its path.
+
+    Raises
+    ------
+    UnreadablePhotoError
+        The file is missing, no regular file, or not readable.
+    PhotoTooLargeError
+        It has more than 200 MB.
+    """
+    where = name or str(path)
     # os.path tells devices and impossible names apart without raising.
     if not os.path.isfile(path):
         problem = "is not a regular file" if os.path.exists(path) else "does not exist"
         raise UnreadablePhotoError(f"{where} {problem}; check the path")
     try:
         with path.open("rb") as file:
-            return file.read(MAX_PHOTO_BYTES + 1)
+            data = file.read(MAX_PHOTO_BYTES + 1)
     except OSError as error:
         raise UnreadablePhotoError(
             f"{where} cannot be read: {error.strerror}; check its permissions and the disk"
         ) from error
+    if len(data) > MAX_PHOTO_BYTES:
+        raise PhotoTooLargeError(f"{where} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
+    return data
 
 
 def _decode(data: bytes, side: int, where: str) -> tuple[Image.Image, PhotoInfo]:

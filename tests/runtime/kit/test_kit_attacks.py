@@ -1,6 +1,6 @@
 """Forged and damaged kits: each is one clean error, or opens as what it was.
 
-A thousand of them here; ``benchmarks/mutated_kits.py`` tries ten thousand and more.
+A thousand of them here; ``RS_MUTANTS=10000`` in the environment asks for more.
 
 A mutant follows from its attack's name and a number, so that a failure can be had again alone.
 """

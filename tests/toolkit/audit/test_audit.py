@@ -6,17 +6,19 @@ import base64
 import io
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from rich.console import Console
 
 from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photos.preprocess import Preprocessing
@@ -88,14 +90,15 @@ class Page(HTMLParser):
             self.text += data
 
 
-def page_of(audit: Audit, folder: Path, *arguments: object) -> Page:
-    _, html = write_audit(audit, folder, *arguments)
+def page_of(audit: Audit, folder: Path, photos=(), pixels=grey, title="Photos") -> Page:
+    _, html = write_audit(audit, folder, photos, pixels, title)
     return Page(html.read_text("utf-8"))
 
 
 def printed(audit: Audit) -> str:
     stream = io.StringIO()
-    print_summary(audit, Console(file=stream, width=200))
+    with redirect_stdout(stream), patch.dict(os.environ, COLUMNS="200"):
+        print_summary(audit)
     return stream.getvalue()
 
 
@@ -244,7 +247,7 @@ def test_twelve_thousand_absent_photos_are_counted_at_once(tmp_path: Path) -> No
 
 def test_json_holds_the_whole_audit(tmp_path: Path) -> None:
     found = audit([photo("a.jpg", "felidae")], [Finding("a.jpg", "dark", 0.7)], "family")
-    data, _ = write_audit(found, tmp_path / "new")
+    data, _ = write_audit(found, tmp_path / "new", (), grey, "Photos")
     assert json.loads(data.read_text("utf-8")) == json.loads(json.dumps(found.to_dict()))
     assert json.loads(data.read_text())["flags"]["dark"]["worst"][0]["path"] == "a.jpg"
 

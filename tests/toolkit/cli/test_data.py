@@ -86,7 +86,7 @@ def test_clean_again_repeats_the_settings_and_takes_in_decisions(
     photo = index["canidae/1.jpg"]
     append(folder / JOURNAL, Decision(now(), photo.path, photo.sha256, "relabel", "felidae"))
 
-    monkeypatch.setattr("rs_toolkit.review.serve", lambda *_, **__: None)
+    monkeypatch.setattr("rs_toolkit.review.server.serve", lambda *_, **__: None)
     code, out, _ = run("review", folder)
     command = out.strip().removeprefix("apply the decisions with: rs-toolkit ")
     assert shlex.split(command) == ["clean", "--again", str(folder)]

@@ -10,7 +10,9 @@ import pytest
 import typer
 
 import rs_toolkit.cli.main
+from rs_export import ExportSettings
 from rs_toolkit.cli.main import app
+from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
 
 # A value for each training flag that neither the defaults nor the sample's preset have.
@@ -72,6 +74,23 @@ def test_every_training_flag_is_a_setting_or_known() -> None:
     flags -= {"--out", "--resume", "--config", "--help"}
     assert flags == {spelled(name) for name in FLAGS}
     assert set(FLAGS) <= {item.name for item in fields(TrainConfig)}
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "others"),
+    [
+        ("check", TrainConfig, {"data", "out"}),
+        ("split", TrainConfig, {"data", "out", "config"}),
+        ("clean", TrainConfig, {"data", "out", "config", "policy", "filter_", "again"}),
+        ("train", TrainConfig, {"data", "out", "config", "resume"}),
+        ("distill", DistillConfig, {"data", "out", "not_organism", "resume"}),
+        ("export", ExportSettings, {"run", "out", "recipe", "filter_folder"}),
+    ],
+)
+def test_an_option_that_is_not_handed_on_by_its_name_is_known(command, kind, others) -> None:
+    """Options are handed on where they are called like a setting; no other may be lost."""
+    options = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    assert {item.name for item in options} - {item.name for item in fields(kind)} == others
 
 
 @pytest.mark.parametrize("name", FLAGS)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rs_toolkit.cli.output_folder import free_folder, output_folder
+from rs_toolkit.cli.options import free_folder, output_folder
 
 
 def test_a_folder_keeps_its_whole_name(tmp_path) -> None:

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from rs_runtime.photos import preprocess
+from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data import index
 from rs_toolkit.data.index import build_index, fingerprint, read_index, write_index
-from rs_toolkit.data.photos import Dataset, Photo, PhotoCache, read_photo
+from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
 from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import DataError
@@ -237,7 +238,7 @@ def test_damaged_and_foreign_tables_are_refused(tmp_path) -> None:
     with pytest.raises(DataError, match="cannot be read as an index"):
         read_index(file)
     pyarrow.parquet.write_table(pyarrow.table({"path": ["a.jpg"]}), file)
-    with pytest.raises(DataError, match="no index of this version"):
+    with pytest.raises(DataError, match="not an index of this version"):
         read_index(file)
 
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
+from rs_runtime.photos import photo as photo_module
+from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.data import photos as photos_module
 from rs_toolkit.data.photos import (
     Photo,
     PhotoCache,
     default_cache_dir,
     parse_box,
-    read_photo,
     tidy_box,
     unlabelled,
 )
@@ -75,7 +75,7 @@ def test_cached_pixels_are_the_decoded_ones_and_need_no_file(photo, cache, tmp_p
     again = cache.pixels(photo, tmp_path)
     assert np.array_equal(again, wanted)
     assert again.dtype == np.uint8
-    info = cache.info(photo.sha256)
+    info = cache.info(photo)
     assert info is not None
     assert (info.width, info.height, info.mode) == (30, 20, "RGB")
 
@@ -110,13 +110,13 @@ def test_damaged_cache_file_is_made_again(photo, cache, tmp_path, damage) -> Non
 def test_damaged_sidecar_counts_as_absent(photo, cache, tmp_path, text) -> None:
     cache.pixels(photo, tmp_path)
     cached_file(cache, ".json").write_text(text)
-    assert cache.info(photo.sha256) is None
+    assert cache.info(photo) is None
 
 
 def test_other_preprocessing_has_other_files(photo, cache, tmp_path) -> None:
     cache.pixels(photo, tmp_path)
     other = PhotoCache(cache.directory, Preprocessing(size=9))
-    assert other.info(photo.sha256) is None
+    assert other.info(photo) is None
     assert other.pixels(photo, tmp_path).shape == (9, 9, 3)
 
 
@@ -171,13 +171,13 @@ def test_a_box_has_pixels_of_its_own(photo, cache, tmp_path) -> None:
     whole = cache.pixels(photo, tmp_path)
     wanted = PREP.load(tmp_path / "a.png", (0.5, 0.0, 0.5, 1.0))
     assert not np.array_equal(whole, wanted)
-    assert cache.info(photo.sha256, part.box) is None
+    assert cache.info(part) is None
     assert np.array_equal(cache.pixels(part, tmp_path), wanted)
     (tmp_path / "a.png").unlink()
     assert np.array_equal(cache.pixels(part, tmp_path), wanted)
     assert np.array_equal(cache.pixels(replace(photo, box="0.50,0.0,5e-1,1"), tmp_path), wanted)
     assert np.array_equal(cache.pixels(photo, tmp_path), whole)
-    assert cache.info(photo.sha256, part.box) == cache.info(photo.sha256)
+    assert cache.info(part) == cache.info(photo)
     names = {file.name for file in cache.directory.rglob("*.npy")}
     assert names == {f"{photo.sha256}.npy", f"{photo.sha256}@0.5,0,0.5,1.npy"}
 
@@ -191,8 +191,8 @@ def test_read_photo_refuses_what_is_no_file(tmp_path) -> None:
 
 def test_read_photo_has_a_limit(tmp_path, monkeypatch) -> None:
     (tmp_path / "a.jpg").write_bytes(b"12345")
-    monkeypatch.setattr(photos_module, "MAX_PHOTO_BYTES", 5)
+    monkeypatch.setattr(photo_module, "MAX_PHOTO_BYTES", 5)
     assert read_photo(tmp_path / "a.jpg") == b"12345"
-    monkeypatch.setattr(photos_module, "MAX_PHOTO_BYTES", 4)
+    monkeypatch.setattr(photo_module, "MAX_PHOTO_BYTES", 4)
     with pytest.raises(PhotoTooLargeError, match="larger than 4 bytes"):
         read_photo(tmp_path / "a.jpg")

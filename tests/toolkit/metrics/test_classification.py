@@ -164,16 +164,3 @@ def test_nonsense_is_refused(logits, labels, names, said) -> None:
 def test_predictions_out_of_range_are_refused() -> None:
     with pytest.raises(DataError, match="0 to 1"):
         metrics.confusion_matrix([0, 1], [0, 2], 2)
-
-
-def test_changes_are_sorted_worst_first_and_complete() -> None:
-    names = ["a", "b", "c", "d"]
-    truth = np.array([0, 0, 1, 1, 2, 2])
-    before = metrics.evaluate(np.eye(4)[[0, 0, 1, 0, 2, 2]], truth, names)["per_class"]
-    after = metrics.evaluate(np.eye(4)[[0, 0, 1, 1, 0, 0]], truth, names)["per_class"]
-    changes = metrics.compare_per_class(before, after)
-    assert [row["name"] for row in changes] == ["c", "a", "d", "b"]
-    assert changes[0] == {"name": "c", "support": 2, "reference": 1, "f1": 0, "change": -1}
-    assert changes[2]["support"] == changes[2]["change"] == 0
-    with pytest.raises(DataError, match="other classes or photos"):
-        metrics.compare_per_class(before, after[:3])

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rs_toolkit.review import JOURNAL, read_decisions
-from rs_toolkit.review.journal import read_journal
+from rs_toolkit.review.journal import JOURNAL, read_decisions, read_journal
 from rs_toolkit.review.server import ReviewServer
 from rs_toolkit.review.session import Session
 

@@ -11,15 +11,9 @@ import pytest
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import ConfigError, DataError
-from rs_toolkit.review import (
-    JOURNAL,
-    Decision,
-    apart,
-    apply_decisions,
-    journal,
-    read_decisions,
-    settled,
-)
+from rs_toolkit.review import journal
+from rs_toolkit.review.journal import JOURNAL, Decision, ignore, read_decisions
+from rs_toolkit.review.verdicts import apart, apply_decisions, settled
 
 TIME = "2031-05-04T12:00:00+00:00"
 
@@ -161,7 +155,7 @@ class TestJournal:
 
 
 class TestVerdicts:
-    def apply(self, photos, *decisions: Decision, rank: str = "family", report=None):
+    def apply(self, photos, *decisions: Decision, rank: str = "family", report=ignore):
         return apply_decisions(photos, journal.latest(decisions), rank, report)
 
     def test_keep_changes_nothing_and_is_settled(self) -> None:

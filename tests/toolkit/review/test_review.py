@@ -15,11 +15,13 @@ from rs_toolkit.checks.findings import Finding, read_findings, write_findings
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
-from rs_toolkit.errors import ConfigError, DataError
-from rs_toolkit.review import JOURNAL, Decision, apart, apply_decisions, journal, read_decisions
+from rs_toolkit.errors import DataError
+from rs_toolkit.review import journal
 from rs_toolkit.review.images import render
 from rs_toolkit.review.items import read_folder
+from rs_toolkit.review.journal import JOURNAL, Decision, read_decisions
 from rs_toolkit.review.session import Refused, Session
+from rs_toolkit.review.verdicts import apart, apply_decisions
 
 _SAMPLE = runpy.run_path(str(Path(__file__).with_name("review_folder.py")))
 clean_folder, ITEMS, GROUP = _SAMPLE["clean_folder"], _SAMPLE["ITEMS"], _SAMPLE["GROUP"]
@@ -111,7 +113,7 @@ class TestFolder:
         (folder / "clean.json").unlink()
         if settings is not None:
             (folder / "clean.json").write_text(settings)
-        with pytest.raises((DataError, ConfigError)) as caught:
+        with pytest.raises(DataError) as caught:
             self.read(folder)
         assert problem in one_line(str(caught.value))
 
@@ -258,7 +260,7 @@ class TestSession:
             time.sleep(0.01)
             inside.remove(item)
 
-        monkeypatch.setattr("rs_toolkit.review.session.append", append)
+        monkeypatch.setattr("rs_toolkit.review.journal.append", append)
         (n,) = self.places(session, DISC)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda action: session.decide(DISC, n, action), ["keep", "drop"] * 4))

@@ -22,7 +22,8 @@ from PIL import Image
 
 from rs_toolkit.data.index import read_index
 from rs_toolkit.errors import ConfigError
-from rs_toolkit.review import JOURNAL, journal, read_decisions
+from rs_toolkit.review import journal
+from rs_toolkit.review.journal import JOURNAL, read_decisions
 from rs_toolkit.review.server import ReviewServer
 from rs_toolkit.review.session import Session
 
@@ -271,9 +272,6 @@ class TestServer:
             with pytest.raises(ConfigError) as caught:
                 ReviewServer(session, port)
         assert f"port {port} of 127.0.0.1 is in use" in one_line(str(caught.value))
-        for wrong in (-1, 65536):
-            with pytest.raises(ConfigError, match="wanted 1 to 65535"):
-                ReviewServer(session, wrong)
 
 
 def test_the_page_has_all_it_needs_and_nothing_from_elsewhere() -> None:
@@ -293,7 +291,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from rs_toolkit.progress import Progress
-from rs_toolkit.review import serve
+from rs_toolkit.review.server import serve
 
 class Plain(Progress):
     def note(self, text):

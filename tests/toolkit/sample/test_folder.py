@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,14 +64,26 @@ def test_foreign_content_is_refused_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
 
-def test_failure_leaves_nothing_behind(tmp_path: Path, quick: None) -> None:
+def test_failure_leaves_nothing_behind_and_what_waits_undrawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[object] = []
+
+    def draw(*arguments: object) -> bytes:
+        time.sleep(0.005)
+        drawn.append(arguments)
+        return b"drawn"
+
+    monkeypatch.setattr("rs_toolkit.sample.generate._photo", draw)
+
     def interrupt(done: int, _total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate_sample(tmp_path / "s", photos=100, progress=interrupt)
+        generate_sample(tmp_path / "s", photos=200, progress=interrupt)
     assert not list(tmp_path.iterdir())
+    assert 3 <= len(drawn) < 100
 
 
 def test_empty_working_folder_is_filled_not_replaced(

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.splits.assign import SIDES, split
 
 FRACTIONS = st.sampled_from([(0.15, 0.2), (0.1, 0.1), (0.01, 0.01), (0.5, 0.4), (0.3, 0.05)])
@@ -269,20 +268,3 @@ def test_photos_that_are_left_out_count_for_nothing() -> None:
     sides = split(labels, groups=groups, before=["test", "train", None, None])
     assert sides[:2] == ["test", None]
     assert set(sides[2:]) == {"train", "test"}
-
-
-def test_an_unknown_side_is_refused(one_line) -> None:
-    with pytest.raises(DataError, match="got side 'validation'") as caught:
-        split(["a", "b"], before=["validation", None])
-    one_line(str(caught.value))
-
-
-@pytest.mark.parametrize(("val", "test"), [(-0.1, 0.2), (0.5, 0.5), (float("nan"), 0.2)])
-def test_impossible_fractions(val, test) -> None:
-    with pytest.raises(ConfigError, match="wanted 0 or more"):
-        split(["a"], val=val, test=test)
-
-
-def test_lengths_must_match() -> None:
-    with pytest.raises(DataError, match="2 labels, 1 strata"):
-        split(["a", "b"], strata=["a"])

@@ -15,16 +15,8 @@ from rs_toolkit.checks.findings import Finding
 from rs_toolkit.errors import DataError
 
 __all__ = [
-    "Audit",
-    "ClassCount",
-    "Conflict",
-    "FlagCount",
-    "Imbalance",
-    "Places",
-    "RankCount",
-    "Sizes",
-    "binned",
-    "imbalance",
+    *("Audit", "ClassCount", "Conflict", "FlagCount", "Imbalance", "Places", "RankCount", "Sizes"),
+    *("binned", "imbalance"),
 ]
 
 _SMALL_CLASSES = (5, 10, 20)
@@ -52,12 +44,11 @@ class ClassCount:
 class Imbalance:
     """How unevenly photos are spread over the classes that have any.
 
+    ``largest`` and ``smallest`` count the photos of one class, and ``ratio`` is the first by the
+    second.
+
     Attributes
     ----------
-    classes, largest, smallest
-        Number of classes, photos of the largest and of the smallest.
-    ratio
-        ``largest / smallest``, 1 or more.
     gini
         Gini coefficient: half the relative mean absolute difference between classes.  0: all
         are equal; towards 1: one class has nearly everything.
@@ -135,18 +126,15 @@ class Audit:
         Exact duplicates whose labels disagree, in the order of their paths.
     ranks
         By rank, kingdom to species, and ``common_name``.
-    classes
-        The largest first.
-    imbalance
-        Of ``classes``; None where no counted photo has a label.
+    classes, imbalance
+        The largest class first; None where no counted photo has a label.
     modes
         Photos by Pillow's name of their colour mode, the most frequent first.
     sizes
         None where no photo can be read.
-    unreadable
-        (path, reason) of every row that cannot be used.
-    reasons
-        Rows by reason, with N for each number but 0, the most frequent first.
+    unreadable, reasons
+        (path, reason) of every row that cannot be used; and rows by reason, with N for each
+        number but 0, the most frequent first.
     flags
         Of the flags that were checked for or found.
     sites, observations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ from rs_toolkit.files import atomic_write, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from rich.console import Console
 
     Pixels = Callable[[Photo], NDArray[Any]]
 
@@ -33,6 +33,7 @@ __all__ = ["print_summary", "write_audit"]
 
 _CLASS_SIZES = (5, 10, 20, 50, 100, 200, 500)
 _MOST_LISTED = {"terminal": 5, "page": 200, "classes": 2000}
+_RANK_HEAD = ("rank", "names", "labelled", "unlabelled")
 _THUMBNAIL = 112
 _QUALITY = 70
 _MEANINGS = {
@@ -55,30 +56,19 @@ _HEAD = (
 
 
 def write_audit(
-    audit: Audit,
-    folder: Path,
-    photos: Sequence[Photo] = (),
-    pixels: Pixels | None = None,
-    title: str = "Photos",
+    audit: Audit, folder: Path, photos: Sequence[Photo], pixels: Pixels, title: str
 ) -> tuple[Path, Path]:
-    """Write ``audit.json`` and ``audit.html``, each whole or not at all.
+    """Write ``audit.json`` and ``audit.html``, each whole or not at all; return their paths.
 
     Parameters
     ----------
-    audit
-        What to write.
     folder
-        Where; made if absent.
+        Made if absent.
     photos, pixels
         What :func:`rs_toolkit.checks.quality.quality_findings` takes: for the labels and thumbnails
         of the photos that the page names.  A photo whose pixels cannot be read gets no thumbnail.
     title
         The page's, such as the data set's name.
-
-    Returns
-    -------
-    tuple of Path
-        The JSON file and the page.
     """
     data, page = folder / "audit.json", folder / "audit.html"
     write_json(data, audit.to_dict())
@@ -87,13 +77,13 @@ def write_audit(
     return data, page
 
 
-def print_summary(audit: Audit, console: Console | None = None) -> None:
-    """Print the main figures as tables; to standard output without a ``console``."""
+def print_summary(audit: Audit) -> None:
+    """Print the main figures as tables."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
 
     def show(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         # Text, because rich would read "[red]" in a name as markup.
@@ -111,9 +101,11 @@ def print_summary(audit: Audit, console: Console | None = None) -> None:
     if (more := len(audit.conflicts) - _MOST_LISTED["terminal"]) > 0:
         console.print(Text(f"… and {more:,} more of the same bytes", style="red"))
     show(("", ""), _figures(audit))
-    show(("rank", "names", "labelled", "unlabelled"), _ranks(audit))
+    show(_RANK_HEAD, _ranks(audit))
     if audit.flags:
-        show(("flag", "photos", "share"), _flags(audit))
+        flags = audit.flags.items()
+        rows = [(_name(flag), f"{item.photos:,}", f"{item.share:.1%}") for flag, item in flags]
+        show(("flag", "photos", "share"), rows)
     if audit.reasons:
         show(("why unreadable", "photos"), list(audit.reasons.items())[: _MOST_LISTED["terminal"]])
 
@@ -128,15 +120,13 @@ def _figures(audit: Audit) -> list[tuple[str, str]]:
     ]
     if audit.imbalance:
         uneven = audit.imbalance
+        under = uneven.under.items()
         found += [
             ("largest, smallest class", f"{uneven.largest:,}, {uneven.smallest:,}"),
             ("largest : smallest", f"{uneven.ratio:.1f}"),
             ("Gini coefficient", f"{uneven.gini:.2f}"),
             ("effective classes", f"{uneven.effective_classes:.1f}"),
-        ]
-        found += [
-            (f"classes under {limit} photos", f"{share:.0%}")
-            for limit, share in uneven.under.items()
+            *((f"classes under {limit} photos", f"{share:.0%}") for limit, share in under),
         ]
     for name, places in (("sites", audit.sites), ("observations", audit.observations)):
         if places:
@@ -150,32 +140,25 @@ def _name(rank: str) -> str:
     return rank.replace("_", " ")
 
 
-def _ranks(audit: Audit) -> list[tuple[str, str, str, str]]:
+def _ranks(audit: Audit) -> list[tuple[str, ...]]:
     return [
-        (_name(rank), f"{item.names:,}", f"{item.labelled:,}", f"{item.unlabelled:,}")
+        (_name(rank), *(f"{count:,}" for count in astuple(item)))
         for rank, item in audit.ranks.items()
     ]
 
 
-def _flags(audit: Audit) -> list[tuple[str, str, str]]:
-    return [
-        (_name(flag), f"{item.photos:,}", f"{item.share:.1%}") for flag, item in audit.flags.items()
-    ]
-
-
-def _page(audit: Audit, photos: Sequence[Photo], pixels: Pixels | None, title: str) -> str:
-    # Of two rows with one path, the first that can be used is meant.
+def _page(audit: Audit, photos: Sequence[Photo], pixels: Pixels, title: str) -> str:
+    # Two rows may have the same path: the first that can be used is shown.
     known = {photo.path: photo for photo in reversed(photos) if photo.error is None}
+    cards = (
+        f'<div class="card"><b>{text(value)}</b>{text(name)}</div>\n'
+        for name, value in _figures(audit)
+    )
     parts = [
         f"{_HEAD}<title>{text(title)}: audit</title><style>{STYLE}</style></head><body>\n",
         f"<h1>{text(title)}: what the photos and labels are like</h1>\n",
         *_conflicts(audit),
-        '<div class="cards">',
-        *(
-            f'<div class="card"><b>{text(value)}</b>{text(name)}</div>\n'
-            for name, value in _figures(audit)
-        ),
-        "</div>\n",
+        f'<div class="cards">{"".join(cards)}</div>\n',
         *_labels(audit),
         *_files(audit),
         *_flagged(audit, known, pixels),
@@ -214,7 +197,7 @@ def _labels(audit: Audit) -> Iterator[str]:
         yield long_tail(f"Photos per {rank}, largest to smallest (logarithmic)", sizes)
         yield bars(f"Number of {rank} classes by their photos", binned(sizes, _CLASS_SIZES))
         yield "</div>\n"
-    yield table(("rank", "names", "labelled", "unlabelled"), _ranks(audit), numbers=True)
+    yield table(_RANK_HEAD, _ranks(audit), numbers=True)
     if audit.classes:
         rows = [(item.name, item.photos, item.unreadable) for item in audit.classes]
         yield f"<details><summary>All {len(rows):,} classes ({rank})</summary>\n"
@@ -229,14 +212,9 @@ def _files(audit: Audit) -> Iterator[str]:
         yield '<h2>Files</h2>\n<div class="plots">'
         yield bars("Photos by their shorter side (px)", sizes.shorter_side)
         yield bars("Photos by colour mode", audit.modes) + "</div>\n"
-        rows = [
-            (name, *(f"{value:,.0f}" for value in values))
-            for name, values in (
-                ("width (px)", sizes.width),
-                ("height (px)", sizes.height),
-                ("file (bytes)", sizes.bytes),
-            )
-        ]
+        spreads = {"width (px)": sizes.width, "height (px)": sizes.height}
+        spreads["file (bytes)"] = sizes.bytes
+        rows = [(name, *(f"{value:,.0f}" for value in of)) for name, of in spreads.items()]
         yield table(("", "least", "median", "most"), rows, numbers=True)
     if audit.unreadable:
         yield f"<h2>Unreadable: {len(audit.unreadable):,}</h2>\n"
@@ -247,7 +225,7 @@ def _files(audit: Audit) -> Iterator[str]:
         yield _rest(len(audit.unreadable), "page") + "</details>\n"
 
 
-def _flagged(audit: Audit, known: dict[str, Photo], pixels: Pixels | None) -> Iterator[str]:
+def _flagged(audit: Audit, known: dict[str, Photo], pixels: Pixels) -> Iterator[str]:
     if audit.flags:
         yield "<h2>What the checks found</h2>\n<p>Nothing is deleted or changed.</p>\n"
         yield bars("Photos by flag", {_name(k): item.photos for k, item in audit.flags.items()})
@@ -264,12 +242,12 @@ def _flagged(audit: Audit, known: dict[str, Photo], pixels: Pixels | None) -> It
             yield f'<p class="dim">The {len(item.worst)} of the highest scores.</p>\n'
 
 
-def _figure(finding: Finding, photo: Photo | None, pixels: Pixels | None, rank: str) -> str:
+def _figure(finding: Finding, photo: Photo | None, pixels: Pixels, rank: str) -> str:
     label = photo.label(rank) if photo else None
     lines = [finding.path, label or "no label", f"score {finding.score:.2f}", finding.detail]
     if finding.suggested_label:
-        lines.append(f"rather {finding.suggested_label}")
-    picture = _thumbnail(photo, pixels) if photo and pixels else ""
+        lines.append(f"suggested: {finding.suggested_label}")
+    picture = _thumbnail(photo, pixels) if photo else ""
     caption = "<br>".join(text(line) for line in lines if line)
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>\n"
 

@@ -81,7 +81,7 @@ def bars(title: str, counts: Mapping[str, int]) -> str:
 def long_tail(title: str, sizes: Sequence[int]) -> str:
     """Draw class sizes, each 1 or more and the largest first, on a logarithmic axis."""
     left, right, top, bottom = 44, _WIDTH - 8, 10, 170
-    # Half a photo is the floor, so that a class of one is seen.
+    # The axis starts at half a photo, so that a class of one is seen.
     floor, span = math.log(0.5), math.log(2 * max(sizes))
 
     def height(size: float) -> float:

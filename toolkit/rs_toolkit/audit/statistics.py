@@ -44,10 +44,9 @@ def audit(
 
     Parameters
     ----------
-    photos
-        Every row, as :func:`rs_toolkit.data.index.build_index` returns them.
-    findings
-        What the checks found about them.
+    photos, findings
+        Every row as :func:`rs_toolkit.data.index.build_index` returns them, and what the checks
+        found about them.
     rank
         The rank to be trained: one of kingdom … species, or ``common_name``.
     checked

@@ -72,57 +72,36 @@ class Shares:
         return cls(np.array(groups, np.int64), np.array(weights, np.float64))
 
 
-def class_sizes(labels: NDArray[np.int64], shares: Shares | None = None) -> NDArray[np.float64]:
+def class_sizes(labels: NDArray[np.int64], shares: Shares) -> NDArray[np.float64]:
     """Return the size of each class, shape (max(labels) + 1,); see the module's equation.
 
-    Parameters
-    ----------
-    labels
-        Class numbers, shape (n,).
-    shares
-        Of the n photos; default: each photo alone, of weight 1.
+    ``labels`` are the class numbers of n photos and ``shares`` what they count for.
     """
-    return _sizes(labels, _units(labels, shares))
+    return _units(labels, shares).sizes
 
 
 def class_targets(
     sizes: NDArray[np.int64] | NDArray[np.float64], balance: float
 ) -> NDArray[np.int64]:
-    """Return how many photos of each class an epoch shows.
+    """Return how many photos of each class an epoch shows; see the module's equation.
 
-    Parameters
-    ----------
-    sizes
-        Size of each class, shape (classes,); a class of size 0 keeps a target of 0, every other
-        has one of 1 or more.
-    balance
-        0 to 1; see the module's equation.
+    ``sizes`` has the shape (classes,), ``balance`` is from 0 to 1.  A class of size 0 has a target
+    of 0, every other one of 1 or more.
     """
     largest = float(sizes.max(initial=0))
     targets = sizes.astype(np.float64) ** (1 - balance) * largest**balance
     return np.where(sizes > 0, np.maximum(1, np.rint(targets)), 0).astype(np.int64)
 
 
-def photo_weights(
-    labels: NDArray[np.int64], balance: float, shares: Shares | None = None
-) -> NDArray[np.float64]:
-    """Return how often an epoch shows each photo on average: the weight that equals that.
+def photo_weights(labels: NDArray[np.int64], balance: float, shares: Shares) -> NDArray[np.float64]:
+    """Return how often an epoch shows each photo on average, for a fit that takes weights.
 
-    Parameters
-    ----------
-    labels, shares
-        As for :func:`class_sizes`.
-    balance
-        0 to 1; see the module's equation.
-
-    Returns
-    -------
-    array
-        float64 (n,), 0 or more, 0 exactly where the photo's weight is.
+    ``labels`` and ``shares`` are as for :func:`class_sizes`, ``balance`` is from 0 to 1.  Of shape
+    (n,), 0 or more, and 0 exactly where the photo's own weight is.
     """
     units = _units(labels, shares)
-    sizes = _sizes(labels, units)
-    per_size = class_targets(sizes, balance) / np.where(sizes > 0, sizes, 1)
+    sizes = np.where(units.sizes > 0, units.sizes, 1)
+    per_size = class_targets(units.sizes, balance) / sizes
     totals = np.bincount(units.of_photo, weights=units.photo_weights)
     parts = units.photo_weights / totals[units.of_photo]
     weights = np.zeros(len(labels))
@@ -135,21 +114,16 @@ def epoch_order(
     balance: float,
     seed: int,
     epoch: int,
-    shares: Shares | None = None,
+    shares: Shares,
 ) -> NDArray[np.int64]:
     """Return the photo numbers of one epoch, oversampled and shuffled.
 
-    A function of (seed, epoch) alone, so that an interrupted run continues with the same
-    photos.  Each class meets its target exactly, and each group's number of shows is its
+    The order depends on nothing but the arguments, so that an interrupted run continues with the
+    same photos.  Each class meets its target exactly, and each group's number of shows is its
     expected one (see the module's equation), rounded down or up at random; so groups of equal
     weights are seen at most once more than each other.  The photos of a group take turns.
 
-    Parameters
-    ----------
-    labels, shares
-        As for :func:`class_sizes`.
-    balance
-        0 to 1; see the module's equation.
+    ``labels`` and ``shares`` are as for :func:`class_sizes`, ``balance`` is from 0 to 1.
 
     Raises
     ------
@@ -163,7 +137,7 @@ def epoch_order(
         )
     generator = np.random.default_rng((seed, epoch))
     shown: list[NDArray[np.int64]] = []
-    for number, target in enumerate(class_targets(_sizes(labels, units), balance)):
+    for number, target in enumerate(class_targets(units.sizes, balance)):
         if target:
             members = np.flatnonzero(units.labels == number)
             shown += _shows(members, units.weights[members], int(target), generator)
@@ -173,22 +147,22 @@ def epoch_order(
 
 @dataclass(frozen=True)
 class _Units:
-    """What is shown: the groups of each class, numbered by class, without photos of weight 0.
+    """What is shown: the duplicate groups of each class, without photos of weight 0.
 
-    ``labels`` and ``weights`` are theirs, of shape (units,); ``photos``, their ``photo_weights``
-    and the unit ``of_photo`` that they are in have the shape (photos,) and are sorted by unit.
+    ``labels`` and ``weights`` have the shape (units,), ``sizes`` has (classes,).  The numbers of
+    the ``photos``, their ``photo_weights`` and the unit ``of_photo`` that each is in have the
+    shape (photos,) and are sorted by unit.
     """
 
     labels: NDArray[np.int64]
     weights: NDArray[np.float64]
+    sizes: NDArray[np.float64]
     photos: NDArray[np.int64]
     photo_weights: NDArray[np.float64]
     of_photo: NDArray[np.int64]
 
 
-def _units(labels: NDArray[np.int64], shares: Shares | None) -> _Units:
-    if shares is None:
-        shares = Shares(np.arange(len(labels)), np.ones(len(labels)))
+def _units(labels: NDArray[np.int64], shares: Shares) -> _Units:
     live = np.flatnonzero(shares.weights > 0)
     names = labels[live] * (shares.groups.max(initial=0) + 1) + shares.groups[live]
     _, first, of_photo = np.unique(names, return_index=True, return_inverse=True)
@@ -196,13 +170,11 @@ def _units(labels: NDArray[np.int64], shares: Shares | None) -> _Units:
     photos, of_photo = live[order], of_photo[order]
     weights = np.zeros(len(first))
     np.maximum.at(weights, of_photo, shares.weights[photos])
-    return _Units(labels[live][first], weights, photos, shares.weights[photos], of_photo)
-
-
-def _sizes(labels: NDArray[np.int64], units: _Units) -> NDArray[np.float64]:
     classes = int(labels.max(initial=-1)) + 1
-    sizes = np.bincount(units.labels, weights=units.weights, minlength=classes)
-    return sizes.astype(np.float64)  # of no photos, NumPy returns integers
+    of_unit = labels[live][first]
+    # Of no photos, NumPy returns integers.
+    sizes = np.bincount(of_unit, weights, minlength=classes).astype(np.float64)
+    return _Units(of_unit, weights, sizes, photos, shares.weights[photos], of_photo)
 
 
 def _shows(
@@ -211,18 +183,18 @@ def _shows(
     target: int,
     generator: np.random.Generator,
 ) -> list[NDArray[np.int64]]:
-    """Return arrays of ``target`` units in all, each in proportion to its weight within one."""
+    """Return ``target`` units in several arrays, each as often as its weight asks, within 1."""
     expected = target * weights / weights.sum()
     whole = np.floor(expected)
     rest = target - int(whole.sum())
     order = generator.permutation(len(units))
     if np.ptp(weights) == 0:
-        # What the general case gives in distribution, and earlier versions gave exactly.
+        # As fair as the general case, and what earlier versions drew: their runs can be repeated.
         chosen = order[:rest]
     else:
         # Systematic sampling in random order (Madow 1949): exact probabilities, exact number.
         edges = np.append(0, np.cumsum((expected - whole)[order]))
-        # Whatever floating point made of it, the line is as long as it should be.
+        # Rounding errors must not change the number that is chosen.
         edges = np.minimum(edges, rest)
         edges[-1] = rest
         chosen = order[np.diff(np.floor(edges + generator.random())) > 0]

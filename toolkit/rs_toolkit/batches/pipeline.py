@@ -17,27 +17,17 @@ if TYPE_CHECKING:
     from rs_runtime.photos.preprocess import Preprocessing
 
 __all__ = [
-    "PixelSource",
-    "augment",
-    "changed_batches",
-    "evaluation_batches",
-    "recolour",
-    "training_epoch",
+    *("PixelSource", "augment", "changed_batches", "evaluation_batches"),
+    *("recolour", "training_epoch"),
 ]
 
 
 class PixelSource:
-    """From photo numbers, int64 (n,), to uint8 RGB pixels (n, S, S, 3).
+    """From photo numbers, int64 (n,), to uint8 RGB pixels (n, S, S, 3), by ``load``.
 
-    There may be further arrays of shape (n,) that say how each photo is shown.
-
-    TensorFlow buries what a Python function raises under an error of its own; this keeps it, so
-    that a photo that vanished is reported as just that.
-
-    Parameters
-    ----------
-    load
-        Does the work.
+    ``load`` may take further arrays of shape (n,) that say how each photo is shown.  TensorFlow
+    replaces what a Python function raises by an error of its own; this class keeps the first
+    error, so that a photo that vanished is reported as just that.
     """
 
     def __init__(self, load: Callable[..., NDArray[np.uint8]]) -> None:
@@ -53,7 +43,7 @@ class PixelSource:
 
     @contextmanager
     def unburied(self) -> Iterator[None]:
-        """Raise what loading raised, instead of what TensorFlow made of it."""
+        """Raise the error of ``load`` instead of the one that TensorFlow made of it."""
         try:
             yield
         except Exception:
@@ -72,14 +62,12 @@ def training_epoch(
     batch_size: int,
     seed: int,
     epoch: int,
-    shares: Shares | None = None,
+    shares: Shares,
 ) -> tf.data.Dataset:
     """Return one epoch of (inputs, labels): oversampled, shuffled, augmented, scaled.
 
-    ``shares`` are the photos' duplicate groups and weights, which the oversampling heeds.
-
-    A function of its arguments alone: the same (seed, epoch) gives the same batches, which is
-    what lets ``--resume`` reach the result of an uninterrupted run.
+    Oversampling heeds the photos' duplicate groups and weights in ``shares``.  Equal arguments
+    give equal batches, so that ``--resume`` reaches the result of an uninterrupted run.
     """
     order = epoch_order(labels, balance, seed, epoch, shares)
     return changed_batches(
@@ -107,19 +95,15 @@ def changed_batches(
 
     Parameters
     ----------
-    pixels
-        Gives the photos.
     picks
         What ``pixels`` takes: arrays of shape (n,).
     targets
         An array of n rows, or several by name.
-    preprocessing
-        Scales the pixels.
     change
         From float32 images (b, S, S, 3), 0 to 255, and an int32 seed (2,), which differs from
         batch to batch, to images of the same kind.
     batch_size
-        Photos a batch; the last one may have fewer.
+        Photos per batch; the last one may have fewer.
     seed
         Of the changes.
     """
@@ -157,18 +141,13 @@ def augment(images: Any, strength: float, seed: Any) -> Any:
     Parameters
     ----------
     images
-        float32 tensor (n, S, S, 3) in [0, 255].
+        float32 tensor (n, S, S, 3) in [0, 255], as the result is.
     strength
         0 changes nothing; at 1 each photo is mirrored half the time, cropped to 55-100 % of its
         area at aspect 3:4 to 4:3, and changed by up to 20 % in brightness, 30 % in contrast and
         saturation.
     seed
-        int32 tensor (2,); the result is a function of it.
-
-    Returns
-    -------
-    tensor
-        float32 (n, S, S, 3) in [0, 255].
+        int32 tensor (2,); equal seeds give equal changes.
     """
     import tensorflow as tf
 
@@ -209,7 +188,7 @@ def recolour(images: Any, strength: float, seed: Any) -> Any:
 
 
 def _uniform(images: Any, seed: Any) -> Callable[[int, float, float], Any]:
-    """Return what draws a number a photo, float32 (n,), from a salt and two limits."""
+    """Return a function that draws a number per photo, float32 (n,), from a salt and two limits."""
     import tensorflow as tf
 
     def draw(salt: int, low: float, high: float) -> Any:

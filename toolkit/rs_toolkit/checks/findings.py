@@ -23,8 +23,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rs_toolkit.errors import DataError
-from rs_toolkit.files import atomic_write
+from rs_toolkit.data.table import read_table, write_table
 
 __all__ = ["FLAGS", "Finding", "read_findings", "write_findings"]
 
@@ -72,11 +71,7 @@ class Finding:
 
 def write_findings(path: Path, findings: Iterable[Finding]) -> None:
     """Write findings as a Parquet table, one row each, atomically."""
-    import pyarrow.parquet
-
-    table = pyarrow.Table.from_pylist([asdict(item) for item in findings], schema=_schema())
-    with atomic_write(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+    write_table(path, map(asdict, findings), _schema())
 
 
 def read_findings(path: Path) -> tuple[Finding, ...]:
@@ -87,17 +82,7 @@ def read_findings(path: Path) -> tuple[Finding, ...]:
     DataError
         The file is missing, damaged, or holds no findings of this version.
     """
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-        if not table.schema.equals(_schema(), check_metadata=True):
-            raise DataError(f"{path}: no findings of this version; clean again")
-        return tuple(Finding(**row) for row in table.to_pylist())
-    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: cannot be read as findings ({reason}); clean again") from None
+    return read_table(path, lambda row: Finding(**row), [_schema()], "findings", "clean again")
 
 
 def _schema() -> Any:

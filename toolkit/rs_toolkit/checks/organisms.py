@@ -1,8 +1,7 @@
 """Which photos show an organism, by a distilled filter: a column of the index, and findings.
 
-A filter errs on what it has seen least, which is what a rare class looks like.  So it has no say
-of its own: its findings come under the caps of :mod:`rs_toolkit.clean.policy`, like all others, and
-nothing in validation and test is weighed by them.
+A filter errs most on what it has seen least, such as rare classes.  So its findings come under the
+caps of :mod:`rs_toolkit.clean.policy`, like all others.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_runtime.filter import (
     NOT_ORGANISM,
@@ -28,9 +27,6 @@ from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.remembered import remembered
 from rs_toolkit.files import sha256_file
 from rs_toolkit.progress import Progress
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["OrganismFilter", "judge_organisms", "organism_findings", "read_filter"]
 
@@ -52,7 +48,7 @@ class OrganismFilter:
     judge
         From uint8 pixels (n, S, S, 3) to probabilities (n,) that they show an organism.
     path
-        The folder or kit that it was read from; None where there is none.
+        The folder or kit that it was read from, if any.
     """
 
     preprocessing: Preprocessing
@@ -112,36 +108,28 @@ def judge_organisms(
 ) -> tuple[Photo, ...]:
     """Return the photos with the filter's probability in ``organism``; each is judged once.
 
-    Parameters
-    ----------
-    photos
-        As indexed; those that cannot be read get none.
-    root
-        Folder that their paths start from.
-    cache_dir
-        Where pixels and answers are kept.
-    loaded
-        The filter.
+    Photos that cannot be read get none.  Their paths start from ``root``; pixels and answers are
+    kept in ``cache_dir``.
     """
     decoded = PhotoCache(cache_dir, loaded.preprocessing)
-    rows = [row for row, photo in enumerate(photos) if photo.error is None]
-    if not rows:
+    readable = [photo for photo in photos if photo.error is None]
+    if not readable:
         return tuple(photos)
 
     def judge() -> NDArray[np.float64]:
         found = []
-        for start in range(0, len(rows), _BATCH):
-            batch = rows[start : start + _BATCH]
-            pixels = np.stack([decoded.pixels(photos[row], root) for row in batch])
-            found.append(loaded.judge(pixels))
-            progress.update("look for organisms", start + len(batch), len(rows))
+        for start in range(0, len(readable), _BATCH):
+            batch = readable[start : start + _BATCH]
+            found.append(loaded.judge(decoded.stacked(batch, lambda _: root)))
+            progress.update("look for organisms", start + len(batch), len(readable))
         return np.concatenate(found)
 
-    contents = (photos[row].content for row in rows)
+    contents = (photo.content for photo in readable)
     inputs = [loaded.preprocessing.fingerprint(), loaded.fingerprint, *contents]
-    answers = remembered(cache_dir, "organism-1", inputs, judge)
-    known = dict(zip(rows, answers.tolist(), strict=True))
-    return tuple(replace(photo, organism=known.get(row)) for row, photo in enumerate(photos))
+    answers = iter(remembered(cache_dir, "organism-1", inputs, judge).tolist())
+    return tuple(
+        replace(photo, organism=next(answers) if photo.error is None else None) for photo in photos
+    )
 
 
 def organism_findings(photos: Sequence[Photo], thresholds: Mapping[str, float]) -> list[Finding]:

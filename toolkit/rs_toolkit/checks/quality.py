@@ -19,22 +19,20 @@ Laplacian as a measure of focus is from Subbarao, Choi and Nikzad (1993), its va
 Pech-Pacheco et al. (2000); its split by direction, so that the sharp edges along a motion do not
 hide the smear, from Nayar and Nakagawa (1994).
 
-The thresholds were chosen at that size (a test repeats the measurement on some of the photos): of
-1,772 real bird photos none reaches one (highest scores 0.81, 0.29, 0.22), nor does any faultless
-photo of the sample reach that of blank or dark.  Blank finds skies and walls without an animal;
-dark a camera trap's night frames, but not animals lit by infrared; blurred finds all photos
-smoothed with a Gaussian of 3 px, 95 % of those of 2 px, and most of those smeared over 12 px
-along x or y, but few of those smeared along a diagonal.  A sharp, bright frame without an animal
-is beyond pixel statistics.
+The thresholds were chosen at that size (a test repeats part of the measurement): none of 1,772 real
+bird photos reaches one (highest scores 0.81, 0.29, 0.22).  Blank finds skies and walls without an
+animal; dark a camera trap's night frames, but not animals lit by infrared; blurred finds all photos
+smoothed with a Gaussian of 3 px, 95 % of those of 2 px, and most of those smeared over 12 px along
+x or y, but few of those smeared along a diagonal.  No pixel tells that no animal is in a sharp,
+bright frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rs_runtime.errors import PhotoError
@@ -44,19 +42,9 @@ from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Values = NDArray[np.float32]
 
-    Values = NDArray[np.float32]
-
-__all__ = [
-    "PREPROCESSING",
-    "THRESHOLDS",
-    "Quality",
-    "measure",
-    "quality_findings",
-    "unreadable_findings",
-]
+__all__ = ["PREPROCESSING", "THRESHOLDS", "measure", "quality_findings", "unreadable_findings"]
 
 PREPROCESSING = Preprocessing(size=224, resize="squash")
 """How a photo becomes the pixels that are measured."""
@@ -72,7 +60,6 @@ _DETAILS = {
 # A dark or blurred photo with a right label still teaches something; a blank one does not.
 _WEIGHTS = {"blank": 0.0, "dark": 0.5, "blurred": 0.5}
 
-_SMALLEST_SIDE = 8
 _STAMP = 1 / 12
 _BLOCK = 14
 _STRUCTURE = 12.0
@@ -82,36 +69,16 @@ _SHARP = 0.032
 _STRONGEST = 1 / 20
 
 
-@dataclass(frozen=True)
-class Quality:
-    """Scores of one photo, each 0 (sound) to 1 (bad), as the module's table defines them.
+def measure(pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """Return how blank, dark and blurred a photo is, each 0 (sound) to 1 (bad).
 
     A blank photo is not judged for blur: its ``blurred`` is 0.
-    """
-
-    blank: float
-    dark: float
-    blurred: float
-
-
-def measure(pixels: NDArray[np.uint8]) -> Quality:
-    """Measure one photo.
 
     Parameters
     ----------
     pixels
-        uint8 RGB, 0 to 255, of shape (height, width, 3), both sides at least 8.
-
-    Raises
-    ------
-    ValueError
-        The shape or the type is another.
+        uint8 RGB, 0 to 255, of shape (224, 224, 3); see :data:`PREPROCESSING`.
     """
-    shape = pixels.shape
-    if pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
-        raise ValueError(f"pixels: got {pixels.dtype} {shape}, wanted uint8 (height, width, 3)")
-    if min(shape[:2]) < _SMALLEST_SIDE:
-        raise ValueError(f"pixels: got {shape}, wanted sides of at least {_SMALLEST_SIDE}")
     luma = np.asarray(Image.fromarray(pixels).convert("L"))
     stamp = round(len(luma) * _STAMP)
     luma = luma[stamp : len(luma) - stamp]
@@ -127,7 +94,7 @@ def measure(pixels: NDArray[np.uint8]) -> Quality:
         along_y = 2 * middle - scene[:-2, 1:-1] - scene[2:, 1:-1]
         energy = min(_strongest(_mean_square(along_x)), _strongest(_mean_square(along_y)))
         blurred = max(0.0, 1 - energy / (_SHARP * _strongest(variance)))
-    return Quality(blank, max(0.0, 1 - bright / _MIDDLE_GREY), blurred)
+    return {"blank": blank, "dark": max(0.0, 1 - bright / _MIDDLE_GREY), "blurred": blurred}
 
 
 def quality_findings(
@@ -135,34 +102,25 @@ def quality_findings(
     pixels: Callable[[Photo], NDArray[np.uint8]],
     progress: Progress | None = None,
 ) -> list[Finding]:
-    """Flag the blank, the dark and the blurred among the photos that can be used.
+    """Flag the blank, the dark and the blurred among the photos without an ``error``, in order.
 
-    Parameters
-    ----------
-    photos
-        As :func:`rs_toolkit.data.index.build_index` returns them; those with an ``error`` are
-        skipped.
-    pixels
-        Returns a photo's pixels as :func:`measure` takes them, such as those of a
-        :class:`~rs_toolkit.data.photos.PhotoCache` of :data:`PREPROCESSING`.
-    progress
-        Shown under the title ``quality``.
-
-    Returns
-    -------
-    list of Finding
-        In the order of the photos.  One that ``pixels`` cannot read is flagged as unreadable.
+    ``pixels`` gives a photo's pixels as :func:`measure` takes them; a photo that it cannot read is
+    flagged as unreadable.
     """
     progress = progress or Progress()
     usable = [photo for photo in photos if photo.error is None]
     findings: list[Finding] = []
     for done, photo in enumerate(usable, 1):
         try:
-            scores = asdict(measure(pixels(photo)))
+            scores = measure(pixels(photo))
         except (PhotoError, DataError, OSError) as error:
             findings.append(_unreadable(photo, str(error)))
-        else:
-            findings += _flagged(photo, scores)
+            scores = {}
+        findings += [
+            Finding(photo.path, flag, score, None, _WEIGHTS[flag], _DETAILS[flag].format(score))
+            for flag, score in scores.items()
+            if score >= THRESHOLDS[flag]
+        ]
         progress.update("quality", done, len(usable))
     return findings
 
@@ -176,35 +134,21 @@ def _unreadable(photo: Photo, reason: str) -> Finding:
     return Finding(photo.path, "unreadable", 1.0, suggested_weight=0.0, detail=reason)
 
 
-def _flagged(photo: Photo, scores: dict[str, float]) -> list[Finding]:
-    return [
-        Finding(
-            photo.path,
-            flag,
-            score,
-            suggested_weight=_WEIGHTS[flag],
-            detail=_DETAILS[flag].format(score),
-        )
-        for flag, score in scores.items()
-        if score >= THRESHOLDS[flag]
-    ]
-
-
 def _blocks(values: Values) -> Values:
-    """Cut (height, width) into (rows, block, columns, block); what is left over is left out."""
-    block = min(_BLOCK, *values.shape)
-    rows, columns = (side // block for side in values.shape)
-    return values[: rows * block, : columns * block].reshape(rows, block, columns, block)
+    """Cut (height, width) into (rows, block, columns, block); remainders are dropped."""
+    rows, columns = (side // _BLOCK for side in values.shape)
+    whole = values[: rows * _BLOCK, : columns * _BLOCK]
+    return whole.reshape(rows, _BLOCK, columns, _BLOCK)
 
 
 def _mean_square(values: Values) -> Values:
     """Return the mean square of each block, of shape (rows, columns)."""
     blocks = _blocks(values)
     sums = np.einsum("ibjc,ibjc->ij", blocks, blocks)
-    return np.asarray(sums / np.float32(blocks.shape[1] ** 2))
+    return np.asarray(sums / np.float32(_BLOCK**2))
 
 
 def _strongest(values: Values) -> float:
-    """Return the mean of the strongest twentieth, of one value at least."""
-    count = max(1, int(values.size * _STRONGEST))
+    """Return the mean of the strongest twentieth."""
+    count = int(values.size * _STRONGEST)
     return float(np.partition(values, values.size - count, axis=None)[-count:].mean())

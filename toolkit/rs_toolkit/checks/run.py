@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.duplicates.groups import Pair, duplicate_findings, join_groups
 from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
@@ -18,15 +18,13 @@ from rs_toolkit.checks.quality import PREPROCESSING, quality_findings, unreadabl
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.remembered import remembered
+from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["Checks", "Embed"]
 
 # From readable photos, the folder of their paths and the cache to features (n, channels).
-Embed = Callable[[list[Photo], Path, PhotoCache], "NDArray[np.float32]"]
+Embed = Callable[[list[Photo], Path, PhotoCache], NDArray[np.float32]]
 _BY_FEATURES = ("label_noise", "outlier")
 
 
@@ -35,16 +33,18 @@ class Checks:
 
     Parameters
     ----------
-    photos
-        As indexed; those that cannot be read are reported and passed over.
-    root
-        Folder that their paths start from.
-    cache
-        Gives their pixels.
-    embed
-        Gives their features; None: what needs features is not looked for.
+    photos, root
+        As indexed, and the folder that their paths start from.  Photos that cannot be read are
+        reported and passed over.
+    cache, embed
+        Give their pixels and features; None: what needs features is not looked for.
     progress
         Who is told.
+
+    Raises
+    ------
+    DataError
+        The features of a photo are not finite.
     """
 
     def __init__(
@@ -60,6 +60,11 @@ class Checks:
         self._rows = [row for row, photo in enumerate(photos) if photo.error is None]
         self._readable = [photos[row] for row in self._rows]
         self._features = embed(self._readable, root, cache) if embed and self._readable else None
+        if self._features is not None:
+            finite = np.isfinite(self._features).all(axis=1)
+            if not finite.all():
+                photo = self._readable[int(np.argmin(finite))]
+                raise DataError(f"{photo.path}: its features are not finite; check the weights")
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -81,26 +86,22 @@ class Checks:
         apart
             Pairs of paths that a person said are not the same.
         """
+        contents = (photo.content for photo in self._readable)
         found = remembered(
             self._cache.directory,
             "near-duplicates-1",
-            [
-                self._cache.preprocessing.fingerprint(),
-                *(photo.content for photo in self._readable),
-                repr(DuplicateSettings()),
-                self._features,
-            ],
+            [self._cache.preprocessing.fingerprint(), *contents, repr(DuplicateSettings()),
+             self._features],
             self._near_duplicates,
-        )
-        placed = [
+        )  # fmt: skip
+        pairs = [
             Pair(self._rows[int(first)], self._rows[int(second)], similarity)
             for first, second, similarity in found.tolist()
         ]
         kept = [
             pair
-            for pair in placed
-            if frozenset((self._photos[pair.first].path, self._photos[pair.second].path))
-            not in apart
+            for pair in pairs
+            if frozenset(self._photos[number].path for number in pair[:2]) not in apart
         ]
         return join_groups(self._photos, kept), duplicate_findings(self._photos, kept)
 
@@ -112,20 +113,17 @@ class Checks:
             self._features,
             progress=self._progress,
         )
-        rows = [(pair.first, pair.second, pair.similarity) for pair in pairs]
-        return np.array(rows, np.float64).reshape(-1, 3)
+        return np.array(pairs, np.float64).reshape(-1, 3)
 
     def quality(self) -> list[Finding]:
         """Return findings about photos that cannot be read, and blank, dark and blurred ones."""
         # With the settings' defaults these are the pixels that were cached when it was indexed.
         fixed = PhotoCache(self._cache.directory, PREPROCESSING)
-
-        def pixels(photo: Photo) -> NDArray[np.uint8]:
-            return fixed.pixels(photo, self._root)
-
         return [
             *unreadable_findings(self._photos),
-            *quality_findings(self._readable, pixels, self._progress),
+            *quality_findings(
+                self._readable, lambda photo: fixed.pixels(photo, self._root), self._progress
+            ),
         ]
 
     def labels(
@@ -141,7 +139,7 @@ class Checks:
         photos
             The same as before, with their groups and splits.
         config
-            Its rank and seed.
+            Its rank and seed are used.
         label_filter
             One of :data:`rs_toolkit.checks.labels.label_noise.FILTERS`.
         """
@@ -160,15 +158,14 @@ class Checks:
     def _labels(
         self, used: Sequence[tuple[int, Photo]], config: TrainConfig, label_filter: str
     ) -> list[Finding]:
-        names = sorted({str(photo.label(config.rank)) for _, photo in used})
-        if len(names) < 2:
+        photos = [photo for _, photo in used]
+        given = [str(photo.label(config.rank)) for photo in photos]
+        names, labels = np.unique(given, return_inverse=True)
+        groups = [photo.group for photo in photos]
+        if len(names) < 2 or (len(set(groups)) < 2 and None not in groups):
             return []
         assert self._features is not None
-        photos = [photo for _, photo in used]
         features = self._features[[place for place, _ in used]]
-        number = {name: place for place, name in enumerate(names)}
-        labels = np.array([number[str(photo.label(config.rank))] for photo in photos])
-        groups = [photo.group for photo in photos]
         settings = {"classes": len(names), "seed": config.seed}
         probabilities = remembered(
             self._cache.directory,
@@ -178,6 +175,6 @@ class Checks:
         )
         doubts = doubt_labels(labels, probabilities, filter_by=label_filter)
         return [
-            *noise_findings(photos, labels, names, doubts),
-            *outlier_findings(photos, features, labels, names),
+            *noise_findings(photos, labels, names.tolist(), doubts),
+            *outlier_findings(photos, features, labels, names.tolist()),
         ]

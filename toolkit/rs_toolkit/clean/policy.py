@@ -14,32 +14,31 @@ A policy file is TOML::
     min_score = 0.9      # lower scores are only reported
 
 What a class may lose is counted in effective photos, the sum of ``1 - weight``.  The worst findings
-are served first; one that no longer fits is weighed down by what is left.
+come first; one that would take more than is left takes what is left.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rs_toolkit.checks.findings import FLAGS, Finding
 from rs_toolkit.checks.labels.label_noise import FILTERS
+from rs_toolkit.config.base import Settings, choice, number
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import ConfigError
 
-__all__ = ["ACTIONS", "Decided", "Policy", "Rule", "apply_policy"]
-
-ACTIONS = ("drop", "weigh", "report")
+__all__ = ["Decided", "Policy", "Rule", "apply_policy"]
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What to do about one flag: one of ACTIONS, for scores of ``min_score`` (0 to 1) or more."""
+class Rule(Settings):
+    """What to do about one flag."""
 
-    action: str = "report"
-    min_score: float = 0.0
+    action: str = choice("report", ("drop", "weigh", "report"), "what a finding does")
+    min_score: float = number(0.0, 0, 1, "lower scores are only reported")
 
 
 # Duplicates are grouped, and a group counts once: there is nothing left to take from them.
@@ -53,49 +52,25 @@ _RULES = {
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What cleaning may do.
-
-    Attributes
-    ----------
-    max_loss
-        Share of a class's training photos, 0 to 1.
-    min_photos
-        Effective training photos of a class that are never taken, at least 1.
-    label_filter
-        One of :data:`rs_toolkit.checks.labels.label_noise.FILTERS`.
-    rules
-        By flag; flags without one are reported.
+class Policy(Settings):
+    """What cleaning may do; flags that ``rules`` does not name are reported.
 
     Raises
     ------
     ConfigError
-        A value is out of its range.
+        A value is out of its range, or a rule's flag is unknown.
     """
 
-    max_loss: float = 0.1
-    min_photos: int = 5
-    label_filter: str = FILTERS[0]
+    max_loss: float = number(0.1, 0, 1, "share of a class's training photos that may be taken")
+    min_photos: int = number(5, 1, 10**6, "effective training photos that a class keeps")
+    label_filter: str = choice(FILTERS[0], FILTERS, "which rule of confident learning is used")
     rules: Mapping[str, Rule] = field(default_factory=lambda: dict(_RULES))
 
     def __post_init__(self) -> None:
-        _check("max_loss", self.max_loss, 0, 1)
-        if not isinstance(self.min_photos, int) or not 1 <= self.min_photos <= 10**6:
-            raise ConfigError(f"policy: got min_photos = {self.min_photos!r}; wanted 1 or more")
-        if self.label_filter not in FILTERS:
-            wanted = ", ".join(FILTERS)
-            raise ConfigError(
-                f"policy: got label_filter = {self.label_filter!r}; wanted one of {wanted}"
-            )
-        for flag, rule in self.rules.items():
+        super().__post_init__()
+        for flag in self.rules:
             if flag not in FLAGS:
                 raise ConfigError(f"policy: got {flag!r}; wanted a flag: {', '.join(FLAGS)}")
-            if rule.action not in ACTIONS:
-                wanted = ", ".join(ACTIONS)
-                raise ConfigError(
-                    f"policy: {flag}: got action = {rule.action!r}; wanted one of {wanted}"
-                )
-            _check(f"{flag}: min_score", rule.min_score, 0, 1)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Policy:
@@ -106,34 +81,22 @@ class Policy:
         ConfigError
             A key is unknown, or a value is of the wrong kind or out of its range.
         """
-        values = dict(values)
         names = ("max_loss", "min_photos", "label_filter")
-        plain = {key: values.pop(key) for key in names if key in values}
+        plain = {name: values[name] for name in names if name in values}
         rules = dict(_RULES)
         for flag, table in values.items():
+            if flag in plain:
+                continue
             if not isinstance(table, dict) or not set(table) <= {"action", "min_score"}:
                 raise ConfigError(
                     f"policy: {flag}: got {table!r}; wanted {', '.join(names)}, or a flag's table "
                     "with action and min_score"
                 )
-            rules[flag] = replace(rules.get(flag, Rule()), **table)
+            try:
+                rules[flag] = replace(rules.get(flag, Rule()), **table)
+            except ConfigError as error:
+                raise ConfigError(f"policy: {flag}: {error}") from None
         return cls(**plain, rules=rules)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the policy as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def recorded(cls, values: Mapping[str, Any]) -> Policy:
-        """Build from :meth:`to_dict`'s result.
-
-        Raises
-        ------
-        KeyError, TypeError, ConfigError
-            It is something else.
-        """
-        rules = {flag: Rule(**rule) for flag, rule in values["rules"].items()}
-        return cls(**{**values, "rules": rules})
 
 
 @dataclass(frozen=True)
@@ -156,14 +119,8 @@ def apply_policy(
 ) -> tuple[tuple[Photo, ...], tuple[Decided, ...]]:
     """Weigh training photos down by what was found out about them.
 
-    Parameters
-    ----------
-    photos
-        With their splits; those not in ``train`` come back as they are.
-    findings
-        About any of them.
-    rank
-        Whose classes the caps protect.
+    Photos that are not in ``train`` come back as they are.  The caps protect the classes at
+    ``rank``.
 
     Returns
     -------
@@ -225,9 +182,3 @@ def _decide(
         why = ", ".join(sorted({finding.flag for _, finding in reasons}))
         found.append(Decided(path, label, weight, before - loss, why))
     return found
-
-
-def _check(name: str, value: object, low: float, high: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= float(str(value)) <= high:
-        raise ConfigError(f"policy: got {name} = {value!r}; wanted a number from {low} to {high}")

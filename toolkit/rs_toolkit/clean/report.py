@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.clean.policy import Decided, Policy
@@ -18,39 +18,32 @@ __all__ = ["Tally", "tally", "write_clean_report"]
 _UNKNOWN = "(unknown)"
 
 
-@dataclass
-class Tally:
+class Tally(NamedTuple):
     """Training photos of one class or phylum; ``lost`` is the sum of 1 - weight."""
 
-    kept: int = 0
-    weighed: int = 0
-    dropped: int = 0
-    lost: float = 0.0
-    why: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def photos(self) -> int:
-        """All of them."""
-        return self.kept + self.weighed + self.dropped
-
-    def add(self, photo: Photo, why: str) -> None:
-        """Count one photo; ``why`` are the flags that cost it weight, comma-separated."""
-        self.kept += photo.weight == 1
-        self.dropped += photo.weight == 0
-        self.weighed += 0 < photo.weight < 1
-        self.lost += 1 - photo.weight
-        if photo.weight < 1:
-            self.why.update((why or "review").split(", "))
+    photos: int
+    kept: int
+    weighed: int
+    dropped: int
+    lost: float
+    why: Counter[str]
 
 
 def tally(photos: Iterable[Photo], decided: Sequence[Decided], rank: str) -> dict[str, Tally]:
     """Count training photos by their name at a rank, names in alphabetical order."""
     why = {item.path: item.why for item in decided}
-    found: dict[str, Tally] = defaultdict(Tally)
+    members: dict[str, list[Photo]] = defaultdict(list)
     for photo in photos:
         if photo.split == "train" and photo.error is None:
-            found[photo.label(rank) or _UNKNOWN].add(photo, why.get(photo.path, ""))
-    return dict(sorted(found.items()))
+            members[photo.label(rank) or _UNKNOWN].append(photo)
+    found = {}
+    for name, own in sorted(members.items()):
+        weights = [photo.weight for photo in own]
+        kept, dropped, lost = weights.count(1), weights.count(0), sum(1 - w for w in weights)
+        lighter = (why.get(photo.path) or "review" for photo in own if photo.weight < 1)
+        flags = Counter(flag for reasons in lighter for flag in reasons.split(", "))
+        found[name] = Tally(len(own), kept, len(own) - kept - dropped, dropped, lost, flags)
+    return found
 
 
 def write_clean_report(

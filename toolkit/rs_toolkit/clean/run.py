@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,8 @@ from rs_toolkit.environment import versions
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import Progress
-from rs_toolkit.review import JOURNAL, apart, apply_decisions, read_decisions, settled
-from rs_toolkit.splits.report import SplitReport
+from rs_toolkit.review.journal import JOURNAL, read_decisions
+from rs_toolkit.review.verdicts import apart, apply_decisions, settled
 from rs_toolkit.splits.table import make_splits
 
 __all__ = ["Cleaned", "clean", "recorded_clean"]
@@ -54,23 +54,17 @@ class Cleaned:
 
     Attributes
     ----------
-    folder
-        The clean folder.
     photos
         With their groups, splits and weights.
     findings
         Of every check, also about photos that a person has judged since.
     decided
         What the policy did to training photos.
-    splits
-        What the split could not do.
     """
 
-    folder: Path
     photos: tuple[Photo, ...]
     findings: tuple[Finding, ...]
     decided: tuple[Decided, ...]
-    splits: SplitReport
 
     @property
     def summary(self) -> str:
@@ -124,20 +118,17 @@ def clean(
     progress, start = progress or Progress(), time.monotonic()
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
     dataset, photos = open_data(data, cache, progress)
-    decisions = (
-        read_decisions(out / JOURNAL, photos, progress.note) if (out / JOURNAL).exists() else {}
-    )
+    decisions = read_decisions(out / JOURNAL, photos, progress.note)
     photos = apply_decisions(photos, decisions, config.rank, progress.note)
     checks = Checks(photos, dataset.root, cache, embed, progress)
     photos, duplicates = checks.duplicates(apart(decisions))
-    known = config
-    if not config.splits_from and (out / "index.parquet").exists():
-        known = replace(config, splits_from=str(out))
-    photos, splits = make_splits(photos, known)
+    earlier = str(out) if (out / "index.parquet").exists() else ""
+    photos, splits = make_splits(photos, replace(config, splits_from=config.splits_from or earlier))
     for note in splits.notes():
         progress.note(note)
-    empty: list[Finding] = []
+    looked_for, empty = checks.flags, list[Finding]()
     if organisms is not None:
+        looked_for = (*looked_for, "not_organism")
         photos = judge_organisms(photos, dataset.root, cache.directory, organisms, progress)
         empty = organism_findings(photos, organisms.thresholds)
     labels = checks.labels(photos, config, policy.label_filter)
@@ -145,22 +136,38 @@ def clean(
     judged = settled(decisions)
     standing = [item for item in findings if item.path not in judged]
     photos, decided = apply_policy(photos, standing, policy, config.rank)
-    cleaned = Cleaned(out, photos, findings, decided, splits)
     write_json(out / "splits.json", splits.to_dict())
     write_findings(out / "findings.parquet", findings)
     write_clean_report(out, photos, findings, decided, policy, config.rank)
-    looked_for = (*checks.flags, *(("not_organism",) if organisms is not None else ()))
     found = audit(photos, findings, config.rank, checked=looked_for)
     write_audit(found, out, photos, checks.pixels, data.resolve().name)
     write_index(out / "index.parquet", photos)
-    settings = {
-        "data": str(data.resolve()),
-        "filter": str(organisms.path) if organisms and organisms.path else None,
-        "policy": policy.to_dict(),
-        "settings": config.to_dict(),
+    # The last file: a folder with it is whole.
+    write_json(
+        out / CLEAN_FILE,
+        {
+            "data": str(data.resolve()),
+            "filter": str(organisms.path) if organisms and organisms.path else None,
+            "policy": policy.to_dict(),
+            "settings": config.to_dict(),
+            "data_root": str(dataset.root.resolve()),
+            **_facts(photos, findings, config.rank),
+            "splits": splits.photos,
+            "versions": versions(),
+            "seconds": round(time.monotonic() - start, 1),
+        },
+    )
+    return Cleaned(photos, findings, decided)
+
+
+def _facts(photos: Sequence[Photo], findings: Sequence[Finding], rank: str) -> dict[str, Any]:
+    classes = {photo.label(rank) for photo in photos if photo.split}
+    return {
+        "rank": rank,
+        "classes": sorted(name for name in classes if name),
+        "data_fingerprint": fingerprint(photos),
+        "findings": dict(Counter(item.flag for item in findings)),
     }
-    _write_facts(cleaned, dataset.root, config.rank, settings, time.monotonic() - start)
-    return cleaned
 
 
 def recorded_clean(folder: Path) -> tuple[Path, TrainConfig, Policy, Path | None]:
@@ -175,8 +182,9 @@ def recorded_clean(folder: Path) -> tuple[Path, TrainConfig, Policy, Path | None
     try:
         saved = read_json(path)
         organisms = Path(saved["filter"]) if saved["filter"] else None
-        config = TrainConfig(**saved["settings"])
-        return Path(saved["data"]), config, Policy.recorded(saved["policy"]), organisms
+        config, rules = TrainConfig(**saved["settings"]), dict(saved["policy"])
+        rules |= rules.pop("rules")
+        return Path(saved["data"]), config, Policy.from_dict(rules), organisms
     except FileNotFoundError:
         raise DataError(
             f"{folder}: nothing to repeat (no {CLEAN_FILE} in it); use: rs-toolkit clean DATA"
@@ -186,24 +194,3 @@ def recorded_clean(folder: Path) -> tuple[Path, TrainConfig, Policy, Path | None
             f"{path}: its settings cannot be read ({type(error).__name__}: {error}); clean again "
             f"with: rs-toolkit clean DATA --out {folder}"
         ) from None
-
-
-def _write_facts(
-    cleaned: Cleaned, root: Path, rank: str, settings: Mapping[str, Any], seconds: float
-) -> None:
-    """Write ``clean.json``, the last file: a folder with it is whole."""
-    classes = {photo.label(rank) for photo in cleaned.photos if photo.split}
-    write_json(
-        cleaned.folder / CLEAN_FILE,
-        {
-            **settings,
-            "data_root": str(root.resolve()),
-            "rank": rank,
-            "classes": sorted(name for name in classes if name),
-            "data_fingerprint": fingerprint(cleaned.photos),
-            "findings": dict(Counter(item.flag for item in cleaned.findings)),
-            "splits": cleaned.splits.photos,
-            "versions": versions(),
-            "seconds": round(seconds, 1),
-        },
-    )

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rs_toolkit.cli.options import (
-    Backbone,
-    Config,
-    GroupBy,
-    Pixels,
-    Rank,
-    Seed,
-    SplitsFrom,
-    Weights,
-    resolved,
-)
-from rs_toolkit.cli.output_folder import output_folder
+from rs_toolkit.cli import options
+from rs_toolkit.errors import ConfigError
+from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["check", "clean", "review", "split"]
 
-Data = Annotated[Path, typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")]
+Data = Annotated[Path, options.DATA]
 Validation = Annotated[
     float | None, typer.Option(help="Fraction of the photos that is for validation.")
 ]
@@ -33,11 +25,9 @@ Test = Annotated[float | None, typer.Option(help="Fraction of the photos that is
 
 def check(
     data: Data,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", show_default="check/NAME")
-    ] = None,
-    rank: Rank = None,
-    imgsz: Pixels = None,
+    out: Annotated[Path | None, options.folder_option("check/NAME")] = None,
+    rank: options.Rank = None,
+    imgsz: options.Pixels = None,
 ) -> None:
     """Audit photos, and write a report about them.
 
@@ -46,24 +36,25 @@ def check(
 
     Exit codes: 0 audited, 2 wrong usage or data, 130 interrupted.
     """
+    settings = _settings(None, locals())
     from rs_toolkit.audit.run import check as audit_data
 
-    folder = out or output_folder(Path("check"), data)
-    with _progress() as progress:
-        page = audit_data(data, _settings(None, rank=rank, imgsz=imgsz), folder, progress=progress)
+    folder = out or options.output_folder(Path("check"), data)
+    with ConsoleProgress() as progress:
+        page = audit_data(data, settings, folder, progress=progress)
     print(page)
 
 
 def split(
     data: Data,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("splits.csv"),
-    config: Config = None,
-    rank: Rank = None,
-    group_by: GroupBy = None,
+    config: options.Config = None,
+    rank: options.Rank = None,
+    group_by: options.GroupBy = None,
     val: Validation = None,
     test: Test = None,
-    splits_from: SplitsFrom = None,
-    seed: Seed = None,
+    splits_from: options.SplitsFrom = None,
+    seed: options.Seed = None,
 ) -> None:
     """Assign photos to training, validation and test.
 
@@ -71,15 +62,13 @@ def split(
 
     Exit codes: 0 written, 2 wrong usage, data or settings, 130 interrupted.
     """
+    settings = _settings(config, locals())
     from rs_toolkit.data.readers import read_dataset
     from rs_toolkit.splits.table import split_table, write_split_table
 
-    settings = _settings(
-        config, rank=rank, group_by=group_by, val=val, test=test, splits_from=splits_from, seed=seed
-    )
     dataset = read_dataset(data)
     rows, report = split_table(dataset.photos, settings)
-    with _progress() as progress:
+    with ConsoleProgress() as progress:
         for note in (*dataset.notes, *report.notes()):
             progress.note(note)
     write_split_table(out, rows)
@@ -88,12 +77,8 @@ def split(
 
 
 def clean(
-    data: Annotated[
-        Path | None, typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", show_default="clean/NAME")
-    ] = None,
+    data: Annotated[Path | None, options.DATA] = None,
+    out: Annotated[Path | None, options.folder_option("clean/NAME")] = None,
     policy: Annotated[
         Path | None, typer.Option(help="TOML file: what findings may cost a class (docs/data.md).")
     ] = None,
@@ -101,16 +86,16 @@ def clean(
         Path | None,
         typer.Option("--filter", help="Filter folder or kit: looks for photos of no organism."),
     ] = None,
-    config: Config = None,
-    weights: Weights = None,
-    backbone: Backbone = None,
-    rank: Rank = None,
-    imgsz: Pixels = None,
-    group_by: GroupBy = None,
+    config: options.Config = None,
+    weights: options.Weights = None,
+    backbone: options.Backbone = None,
+    rank: options.Rank = None,
+    imgsz: options.Pixels = None,
+    group_by: options.GroupBy = None,
     val: Validation = None,
     test: Test = None,
-    splits_from: SplitsFrom = None,
-    seed: Seed = None,
+    splits_from: options.SplitsFrom = None,
+    seed: options.Seed = None,
     again: Annotated[
         Path | None,
         typer.Option(
@@ -126,37 +111,38 @@ def clean(
 
     Exit codes: 0 cleaned, 2 wrong usage, data or settings, 130 interrupted.
     """
-    given = [value for name, value in locals().items() if name != "again" and value is not None]
+    given = {name: value for name, value in locals().items() if value is not None}
     from rs_toolkit.clean.policy import Policy
     from rs_toolkit.clean.run import recorded_clean
     from rs_toolkit.config.training import read_toml
-    from rs_toolkit.errors import ConfigError
 
     if again is not None:
-        if given:
+        if len(given) > 1:
             raise ConfigError("--again takes every setting from the folder; leave the others out")
         _clean(again, *recorded_clean(again))
         return
     if data is None:
         raise ConfigError("clean: which photos? give DATA, or --again FOLDER")
-    settings = _settings(
-        config, rank=rank, imgsz=imgsz, group_by=group_by, val=val, test=test,
-        splits_from=splits_from, seed=seed, weights=resolved(weights), backbone=backbone,
-    )  # fmt: skip
+    settings = _settings(config, given)
     rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
-    _clean(out or output_folder(Path("clean"), data), data, settings, rules, filter_)
+    _clean(out or options.output_folder(Path("clean"), data), data, settings, rules, filter_)
 
 
 def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | None) -> None:
     from rs_toolkit.checks.organisms import read_filter
     from rs_toolkit.clean.run import clean as clean_data
 
-    organisms = read_filter(filter_) if filter_ else None
-    with _progress() as progress:
+    organisms, embed = read_filter(filter_) if filter_ else None, None
+    with ConsoleProgress() as progress:
+        # Features of random weights could tell nothing.
+        if settings.weights != "none":
+            from rs_train.classifier.embed import embed as features
+
+            known = {"backbone": settings.backbone, "weights": settings.weights}
+            embed = partial(features, **known, progress=progress)
         found = clean_data(
-            data, settings, rules, folder,
-            embed=_embed(settings, progress), organisms=organisms, progress=progress,
-        )  # fmt: skip
+            data, settings, rules, folder, embed=embed, organisms=organisms, progress=progress
+        )
     print(found.summary)
     print(folder)
 
@@ -173,36 +159,15 @@ def review(
 
     Exit codes: 0 closed, 2 wrong usage or no clean folder, 130 interrupted.
     """
-    from rs_toolkit.review import serve
+    from rs_toolkit.review.server import serve
 
-    with _progress() as progress:
+    with ConsoleProgress() as progress:
         serve(folder, port=port, open_browser=browser, progress=progress)
     print(f"apply the decisions with: rs-toolkit clean --again {shlex.quote(str(folder))}")
 
 
-def _settings(config: Path | None, **flags: Any) -> Any:
-    from rs_toolkit.config.base import load_settings
-    from rs_toolkit.config.training import TrainConfig, read_toml
-
-    found = load_settings(TrainConfig, read_toml(config) if config else {}, flags)
+def _settings(config: Path | None, given: dict[str, Any]) -> Any:
+    found = options.train_settings(config, given, {})
     # ``clean --again`` may start in another folder.
-    sides = str(Path(found.splits_from).expanduser().resolve()) if found.splits_from else ""
-    return replace(found, weights=resolved(found.weights) or "none", splits_from=sides)
-
-
-def _embed(settings: Any, progress: Any) -> Any:
-    """Return what gives features; None where random weights could tell nothing."""
-    from functools import partial
-
-    from rs_train.classifier.embed import embed
-
-    if settings.weights == "none":
-        return None
-    known = {"backbone": settings.backbone, "weights": settings.weights}
-    return partial(embed, **known, progress=progress)
-
-
-def _progress() -> Any:
-    from rs_toolkit.progress import ConsoleProgress
-
-    return ConsoleProgress()
+    sides = options.resolved(found.splits_from or None) or ""
+    return replace(found, weights=options.resolved(found.weights) or "none", splits_from=sides)

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rs_toolkit.cli.options import BACKBONES, WEIGHTS, Pixels, Seed, SplitsFrom, resolved
-from rs_toolkit.cli.output_folder import free_folder
+from rs_toolkit.cli import options
+from rs_toolkit.config.base import load_settings
+from rs_toolkit.errors import ConfigError
 
 __all__ = ["distill"]
 
@@ -38,21 +39,20 @@ def distill(
         Path | None, typer.Option(help="TOML file of what photos may show (docs/filter.md).")
     ] = None,
     student: Annotated[
-        str | None, typer.Option(help=f"mobilenetv2-w50 (default), or another of: {BACKBONES}.")
+        str | None,
+        typer.Option(help=f"mobilenetv2-w50 (default), or another of: {options.BACKBONES}."),
     ] = None,
-    student_weights: Annotated[str | None, typer.Option(help=WEIGHTS)] = None,
+    student_weights: Annotated[str | None, typer.Option(help=options.WEIGHTS)] = None,
     train_from: Annotated[
         str | None, typer.Option(help="all layers, or the head on frozen features.")
     ] = None,
-    imgsz: Pixels = None,
+    imgsz: options.Pixels = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Photos a step.")] = None,
+    batch_size: options.BatchSize = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.")] = None,
-    splits_from: SplitsFrom = None,
-    seed: Seed = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Filter folder.", show_default="filters/NAME")
-    ] = None,
+    splits_from: options.SplitsFrom = None,
+    seed: options.Seed = None,
+    out: Annotated[Path | None, options.folder_option("filters/NAME", "Filter folder.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted one in this folder.")
     ] = None,
@@ -65,19 +65,9 @@ def distill(
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
-    from rs_toolkit.config.base import load_settings
-    from rs_toolkit.config.distillation import DistillConfig
-    from rs_toolkit.errors import ConfigError
-
-    flags: dict[str, Any] = {
-        "teacher": _teacher(teacher), "teacher_weights": _resolved(teacher_weights),
-        "prompts": _resolved(prompts), "student": student,
-        "student_weights": resolved(student_weights), "train_from": train_from, "imgsz": imgsz,
-        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
-        "splits_from": splits_from, "seed": seed,
-    }  # fmt: skip
+    given = {name: value for name, value in locals().items() if value is not None}
     if resume is not None:
-        if data or not_organism or out or any(value is not None for value in flags.values()):
+        if len(given) > 1:
             raise ConfigError("--resume takes every setting from the folder; leave the others out")
         from rs_train.student.data import saved_distill_config
 
@@ -86,8 +76,19 @@ def distill(
         return
     if data is None:
         raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
+    from rs_toolkit.config.distillation import DistillConfig
+
+    flags = options.settings_among(given, DistillConfig) | {
+        # A name of a model, or a configuration file.
+        "teacher": options.resolved(teacher) if teacher and Path(teacher).is_file() else teacher,
+        "teacher_weights": options.resolved(teacher_weights),
+        "prompts": options.resolved(prompts),
+        "student_weights": options.resolved(student_weights),
+    }
     settings = load_settings(DistillConfig, flags)
-    _distill(data, settings, out or free_folder(FILTERS_DIR, data), not_organism, resume=False)
+    _distill(
+        data, settings, out or options.free_folder(FILTERS_DIR, data), not_organism, resume=False
+    )
 
 
 def _distill(
@@ -95,20 +96,14 @@ def _distill(
 ) -> None:
     from rs_toolkit.environment import quiet_tensorflow
     from rs_toolkit.folders.filter import FilterFolder
-    from rs_toolkit.progress import ConsoleProgress
 
     quiet_tensorflow()
     from rs_train.student.distill import distill as distill_filter
 
-    with ConsoleProgress() as progress:
-        try:
-            distill_filter(
-                data, settings, out, not_organism=not_organism, resume=resume, progress=progress
-            )
-        except KeyboardInterrupt:
-            if (out / "config.json").exists():
-                progress.note(f"interrupted; continue with: rs-toolkit distill --resume {out}")
-            raise
+    with options.resumable("distill", out) as progress:
+        distill_filter(
+            data, settings, out, not_organism=not_organism, resume=resume, progress=progress
+        )
     test = FilterFolder.open(out).metrics["test"]
     print(
         f"test ({test['organisms']} organisms, {test['others']} others): AUROC "
@@ -116,13 +111,3 @@ def _distill(
         f"{test['found']:.1%}"
     )
     print(out)
-
-
-def _resolved(path: Path | None) -> str | None:
-    """Return a path that is found from any folder, where a resumed run may start."""
-    return None if path is None else str(path.expanduser().resolve())
-
-
-def _teacher(name: str | None) -> str | None:
-    """Return a model's name as it is, and the path of a configuration file resolved."""
-    return _resolved(Path(name)) if name and Path(name).is_file() else name

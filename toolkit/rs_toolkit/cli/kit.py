@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rs_runtime.kit.kit import open_kit
+from rs_runtime.kit.signature import find_public_key, generate_key, write_signature
+from rs_toolkit.folders import kit as kits
 
 __all__ = ["app"]
 
@@ -20,13 +25,8 @@ def inspect(kit: KitFile) -> None:
 
     Exit codes: 0 printed, 2 wrong usage or kit.
     """
-    import json
-
-    from rs_runtime.kit.kit import open_kit
-    from rs_toolkit.folders.kit import describe
-
     with open_kit(kit) as opened:
-        print(json.dumps(describe(opened), indent=2))
+        print(json.dumps(kits.describe(opened), indent=2))
 
 
 @app.command()
@@ -47,9 +47,6 @@ def verify(
 
     Exit codes: 0 sound, 2 wrong usage or kit.
     """
-    from rs_runtime.kit.kit import open_kit
-    from rs_runtime.kit.signature import find_public_key
-
     key = find_public_key(public_key)
     with open_kit(kit, key) as opened:
         signature = f"signed by the owner of {key}" if key else "signature not checked"
@@ -63,11 +60,8 @@ def diff(kit: KitFile, other: KitFile) -> None:
 
     Exit codes: 0 the kits say the same, 1 they differ, 2 wrong usage or kit.
     """
-    from rs_runtime.kit.kit import open_kit
-    from rs_toolkit.folders.kit import differences
-
     with open_kit(kit) as one, open_kit(other) as two:
-        lines = differences(one, two)
+        lines = kits.differences(one, two)
     if lines:
         print("\n".join(lines))
         raise typer.Exit(1)
@@ -82,9 +76,7 @@ def extract(
 
     Exit codes: 0 written, 2 wrong usage or kit.
     """
-    from rs_toolkit.folders.kit import extract as extract_members
-
-    for path in extract_members(kit, folder):
+    for path in kits.extract(kit, folder):
         print(path)
 
 
@@ -98,8 +90,6 @@ def keygen(
 
     Exit codes: 0 made, 2 wrong usage, or a file is in the way.
     """
-    from rs_runtime.kit.signature import generate_key
-
     for path in generate_key(key):
         print(path)
 
@@ -115,8 +105,5 @@ def sign(
 
     Exit codes: 0 signed, 2 wrong usage, kit or key.
     """
-    from rs_runtime.kit.kit import open_kit
-    from rs_runtime.kit.signature import write_signature
-
     with open_kit(kit) as opened:
         print(write_signature(kit, opened.digest(), key))

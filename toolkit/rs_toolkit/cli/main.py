@@ -14,22 +14,12 @@ import typer
 
 from rs_runtime.errors import RuntimeKitError
 from rs_runtime.stderr import command_process
+from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.kit import app as kit_app
-from rs_toolkit.cli.options import (
-    Backbone,
-    Config,
-    GroupBy,
-    Pixels,
-    Rank,
-    Seed,
-    SplitsFrom,
-    Weights,
-    resolved,
-)
-from rs_toolkit.cli.output_folder import free_folder
-from rs_toolkit.errors import ToolkitError
+from rs_toolkit.errors import ConfigError, ToolkitError
+from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["app", "main"]
 
@@ -82,24 +72,24 @@ def train(
         Path | None,
         typer.Argument(help="Photos with labels (docs/data.md). Left out: the synthetic sample."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/NAME")] = None,
+    out: Annotated[Path | None, options.folder_option("runs/NAME", "Run folder.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted run in this folder.")
     ] = None,
-    config: Config = None,
-    weights: Weights = None,
-    backbone: Backbone = None,
-    rank: Rank = None,
-    imgsz: Pixels = None,
+    config: options.Config = None,
+    weights: options.Weights = None,
+    backbone: options.Backbone = None,
+    rank: options.Rank = None,
+    imgsz: options.Pixels = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs of fine-tuning.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Photos a step.")] = None,
+    batch_size: options.BatchSize = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate of stage 2.")] = None,
     balance: Annotated[
         float | None, typer.Option(help="Oversampling: 0 none, 0.5 square root, 1 full.")
     ] = None,
-    group_by: GroupBy = None,
-    splits_from: SplitsFrom = None,
-    seed: Seed = None,
+    group_by: options.GroupBy = None,
+    splits_from: options.SplitsFrom = None,
+    seed: options.Seed = None,
     precision: Annotated[
         str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
     ] = None,
@@ -111,40 +101,31 @@ def train(
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
-    from rs_toolkit.config.base import load_settings
-    from rs_toolkit.config.training import TrainConfig, read_toml, sample_preset
-    from rs_toolkit.errors import ConfigError
-
-    names = (
-        "weights backbone rank imgsz epochs batch_size learning_rate balance group_by splits_from "
-        "seed precision"
-    )
-    # A resumed run may start in another folder.
-    given = locals() | {"weights": resolved(weights)}
-    flags = {name: given[name] for name in names.split() if given[name] is not None}
+    given = {name: value for name, value in locals().items() if value is not None}
     if resume is not None:
-        if flags or config or data or out:
+        if len(given) > 1:
             raise ConfigError("--resume takes every setting from the run; leave the others out")
-        _resume(resume)
+        from rs_train.classifier.prepare import saved_config
+
+        settings, data = saved_config(resume)
+        _train(data, settings, resume, resume=True)
         return
-    preset: dict[str, Any] = {}
+    from rs_toolkit.config.training import sample_preset
+
+    preset = sample_preset() if data is None else {}
+    given["weights"] = options.resolved(weights)
+    settings = options.train_settings(config, given, preset)
     if data is None:
-        preset = sample_preset()
-    settings = load_settings(TrainConfig, preset, read_toml(config) if config else {}, flags)
-    if data is None:
-        _draw_sample(SAMPLE_DIR, 1000, 0)
         data = SAMPLE_DIR
-    run = out or free_folder(RUNS_DIR, data)
-    _train(data, settings, run, resume=False)
+        _draw_sample(data, 1000, 0)
+    _train(data, settings, out or options.free_folder(RUNS_DIR, data), resume=False)
 
 
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
     int8: Annotated[bool, typer.Option("--int8", help="Add the int8 variants.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", show_default="RUN/export")
-    ] = None,
+    out: Annotated[Path | None, options.folder_option("RUN/export")] = None,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
@@ -218,26 +199,14 @@ def export(
     Exit codes: 0 written, 2 wrong usage, run or settings, or no variant good enough to ship,
     130 interrupted.
     """
+    given = locals()
     from rs_export import ExportSettings, export_run
     from rs_toolkit.environment import quiet_tensorflow
 
-    settings = ExportSettings(
-        int8=int8,
-        recipes=tuple(recipe or ()),
-        target=target,
-        max_mb=max_mb,
-        max_drop=max_drop,
-        max_decile_drop=max_decile_drop,
-        min_precision=min_precision,
-        force=force,
-        mend=mend,
-        passes=passes,
-        threads=threads,
-        seed=seed,
-        filter=str(filter_folder) if filter_folder else None,
-    )
+    given |= {"recipes": tuple(recipe or ()), "filter": filter_folder and str(filter_folder)}
+    settings = ExportSettings(**options.settings_among(given, ExportSettings))
     quiet_tensorflow()
-    with _progress() as progress:
+    with ConsoleProgress() as progress:
         result = export_run(run, settings, out=out, progress=progress)
     print(result.kit)
 
@@ -255,9 +224,7 @@ def benchmark(
     rounds: Annotated[
         int, typer.Option(min=1, max=1000, help="Turns of each variant, whose median is reported.")
     ] = 3,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", show_default="benchmark beside the kit")
-    ] = None,
+    out: Annotated[Path | None, options.folder_option("benchmark beside the kit")] = None,
 ) -> None:
     """Measure what a kit's variants cost on this machine.
 
@@ -269,7 +236,7 @@ def benchmark(
     """
     from rs_export.measure.benchmark import benchmark as measure
 
-    with _progress() as progress:
+    with ConsoleProgress() as progress:
         found = measure(
             target,
             against=against,
@@ -284,7 +251,7 @@ def benchmark(
 def _draw_sample(directory: Path, photos: int, seed: int) -> None:
     from rs_toolkit.sample import generate_sample
 
-    with _progress() as progress:
+    with ConsoleProgress() as progress:
         generate_sample(
             directory,
             seed=seed,
@@ -293,38 +260,20 @@ def _draw_sample(directory: Path, photos: int, seed: int) -> None:
         )
 
 
-def _resume(run: Path) -> None:
-    from rs_train.classifier.prepare import saved_config
-
-    settings, data = saved_config(run)
-    _train(data, settings, run, resume=True)
-
-
 def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
     from rs_toolkit.environment import quiet_tensorflow
     from rs_toolkit.folders.run import read_metrics
     from rs_train.classifier.train import train as train_run
 
     quiet_tensorflow()
-    with _progress() as progress:
-        try:
-            train_run(data, settings, run, resume=resume, progress=progress)
-        except KeyboardInterrupt:
-            if (run / "config.json").exists():
-                progress.note(f"interrupted; continue with: rs-toolkit train --resume {run}")
-            raise
+    with options.resumable("train", run) as progress:
+        train_run(data, settings, run, resume=resume, progress=progress)
     test = read_metrics(run)["test"]
     print(
         f"test ({test['n']} photos): accuracy {test['accuracy']:.3f}, top-5 {test['top5']:.3f}, "
         f"macro-F1 {test['macro_f1']:.3f}, worst-decile F1 {test['worst_decile_f1']:.3f}"
     )
     print(run)
-
-
-def _progress() -> Any:
-    from rs_toolkit.progress import ConsoleProgress
-
-    return ConsoleProgress()
 
 
 def _fail(message: str, code: int) -> NoReturn:

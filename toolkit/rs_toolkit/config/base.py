@@ -32,7 +32,9 @@ def text(default: str, text: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of settings; each field comes from :func:`number`, :func:`choice` or :func:`text`.
+    """Base of settings, whose fields come from :func:`number`, :func:`choice` or :func:`text`.
+
+    Other fields are not checked.
 
     Raises
     ------
@@ -42,7 +44,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            _check(item.name, getattr(self, item.name), item.type, item.metadata)
+            if item.metadata:
+                _check(item.name, getattr(self, item.name), item.type, item.metadata)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -82,24 +85,15 @@ def check_fractions(val: float, test: float) -> None:
         )
 
 
-def _listed(choices: tuple[str, ...]) -> str:
-    return ", ".join(choice or "(empty)" for choice in choices)
-
-
 def _check(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> None:
-    """Check a field's value against its type, and the metadata that the functions above gave it.
-
-    Raises
-    ------
-    ConfigError
-        It is of another type or out of range.
-    """
-    wanted: Any = {"int": int, "float": (int, float), "str": str}[str(kind)]
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        raise ConfigError(f"{name}: got {value!r}, wanted {kind} ({rules['text']})")
-    if "choices" in rules and value not in rules["choices"]:
-        raise ConfigError(f"{name}: got {value!r}, wanted one of {_listed(rules['choices'])}")
-    if "low" in rules and not rules["low"] <= value <= rules["high"]:
-        raise ConfigError(
-            f"{name}: got {value}, wanted {rules['low']} to {rules['high']} ({rules['text']})"
-        )
+    """Check a value against its field's type, and the metadata that the functions above gave it."""
+    types: Any = {"int": int, "float": (int, float), "str": str}[str(kind)]
+    if not isinstance(value, types) or isinstance(value, bool):
+        wanted = str(kind)
+    elif "choices" in rules and value not in rules["choices"]:
+        wanted = "one of " + ", ".join(name or "(empty)" for name in rules["choices"])
+    elif "low" in rules and not rules["low"] <= value <= rules["high"]:
+        wanted = f"{rules['low']} to {rules['high']}"
+    else:
+        return
+    raise ConfigError(f"{name}: got {value!r}, wanted {wanted} ({rules['text']})")

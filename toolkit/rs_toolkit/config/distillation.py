@@ -39,7 +39,7 @@ class DistillConfig(Settings):
     views: int = number(2, 1, 100, "views of a photo that the teacher embeds")
     epochs: int = number(20, 0, 10_000, "most epochs")
     patience: int = number(6, 1, 10_000, "epochs without a better validation AUROC before stop")
-    batch_size: int = number(32, 2, 4096, "photos a step")
+    batch_size: int = number(32, 2, 4096, "photos per step")
     learning_rate: float = number(5e-4, 1e-8, 1.0, "peak rate; cosine to a hundredth")
     weight_decay: float = number(1e-2, 0.0, 1.0, "decoupled weight decay (AdamW)")
     cosine_weight: float = number(1.0, 0.0, 100.0, "of 1 - cosine to the teacher's embedding")
@@ -59,12 +59,12 @@ class DistillConfig(Settings):
 
     @property
     def has_teacher(self) -> bool:
-        """Whether there is one."""
+        """Whether the student learns from a teacher."""
         return self.teacher != "none"
 
     @property
     def frozen_batch_norm(self) -> bool:
-        """Whether batch normalization stays as it came."""
+        """Whether batch normalization is left as it was loaded."""
         if self.batch_norm != "auto":
             return self.batch_norm == "frozen"
         return self.student_weights != "none"

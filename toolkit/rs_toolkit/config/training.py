@@ -41,7 +41,7 @@ class TrainConfig(Settings):
     balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 full balance")
     epochs: int = number(20, 0, 10_000, "most epochs of fine-tuning (stage 2)")
     patience: int = number(6, 1, 10_000, "epochs without a better validation macro-F1 before stop")
-    batch_size: int = number(32, 1, 4096, "photos a step")
+    batch_size: int = number(32, 1, 4096, "photos per step")
     learning_rate: float = number(1e-4, 1e-8, 1.0, "peak rate of stage 2; cosine to a hundredth")
     weight_decay: float = number(1e-4, 0.0, 1.0, "decoupled weight decay (AdamW)")
     label_smoothing: float = number(0.1, 0.0, 0.9, "label smoothing of the cross-entropy")

@@ -1,8 +1,8 @@
 """Which photos must stay together on one side of a split.
 
-Groups are the connected components of two relations: photos of one :attr:`Photo.group` (bursts,
-exact and near duplicates), and photos of one species, site or observation, as asked.  So no
-duplicates are ever separated, whatever the level; a burst that shows two species joins them.
+Photos of one :attr:`Photo.group` (bursts, exact and near duplicates) always stay together, and
+photos of one species, site or observation do if that is asked for.  What is connected through
+other photos stays together too: a burst that shows two species joins them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ class Grouping:
     Attributes
     ----------
     names
-        n strings, equal for photos that belong together and for no others.  They are keys, not
-        for people: each is the first of its photos' keys in sorted order (see
-        :func:`group_photos`).
+        n strings, equal for photos that belong together and for no others.  They are not for
+        people: each is the first of its photos' keys in sorted order (see :func:`group_photos`).
     unknown
         Paths of the photos whose species, site or observation is unknown: each is in a group of
         its own, or of its duplicates.
@@ -42,19 +41,12 @@ class Grouping:
 
 
 def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping:
-    """Group photos by their duplicates and by ``level``.
+    """Group n photos by their duplicates and by ``level``, one of :data:`LEVELS`.
 
-    A photo has a key for its group of duplicates (the group's name or, where it has none, a NUL
-    character and the photo's path), and one for its species, site or observation (two NULs, the
-    level, a NUL and the name): the NULs keep keys of one kind apart from those of another.
-    Photos that share a key belong together.
-
-    Parameters
-    ----------
-    photos
-        n photos.
-    level
-        One of :data:`LEVELS`.
+    Photos that share a key belong together.  Each has a key for its group of duplicates (the
+    group's name or, where it has none, a NUL character and the photo's path), and one for its
+    species, site or observation (two NULs, the level, a NUL and the name).  The NULs keep keys of
+    one kind apart from those of another.
 
     Raises
     ------
@@ -85,21 +77,11 @@ def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping
 
 
 def connected(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """Return the name of each item's connected component.
+    """Return the name of each item's connected component, given at least one key per item.
 
     Items that share a key are connected, directly or through others (union of disjoint sets,
-    Galler and Fischer 1964).
-
-    Parameters
-    ----------
-    keys
-        At least one key for each of n items.
-
-    Returns
-    -------
-    tuple of str
-        n names: the first, in sorted order, of the component's keys, so that the order of the
-        items does not matter.
+    Galler and Fischer 1964).  A component's name is the first of its keys in sorted order, so
+    that the order of the items does not matter.
     """
     items = list(keys)
     parent: dict[str, str] = {}

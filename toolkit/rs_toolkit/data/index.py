@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from rs_runtime.errors import PhotoError
+from rs_runtime.photos.photo import read_photo
 from rs_toolkit.data.groups import connected
-from rs_toolkit.data.photos import Dataset, Photo, PhotoCache, read_photo
+from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
+from rs_toolkit.data.table import read_table, write_table
 from rs_toolkit.data.taxonomy import RANKS, Taxon
-from rs_toolkit.errors import DataError
-from rs_toolkit.files import atomic_write, sha256_bytes
+from rs_toolkit.files import sha256_bytes
 
 __all__ = ["build_index", "fingerprint", "read_index", "write_index"]
 
@@ -32,7 +33,7 @@ def build_index(
     cache: PhotoCache,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Photo, ...]:
-    """Read every photo once: hash it, decode it into the cache, note its size and mode.
+    """Read every photo of a data set once: hash it, decode it into the cache, note its size.
 
     A photo whose pixels are cached is hashed and not decoded.  A photo that cannot be read, or
     whose box has less than a pixel, gets its ``error``; rows that the reader refused keep theirs
@@ -41,10 +42,6 @@ def build_index(
 
     Parameters
     ----------
-    dataset
-        Result of :func:`rs_toolkit.data.readers.read_dataset`.
-    cache
-        Where decoded pixels are kept.
     progress
         Called with (done, total) after each photo.
 
@@ -78,7 +75,7 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache) -> Photo:
     try:
         data = read_photo(path)
         photo = replace(photo, sha256=sha256_bytes(data), bytes=len(data))
-        info = cache.info(photo.sha256, photo.box) or cache.add(photo.sha256, data, photo.box)
+        info = cache.info(photo) or cache.decode(photo, data)[1]
     except PhotoError as error:
         # The row names the file already.
         reason = str(error).removeprefix(f"{path} ").removeprefix("photo in memory ")
@@ -97,19 +94,13 @@ def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
     keys = {row: found for row, photo in enumerate(photos) if (found := names(photo))}
     groups = dict(zip(keys, connected(keys.values()), strict=True))
     return tuple(
-        replace(photo, group=groups[row]) if row in groups else photo
-        for row, photo in enumerate(photos)
+        replace(photo, group=groups.get(row, photo.group)) for row, photo in enumerate(photos)
     )
 
 
 def write_index(path: Path, photos: Iterable[Photo]) -> None:
     """Write photos as a Parquet table, one row each, atomically."""
-    import pyarrow.parquet
-
-    rows = [_row(photo) for photo in photos]
-    table = pyarrow.Table.from_pylist(rows, schema=_schema())
-    with atomic_write(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+    write_table(path, map(_row, photos), _schema())
 
 
 def read_index(path: Path) -> tuple[Photo, ...]:
@@ -120,29 +111,15 @@ def read_index(path: Path) -> tuple[Photo, ...]:
     DataError
         The file is missing, damaged, or no index of this version.
     """
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-        version = (table.schema.metadata or {}).get(_FORMAT, b"")
-        newer = _NEWER.get(version, ())
-        if not table.schema.equals(_schema(newer, version), check_metadata=True):
-            raise DataError(f"{path}: no index of this version; index again")
-        for name in newer:
-            column = pyarrow.nulls(len(table), _schema().field(name).type)
-            table = table.append_column(name, column)
-        return tuple(_photo(row) for row in table.to_pylist())
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: cannot be read as an index ({reason}); index again") from None
+    schemas = [_schema(), *(_schema(names, version) for version, names in _NEWER.items())]
+    return read_table(path, _photo, schemas, "an index", "index again")
 
 
 def fingerprint(photos: Iterable[Photo]) -> str:
     """Return 64 hexadecimal digits that change with any photo's path, content, box or label.
 
-    The SHA-256 of the sorted JSON rows of path, sha256, names by rank and common name, each with
-    its box; where the data set lies and the order of its rows do not matter.
+    They do not change with the data set's place or the order of its rows: they are the SHA-256 of
+    sorted rows.
     """
     rows = sorted(
         json.dumps([p.path, p.sha256, *(p.taxon.at(rank) for rank in RANKS), p.common_name])
@@ -171,5 +148,7 @@ def _row(photo: Photo) -> dict[str, Any]:
 
 
 def _photo(row: dict[str, Any]) -> Photo:
-    known = {item.name: row[item.name] for item in fields(Photo) if item.name != "taxon"}
+    known: dict[str, Any] = {
+        item.name: row.get(item.name) for item in fields(Photo) if item.name != "taxon"
+    }
     return Photo(taxon=Taxon.from_dict(row), **known)

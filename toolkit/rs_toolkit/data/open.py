@@ -1,4 +1,4 @@
-"""From the path that a user gives to photos that were read, opened and indexed."""
+"""From a path to indexed photos."""
 
 from __future__ import annotations
 
@@ -15,14 +15,9 @@ __all__ = ["open_data"]
 def open_data(
     data: Path, cache: PhotoCache, progress: Progress
 ) -> tuple[Dataset, tuple[Photo, ...]]:
-    """Return a data set as it was read, and its photos as indexed; what is odd is told.
+    """Read and index a data set; its notes are shown.  Return it, and its indexed photos.
 
-    Raises
-    ------
-    DataError, MetadataError
-        It cannot be read.
-    OSError
-        The cache cannot be written.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     dataset = read_dataset(data)
     for note in dataset.notes:

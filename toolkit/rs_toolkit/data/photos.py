@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
-from rs_runtime.photos.photo import MAX_PHOTO_BYTES
+from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Box, PhotoInfo, Preprocessing
+from rs_toolkit.data.remembered import read_array, write_array
 from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name
 from rs_toolkit.errors import ConfigError, DataError
-from rs_toolkit.files import atomic_write, read_json, sha256_bytes, write_json
+from rs_toolkit.files import read_json, sha256_bytes, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,6 @@ __all__ = [
     "PhotoCache",
     "default_cache_dir",
     "parse_box",
-    "read_photo",
     "tidy_box",
     "unlabelled",
 ]
@@ -53,11 +52,10 @@ class Photo:
         The part of the upright photo to use, as :func:`tidy_box` writes it:
         ``left,top,width,height``, fractions of its sides; None: all of it.
     sha256
-        64 hexadecimal digits of the file's content; empty before indexing and where the file
-        could not be read.
+        64 hexadecimal digits of the file's content; empty where that is not known (yet).
     bytes, width, height, mode
         File size, upright size in pixels, and Pillow's name of the stored colour mode; 0 and
-        empty before indexing and where the photo could not be decoded.
+        empty where they are not known (yet).
     error
         Why the photo cannot be used; None if it can.
     split
@@ -71,7 +69,7 @@ class Photo:
     Raises
     ------
     ValueError
-        ``box`` is none.
+        The text in ``box`` is not a box.
     """
 
     path: str
@@ -97,8 +95,8 @@ class Photo:
 
     @property
     def content(self) -> str:
-        """What the cache knows the photo by: its SHA-256, and ``@`` and its box if it has one."""
-        return _content_key(self.sha256, self.box)
+        """Name of the photo's content in the cache: its SHA-256, and ``@`` and its box if any."""
+        return self.sha256 if self.box is None else f"{self.sha256}@{tidy_box(self.box)}"
 
     def label(self, rank: str) -> str | None:
         """Return the name at a taxon rank or at the pseudo-rank ``common_name``, if known.
@@ -129,7 +127,7 @@ class Dataset:
     source
         Name of the reader: ``csv``, ``tree``, ``coco``, ``camtrap``, ``parquet`` or ``clean``.
     notes
-        For people, one line each: what was odd about rows that are used all the same.
+        Lines for people: what was odd about rows that are used all the same.
     """
 
     root: Path
@@ -139,14 +137,14 @@ class Dataset:
 
 
 def parse_box(text: str) -> Box:
-    """Return a box ``left,top,width,height`` as fractions of the upright photo's sides, 0 to 1.
+    """Read a box: left, top, width, height as fractions of the upright photo's sides, 0 to 1.
 
     Edges up to 0.01 outside the photo are moved to its border.
 
     Raises
     ------
     ValueError
-        These are not four numbers, or the box leaves the photo or has no area.
+        The text is not four numbers, or the box leaves the photo or has no area.
     """
     try:
         left, top, width, height = map(float, text.split(","))
@@ -163,31 +161,17 @@ def parse_box(text: str) -> Box:
 
 
 def tidy_box(text: str) -> str:
-    """Return a box in the one way it is written, with 6 decimals at most.
+    """Return a box as it is written everywhere: with at most 6 decimals, and no blanks.
 
-    Raises
-    ------
-    ValueError
-        As :func:`parse_box`.
+    Raises as :func:`parse_box` does.
     """
     tidied = ",".join(f"{round(number, 6):g}" for number in parse_box(text))
     parse_box(tidied)
     return tidied
 
 
-def _content_key(sha256: str, box: str | None) -> str:
-    """Return the name of a photo's content, or of a part of it, in the cache."""
-    return sha256 if box is None else f"{sha256}@{tidy_box(box)}"
-
-
 def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
-    """Return the usable photos that have no label at ``rank``, so that they can be reported.
-
-    Raises
-    ------
-    ConfigError
-        There is no such rank.
-    """
+    """Return the usable photos that have no label at ``rank``; raises as :meth:`Photo.label`."""
     return tuple(photo for photo in photos if photo.error is None and photo.label(rank) is None)
 
 
@@ -196,45 +180,14 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("RS_CACHE") or Path.home() / ".cache" / "rs-toolkit")
 
 
-def read_photo(path: Path) -> bytes:
-    """Return the bytes of a photo file.
-
-    Raises
-    ------
-    UnreadablePhotoError
-        The file is missing, no regular file, or not readable.
-    PhotoTooLargeError
-        It has more than 200 MB.
-    """
-    # Opening a pipe or a device could block for ever.
-    if not os.path.isfile(path):
-        problem = "is not a regular file" if os.path.exists(path) else "does not exist"
-        raise UnreadablePhotoError(f"{path} {problem}; check the path")
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PHOTO_BYTES + 1)
-    except OSError as error:
-        raise UnreadablePhotoError(f"{path} cannot be read ({error.strerror})") from error
-    if len(data) > MAX_PHOTO_BYTES:
-        raise PhotoTooLargeError(f"{path} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
-    return data
-
-
 @dataclass(frozen=True)
 class PhotoCache:
-    """Decoded photos on disk, keyed by content: each distinct photo is decoded once.
+    """Decoded photos below ``directory``, by content: each distinct photo is decoded once.
 
-    ``directory/<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels
+    ``<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels
     (``<sha256>@<box>.npy`` those of a part of the photo) and a ``.json`` beside it the photo's
     own size and mode.  Files appear whole or not at all, and damaged ones are made again, so
     that the folder can be shared, copied or deleted freely.
-
-    Attributes
-    ----------
-    directory
-        Where the cache lies; made when first needed.
-    preprocessing
-        What the pixels are made with.
     """
 
     directory: Path
@@ -250,8 +203,8 @@ class PhotoCache:
         PhotoError
             The pixels are not cached and the file cannot be read.
         """
-        cached = self._load(photo.sha256, photo.box)
-        if cached is not None:
+        cached, side = read_array(self._path(photo)), self.preprocessing.size
+        if cached is not None and cached.shape == (side, side, 3) and cached.dtype == np.uint8:
             return cached
         path = root / photo.path
         data = read_photo(path)
@@ -259,14 +212,14 @@ class PhotoCache:
             raise DataError(
                 f"{path}: changed since it was indexed; restore the file, or train a new run"
             )
-        return self._decode(photo.sha256, data, photo.box)[0]
+        return self.decode(photo, data)[0]
 
     def stacked(
         self, photos: Sequence[Photo], root_of: Callable[[Photo], Path]
     ) -> NDArray[np.uint8]:
-        """Return indexed photos as uint8 RGB (n, size, size, 3); raises as :meth:`pixels`.
+        """Return indexed photos as uint8 RGB (n, size, size, 3), each from its own root.
 
-        ``root_of`` gives the folder that a photo's path starts from.
+        Raises as :meth:`pixels` does.
         """
         size = self.preprocessing.size
         pixels = np.empty((len(photos), size, size, 3), np.uint8)
@@ -274,9 +227,9 @@ class PhotoCache:
             pixels[row] = self.pixels(photo, root_of(photo))
         return pixels
 
-    def info(self, sha256: str, box: str | None = None) -> PhotoInfo | None:
-        """Return size and mode of a photo; None where the pixels of ``box`` are not cached."""
-        path = self._path(sha256, box)
+    def info(self, photo: Photo) -> PhotoInfo | None:
+        """Return size and mode of a photo; None where the pixels of its box are not cached."""
+        path = self._path(photo)
         try:
             if not path.is_file():
                 return None
@@ -285,8 +238,8 @@ class PhotoCache:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def add(self, sha256: str, data: bytes, box: str | None = None) -> PhotoInfo:
-        """Decode the bytes of a photo, cache the pixels of its box, return its size and mode.
+    def decode(self, photo: Photo, data: bytes) -> tuple[NDArray[np.uint8], PhotoInfo]:
+        """Decode the bytes of a photo, cache the pixels of its box, return both and its size.
 
         Raises
         ------
@@ -295,28 +248,13 @@ class PhotoCache:
         OSError
             The cache cannot be written.
         """
-        return self._decode(sha256, data, box)[1]
-
-    def _decode(
-        self, sha256: str, data: bytes, box: str | None
-    ) -> tuple[NDArray[np.uint8], PhotoInfo]:
-        part = None if box is None else parse_box(box)
+        part = None if photo.box is None else parse_box(photo.box)
         pixels, info = self.preprocessing.load_with_info(data, part)
-        path = self._path(sha256, box)
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.save(file, pixels, allow_pickle=False)
+        path = self._path(photo)
+        write_array(path, pixels)
         write_json(path.with_suffix(".json"), asdict(info))
         return pixels, info
 
-    def _load(self, sha256: str, box: str | None) -> NDArray[np.uint8] | None:
-        path, side = self._path(sha256, box), self.preprocessing.size
-        try:
-            pixels: NDArray[np.uint8] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-        sound = pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
-        return pixels if sound else None
-
-    def _path(self, sha256: str, box: str | None) -> Path:
-        folder = self.directory / self.preprocessing.fingerprint() / sha256[:2]
-        return folder / f"{_content_key(sha256, box)}.npy"
+    def _path(self, photo: Photo) -> Path:
+        folder = self.directory / self.preprocessing.fingerprint() / photo.sha256[:2]
+        return folder / f"{photo.content}.npy"

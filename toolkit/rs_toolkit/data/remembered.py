@@ -1,4 +1,7 @@
-"""Results that depend on nothing but their input, kept in the cache by its content."""
+"""Arrays that are expensive to compute, kept on disk by the content of what they depend on.
+
+Files appear whole or not at all, and damaged ones are made again.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_toolkit.files import atomic_write
+from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["remembered"]
+    from rs_toolkit.data.photos import Photo
+
+__all__ = ["known_arrays", "read_array", "remembered", "remembered_arrays", "write_array"]
+
+
+def read_array(path: Path) -> NDArray[Any] | None:
+    """Return the array of a ``.npy`` file; None where the file is missing or damaged."""
+    try:
+        found: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a ``.npy`` file, atomically."""
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def remembered(
@@ -28,20 +49,12 @@ def remembered(
     Parameters
     ----------
     folder
-        The cache; ``results/<kind>/<sha256 of the inputs>.npy`` below it holds the result.  A
-        damaged file is made again.
+        The cache; ``results/<kind>/<sha256 of the inputs>.npy`` below it holds the result.
     kind
         What is computed, with a number that is raised whenever ``compute`` would return something
         else than before.
     inputs
         All that the result depends on.
-    compute
-        Returns an array of numbers.
-
-    Raises
-    ------
-    OSError
-        The cache cannot be written.
     """
     digest = hashlib.sha256()
     for item in inputs:
@@ -52,11 +65,76 @@ def remembered(
             text = repr(item).encode()
             digest.update(f"{len(text)}:".encode() + text)
     path = folder / "results" / kind / f"{digest.hexdigest()}.npy"
-    try:
-        known: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    found = read_array(path)
+    if found is None:
         found = compute()
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.save(file, found, allow_pickle=False)
-        return found
-    return known
+        write_array(path, found)
+    return found
+
+
+def remembered_arrays(
+    photos: list[Photo],
+    folder: Path,
+    shape: tuple[int, ...],
+    compute: Callable[[list[Photo]], NDArray[np.float32]],
+    progress: Progress,
+    title: str,
+    batch_size: int,
+) -> NDArray[np.float32]:
+    """Return one array per photo, shape (n, *shape), computing those that are not on disk.
+
+    Each photo has a file of its own, written as soon as its batch is computed, so that an
+    interrupted pass goes on where it stopped.
+
+    Parameters
+    ----------
+    photos
+        Indexed ones.
+    folder
+        Named by all that the arrays depend on, apart from the photo.
+    shape
+        Of one photo's array.
+    compute
+        From 1 to ``batch_size`` photos to their arrays, shape (len, *shape).
+    progress, title
+        Where and under what name the work is shown.
+    """
+    found = np.empty((len(photos), *shape), np.float32)
+    missing = []
+    for row, photo in enumerate(photos):
+        saved = _known(folder, photo)
+        if saved is None or saved.shape != shape:
+            missing.append(row)
+        else:
+            found[row] = saved
+    for start in range(0, len(missing), batch_size):
+        rows = missing[start : start + batch_size]
+        found[rows] = compute([photos[row] for row in rows])
+        for row in rows:
+            write_array(_file(folder, photos[row]), found[row])
+        progress.update(title, start + len(rows), len(missing))
+    return found
+
+
+def known_arrays(photos: list[Photo], folder: Path) -> NDArray[np.float32] | None:
+    """Return what :func:`remembered_arrays` left in a folder, shape (n, *shape).
+
+    None where that is not known of every photo, or there is no photo.
+    """
+    found: list[NDArray[np.float32]] = []
+    for photo in photos:
+        saved = _known(folder, photo)
+        if saved is None or (found and saved.shape != found[0].shape):
+            return None
+        found.append(saved)
+    return np.stack(found) if found else None
+
+
+def _file(folder: Path, photo: Photo) -> Path:
+    return folder / photo.sha256[:2] / f"{photo.content}.npy"
+
+
+def _known(folder: Path, photo: Photo) -> NDArray[np.float32] | None:
+    saved = read_array(_file(folder, photo))
+    sound = saved is not None and saved.dtype == np.float32 and np.isfinite(saved).all()
+    return saved if sound else None

@@ -17,16 +17,18 @@ _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
 
 
 def printable(text: str) -> str:
-    """Return a text with single spaces and without characters that cannot be seen."""
+    """Return a text with single spaces and without characters that cannot be seen.
+
+    Zero-width spaces, soft hyphens and control characters are left out.
+    """
     seen = "".join(char for char in text if char.isprintable() or char.isspace())
     return " ".join(seen.split())
 
 
 def normalize_name(name: str | None) -> str | None:
-    """Return a name in lower case and Unicode NFC with single spaces; None for an empty cell.
+    """Return a name in lower case and Unicode NFC as :func:`printable` text.
 
-    Characters that cannot be seen (zero-width spaces, soft hyphens) are left out.
-    Empty cells are blanks and, in any case, ``na``, ``n/a``, ``nan``, ``none`` and ``null``.
+    None for an empty cell: blanks or, in any case, ``na``, ``n/a``, ``nan``, ``none``, ``null``.
     """
     text = unicodedata.normalize("NFC", printable(name or "")).lower()
     return None if text in _MISSING else text

@@ -7,10 +7,10 @@
     filter.json       classes, preprocessing, calibration, thresholds, student, teacher, metrics;
                       written last: its presence says that the folder is finished
     index.parquet     every photo, with its split, or why it is unreadable
-    verdicts.parquet  a row a photo of the index: which folder it is from, its truth and target
+    verdicts.parquet  one row per photo of the index: its folder, truth and target
     config.json       settings (DistillConfig), data_root and not_organism_root
     metrics.json      what filter.json says of the test photos
-    history.json      one row an epoch
+    history.json      one row per epoch
     environment.json  machine, versions, seconds
     checkpoints/      what ``--resume`` continues from
 
@@ -28,12 +28,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_runtime.kit.json_node import JsonNode
 from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.data.table import read_table, write_table
 from rs_toolkit.errors import DataError, RunError
-from rs_toolkit.files import atomic_write
 from rs_toolkit.folders.filter_json import checked_json, read_filter_json, write_filter_json
-from rs_toolkit.folders.keras_model import load_keras_model
+from rs_toolkit.folders.finished import load_keras_model, require_files
 from rs_toolkit.splits.assign import SIDES
 
 if TYPE_CHECKING:
@@ -67,14 +69,11 @@ class Verdicts:
     target: NDArray[np.float64]
 
     def write(self, path: Path) -> None:
-        """Write a Parquet table of a row a photo, atomically."""
-        import pyarrow.parquet
-
-        columns = [self.of_data, self.truth, np.asarray(self.target, np.float64)]
-        arrays = [pyarrow.array(column) for column in columns]
-        with atomic_write(path) as temporary:
-            table = pyarrow.Table.from_arrays(arrays, schema=_verdicts_schema())
-            pyarrow.parquet.write_table(table, temporary, compression="zstd")
+        """Write a Parquet table with one row per photo, atomically."""
+        columns = self.of_data.tolist(), self.truth.tolist(), self.target.tolist()
+        schema = _verdicts_schema()
+        rows = (dict(zip(schema.names, row, strict=True)) for row in zip(*columns, strict=True))
+        write_table(path, rows, schema)
 
     @classmethod
     def read(cls, path: Path) -> Verdicts:
@@ -82,26 +81,21 @@ class Verdicts:
 
         Raises
         ------
-        RunError
+        DataError
             The file is missing, damaged, or holds something else.
         """
-        import pyarrow
-        import pyarrow.parquet
+        rows = read_table(path, _verdict, [_verdicts_schema()], "verdicts", "copy it again")
+        of_data, truth, target = zip(*rows, strict=True) if rows else ((), (), ())
+        return cls(np.array(of_data, bool), np.array(truth, bool), np.array(target, np.float64))
 
-        try:
-            table = pyarrow.parquet.read_table(path)
-            if not table.schema.equals(_verdicts_schema(), check_metadata=True):
-                raise ValueError("no verdicts of this version")
-            if any(column.null_count for column in table.columns):
-                raise ValueError("a value is missing")
-            of_data, truth, target = (column.to_numpy() for column in table.columns)
-            # NaN compares false.
-            if not ((target >= 0) & (target <= 1)).all():
-                raise ValueError("a target is not from 0 to 1")
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise RunError(f"{path}: damaged ({reason}); distil again") from None
-        return cls(of_data.astype(bool), truth.astype(bool), target)
+
+def _verdict(row: dict[str, Any]) -> tuple[bool, bool, float]:
+    if None in row.values():
+        raise ValueError("a value is missing")
+    # NaN compares false.
+    if not 0 <= row["target"] <= 1:
+        raise ValueError("a target is not from 0 to 1")
+    return row["of_data"], row["truth"], row["target"]
 
 
 def _verdicts_schema() -> Any:
@@ -117,29 +111,19 @@ class FilterFolder:
 
     Attributes
     ----------
-    path
-        The folder; ``path / "student.keras"`` is its model.
     classes
         K rows ``{"name": str, "organism": bool}`` in the order of the logits.
-    preprocessing
-        What makes the model's input of a photo.
     calibration
         ``temperature`` (above 0) and ``bias`` of the float model: the probability of an organism
         is ``sigmoid(odds / temperature + bias)``.
     thresholds
         ``not_organism`` and ``organism``, 0 <= the first <= the second <= 1.
-    student
-        The student's name.
     teacher
         What is recorded of the teacher; None: the student learnt from labels alone.
     metrics
         What was measured on the test photos.
-    data_fingerprint
-        Of the photos; see :func:`rs_toolkit.data.index.fingerprint`.
-    photos
-        Of the index, usable or not.
-    verdicts
-        A row for each of them.
+    photos, verdicts
+        The index, usable photos or not, and a row for each of them.
     data_root, not_organism_root
         Folders that the photos' paths start from; see :attr:`Verdicts.of_data`.
     """
@@ -167,33 +151,26 @@ class FilterFolder:
         RunError
             The folder is missing, lacks a file, or a file of it is damaged.
         """
-        if not path.is_dir():
-            raise RunError(f"{path}: no such filter folder; give one that rs-toolkit distill made")
         if (path / "student.onnx").is_file() and not (path / "student.keras").exists():
             raise RunError(
                 f"{path}: made by an earlier version, whose student.onnx is no longer read; distil "
                 "again: rs-toolkit distill"
             )
-        missing = [name for name in _FILES if not (path / name).is_file()]
-        if missing:
-            raise RunError(
-                f"{path}: not a finished filter ({', '.join(missing)} missing); finish it with "
-                f"rs-toolkit distill --resume {path}"
-            )
+        require_files(path, _FILES, "filter", "distill")
         if (path / "student.keras").stat().st_size > _MAX_MODEL_BYTES:
             raise RunError(f"{path / 'student.keras'}: larger than {_MAX_MODEL_BYTES} bytes")
         about = read_filter_json(path)
-        roots = checked_json(path / "config.json", _roots)
+        data_root, other_root = checked_json(path / "config.json", _roots)
         photos, verdicts = _photos(path)
-        if not verdicts.of_data.all() and roots[1] is None:
+        if not verdicts.of_data.all() and other_root is None:
             raise RunError(f"{path / 'config.json'}: not_organism_root is missing; distil again")
         return cls(
             path=path,
             **about,
             photos=photos,
             verdicts=verdicts,
-            data_root=roots[0],
-            not_organism_root=roots[1],
+            data_root=data_root,
+            not_organism_root=other_root,
         )
 
     @property
@@ -202,13 +179,7 @@ class FilterFolder:
         return np.array([item["organism"] for item in self.classes], bool)
 
     def load_model(self) -> keras.Model:
-        """Load the student; its file is treated as untrusted.
-
-        Raises
-        ------
-        RunError
-            The file is damaged, or the model is not of the folder's size and classes.
-        """
+        """Load the student; raises as :func:`load_keras_model` does."""
         path, size = self.path / "student.keras", self.preprocessing.size
         return load_keras_model(path, size, len(self.classes), "distil again")
 
@@ -224,19 +195,13 @@ class FilterFolder:
         return [self.photos[row] for row in rows], self.verdicts.truth[rows]
 
     def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
-        """Return decoded photos of this folder as uint8 RGB (n, S, S, 3), through the cache.
-
-        Raises
-        ------
-        DataError, PhotoError
-            A photo is not cached, and its file has changed or cannot be read.
-        """
+        """Return photos of this folder; shape and errors are :meth:`PhotoCache.stacked`'s."""
         cache = PhotoCache(default_cache_dir(), self.preprocessing)
         return cache.stacked(photos, lambda photo: self._root_of[photo.path, photo.content])
 
     @cached_property
     def _root_of(self) -> dict[tuple[str, str], Path]:
-        # Both folders may hold a photo of one path; of one content too, either will do.
+        # Both folders may hold a photo of this path; with the same content, either file will do.
         other = self.not_organism_root or self.data_root
         return {
             (photo.path, photo.content): self.data_root if of_data else other
@@ -244,21 +209,19 @@ class FilterFolder:
         }
 
 
-def _roots(values: dict[str, Any]) -> tuple[Path, Path | None]:
-    data, other = values["data_root"], values["not_organism_root"]
+def _roots(node: JsonNode) -> tuple[Path, Path | None]:
+    data, other = node.get("data_root").value, node.get("not_organism_root").value
     if not isinstance(data, str) or not isinstance(other, str | None):
         raise ValueError("data_root, not_organism_root: wanted paths")
     return Path(data), None if other is None else Path(other)
 
 
 def _photos(path: Path) -> tuple[tuple[Photo, ...], Verdicts]:
-    from rs_toolkit.data.index import read_index
-
     try:
         photos = read_index(path / "index.parquet")
+        verdicts = Verdicts.read(path / "verdicts.parquet")
     except DataError as error:
         raise RunError(f"{error}, or distil again") from None
-    verdicts = Verdicts.read(path / "verdicts.parquet")
     if len(photos) != len(verdicts.truth):
         raise RunError(
             f"{path}: damaged ({len(photos)} photos in index.parquet, {len(verdicts.truth)} in "

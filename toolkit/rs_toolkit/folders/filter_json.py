@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rs_runtime.errors import KitFormatError
+from rs_runtime.kit.json_node import JsonNode
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.errors import RunError
+from rs_toolkit.errors import RunError, reason
 from rs_toolkit.files import write_json
 
 __all__ = ["checked_json", "read_filter_json", "write_filter_json"]
@@ -19,147 +20,99 @@ T = TypeVar("T")
 _FORMAT, _VERSION = "rs-filter", 1
 _MAX_BYTES = 16 * 2**20
 _MAX_CLASSES = 1000
-_MAX_TEXT = 500
 _MAX_TEMPERATURE, _MAX_BIAS = 1e3, 1e6
 
 
-def write_filter_json(
-    folder: Path,
-    *,
-    classes: Sequence[Mapping[str, Any]],
-    preprocessing: Preprocessing,
-    calibration: Mapping[str, float],
-    thresholds: Mapping[str, float],
-    student: str,
-    teacher: Mapping[str, Any] | None,
-    metrics: Mapping[str, Any],
-    data_fingerprint: str,
-) -> None:
-    """Write ``filter.json``, the last file of a filter folder; see :class:`FilterFolder`.
+def write_filter_json(folder: Path, *, preprocessing: Preprocessing, **values: Any) -> None:
+    """Write ``filter.json``, the last file of a filter folder.
+
+    ``values`` are attributes of :class:`rs_toolkit.folders.filter.FilterFolder`: classes,
+    calibration, thresholds, student, teacher, metrics and data_fingerprint.
 
     Raises
     ------
     RunError
-        A value is out of range: :meth:`FilterFolder.open` would refuse the folder.
+        A value is missing or out of range: the folder could not be opened.
     """
-    values = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "classes": [dict(item) for item in classes],
-        "preprocessing": preprocessing.to_dict(),
-        "calibration": dict(calibration),
-        "thresholds": dict(thresholds),
-        "student": student,
-        "teacher": None if teacher is None else dict(teacher),
-        "metrics": dict(metrics),
-        "data_fingerprint": data_fingerprint,
-    }
+    values = {"format": _FORMAT, "version": _VERSION, **values}
+    values["preprocessing"] = preprocessing.to_dict()
     try:
-        _checked(values)
-    except (ValueError, KeyError, TypeError) as error:
+        _checked(JsonNode("filter", values))
+    except (KitFormatError, ValueError) as error:
         raise RunError(f"{folder / 'filter.json'}: not written ({error})") from None
     write_json(folder / "filter.json", values)
 
 
 def read_filter_json(folder: Path) -> dict[str, Any]:
-    """Return what ``filter.json`` says, each value of the right type and in its range.
-
-    Returns
-    -------
-    dict
-        The arguments of :func:`write_filter_json`, without the folder; unknown keys are ignored.
+    """Return the arguments of :func:`write_filter_json`; unknown keys are ignored.
 
     Raises
     ------
     RunError
-        The file is missing, damaged, or of another version.
+        The file is missing, damaged, of another version, or a value is out of range.
     """
     return checked_json(folder / "filter.json", _checked)
 
 
-def checked_json(path: Path, check: Callable[[dict[str, Any]], T]) -> T:
-    """Return what ``check`` makes of the JSON object in a file of a filter folder.
-
-    Parameters
-    ----------
-    check
-        May raise ValueError, KeyError or TypeError where it dislikes what it gets.
+def checked_json(path: Path, check: Callable[[JsonNode], T]) -> T:
+    """Return what ``check`` makes of a JSON file of a filter folder.
 
     Raises
     ------
     RunError
-        It did, or the file is missing, larger than 16 MiB or no JSON object.
+        The file is missing, larger than 16 MiB or no JSON, or ``check`` raised KitFormatError or
+        ValueError.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"larger than {_MAX_BYTES} bytes")
         values = json.loads(path.read_bytes(), parse_constant=_no_constant)
-        if not isinstance(values, dict):
-            raise ValueError(f"wanted an object, got {type(values).__name__}")
-        return check(values)
-    except KeyError as error:
-        raise RunError(f"{path}: damaged ({error} is missing); distil again") from None
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{path}: damaged ({reason}); distil again") from None
+        return check(JsonNode(path.stem, values))
+    except KitFormatError as error:
+        # The advice that follows the last semicolon is about kits.
+        problem = str(error).rpartition("; ")[0]
+    except (OSError, ValueError, RecursionError) as error:
+        problem = reason(error)
+    raise RunError(f"{path}: damaged ({problem}); distil again")
 
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
-def _checked(values: dict[str, Any]) -> dict[str, Any]:
-    version = values["version"]
-    if values["format"] != _FORMAT or type(version) is not int or version != _VERSION:
+def _checked(node: JsonNode) -> dict[str, Any]:
+    version = node.get("version").value
+    if node.get("format").value != _FORMAT or type(version) is not int or version != _VERSION:
         raise ValueError(f"format: wanted {_FORMAT} version {_VERSION}; update rs-toolkit")
-    teacher, metrics = values["teacher"], values["metrics"]
+    teacher, metrics = node.get("teacher").value, node.get("metrics").value
     if not isinstance(metrics, dict) or not isinstance(teacher, dict | None):
         raise ValueError("metrics and teacher: wanted objects")
-    temperature = _number(values["calibration"], "temperature", 0, _MAX_TEMPERATURE)
+    calibration, thresholds = node.get("calibration"), node.get("thresholds")
+    temperature = calibration.get("temperature").within(0, _MAX_TEMPERATURE)
     if not temperature:
         raise ValueError("temperature: got 0, wanted more")
-    low = _number(values["thresholds"], "not_organism", 0, 1)
+    bias = calibration.get("bias").within(-_MAX_BIAS, _MAX_BIAS)
+    low = thresholds.get("not_organism").within(0, 1)
+    high = thresholds.get("organism").within(low, 1)
     return {
-        "classes": _classes(values["classes"]),
-        "preprocessing": Preprocessing.from_dict(values["preprocessing"]),
-        "calibration": {
-            "temperature": temperature,
-            "bias": _number(values["calibration"], "bias", -_MAX_BIAS, _MAX_BIAS),
-        },
-        "thresholds": {
-            "not_organism": low,
-            "organism": _number(values["thresholds"], "organism", low, 1),
-        },
-        "student": _text(values["student"], "student"),
+        "classes": _classes(node.get("classes")),
+        "preprocessing": Preprocessing.from_dict(node.get("preprocessing").value),
+        "calibration": {"temperature": temperature, "bias": bias},
+        "thresholds": {"not_organism": low, "organism": high},
+        "student": node.get("student").text(),
         "teacher": teacher,
         "metrics": metrics,
-        "data_fingerprint": _text(values["data_fingerprint"], "data_fingerprint"),
+        "data_fingerprint": node.get("data_fingerprint").text(),
     }
 
 
-def _classes(items: Any) -> list[dict[str, Any]]:
-    if not isinstance(items, list) or not 2 <= len(items) <= _MAX_CLASSES:
-        raise ValueError(f"classes: wanted a list of 2 to {_MAX_CLASSES}")
-    found = []
-    for item in items:
-        if not isinstance(item, dict) or type(item["organism"]) is not bool:
-            raise ValueError("classes: wanted a name and true or false for organism in each")
-        found.append({"name": _text(item["name"], "class"), "organism": item["organism"]})
+def _classes(node: JsonNode) -> list[dict[str, Any]]:
+    found = [
+        {"name": item.get("name").text(), "organism": item.get("organism").truth()}
+        for item in node.items(2, _MAX_CLASSES)
+    ]
     if len({item["name"] for item in found}) < len(found):
         raise ValueError("classes: two have the same name")
     if len({item["organism"] for item in found}) < 2:
         raise ValueError("classes: wanted organisms and others")
     return found
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT or not value.isprintable():
-        raise ValueError(f"{name}: wanted a printable text of 1 to {_MAX_TEXT} characters")
-    return value
-
-
-def _number(values: Any, name: str, low: float, high: float) -> float:
-    value: Any = values[name] if isinstance(values, dict) else None
-    if type(value) not in (int, float) or not (math.isfinite(value) and low <= value <= high):
-        raise ValueError(f"{name}: wanted a number from {low:g} to {high:g}")
-    return float(value)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rs_runtime.kit.kit import Kit, open_kit
-from rs_runtime.kit.manifest import NOT_ORGANISM, ORGANISM, FilterSpec
+from rs_runtime.kit.manifest import NOT_ORGANISM, ORGANISM, FilterSpec, FilterVariant, Variant
 from rs_toolkit.files import atomic_write
 
 __all__ = ["describe", "differences", "extract", "pack", "packed"]
@@ -26,26 +27,15 @@ def describe(kit: Kit) -> dict[str, Any]:
         "rank": manifest.rank,
         "classes": len(manifest.classes),
         "preprocessing": manifest.preprocessing.to_dict(),
-        "default_variants": dict(manifest.default_variants),
-        "variants": {
-            variant.name: {
-                # What was measured under a field's name does not hide the field.
-                **variant.measured,
-                "engine": variant.engine,
-                "member": variant.member,
-                "temperature": variant.temperature,
-                "thresholds": dict(variant.thresholds),
-                "warning": variant.warning,
-            }
-            for variant in manifest.variants
-        },
+        "default_variants": manifest.default_variants,
+        "variants": _variants(manifest.variants, "thresholds", "warning"),
         "filter": None if manifest.filter is None else _describe_filter(manifest.filter),
         "members": {
             name: {"size": member.size, "sha256": member.sha256}
             for name, member in sorted(manifest.members.items())
         },
         "data_fingerprint": manifest.data_fingerprint,
-        "environment": dict(manifest.environment),
+        "environment": manifest.environment,
     }
 
 
@@ -53,18 +43,18 @@ def _describe_filter(spec: FilterSpec) -> dict[str, Any]:
     return {
         "classes": {item.name: _KINDS[item.organism] for item in spec.classes},
         "preprocessing": spec.preprocessing.to_dict(),
-        "default_variants": dict(spec.default_variants),
-        "thresholds": dict(spec.thresholds),
-        "variants": {
-            variant.name: {
-                **variant.measured,
-                "engine": variant.engine,
-                "member": variant.member,
-                "temperature": variant.temperature,
-                "bias": variant.bias,
-            }
-            for variant in spec.variants
-        },
+        "default_variants": spec.default_variants,
+        "thresholds": spec.thresholds,
+        "variants": _variants(spec.variants, "bias"),
+    }
+
+
+def _variants(variants: Sequence[Variant | FilterVariant], *own: str) -> dict[str, dict[str, Any]]:
+    """Return what was measured of each variant, and its fields, which no measurement hides."""
+    names = ("engine", "member", "temperature", *own)
+    return {
+        variant.name: {**variant.measured, **{name: getattr(variant, name) for name in names}}
+        for variant in variants
     }
 
 
@@ -73,13 +63,12 @@ def differences(one: Kit, other: Kit) -> list[str]:
 
     Classes are compared by name; everything else as :func:`describe` gives it.
     """
-    lines = []
-    names = [{item.name for item in kit.manifest.classes} for kit in (one, other)]
-    lines += [f"- class {name}" for name in sorted(names[0] - names[1])]
-    lines += [f"+ class {name}" for name in sorted(names[1] - names[0])]
+    old, new = ({item.name for item in kit.manifest.classes} for kit in (one, other))
+    lines = [f"- class {name}" for name in sorted(old - new)]
+    lines += [f"+ class {name}" for name in sorted(new - old)]
     before, after = _flat(describe(one)), _flat(describe(other))
     for flat in (before, after):
-        # Of a kit without a filter, nothing is to be compared with the other's.
+        # Stands only in a kit without a filter, where it is None.
         flat.pop("filter", None)
     for key in sorted({*before, *after}):
         if key not in after:
@@ -100,8 +89,6 @@ def extract(path: Path, folder: Path) -> list[Path]:
     ------
     KitError
         The kit cannot be used; nothing is written.
-    OSError
-        The disk refused.
     """
     written = []
     with open_kit(path) as kit:
@@ -117,7 +104,7 @@ def packed(data: bytes) -> bytes:
     import lzma
 
     packer = lzma.LZMACompressor(preset=_PRESET)
-    # By parts: Ctrl-C waits for a call into lzma to end.
+    # In parts, because Ctrl-C has to wait until a call into lzma ends.
     parts = [packer.compress(data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
     return b"".join([*parts, packer.flush()])
 
@@ -130,10 +117,10 @@ def pack(kit: Path) -> Path:
     return path
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value

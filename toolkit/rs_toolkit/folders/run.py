@@ -8,7 +8,7 @@
     splits.json       photos by split, and what the split could not do as asked
     model.keras       float32; input (N, S, S, 3) scaled by Preprocessing; output logits (N, C)
     calibration.json  temperature fitted on validation photos
-    history.json      one row an epoch
+    history.json      one row per epoch
     metrics.json      validation and test: overall and per class
     confusion.png     confusion picture of the test photos
     environment.json  machine, versions, seconds
@@ -17,7 +17,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json
-from rs_toolkit.folders.keras_model import load_keras_model
+from rs_toolkit.folders.finished import load_keras_model, require_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Run", "read_metrics"]
+
+_FILES = ("config.json", "classes.json", "index.parquet", "model.keras", "calibration.json")
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,7 @@ class Run:
         RunError
             The folder is missing, or lacks a file that a finished run has.
         """
-        from rs_toolkit.data.index import read_index
-
-        if not path.is_dir():
-            raise RunError(f"{path}: no such run folder; give one that rs-toolkit train made")
-        names = ("config.json", "classes.json", "index.parquet", "model.keras", "calibration.json")
-        missing = [name for name in names if not (path / name).is_file()]
-        if missing:
-            raise RunError(
-                f"{path}: not a finished run ({', '.join(missing)} missing); finish it with "
-                f"rs-toolkit train --resume {path}"
-            )
+        require_files(path, _FILES, "run", "train")
         try:
             saved = read_json(path / "config.json")
             classes = read_json(path / "classes.json")
@@ -85,12 +77,12 @@ class Run:
                 rank=classes["rank"],
                 classes=classes["classes"],
                 preprocessing=Preprocessing.from_dict(classes["preprocessing"]),
-                photos=tuple(read_index(path / "index.parquet")),
+                photos=read_index(path / "index.parquet"),
                 temperature=float(read_json(path / "calibration.json")["temperature"]),
                 data_root=Path(saved["data_root"]),
                 data_fingerprint=saved["data_fingerprint"],
             )
-        except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path}: a file of the run is damaged ({error}); train again") from None
 
     @property
@@ -106,18 +98,12 @@ class Run:
         return photos, np.asarray(labels, np.int64)
 
     def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
-        """Return decoded photos as uint8 RGB of shape (n, S, S, 3), through the cache."""
+        """Return photos of this run; shape and errors are :meth:`PhotoCache.stacked`'s."""
         cache = PhotoCache(default_cache_dir(), self.preprocessing)
         return cache.stacked(photos, lambda photo: self.data_root)
 
     def load_model(self) -> keras.Model:
-        """Load the float32 Keras model; its file is treated as untrusted (safe mode).
-
-        Raises
-        ------
-        RunError
-            The file is damaged, or the model is not of the run's size and classes.
-        """
+        """Load the model; raises as :func:`load_keras_model` does."""
         path, size = self.path / "model.keras", self.preprocessing.size
         return load_keras_model(path, size, len(self.classes), "train again")
 

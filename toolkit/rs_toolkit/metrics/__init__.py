@@ -1,4 +1,4 @@
-"""What predictions are worth: scores, calibration, thresholds, confidence intervals.
+"""Scores, calibration, thresholds and confidence intervals of predictions.
 
 Takes arrays of labels, logits and probabilities.  Gives numbers; it opens no file.
 """

@@ -1,4 +1,4 @@
-"""What a filter is worth: how well it ranks, and which organisms it wrongly flags.
+"""Scores of a filter: how well it ranks photos, and which organisms it wrongly flags.
 
 Positives are photos that show an organism.  A filter that is right on average may be wrong about
 all the photos of a rare kind, so what it flags is counted family by family and phylum by phylum.
@@ -7,51 +7,51 @@ all the photos of a rare kind, so what it flags is counted family by family and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import DataError
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from rs_toolkit.data.photos import Photo
-
-__all__ = ["ENOUGH", "auroc", "filter_metrics", "flagged_by"]
+__all__ = ["ENOUGH", "auroc", "check_scores", "filter_metrics", "flagged_by"]
 
 ENOUGH = 10
 """Photos that a family or class must have for its share of flagged photos to be held to a limit."""
 
 
-def auroc(scores: ArrayLike, truth: ArrayLike) -> float:
-    """Return the area under the receiver operating characteristic, 0 to 1.
-
-    The probability that a positive scores higher than a negative, ties counting half: the
-    statistic of Mann and Whitney (1947), over the number of pairs.
-
-    Parameters
-    ----------
-    scores : array of shape (n,), not NaN
-    truth : boolean array of shape (n,), of both kinds
+def check_scores(
+    what: str, scores: ArrayLike, truth: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return n finite scores and n booleans of both kinds as arrays.
 
     Raises
     ------
     DataError
-        The shapes do not fit, a score is NaN, or a kind is missing.
+        They are anything else; ``what`` they are for begins the message.
     """
     values, true = np.asarray(scores, np.float64), np.asarray(truth, bool)
     if values.ndim != 1 or values.shape != true.shape or true.all() or not true.any():
         raise DataError(
-            f"AUROC: got scores {values.shape} and truth {true.shape} with {true.sum()} true; "
-            "wanted (n,) twice, and photos of both kinds"
+            f"{what}: got scores {values.shape} and truth {true.shape} with {true.sum()} true; "
+            "wanted (n,) twice, and photos of both kinds; are there photos of both in every split?"
         )
-    if np.isnan(values).any():
-        raise DataError("AUROC: some scores are NaN; the model is broken")
-    ranked = np.sort(values[~true])
-    below = np.searchsorted(ranked, values[true], "left")
-    not_above = np.searchsorted(ranked, values[true], "right")
-    return float((below + not_above).mean() / (2 * len(ranked)))
+    if not np.isfinite(values).all():
+        raise DataError(f"{what}: some scores are not finite; the model is broken")
+    return values, true
+
+
+def auroc(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Return the area under the receiver operating characteristic, 0 to 1.
+
+    The probability that a positive scores higher than a negative, ties counting half.
+    Parameters and errors are those of :func:`check_scores`.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    values, true = check_scores("AUROC", scores, truth)
+    return float(roc_auc_score(true, values))
 
 
 def filter_metrics(
@@ -66,10 +66,8 @@ def filter_metrics(
     ----------
     photos
         n photos that were not trained on.
-    probability
-        Calibrated probability of an organism, (n,), 0 to 1.
-    truth
-        Whether they show one, (n,); both kinds.
+    probability, truth
+        Calibrated probability of an organism, (n,), 0 to 1, and whether they show one, (n,).
     thresholds
         ``not_organism`` and ``organism``; photos below the first are flagged.
 

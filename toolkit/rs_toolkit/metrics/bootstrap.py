@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-from rs_toolkit.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Drop", "paired_drops"]
 
-ROUNDS = 1000
 _LEVEL = 0.95
 _CELLS = 2**24  # of the resampling matrix at a time
 
@@ -40,36 +34,25 @@ def paired_drops(
     reference: ArrayLike,
     other: ArrayLike,
     classes: int,
-    rounds: int = ROUNDS,
+    rounds: int = 1000,
     seed: int = 0,
 ) -> dict[str, Drop]:
     """Compare two models' predictions by a paired bootstrap over the photos.
 
     Each round draws as many photos as there are, with replacement, and computes both models'
-    scores on the same draw, so that what is hard for both cancels out.  Scores are those of
-    :mod:`rs_toolkit.metrics.classification`; a class that a round has no photo of is left out of
-    that round.
+    scores on the same draw, so that what is hard for both cancels out.  Scores are ``macro_f1`` and
+    ``worst_decile_f1`` of :mod:`rs_toolkit.metrics.classification`; a class that a round has no
+    photo of is left out of that round.
 
     Parameters
     ----------
     labels, reference, other
-        True classes and those predicted by the two models, integers 0 to classes - 1, shape (n,).
+        True classes and those predicted by the two models, integers 0 to classes - 1, shape (n,),
+        n >= 1.
     classes
         Number of classes of the models.
-    rounds
-        Resamples, at least 1.
-    seed
-        Of the resamples.
-
-    Returns
-    -------
-    dict
-        ``macro_f1`` and ``worst_decile_f1``.
-
-    Raises
-    ------
-    DataError
-        The shapes differ, or there are no photos.
+    rounds, seed
+        Of the resamples; at least one round.
 
     References
     ----------
@@ -77,35 +60,23 @@ def paired_drops(
     Koehn (2004), Statistical significance tests for machine translation evaluation (pairing).
     """
     truth, one, two = (np.asarray(values) for values in (labels, reference, other))
-    if truth.ndim != 1 or not len(truth) or not truth.shape == one.shape == two.shape:
-        raise DataError(
-            f"bootstrap: got shapes {truth.shape}, {one.shape}, {two.shape}; wanted (n,) thrice"
-        )
-    whole = np.ones((1, len(truth)), np.float32)
     generator = np.random.default_rng(seed)
     step = max(1, _CELLS // len(truth))
     shares = np.full(len(truth), 1 / len(truth))
-    parts = [_drops(truth, one, two, classes, whole)]
+
+    def drops(weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        before, after = (_scores(truth, predicted, classes, weights) for predicted in (one, two))
+        return before - after
+
+    parts = [drops(np.ones((1, len(truth)), np.float32))]
     for start in range(0, rounds, step):
         weights = generator.multinomial(len(truth), shares, min(step, rounds - start))
-        parts.append(_drops(truth, one, two, classes, weights.astype(np.float32)))
-    drops = np.concatenate(parts)
+        parts.append(drops(weights.astype(np.float32)))
+    columns = np.concatenate(parts).T
     return {
         name: Drop(float(column[0]), float(np.quantile(column[1:], 1 - _LEVEL)))
-        for name, column in zip(("macro_f1", "worst_decile_f1"), drops.T, strict=True)
+        for name, column in zip(("macro_f1", "worst_decile_f1"), columns, strict=True)
     }
-
-
-def _drops(
-    truth: NDArray[np.int64],
-    one: NDArray[np.int64],
-    two: NDArray[np.int64],
-    classes: int,
-    weights: NDArray[np.float32],
-) -> NDArray[np.float64]:
-    """Return (rounds, 2) drops of macro-F1 and worst-decile F1; a photo counts its weight."""
-    before, after = (_scores(truth, predicted, classes, weights) for predicted in (one, two))
-    return before - after
 
 
 def _scores(
@@ -114,6 +85,7 @@ def _scores(
     classes: int,
     weights: NDArray[np.float32],
 ) -> NDArray[np.float64]:
+    """Return macro-F1 and worst-decile F1, (rounds, 2); a photo counts its weight of the round."""
     numbers = np.arange(classes)
     is_true = (truth[:, None] == numbers).astype(np.float32)
     is_predicted = (predicted[:, None] == numbers).astype(np.float32)

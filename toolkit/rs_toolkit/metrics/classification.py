@@ -1,28 +1,28 @@
-"""What a classifier is worth, over all photos and class by class.
+"""Scores of a classifier, over all photos and class by class.
+
+Throughout, ``y_true``, ``y_pred`` and ``labels`` are class numbers: integers of shape (n,), 0 to
+classes - 1, n >= 1.  ``logits`` are finite numbers of shape (n, classes).  Anything else raises
+:class:`rs_toolkit.errors.DataError`.
 
 Every function counts every class of the model.  A class without a photo in ``y_true`` has
-support 0 and, by the convention of :func:`per_class`, an F1 of 0; the means over classes
-(:func:`macro_f1`, :func:`worst_decile_f1`) leave it out, because nothing was measured of it,
-and :func:`evaluate` lists it under ``untested``.  Photos wrongly given to such a class still
-count against the recall of their true classes.
+support 0 and an F1 of 0; the means over classes (:func:`macro_f1`, :func:`worst_decile_f1`) leave
+it out, because nothing was measured of it, and :func:`evaluate` lists it under ``untested``.
+Photos wrongly given to such a class still count against the recall of their true classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from rs_toolkit.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "accuracy",
     "agreement",
-    "compare_per_class",
     "confusion_matrix",
     "evaluate",
     "expected_calibration_error",
@@ -36,36 +36,22 @@ __all__ = [
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:
     """Return ``exp(x) / sum(exp(x))`` along the last axis, in float64 and without overflow."""
-    scores = np.asarray(logits, np.float64)
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+    from scipy.special import softmax as powers
+
+    return np.asarray(powers(np.asarray(logits, np.float64), axis=-1))
 
 
 def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Return the share of photos whose predicted class is the true one, 0 to 1.
-
-    Both are class numbers of shape (n,), n >= 1; anything else raises DataError.
-    """
+    """Return the share of photos whose predicted class is the true one, 0 to 1."""
     truth, predicted = _pair(y_true, y_pred)
     return float(np.mean(truth == predicted))
 
 
 def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
-    """Return the share of photos whose true class is among the ``k`` highest scores, 0 to 1.
+    """Return the share of photos whose true class is among the ``k`` >= 1 highest, 0 to 1.
 
-    Equal scores rank by class number, so that k = 1 agrees with ``argmax``.  With ``k`` classes
+    Equal logits rank by class number, so that k = 1 agrees with ``argmax``.  With ``k`` classes
     or fewer the result is 1.
-
-    Parameters
-    ----------
-    logits : array of shape (n, classes); any increasing function of them gives the same
-    labels : integer array of shape (n,), 0 to classes - 1
-    k : 1 or more
-
-    Raises
-    ------
-    DataError
-        The shapes do not fit, there are no photos, or a logit is not finite.
     """
     scores, truth = _scores(logits, labels)
     own = np.take_along_axis(scores, truth[:, None], axis=1)
@@ -75,23 +61,11 @@ def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
 
 
 def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> NDArray[np.int64]:
-    """Return counts of shape (classes, classes): rows are true classes, columns predicted ones.
+    """Return counts of shape (classes, classes): rows are true classes, columns predicted ones."""
+    from sklearn.metrics import confusion_matrix as count
 
-    Parameters
-    ----------
-    y_true, y_pred : integer arrays of shape (n,), 0 to classes - 1, n >= 1
-    classes : number of classes of the model
-
-    Raises
-    ------
-    DataError
-        The shapes differ, there are no photos, or a class number is out of range.
-    """
-    truth, predicted = _pair(y_true, y_pred)
-    _check_range(truth, classes)
-    _check_range(predicted, classes)
-    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
+    truth, predicted = _pair(y_true, y_pred, classes)
+    return np.asarray(count(truth, predicted, labels=np.arange(classes)), np.int64)
 
 
 def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, NDArray[Any]]:
@@ -101,29 +75,24 @@ def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, N
     TP / (TP + FP), recall TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN), each 0 where its
     denominator is 0; support is TP + FN.
 
-    Parameters and errors are those of :func:`confusion_matrix`.
-
     References
     ----------
     van Rijsbergen (1979), Information Retrieval, chapter 7.
     """
-    table = confusion_matrix(y_true, y_pred, classes)
-    hits, support, predicted = np.diag(table), table.sum(axis=1), table.sum(axis=0)
-    return {
-        "support": support,
-        "precision": hits / np.maximum(predicted, 1),
-        "recall": hits / np.maximum(support, 1),
-        "f1": 2 * hits / np.maximum(support + predicted, 1),
-    }
+    from sklearn.metrics import precision_recall_fscore_support
+
+    truth, given = _pair(y_true, y_pred, classes)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, given, labels=np.arange(classes), zero_division=0
+    )
+    return {"support": support, "precision": precision, "recall": recall, "f1": f1}
 
 
 def macro_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> float:
     """Return the unweighted mean F1 of the classes that have photos in ``y_true``, 0 to 1.
 
-    A class that has photos and is never predicted counts as 0.  Classes without photos are left
-    out; scikit-learn's ``f1_score`` gives the same with ``labels=unique(y_true)``.
-
-    Parameters and errors are those of :func:`per_class`.
+    A class that has photos and is never predicted counts as 0.  scikit-learn's ``f1_score`` gives
+    the same with ``labels=unique(y_true)``.
 
     References
     ----------
@@ -136,8 +105,6 @@ def worst_decile_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> float
     """Return the mean F1 of the lowest tenth of the classes that have photos, 0 to 1.
 
     Of m such classes these are the max(1, floor(m / 10)) lowest.
-
-    Parameters and errors are those of :func:`per_class`.
     """
     scores = np.sort(_tested_f1(y_true, y_pred, classes))
     return float(np.mean(scores[: max(1, len(scores) // 10)]))
@@ -148,20 +115,9 @@ def expected_calibration_error(
 ) -> float:
     """Return the mean distance of confidence and accuracy over equal-width bins, 0 to 1.
 
-    Confidence is the highest probability of a photo.  Bin b of B holds confidences in
-    (b / B, (b + 1) / B]; the distances | accuracy - mean confidence | are weighted by the
-    photos in the bin.
-
-    Parameters
-    ----------
-    probabilities : array of shape (n, classes), rows adding up to 1
-    labels : integer array of shape (n,), 0 to classes - 1
-    bins : 1 or more
-
-    Raises
-    ------
-    DataError
-        The shapes do not fit, there are no photos, or a probability is not finite.
+    Confidence is the highest of a photo's ``probabilities``, shape (n, classes), which add up to 1.
+    Bin b of B >= 1 holds confidences in (b / B, (b + 1) / B]; the distances
+    | accuracy - mean confidence | are weighted by the photos in the bin.
 
     References
     ----------
@@ -175,10 +131,7 @@ def expected_calibration_error(
 
 
 def agreement(logits: ArrayLike, reference: ArrayLike) -> float:
-    """Return the share of photos to which two models give the same class, 0 to 1.
-
-    Both arrays have shape (n, classes), n >= 1; other shapes raise DataError.
-    """
+    """Return the share of photos to which two models' logits give the same class, 0 to 1."""
     one, other = np.asarray(logits), np.asarray(reference)
     if one.shape != other.shape or one.ndim != 2 or not len(one):
         raise DataError(f"agreement: got {one.shape} and {other.shape}, wanted (n, classes) twice")
@@ -192,8 +145,8 @@ def evaluate(
 
     Parameters
     ----------
-    logits : array of shape (n, classes), n >= 1
-    labels : integer array of shape (n,), 0 to classes - 1
+    logits, labels
+        See the module.
     class_names : one name per class
     temperature : positive; divides the logits before the softmax and changes ``ece`` only
 
@@ -207,8 +160,7 @@ def evaluate(
     Raises
     ------
     DataError
-        The shapes do not fit, there are no photos, a logit is not finite, or a class number is
-        out of range.
+        As the module says, or there are not as many names as classes.
     """
     scores, truth = _scores(logits, labels)
     classes = scores.shape[1]
@@ -232,72 +184,35 @@ def evaluate(
     }
 
 
-def compare_per_class(
-    reference: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return how each class's F1 changed, the greatest loss first, equal changes by name.
-
-    Parameters
-    ----------
-    reference, other
-        ``per_class`` of two results of :func:`evaluate` on the same photos.
-
-    Returns
-    -------
-    list of dict
-        ``name``, ``support``, ``reference``, ``f1``, ``change`` (``f1 - reference``) of every
-        class, of untested ones (``support`` 0, ``change`` 0) too.
-
-    Raises
-    ------
-    DataError
-        The classes or their supports differ, hence the photos did.
-    """
-    before, after = ([(row["name"], row["support"]) for row in rows] for rows in (reference, other))
-    if before != after:
-        raise DataError("compare: the two results have other classes or photos; evaluate both anew")
-    changes = [
-        {
-            **{key: new[key] for key in ("name", "support", "f1")},
-            "reference": old["f1"],
-            "change": new["f1"] - old["f1"],
-        }
-        for old, new in zip(reference, other, strict=True)
-    ]
-    return sorted(changes, key=lambda row: (row["change"], row["name"]))
-
-
 def _tested_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> NDArray[np.float64]:
     result = per_class(y_true, y_pred, classes)
     return np.asarray(result["f1"][result["support"] > 0], np.float64)
 
 
-def _pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pair(
+    y_true: ArrayLike, y_pred: ArrayLike, classes: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     truth, predicted = np.asarray(y_true), np.asarray(y_pred)
-    if truth.ndim != 1 or truth.shape != predicted.shape or not len(truth):
+    are_numbers = {truth.dtype.kind, predicted.dtype.kind} <= {"i", "u"}
+    if truth.ndim != 1 or truth.shape != predicted.shape or not len(truth) or not are_numbers:
         raise DataError(
-            f"metrics: got classes {truth.shape} and {predicted.shape}, wanted (n,) twice, n >= 1"
+            f"metrics: got {truth.dtype} {truth.shape} and {predicted.dtype} {predicted.shape}; "
+            "wanted class numbers (n,) twice, n >= 1"
         )
-    if truth.dtype.kind not in "iu" or predicted.dtype.kind not in "iu":
-        raise DataError(f"metrics: got {truth.dtype} and {predicted.dtype}, wanted class numbers")
-    return truth.astype(np.int64), predicted.astype(np.int64)
-
-
-def _check_range(numbers: NDArray[np.int64], classes: int) -> None:
-    low, high = numbers.min(), numbers.max()
-    if low < 0 or high >= classes:
+    low, high = min(truth.min(), predicted.min()), max(truth.max(), predicted.max())
+    if classes is not None and not 0 <= low <= high < classes:
         raise DataError(
             f"metrics: got class numbers {low} to {high}, wanted 0 to {classes - 1}; "
             "do the labels belong to this model?"
         )
+    return truth.astype(np.int64), predicted.astype(np.int64)
 
 
 def _scores(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     scores = np.asarray(logits, np.float64)
     if scores.ndim != 2:
         raise DataError(f"metrics: got scores of shape {scores.shape}, wanted (n, classes)")
-    truth, _ = _pair(labels, np.zeros(len(scores), np.int64))
-    _check_range(truth, scores.shape[1])
+    truth, _ = _pair(labels, np.zeros(len(scores), np.int64), scores.shape[1])
     if not np.isfinite(scores).all():
         raise DataError("metrics: some scores are not finite; the model is broken")
     return scores, truth

@@ -1,47 +1,24 @@
-"""Probabilities that mean what they say, and how high they must be to be believed."""
+"""Temperature scaling, and the probability from which answers are accepted."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rs_toolkit.errors import DataError
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-__all__ = ["acceptance_threshold", "fit_temperature", "negative_log_likelihood"]
+__all__ = ["acceptance_threshold", "fit_temperature"]
 
 _LOW, _HIGH = 0.05, 20.0
-_GOLDEN = (5**0.5 - 1) / 2
-_STEPS = 60
 _LEAST_ACCEPTED = 20
 _PLACES = 10_000
-
-
-def negative_log_likelihood(
-    logits: ArrayLike, labels: ArrayLike, temperature: float = 1.0
-) -> float:
-    """Return the mean of ``-log softmax(logits / temperature)[label]`` in nats.
-
-    Parameters
-    ----------
-    logits : array of shape (n, classes)
-    labels : integer array of shape (n,), 0 to classes - 1
-    temperature : positive number
-    """
-    scaled = np.asarray(logits, np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    true = np.take_along_axis(scaled, np.asarray(labels)[:, None], axis=1)[:, 0]
-    return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - true))
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """Fit the temperature T that minimises the negative log-likelihood of softmax(logits / T).
 
-    The likelihood is convex in 1/T, hence has one minimum in log T, which a golden-section
-    search finds within 0.05 to 20.  The predicted class never changes.
+    The negative log-likelihood is convex in 1/T, hence has one minimum within 0.05 to 20.  The
+    predicted class never changes.
 
     Parameters
     ----------
@@ -63,6 +40,9 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     ----------
     Guo, Pleiss, Sun, Weinberger (2017), On calibration of modern neural networks, section 4.2.
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
     scores, truth = np.asarray(logits, np.float64), np.asarray(labels)
     if scores.ndim != 2 or not len(scores) or truth.shape != scores.shape[:1]:
         raise DataError(
@@ -73,38 +53,27 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         raise DataError("temperature: some logits are not finite; the model is broken")
 
     def loss(log_t: float) -> float:
-        return negative_log_likelihood(scores, truth, float(np.exp(log_t)))
+        likely = log_softmax(scores / np.exp(log_t), axis=1)
+        return -float(np.take_along_axis(likely, truth[:, None], axis=1).mean())
 
-    low, high = float(np.log(_LOW)), float(np.log(_HIGH))
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_left, at_right = loss(left), loss(right)
-    for _ in range(_STEPS):
-        if at_left <= at_right:
-            high, right, at_right = right, left, at_left
-            left = high - _GOLDEN * (high - low)
-            at_left = loss(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + _GOLDEN * (high - low)
-            at_right = loss(right)
-    return float(np.exp((low + high) / 2))
+    ends = float(np.log(_LOW)), float(np.log(_HIGH))
+    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10})
+    # The search never reaches the ends; where the loss is flat, the lower end is as good.
+    return float(np.exp(min((ends[0], found.x, ends[1]), key=loss)))
 
 
 def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: float) -> float | None:
     """Return the lowest probability above which answers are right often enough.
 
-    The widest coverage at a given precision on the photos given, of those thresholds that accept
-    at least 20 of them: fewer say nothing of 0.9.  It is an estimate and no guarantee: the bound
-    of the reference would refuse most answers after the few hundred photos that there are.
+    Of the thresholds that accept at least 20 of the photos given, it is the lowest one with the
+    asked precision on them.  It is an estimate and no guarantee: the bound of the reference would
+    refuse most answers after the few hundred photos that there are.
 
     Parameters
     ----------
-    confidence : array of shape (n,), 0 to 1
-        Probability of each photo's answer.
-    right : boolean array of shape (n,)
-        Whether that answer was right.
-    precision : above 0, at most 1
-        Share of the accepted answers that must be right.
+    confidence : array of shape (n,), 0 to 1; the probability of each photo's answer
+    right : boolean array of shape (n,), whether that answer was right
+    precision : share of the accepted answers that must be right, above 0, at most 1
 
     Returns
     -------
@@ -112,27 +81,15 @@ def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: flo
         Rounded down to 4 decimals; answers with this confidence or more are accepted.  None if no
         threshold is good enough.
 
-    Raises
-    ------
-    DataError
-        The shapes do not fit, or ``precision`` is out of range.
-
     References
     ----------
     Geifman, El-Yaniv (2017), Selective classification for deep neural networks, section 3.
     """
     scores, good = np.asarray(confidence, np.float64), np.asarray(right, bool)
-    if scores.ndim != 1 or scores.shape != good.shape or not 0 < precision <= 1:
-        raise DataError(
-            f"threshold: got confidences {scores.shape}, answers {good.shape}, precision "
-            f"{precision}; wanted (n,) twice, and above 0 and at most 1"
-        )
     # Rounded first: what is counted is what the rounded threshold accepts.
     rounded = np.floor(scores * _PLACES) / _PLACES
-    order = np.argsort(-rounded, kind="stable")
-    ranked = rounded[order]
-    shares = np.cumsum(good[order]) / np.arange(1, len(order) + 1)
-    # Equal confidences are accepted together, so only the last of them can be the end.
-    ends = np.append(ranked[1:] < ranked[:-1], True) if len(order) else np.zeros(0, bool)
-    enough = ends & (shares >= precision) & (np.arange(1, len(order) + 1) >= _LEAST_ACCEPTED)
-    return float(ranked[np.flatnonzero(enough)[-1]]) if enough.any() else None
+    for threshold in np.unique(rounded):
+        accepted = good[rounded >= threshold]
+        if len(accepted) >= _LEAST_ACCEPTED and accepted.mean() >= precision:
+            return float(threshold)
+    return None

@@ -1,34 +1,28 @@
-"""Which probabilities a filter must give before its verdict is believed.
-
-Two thresholds cut the probability of an organism, fitted on validation photos:
+"""Two thresholds on a filter's probability of an organism, fitted on validation photos.
 
 ``not_organism``
-    The largest value up to 1/2 below which lie at most 1 % of the organisms, and at most 5 % of
-    the organisms of any class with 10 photos or more; but no larger than it takes to have 99 % of
-    the others below.  What is below it is flagged.
+    Photos below it are flagged.  The largest value up to 1/2 below which lie at most 1 % of the
+    organisms, and at most 5 % of the organisms of any class with 10 photos or more; but no larger
+    than it takes to have 99 % of the others below.
 ``organism``
     The smallest value, not below the other, at or above which 99 % of the photos are organisms;
     but no smaller than it takes to have 99 % of the organisms at or above it, up to 1/2.
-    Its promise holds for photos mixed as the validation photos are.
+    The 99 % hold for photos mixed as the validation photos are.
 
-Between them, nobody knows.  Where validation photos are told apart without an error, this leaves
-the gap between the two kinds to photos that are like neither: an elephant to a filter that has
-seen birds and documents.
+Between the two, the filter is undecided.  Where it makes no error on validation photos, photos
+unlike both kinds fall into this gap: an elephant, to a filter that has seen birds and documents.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.errors import DataError
 from rs_toolkit.metrics.binary import ENOUGH
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["fit_thresholds"]
 
@@ -47,38 +41,32 @@ def fit_thresholds(
 
     Parameters
     ----------
-    probability
-        Calibrated probability of an organism, (n,), 0 to 1, of validation photos.
-    truth
-        Whether they show one, (n,), at least one that does.
+    probability, truth
+        Calibrated probability of an organism, (n,), 0 to 1, of validation photos, and whether they
+        show one, (n,); at least one does.
     classes
         n names; None where a photo is in no class that is to be protected.
 
     Raises
     ------
     DataError
-        Shapes do not fit, or there is no organism.
+        There is no organism.
     """
-    if not len(probability) == len(truth) == len(classes) or not truth.any():
+    if not truth.any():
         raise DataError(
-            f"thresholds: got {len(probability)} probabilities, {len(truth)} truths with "
-            f"{int(truth.sum())} organisms, {len(classes)} classes; wanted one of each a photo"
+            f"thresholds: none of {len(truth)} validation photos shows an organism; add some"
         )
-    members: dict[str, list[float]] = defaultdict(list)
+    of_class: dict[str, list[float]] = defaultdict(list)
     for p, true, name in zip(probability.tolist(), truth, classes, strict=True):
         if true and name is not None:
-            members[name].append(p)
-    bounds = [_HIGHEST, _bound(probability[truth], _FLAGGED)]
-    bounds += [
-        _bound(np.array(found), _FLAGGED_IN_CLASS)
-        for found in members.values()
-        if len(found) >= ENOUGH
-    ]
+            of_class[name].append(p)
+    sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
+    large = (np.array(found) for found in of_class.values() if len(found) >= ENOUGH)
+    bounds = [sure, *(_bound(found, _FLAGGED_IN_CLASS) for found in large)]
     if not truth.all():
         most = -_bound(-probability[~truth], _MISSED)
         bounds.append(float(np.nextafter(most, 1)))
     low = min(bounds)
-    sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
     return {"not_organism": low, "organism": max(sure, _purest(probability, truth, low))}
 
 

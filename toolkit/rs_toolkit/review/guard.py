@@ -1,12 +1,12 @@
-"""Who may ask: every request to the review page is checked here first.
+"""Access control: every request to the review page is checked here first.
 
 A request must name this server as its host; else a web site could reach it under a name of its
 own (DNS rebinding).  Three secrets, new in every server, then say what it may do:
 
 - The *ticket* is in the address that is printed and opens the page once.  Whoever reads it later,
   in the browser's history or a list of processes, gets nothing.
-- The *session* is the cookie that this opening sets.  It lets in to look.  Cookies ignore ports,
-  so the browser sends it to every other server on 127.0.0.1 as well; hence it changes nothing.
+- The *session* is the cookie that this opening sets.  It allows reading only: cookies ignore
+  ports, so the browser sends it to every other server on 127.0.0.1 as well.
 - The *token* is in that first page alone, and its script keeps it for its tab.  A change must
   carry it in a header, as JSON, which no other site's page can send (cross-site request forgery).
 """
@@ -18,8 +18,7 @@ import itertools
 import secrets as random
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["FIRST", "HOST", "MAX_BODY", "Application", "Secrets", "guarded", "read_body"]
 
@@ -59,41 +58,31 @@ _HEADERS = [
 ]
 
 
-def _secret() -> str:
-    return random.token_urlsafe(32)
+class Secrets(NamedTuple):
+    """The secrets of one server, as the module's text explains them.
 
+    Each is of 43 letters that need no escaping in a cookie, an address or a page.
+    """
 
-@dataclass(frozen=True)
-class Secrets:
-    """The secrets of one server, as the module's text explains them, each of 43 letters that need
-    no escaping in a cookie, an address or a page."""
+    ticket: str
+    session: str
+    token: str
 
-    ticket: str = field(default_factory=_secret)
-    session: str = field(default_factory=_secret)
-    token: str = field(default_factory=_secret)
+    @classmethod
+    def new(cls) -> Secrets:
+        """Return secrets that nobody knows."""
+        return cls(*(random.token_urlsafe(32) for _ in cls._fields))
 
 
 def guarded(app: Application, secrets: Secrets, port: int) -> Application:
     """Refuse what does not come from the page, and send the headers that protect it.
 
-    Parameters
-    ----------
-    app
-        Answers what may be answered.  Of the first opening of the page, and of no other request,
-        :data:`FIRST` is set in its environ.
-    secrets
-        Of this server.
-    port
-        Of :data:`HOST`.
+    ``app`` answers what may be answered; for the first opening of the page, and for no other
+    request, :data:`FIRST` is set in its environ.  ``secrets`` and ``port`` are those of the server.
     """
     cookie = f"review-{port}"
     hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
     lock, openings = threading.Lock(), itertools.count()
-
-    def foreign(environ: dict[str, Any]) -> str | None:
-        if environ.get("HTTP_HOST", "").lower() not in hosts:
-            return f"This server answers only as {HOST}:{port}."
-        return None
 
     def refusal(environ: dict[str, Any]) -> str | None:
         may_change = _same(environ.get("HTTP_X_REVIEW_TOKEN", ""), secrets.token)
@@ -115,7 +104,9 @@ def guarded(app: Application, secrets: Secrets, port: int) -> Application:
     def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         headers = list(_HEADERS)
         is_opening = _same(_query_ticket(environ), secrets.ticket)
-        problem = foreign(environ) or (opening if is_opening else refusal)(environ)
+        problem: str | None = f"This server answers only as {HOST}:{port}."
+        if environ.get("HTTP_HOST", "").lower() in hosts:
+            problem = (opening if is_opening else refusal)(environ)
         if is_opening and problem is None:
             value = f"{cookie}={secrets.session}; HttpOnly; SameSite=Strict; Path=/"
             headers.append(("Set-Cookie", value))

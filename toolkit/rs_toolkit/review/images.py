@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from rs_runtime.errors import PhotoError
-from rs_runtime.photos.photo import decode
-from rs_toolkit.data.photos import Photo, parse_box, read_photo
+from rs_runtime.photos.photo import decode, read_photo
+from rs_toolkit.data.photos import Photo, parse_box
 from rs_toolkit.data.readers.rows import relative_path
 from rs_toolkit.files import sha256_bytes
 
@@ -34,7 +34,8 @@ def render(photo: Photo, root: Path, side: int) -> bytes:
     try:
         image = _load(photo, root, side)
     except PhotoError as error:
-        image = _placeholder(_reason(error, root / photo.path))
+        reason = str(error).removeprefix(f"{root / photo.path} ").removeprefix("photo in memory ")
+        image = _placeholder(reason)
     image.thumbnail((side, side), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)
@@ -64,7 +65,3 @@ def _placeholder(reason: str) -> Image.Image:
     text = "\n".join(textwrap.wrap(reason.encode("ascii", "replace").decode(), 36)[:12])
     ImageDraw.Draw(image).multiline_text((16, 16), f"Cannot be shown:\n{text}", fill="white")
     return image
-
-
-def _reason(error: PhotoError, path: Path) -> str:
-    return str(error).removeprefix(f"{path} ").removeprefix("photo in memory ")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rs_toolkit.checks.findings import Finding, read_findings
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.readers import CLEAN_FILE
 from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json
+from rs_toolkit.review.journal import Report
 
 __all__ = ["CleanFolder", "Item", "read_folder"]
 
@@ -26,12 +28,8 @@ _Findings = Mapping[int, Sequence[Finding]]
 class Item:
     """One thing to decide.
 
-    Attributes
-    ----------
-    photos
-        Places in the index: one, or those of a group of duplicates.
-    flags
-        Highest score, 0 to 1, of each flag that brought the item here.
+    ``photos`` are places in the index: one, or those of a group of duplicates.  ``flags`` are the
+    highest score, 0 to 1, of each flag that was found.
     """
 
     photos: tuple[int, ...]
@@ -53,8 +51,6 @@ class CleanFolder:
         Folder that the photos' paths start from.
     rank, classes
         What photos are labelled with.
-    photos
-        The index.
     findings
         By photo.
     items
@@ -74,22 +70,13 @@ class CleanFolder:
         return [n for n in self._typical.get(label, ()) if n != but][:_EXAMPLES]
 
 
-def read_folder(folder: Path, report: Callable[[str], object]) -> CleanFolder:
-    """Read a folder that holds ``clean.json``, ``index.parquet`` and ``findings.parquet``.
-
-    Parameters
-    ----------
-    folder
-        Made by ``rs-toolkit clean``.
-    report
-        Called with one line of text for each finding that cannot be used.
+def read_folder(folder: Path, report: Report) -> CleanFolder:
+    """Read a folder that ``rs-toolkit clean`` made; each finding on no photo of it is reported.
 
     Raises
     ------
     DataError
         The folder is no such folder, a file in it is damaged, or the photos have moved.
-    ConfigError
-        Its rank is no taxon rank.
     """
     root, rank, classes = _settings(folder)
     photos = read_index(folder / "index.parquet")
@@ -101,48 +88,35 @@ def read_folder(folder: Path, report: Callable[[str], object]) -> CleanFolder:
             findings.setdefault(places[finding.path], []).append(finding)
         else:
             report(f"findings.parquet: no photo {printable(finding.path)[:100]!r}; left aside")
-    items = _items(photos, findings)
     return CleanFolder(
-        root, rank, classes, photos, findings, items, _typical(photos, findings, rank)
+        *(root, rank, classes, photos, findings),
+        _items(photos, findings),
+        _typical(photos, findings, rank),
     )
 
 
 def _settings(folder: Path) -> tuple[Path, str, tuple[str, ...]]:
-    path = folder / "clean.json"
+    path = folder / CLEAN_FILE
     remedy = "make the folder anew with: rs-toolkit clean DATA"
+    if not path.is_file():
+        raise DataError(f"{folder}: nothing to review (no {CLEAN_FILE} in it); {remedy}")
     try:
         saved = read_json(path)
         root, rank, classes = Path(saved["data_root"]), saved["rank"], saved["classes"]
         if not all(isinstance(name, str) for name in (rank, *classes)):
             raise TypeError("rank and classes must be text")
         Photo("", Taxon()).label(rank)
-    except FileNotFoundError:
-        raise DataError(f"{folder}: nothing to review (no clean.json in it); {remedy}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}; {remedy}") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if not root.is_dir():
+            raise ValueError(f"the photos are no longer in {str(root)!r}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
         reason = printable(f"{type(error).__name__}: {error}")[:200]
         raise DataError(f"{path}: cannot be read ({reason}); {remedy}") from None
-    if not root.is_dir():
-        raise DataError(f"{path}: the photos are no longer in {str(root)!r}; {remedy}")
     names = (normalize_name(name) for name in classes)
     return root, rank, tuple(sorted({name for name in names if name}))
 
 
 def _items(photos: Sequence[Photo], findings: _Findings) -> tuple[Item, ...]:
-    groups = _groups(photos, findings)
-    grouped = {n for group in groups for n in group}
-    items = [Item(tuple(group), _flags(findings, group, _DUPLICATES)) for group in groups]
-    for n, found in findings.items():
-        # A duplicate of nothing that is here is shown as a photo.
-        flags = tuple(f.flag for f in found if n not in grouped or f.flag not in _DUPLICATES)
-        if flags:
-            items.append(Item((n,), _flags(findings, (n,), flags)))
-    return tuple(sorted(items, key=lambda item: (-max(item.flags.values()), item.photos)))
-
-
-def _groups(photos: Sequence[Photo], findings: _Findings) -> list[list[int]]:
-    """Return the groups of the index in which a duplicate was found, of two photos or more."""
+    # Groups of the index in which a duplicate was found, of two photos or more.
     members: dict[str | None, list[int]] = {
         photos[n].group: []
         for n, found in findings.items()
@@ -151,10 +125,19 @@ def _groups(photos: Sequence[Photo], findings: _Findings) -> list[list[int]]:
     for n, photo in enumerate(photos):
         if photo.group is not None and photo.group in members:
             members[photo.group].append(n)
-    return [group for group in members.values() if len(group) > 1]
+    groups = [tuple(group) for group in members.values() if len(group) > 1]
+    grouped = {n for group in groups for n in group}
+    items = [Item(group, _flags(findings, group, _DUPLICATES)) for group in groups]
+    for n, found in findings.items():
+        # A duplicate of nothing that is here is shown as a photo.
+        flags = tuple(f.flag for f in found if n not in grouped or f.flag not in _DUPLICATES)
+        if flags:
+            items.append(Item((n,), _flags(findings, (n,), flags)))
+    return tuple(sorted(items, key=lambda item: (-max(item.flags.values()), item.photos)))
 
 
 def _flags(findings: _Findings, photos: Sequence[int], flags: Sequence[str]) -> dict[str, float]:
+    """Return the highest score of each of these flags among the photos."""
     highest: dict[str, float] = {}
     for finding in (found for n in photos for found in findings.get(n, ())):
         if finding.flag in flags:

@@ -39,7 +39,9 @@ __all__ = [
     "GROUP_ACTIONS",
     "JOURNAL",
     "Decision",
+    "Report",
     "append",
+    "ignore",
     "latest",
     "now",
     "of_photos",
@@ -53,6 +55,10 @@ ACTIONS = ("keep", "relabel", "drop", *GROUP_ACTIONS)
 _MAX_BYTES = 256_000_000
 
 Report = Callable[[str], object]
+
+
+def ignore(problem: str) -> None:
+    """Say nothing of what cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,10 @@ class Decision:
 
     @property
     def key(self) -> str:
-        """What is asked, if not what the answer is: of decisions with one key, the last counts.
+        """The question that is answered: of decisions with one key, the last counts.
 
-        Of a photo, what becomes of it.  Of a group, whether it is the same, and whether it is
-        different: these are two, because what the later one leaves of the earlier still counts.
+        Of a group, ``same`` and ``different`` answer two questions, because what the later one
+        leaves of the earlier still counts.
         """
         question = self.action if self.group else ""
         return "\0".join((self.path, self.sha256, question, *sorted(self.group)))
@@ -117,25 +123,21 @@ def append(path: Path, decision: Decision) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(file.fileno())
     if is_new:
-        _sync_folder(path.parent)
+        # The name of a new file is part of its folder, which has a cache of its own.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
-def _sync_folder(folder: Path) -> None:
-    # The name of a new file is part of its folder, which has a cache of its own.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def read_journal(path: Path, report: Report | None = None) -> list[Decision]:
+def read_journal(path: Path, report: Report = ignore) -> list[Decision]:
     """Return the decisions that were not taken back, oldest first; of no file, none.
 
     Parameters
     ----------
     path
-        A ``decisions.jsonl``.
+        A ``decisions.jsonl``; none need exist.
     report
         Called with one line of text for each line of the journal that cannot be used.
 
@@ -146,28 +148,23 @@ def read_journal(path: Path, report: Report | None = None) -> list[Decision]:
     OSError
         It exists and cannot be read.
     """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return []
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{path}: larger than {_MAX_BYTES} bytes; this is no journal of a review")
     standing: list[Decision] = []
-    lines = _read(path).split(b"\n")
+    lines = data.split(b"\n")
     for number, raw in enumerate(lines, 1):
         try:
             if raw.strip():
                 _replay(standing, _parse(raw, number))
         except ValueError as error:
             cut = "; it was cut off by a crash" if number == len(lines) else ""
-            if report is not None:
-                report(f"{path} line {number}: {error}{cut}; left aside")
+            report(f"{path} line {number}: {error}{cut}; left aside")
     return standing
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        return b""
-    if len(data) > _MAX_BYTES:
-        raise DataError(f"{path}: larger than {_MAX_BYTES} bytes; this is no journal of a review")
-    return data
 
 
 def _replay(standing: list[Decision], decision: Decision) -> None:
@@ -222,7 +219,7 @@ def latest(decisions: Iterable[Decision]) -> dict[str, Decision]:
 
 
 def of_photos(
-    decisions: Iterable[Decision], photos: Iterable[Photo], report: Report | None = None
+    decisions: Iterable[Decision], photos: Iterable[Photo], report: Report = ignore
 ) -> list[Decision]:
     """Return the decisions on these photos, as they are now; others are reported, one line each.
 
@@ -234,48 +231,31 @@ def of_photos(
     known: list[Decision] = []
     for decision in decisions:
         group = {p: sha for p, sha in decision.group.items() if sha in contents.get(p, ())}
-        problem, is_known = _compare(decision, contents.get(decision.path), group)
-        if problem and report is not None:
-            name = printable(decision.path)[:100]
-            report(f"{JOURNAL} line {decision.line}, {decision.action} {name!r}: {problem}")
-        if is_known:
+        gone = len(decision.group) - len(group)
+        problem = None
+        if decision.path not in contents:
+            problem = "no such photo here"
+        elif decision.sha256 not in contents[decision.path]:
+            problem = "the photo has changed since, review it again"
+        elif gone and not group:
+            problem = "none of its group is here unchanged"
+        else:
             known.append(replace(decision, group=group))
+            problem = f"{gone} of its group not here or changed" if gone else None
+        if problem:
+            name = printable(decision.path)[:100]
+            where = f"{JOURNAL} line {decision.line}, {decision.action} {name!r}"
+            report(f"{where}: {problem}; left aside")
     return known
 
 
-def _compare(
-    decision: Decision, contents: set[str] | None, group: Mapping[str, str]
-) -> tuple[str, bool]:
-    """Return what is wrong with a decision, and whether it can be used nevertheless."""
-    gone = len(decision.group) - len(group)
-    if contents is None:
-        return "no such photo here; left aside", False
-    if decision.sha256 not in contents:
-        return "the photo has changed since; left aside, review it again", False
-    if gone and not group:
-        return "none of its group is here unchanged; left aside", False
-    problem = f"{gone} of its group not here or changed; those are left aside" if gone else ""
-    return problem, True
-
-
 def read_decisions(
-    path: Path, photos: Sequence[Photo] | None = None, report: Report | None = None
+    path: Path, photos: Sequence[Photo] | None = None, report: Report = ignore
 ) -> dict[str, Decision]:
     """Return the decisions that count: of each :attr:`Decision.key`, the last not taken back.
 
-    Parameters
-    ----------
-    path
-        A ``decisions.jsonl``; none need exist.
-    photos
-        If given, decisions on other photos, or on other contents of these, are left out.
-    report
-        Called with one line of text for each line of the journal that is not used.
-
-    Raises
-    ------
-    DataError, OSError
-        As of :func:`read_journal`.
+    Where ``photos`` are given, decisions on others, or on other contents of these, are left out.
+    Other parameters and errors are those of :func:`read_journal`.
     """
     decisions = read_journal(path, report)
     return latest(decisions if photos is None else of_photos(decisions, photos, report))

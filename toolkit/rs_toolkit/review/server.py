@@ -17,29 +17,15 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import Progress
-from rs_toolkit.review.guard import (
-    FIRST,
-    HOST,
-    MAX_BODY,
-    Application,
-    Secrets,
-    guarded,
-    read_body,
-)
+from rs_toolkit.review import guard
 from rs_toolkit.review.images import SIDES, render
 from rs_toolkit.review.journal import JOURNAL
 from rs_toolkit.review.session import Refused, Session
 
 __all__ = ["ReviewServer", "serve"]
 
-_SCRIPTS = ("review.js", "relabel.js", "dom.js")
-_PAGES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/review.css": ("review.css", "text/css; charset=utf-8"),
-    **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
-}
-_TOKEN = b'<meta name="review-token" content="%b">'
-_NO_TOKEN = _TOKEN % b""
+_FILES = ("review.css", "review.js", "relabel.js", "dom.js")
+_NO_TOKEN = '<meta name="review-token" content="">'
 # A decoded photo can take 600 MB.
 _DECODERS = threading.Semaphore(2)
 
@@ -61,11 +47,9 @@ def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress
     Raises
     ------
     ConfigError
-        The port is taken, not allowed, or no port; or the folder's rank is no taxon rank.
-    DataError
-        The folder is no clean folder, a file in it is damaged, or the photos have moved.
-    OSError
-        The journal exists and cannot be read.
+        The port is taken or not allowed.
+    DataError, OSError
+        As of :class:`rs_toolkit.review.session.Session`.
     """
     session = Session(folder, progress.note)
     with ReviewServer(session, port) as server:
@@ -86,50 +70,33 @@ def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress
 class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
     """Serves one session on 127.0.0.1, each request in a thread of its own.
 
-    Parameters
-    ----------
-    session
-        What to show.
-    port
-        0 to 65535; 0: one that is free.
-
-    Attributes
-    ----------
-    secrets
-        What requests must carry; new in every server.
-
-    Raises
-    ------
-    ConfigError
-        The port is taken, not allowed, or no port.
+    Parameters and errors are those of :func:`serve`; ``secrets`` are what requests must carry.
     """
 
     daemon_threads = True
 
     def __init__(self, session: Session, port: int = 0) -> None:
-        if not 0 <= port <= 65535:
-            raise ConfigError(f"port: got {port}, wanted 1 to 65535, or 0 for any that is free")
         try:
-            super().__init__((HOST, port), _Handler)
+            super().__init__((guard.HOST, port), _Handler)
         except OSError as error:
             known = {errno.EADDRINUSE: "in use", errno.EACCES: "not allowed"}
             reason = known.get(error.errno or 0) or error.strerror
             raise ConfigError(
-                f"port {port} of {HOST} is {reason}; choose another, or leave --port out"
+                f"port {port} of {guard.HOST} is {reason}; choose another, or leave --port out"
             ) from None
-        self.secrets = Secrets()
+        self.secrets = guard.Secrets.new()
         app = _application(session, self.secrets.token)
-        self.set_app(guarded(app, self.secrets, self.server_port))
+        self.set_app(guard.guarded(app, self.secrets, self.server_port))
 
     @property
     def url(self) -> str:
         """The page's address, which opens it once."""
-        return f"http://{HOST}:{self.server_port}/?ticket={self.secrets.ticket}"
+        return f"http://{guard.HOST}:{self.server_port}/?ticket={self.secrets.ticket}"
 
     def server_bind(self) -> None:
         """Bind without asking the network for this machine's name, as the base class would."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = HOST, int(self.server_address[1])
+        self.server_name, self.server_port = guard.HOST, int(self.server_address[1])
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -145,7 +112,7 @@ class _Handler(WSGIRequestHandler):
         """Say nothing: the address of the page holds a secret."""
 
 
-def _application(session: Session, token: str) -> Application:
+def _application(session: Session, token: str) -> guard.Application:
     """Return what answers requests that may be answered."""
     from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
@@ -170,9 +137,9 @@ def _application(session: Session, token: str) -> Application:
             raise HTTPError(500, f"not saved: {error.strerror or error}") from None
 
     def sent() -> dict[str, Any]:
-        data = read_body(request.environ)
+        data = guard.read_body(request.environ)
         if data is None:
-            raise HTTPError(413, f"wanted a Content-Length of at most {MAX_BODY}")
+            raise HTTPError(413, f"wanted a Content-Length of at most {guard.MAX_BODY}")
         try:
             value = json.loads(data)
         except (ValueError, RecursionError):
@@ -207,21 +174,22 @@ def _application(session: Session, token: str) -> Application:
         sent()
         return answer(session.undo)
 
+    @app.get("/")  # type: ignore[untyped-decorator]
+    def page() -> str:
+        # The token is for the first opening alone.
+        own = _NO_TOKEN.replace('""', f'"{token}"') if guard.FIRST in request.environ else _NO_TOKEN
+        return _read("page.html").replace(_NO_TOKEN, own)
+
+    @app.get(f"/<name:re:{'|'.join(_FILES)}>")  # type: ignore[untyped-decorator]
+    def file(name: str) -> str:
+        kind = "css" if name.endswith(".css") else "javascript"
+        response.content_type = f"text/{kind}; charset=utf-8"
+        return _read(name)
+
     # Browsers ask for it unasked.
     app.get("/favicon.ico", callback=lambda: HTTPResponse(status=204))
-    for path, (name, kind) in _PAGES.items():
-        app.get(path, callback=_page(name, kind, token))
     return app
 
 
-def _page(name: str, kind: str, token: str) -> Callable[[], Any]:
-    """Return what answers with a file, into which the first opening of the page puts the token."""
-    from bottle import HTTPResponse, request
-
-    data = files("rs_toolkit.review").joinpath(name).read_bytes()
-
-    def page() -> Any:
-        own = data.replace(_NO_TOKEN, _TOKEN % token.encode()) if FIRST in request.environ else data
-        return HTTPResponse(own, headers={"Content-Type": kind})
-
-    return page
+def _read(name: str) -> str:
+    return files("rs_toolkit.review").joinpath(name).read_text("utf-8")

@@ -1,27 +1,17 @@
-"""A review under way: what was decided, what the page shows of it, and how it goes on."""
+"""A review in progress: the decisions so far, and what the page shows."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rs_toolkit.data.taxonomy import normalize_name, printable
+from rs_toolkit.review import journal
 from rs_toolkit.review.items import CleanFolder, Item, read_folder
-from rs_toolkit.review.journal import (
-    ACTIONS,
-    GROUP_ACTIONS,
-    JOURNAL,
-    Decision,
-    append,
-    latest,
-    now,
-    of_photos,
-    read_journal,
-)
-from rs_toolkit.review.verdicts import relations
+from rs_toolkit.review.journal import Decision, Report
+from rs_toolkit.review.verdicts import Relations
 
 __all__ = ["Refused", "Session"]
 
@@ -35,14 +25,15 @@ class Refused(Exception):
 class Session:
     """The items of a clean folder and the decisions on them; safe to share between threads.
 
-    Every method that returns a dict returns JSON values.
+    Methods that return a dict return JSON values.  They raise :class:`Refused` where a request
+    makes no sense, and OSError where the journal cannot be written; then nothing is changed.
 
     Parameters
     ----------
     folder
         Made by ``rs-toolkit clean``; its ``decisions.jsonl`` is read, and appended to.
     report
-        Called with one line of text for each finding or decision that cannot be used.
+        Told each finding or decision that cannot be used.
 
     Attributes
     ----------
@@ -53,23 +44,22 @@ class Session:
 
     Raises
     ------
-    DataError, ConfigError
-        As of :func:`rs_toolkit.review.items.read_folder`.
-    OSError
-        The journal exists and cannot be read.
+    DataError, OSError
+        As of :func:`rs_toolkit.review.items.read_folder` and of
+        :func:`rs_toolkit.review.journal.read_journal`.
     """
 
-    def __init__(self, folder: Path, report: Callable[[str], object]) -> None:
+    def __init__(self, folder: Path, report: Report) -> None:
         self.folder: CleanFolder = read_folder(folder, report)
         self.lock = threading.Lock()
-        self._journal = folder / JOURNAL
+        self._journal = folder / journal.JOURNAL
         self._about: dict[str, list[int]] = {}
         for number, item in enumerate(self.folder.items):
             for path in self._contents(item):
                 self._about.setdefault(path, []).append(number)
-        written = read_journal(self._journal, report)
+        written = journal.read_journal(self._journal, report)
         # Lines on other photos stay in the journal; they are neither shown nor taken back.
-        here = {item.line: item for item in of_photos(written, self.folder.photos, report)}
+        here = {item.line: item for item in journal.of_photos(written, self.folder.photos, report)}
         # Each as it was written and as it counts here.
         self._standing = [(item, here[item.line]) for item in written if item.line in here]
         self._count()
@@ -77,7 +67,7 @@ class Session:
     @property
     def left(self) -> int:
         """How many items are not decided yet."""
-        return sum(not self._is_decided(number) for number in range(len(self.folder.items)))
+        return sum(not self._is_decided(item) for item in self.folder.items)
 
     def queue(self) -> dict[str, Any]:
         """Return every item in brief, worst first, and the names of the classes."""
@@ -87,20 +77,14 @@ class Session:
                 "name": printable(photos[item.photos[0]].path),
                 "labels": sorted({photos[n].label(rank) or "no label" for n in item.photos}),
                 "flags": dict(item.flags),
-                "decided": self._is_decided(number),
+                "decided": self._is_decided(item),
             }
-            for number, item in enumerate(self.folder.items)
+            for item in self.folder.items
         ]
         return {"rank": rank, "classes": list(self.folder.classes), "items": items}
 
     def item(self, number: object) -> dict[str, Any]:
-        """Return one item with its photos, and typical photos to compare it with.
-
-        Raises
-        ------
-        Refused
-            There is no such item.
-        """
+        """Return one item with its photos, and typical photos to compare it with."""
         item = self._item(number)
         rest = self._relations.rest(list(self._contents(item)))
         photos = [
@@ -113,7 +97,7 @@ class Session:
     def decide(
         self, number: object, n: object, action: object, label: object = None, note: object = None
     ) -> dict[str, Any]:
-        """Write one decision to the journal and, when it is on the disk, take it in.
+        """Write one decision to the journal and, when it is on the disk, count it.
 
         Parameters
         ----------
@@ -127,21 +111,14 @@ class Session:
             Of ``relabel``: one of the classes.
         note
             Up to 500 letters.
-
-        Raises
-        ------
-        Refused
-            Any of these is something else; nothing is written.
-        OSError
-            The journal cannot be written.
         """
         item = self._item(number)
         name = normalize_name(label) if isinstance(label, str) else None
         if type(n) is not int or n not in item.photos:
             raise Refused("no such photo in this item")
-        if action not in ACTIONS:
-            raise Refused(f"no such action; wanted one of: {', '.join(ACTIONS)}")
-        if action in GROUP_ACTIONS and not item.is_group:
+        if not isinstance(action, str) or action not in journal.ACTIONS:
+            raise Refused(f"no such action; wanted one of: {', '.join(journal.ACTIONS)}")
+        if action in journal.GROUP_ACTIONS and not item.is_group:
             raise Refused("this item is no group of duplicates")
         if action == "relabel" and name not in self.folder.classes:
             raise Refused("no such class; choose one of the list")
@@ -150,44 +127,33 @@ class Session:
         photo = self.folder.photos[n]
         with self.lock:
             decision = Decision(
-                time=now(),
+                time=journal.now(),
                 path=photo.path,
                 sha256=photo.sha256,
-                action=str(action),
+                action=action,
                 label=name if action == "relabel" else None,
-                group=self._others(item, photo.path, str(action)),
+                group=self._others(item, photo.path) if action in journal.GROUP_ACTIONS else {},
                 note=printable(note or "") or None,
             )
-            append(self._journal, decision)
+            journal.append(self._journal, decision)
             self._standing.append((decision, decision))
-            self._count()
             return self._changes(decision)
 
     def undo(self) -> dict[str, Any]:
-        """Take back the last decision that stands, by one more line of the journal.
-
-        Raises
-        ------
-        Refused
-            There is none.
-        OSError
-            The journal cannot be written.
-        """
+        """Take back the last decision that stands, by one more line of the journal."""
         with self.lock:
             if not self._standing:
                 raise Refused("nothing to take back")
             written, decision = self._standing[-1]
-            append(
-                self._journal, replace(written, time=now(), action="undo", label=None, note=None)
-            )
+            undone = replace(written, time=journal.now(), action="undo", label=None, note=None)
+            journal.append(self._journal, undone)
             self._standing.pop()
-            self._count()
             return self._changes(decision)
 
     def _count(self) -> None:
-        decisions = latest(counts for _, counts in self._standing).values()
+        decisions = journal.latest(counts for _, counts in self._standing).values()
         self._of_photo = {(item.path, item.sha256): item for item in decisions if not item.group}
-        self._relations = relations(decisions)
+        self._relations = Relations(decisions)
 
     def _item(self, number: object) -> Item:
         if type(number) is not int or not 0 <= number < len(self.folder.items):
@@ -197,16 +163,13 @@ class Session:
     def _contents(self, item: Item) -> dict[str, str]:
         return {self.folder.photos[n].path: self.folder.photos[n].sha256 for n in item.photos}
 
-    def _others(self, item: Item, path: str, action: str) -> dict[str, str]:
-        if action not in GROUP_ACTIONS:
-            return {}
+    def _others(self, item: Item, path: str) -> dict[str, str]:
         contents = self._contents(item)
         del contents[path]
-        rest = set(self._relations.rest([path, *contents]))
+        rest = self._relations.rest([path, *contents])
         return {other: sha for other, sha in contents.items() if other in rest} or contents
 
-    def _is_decided(self, number: int) -> bool:
-        item = self.folder.items[number]
+    def _is_decided(self, item: Item) -> bool:
         contents = self._contents(item)
         if item.is_group:
             return self._relations.cover(list(contents))
@@ -214,19 +177,21 @@ class Session:
 
     def _changes(self, decision: Decision) -> dict[str, Any]:
         """Return what a decision, made or taken back, is about, and the state of those items."""
+        self._count()
+        items = self.folder.items
         paths = (decision.path, *decision.group)
-        touched = {number for path in paths for number in self._about.get(path, ())}
+        touched = sorted({number for path in paths for number in self._about.get(path, ())})
         # Where a photo is both a question of its own and part of a group.
         about = sorted(
             self._about.get(decision.path, ()),
-            key=lambda number: self.folder.items[number].is_group != bool(decision.group),
+            key=lambda number: items[number].is_group != bool(decision.group),
         )
         return {
             "item": about[0] if about else None,
             "action": decision.action,
             "name": printable(decision.path),
             "label": decision.label,
-            "decided": {str(number): self._is_decided(number) for number in sorted(touched)},
+            "decided": {str(number): self._is_decided(items[number]) for number in touched},
         }
 
     def _photo(self, n: int) -> dict[str, Any]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from rs_toolkit.data.groups import connected
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name, printable
-from rs_toolkit.review.journal import JOURNAL, Decision, of_photos
+from rs_toolkit.review.journal import JOURNAL, Decision, Report, ignore, of_photos
 
-__all__ = ["Relations", "apart", "apply_decisions", "relations", "settled"]
+__all__ = ["Relations", "apart", "apply_decisions", "settled"]
 
 _Names = tuple[Taxon, str | None]
 
 
-@dataclass
 class Relations:
     """Which photos a person put together, and which apart, by their paths.
+
+    Parameters
+    ----------
+    decisions
+        Oldest first; where one contradicts an earlier one, it wins.
 
     Attributes
     ----------
@@ -28,22 +32,21 @@ class Relations:
         Of a photo, those that it was set apart from.
     """
 
-    together: list[set[str]] = field(default_factory=list)
-    apart: dict[str, set[str]] = field(default_factory=dict)
-
-    def add(self, decision: Decision) -> None:
-        """Take in one decision; where it contradicts an earlier one, it wins."""
-        group = set(decision.group)
-        if decision.action == "same":
-            members = group | {decision.path}
-            for path in members & self.apart.keys():
-                self.apart[path] -= members
-            self.together.append(members)
-        elif decision.action == "different":
-            self.apart.setdefault(decision.path, set()).update(group)
-            for members in self.together:
-                if decision.path in members and members & group:
-                    members.remove(decision.path)
+    def __init__(self, decisions: Iterable[Decision]) -> None:
+        self.together: list[set[str]] = []
+        self.apart: dict[str, set[str]] = {}
+        for decision in decisions:
+            group = set(decision.group)
+            if decision.action == "same":
+                members = group | {decision.path}
+                for path in members & self.apart.keys():
+                    self.apart[path] -= members
+                self.together.append(members)
+            elif decision.action == "different":
+                self.apart.setdefault(decision.path, set()).update(group)
+                for members in self.together:
+                    if decision.path in members and members & group:
+                        members.remove(decision.path)
 
     def rest(self, group: Sequence[str]) -> list[str]:
         """Return the photos of a group that were not set apart from all others of it, in order."""
@@ -51,24 +54,12 @@ class Relations:
         def differ(one: str, other: str) -> bool:
             return other in self.apart.get(one, ()) or one in self.apart.get(other, ())
 
-        return [
-            path
-            for path in group
-            if not all(differ(path, other) for other in group if other != path)
-        ]
+        return [one for one in group if not all(differ(one, two) for two in group if two != one)]
 
     def cover(self, group: Sequence[str]) -> bool:
         """Return whether nothing is left to say about a group of duplicates."""
         rest = set(self.rest(group))
         return len(rest) < 2 or any(rest <= members for members in self.together)
-
-
-def relations(decisions: Iterable[Decision]) -> Relations:
-    """Return what decisions, oldest first, say about pairs of photos."""
-    found = Relations()
-    for decision in decisions:
-        found.add(decision)
-    return found
 
 
 def apart(decisions: Mapping[str, Decision]) -> set[frozenset[str]]:
@@ -78,16 +69,12 @@ def apart(decisions: Mapping[str, Decision]) -> set[frozenset[str]]:
     a pair can still come together through a third one, and files of the same bytes stay
     together, because the index groups them.
     """
-    found = relations(decisions.values()).apart
+    found = Relations(decisions.values()).apart
     return {frozenset((path, other)) for path, others in found.items() for other in others}
 
 
 def settled(decisions: Mapping[str, Decision]) -> frozenset[str]:
-    """Return the paths of photos that were kept, relabelled or dropped.
-
-    A person has judged them: their findings count no more.  Those kept and relabelled weigh 1,
-    those dropped 0.
-    """
+    """Return the paths of photos that were kept, relabelled or dropped: findings count no more."""
     return frozenset(item.path for item in decisions.values() if not item.group)
 
 
@@ -95,7 +82,7 @@ def apply_decisions(
     photos: Sequence[Photo],
     decisions: Mapping[str, Decision],
     rank: str,
-    report: Callable[[str], object] | None = None,
+    report: Report = ignore,
 ) -> tuple[Photo, ...]:
     """Return the photos as a person decided; nothing is deleted, and the order stays.
 
@@ -119,11 +106,11 @@ def apply_decisions(
     photos
         As they were indexed.
     decisions
-        Result of :func:`rs_toolkit.review.read_decisions`.
+        Result of :func:`rs_toolkit.review.journal.read_decisions`.
     rank
-        Rank of the classes that photos are relabelled to.
+        Of the classes that photos are relabelled to.
     report
-        Called with one line of text for each decision that cannot be applied.
+        Told each decision that cannot be applied.
 
     Raises
     ------
@@ -133,7 +120,7 @@ def apply_decisions(
     known = of_photos(decisions.values(), photos, report)
     of_photo = {(item.path, item.sha256): item for item in known if not item.group}
     classes = _classes(photos, rank)
-    groups = _groups(photos, relations(known))
+    groups = _groups(photos, Relations(known).together)
 
     def apply(photo: Photo) -> Photo:
         decision = of_photo.get((photo.path, photo.sha256))
@@ -151,15 +138,14 @@ def _relabel(
     decision: Decision,
     rank: str,
     classes: Mapping[str, _Names],
-    report: Callable[[str], object] | None,
+    report: Report,
 ) -> Photo:
     label = normalize_name(decision.label) or ""
     if label == photo.label(rank):
         return photo
     if label not in classes:
-        if report is not None:
-            where = f"{JOURNAL} line {decision.line}, relabel {printable(photo.path)[:100]!r}"
-            report(f"{where}: no photo is of class {label[:100]!r}; label left as it is")
+        where = f"{JOURNAL} line {decision.line}, relabel {printable(photo.path)[:100]!r}"
+        report(f"{where}: no photo is of class {label[:100]!r}; label left as it is")
         return photo
     taxon, common_name = classes[label]
     return replace(photo, taxon=taxon, common_name=common_name)
@@ -182,12 +168,12 @@ def _names(photo: Photo, rank: str) -> _Names:
     return Taxon.from_dict({name: photo.taxon.at(name) for name in upper}), None
 
 
-def _groups(photos: Iterable[Photo], found: Relations) -> dict[str, str]:
+def _groups(photos: Iterable[Photo], together: Iterable[set[str]]) -> dict[str, str]:
     """Return the new group of every old group, or photo without one, that was joined."""
     names: dict[str, set[str]] = {}
     for photo in photos:
         names.setdefault(photo.path, set()).add(_name(photo))
-    joined = [set().union(*(names[path] for path in paths)) for paths in found.together if paths]
+    joined = [set().union(*(names[path] for path in paths)) for paths in together if paths]
     new = connected([sorted(nodes) for nodes in joined])
     return {node: name for nodes, name in zip(joined, new, strict=True) for node in nodes}
 

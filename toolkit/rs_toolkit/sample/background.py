@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from rs_toolkit.sample.shapes import Floats, tube
+from rs_toolkit.sample.shapes import Floats, Rng, tube
 
 __all__ = ["HABITATS", "background", "foreground", "noise"]
 
-Rng = np.random.Generator
 Size = tuple[int, int]
 
 # Colour ramps from dark to light; two variants each, so that colour alone says little.
@@ -137,11 +135,11 @@ def _with_horizon(rng: Rng, picture: Floats, size: Size) -> Floats:
     return np.asarray(mix * picture + (1 - mix) * beyond)
 
 
-def foreground(rng: Rng, picture: Floats, size: Size) -> tuple[Floats, NDArray[np.float64]]:
+def foreground(rng: Rng, picture: Floats, size: Size) -> tuple[Floats, Floats]:
     """Return blades or leaves (h, w, 3) in the picture's own colours, and their mask (h, w)."""
     width, height = size
-    layer, mask = Image.new("RGB", size), Image.new("L", size)
-    draw, cover = ImageDraw.Draw(layer), ImageDraw.Draw(mask)
+    layer = Image.new("RGBA", size)
+    draw = ImageDraw.Draw(layer)
     count = int(rng.integers(2, 7))
     centre = rng.uniform(0.1, 0.9) * width
     for _ in range(count):
@@ -150,9 +148,9 @@ def foreground(rng: Rng, picture: Floats, size: Size) -> tuple[Floats, NDArray[n
         lean = rng.normal(0, 0.15) * width
         half = rng.uniform(0.008, 0.03) * width
         spine = [(root, height + 4), (root + lean * 0.3, (height + top) / 2), (root + lean, top)]
-        outline = [tuple(p) for p in tube(spine, [half, half * 1.2, 0.5]).tolist()]
+        outline = [tuple(p) for p in tube("", spine, [half, half * 1.2, 0.5]).points.tolist()]
         sample = picture[int(rng.integers(height)), int(rng.integers(width))]
         colour = np.clip(sample * rng.uniform(0.6, 1.15), 0, 255).astype(int)
-        draw.polygon(outline, fill=(int(colour[0]), int(colour[1]), int(colour[2])))
-        cover.polygon(outline, fill=255)
-    return np.asarray(layer, dtype=np.float64), np.asarray(mask, dtype=np.float64) / 255
+        draw.polygon(outline, fill=(*colour.tolist(), 255))
+    drawn = np.asarray(layer, dtype=np.float64)
+    return drawn[:, :, :3], drawn[:, :, 3] / 255

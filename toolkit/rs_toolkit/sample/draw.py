@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from rs_toolkit.sample import herptiles, invertebrates, vertebrates
 from rs_toolkit.sample.background import HABITATS, Size, background, foreground, noise
-from rs_toolkit.sample.shapes import Build, Floats, Part
+from rs_toolkit.sample.shapes import PATTERNED, Build, Floats, Part, Rng
 from rs_toolkit.sample.species import Family, Look, Species
 
 __all__ = ["ASPECTS", "WIDTHS", "camera", "draw_photo", "photo_size"]
 
-Rng = np.random.Generator
 PLANS = {**vertebrates.PLANS, **herptiles.PLANS, **invertebrates.PLANS}
-OVERSAMPLING = 2
 # Pixels across, and heights as shares of them.
 WIDTHS = range(148, 177)
 ASPECTS = (0.75, 0.8, 0.9, 1.0, 1.12)
@@ -48,36 +44,30 @@ _FIXED = {
 }
 
 
-@dataclass(frozen=True)
-class _Pose:
-    """Affine map from the body frame to pixels: ``pixel = body @ matrix.T + offset``."""
-
-    matrix: Floats
-    offset: Floats
-
-
 def photo_size(rng: Rng) -> Size:
     """Return a (width, height) of about 160 px."""
     width = int(rng.integers(WIDTHS.start, WIDTHS.stop))
     return width, round(width * float(rng.choice(ASPECTS)))
 
 
-def _pose(rng: Rng, upright: bool, size: Size, extent: tuple[Floats, Floats]) -> _Pose:
-    """Choose turn, mirror, foreshortening, scale and place so that most of the animal shows."""
+def _pose(rng: Rng, upright: bool, size: Size, points: Floats) -> tuple[Floats, Floats]:
+    """Choose turn, mirror, foreshortening, scale and place so that most of the animal shows.
+
+    Returns the map from the body frame to pixels, ``pixel = body @ matrix.T + offset``.
+    """
     turn = np.radians(rng.uniform(-16, 16) if upright else rng.uniform(-55, 55))
     c, s = np.cos(turn), np.sin(turn)
     squeeze = np.diag(rng.uniform(0.84, 1.0, 2)) + np.array([[0, rng.uniform(-0.12, 0.12)], [0, 0]])
     mirror = np.diag([rng.choice([-1.0, 1.0]), 1.0])
     shape = mirror @ np.array([[c, -s], [s, c]]) @ squeeze
-    low, high = extent
+    low, high = points.min(axis=0), points.max(axis=0)
     corners = np.array([(x, y) for x in (low[0], high[0]) for y in (low[1], high[1])]) @ shape.T
     span = np.ptp(corners, axis=0)
-    fill = rng.uniform(0.68, 0.98)
-    scale = fill * float(np.min(np.array(size) / span))
+    scale = rng.uniform(0.68, 0.98) * float(np.min(np.array(size) / span))
     room = (np.array(size) - scale * span) / 2
     drift = rng.uniform(-1, 1, 2) * (room * 0.8 + 0.02 * np.array(size))
     centre = np.array(size) / 2 + drift
-    return _Pose(shape * scale, centre - scale * corners.mean(axis=0))
+    return shape * scale, centre - scale * corners.mean(axis=0)
 
 
 def _palette(rng: Rng, look: Look) -> dict[str, Floats]:
@@ -86,15 +76,15 @@ def _palette(rng: Rng, look: Look) -> dict[str, Floats]:
     shift = 1 + rng.normal(0, 0.09)
     main = np.array(COLOURS[look.main]) * shift + cast + rng.normal(0, 13, 3)
     second = np.array(COLOURS[look.second]) * shift + cast + rng.normal(0, 13, 3)
-    palette = {name: np.array(colour, dtype=np.float64) for name, colour in _FIXED.items()}
-    palette |= {
-        "main": main,
-        "second": second,
+    palette = {
+        **_FIXED,
+        **dict.fromkeys(("main", "coat"), main),
+        **dict.fromkeys(("second", "flipper"), second),
         "dark": main * 0.5,
         "leg": main * 0.3 + second * 0.25,
+        "pale": 0.45 * main + 0.55 * np.array([232.0, 224.0, 208.0]),
     }
-    palette["pale"] = 0.45 * main + 0.55 * np.array([232.0, 224.0, 208.0])
-    return {name: np.clip(colour, 8, 246) for name, colour in palette.items()}
+    return {name: np.clip(colour, 8.0, 246.0) for name, colour in palette.items()}
 
 
 def _pattern(rng: Rng, kind: str, x: Floats, y: Floats) -> Floats:
@@ -119,33 +109,29 @@ def _pattern(rng: Rng, kind: str, x: Floats, y: Floats) -> Floats:
     return np.asarray(np.clip(0.5 + 2.5 * value, 0, 1) * 0.88)
 
 
-def _rgb(colour: Floats) -> tuple[int, int, int]:
-    return int(colour[0]), int(colour[1]), int(colour[2])
-
-
-def _paint(parts: list[Part], palette: dict[str, Floats], pose: _Pose, size: Size) -> list[Floats]:
+def _paint(
+    parts: list[Part], palette: dict[str, Floats], matrix: Floats, offset: Floats, size: Size
+) -> tuple[Floats, Floats, Floats]:
     """Rasterize parts; return colour (h, w, 3), and opacity and pattern masks (h, w) in 0..1."""
-    colour, alpha, pattern = Image.new("RGB", size), Image.new("L", size), Image.new("L", size)
-    colours, alphas, patterns = map(ImageDraw.Draw, (colour, alpha, pattern))
+    picture, pattern = Image.new("RGBA", size), Image.new("L", size)
+    pictures, patterns = ImageDraw.Draw(picture), ImageDraw.Draw(pattern)
     line = max(1, round(size[0] / 190))
     for part in parts:
-        outline = [tuple(p) for p in (part.points @ pose.matrix.T + pose.offset).tolist()]
+        outline = [tuple(p) for p in (part.points @ matrix.T + offset).tolist()]
         fill = palette[part.role]
-        shown = 255 if part.patterned else 0
-        colours.polygon(outline, fill=_rgb(fill), outline=_rgb(fill * 0.72), width=line)
-        alphas.polygon(outline, fill=part.alpha, outline=part.alpha, width=line)
+        inner, edge = ((*map(int, colour), part.alpha) for colour in (fill, fill * 0.72))
+        pictures.polygon(outline, fill=inner, outline=edge, width=line)
+        shown = 255 if part.role in PATTERNED else 0
         patterns.polygon(outline, fill=shown, outline=shown, width=line)
-    painted = [np.asarray(image, dtype=np.float64) for image in (colour, alpha, pattern)]
-    return [painted[0], painted[1] / 255, painted[2] / 255]
+    painted = np.array(picture, dtype=np.float64)
+    return painted[:, :, :3], painted[:, :, 3] / 255, np.asarray(pattern, dtype=np.float64) / 255
 
 
 def _shade(rng: Rng, alpha: Floats, size: Size) -> Floats:
     """Return relative light (h, w) as if the silhouette bulged towards the viewer."""
-    mask = Image.fromarray((alpha * 255).astype(np.uint8))
     height = np.zeros_like(alpha)
     for share, weight in ((0.012, 0.35), (0.035, 0.65)):
-        soft = mask.filter(ImageFilter.GaussianBlur(share * size[0]))
-        height += weight * share * size[0] * np.asarray(soft, dtype=np.float64) / 255
+        height += weight * share * size[0] * _blurred(alpha * 255, share * size[0]) / 255
     gy, gx = np.gradient(height)
     angle = rng.uniform(-2.6, -0.5)
     lit = gx * np.cos(angle) + gy * np.sin(angle)
@@ -163,30 +149,31 @@ def _animal(rng: Rng, family: Family, look: Look, size: Size) -> tuple[Floats, F
     """Return colour (h, w, 3) and opacity (h, w) of one animal on a canvas of ``size``."""
     parts = PLANS[family.plan](rng, _individual(rng, look.build))
     points = np.concatenate([part.points for part in parts if part.role != "bark"])
-    pose = _pose(rng, family.upright, size, (points.min(axis=0), points.max(axis=0)))
+    matrix, offset = _pose(rng, family.upright, size, points)
     palette = _palette(rng, look)
-    colour, alpha, patterned = _paint(parts, palette, pose, size)
-    inverse = np.linalg.inv(pose.matrix)
-    px = np.arange(size[0]) + 0.5 - pose.offset[0]
-    py = np.arange(size[1])[:, None] + 0.5 - pose.offset[1]
+    colour, alpha, patterned = _paint(parts, palette, matrix, offset, size)
+    rows, columns = np.nonzero(alpha)
+    inverse = np.linalg.inv(matrix)
+    px, py = columns + 0.5 - offset[0], rows + 0.5 - offset[1]
     body_x = inverse[0, 0] * px + inverse[0, 1] * py
     body_y = inverse[1, 0] * px + inverse[1, 1] * py
-    mix = (_pattern(rng, look.pattern, body_x, body_y) * patterned)[:, :, None]
-    colour = colour * (1 - mix) + palette["second"] * mix
-    return colour * _shade(rng, alpha, size)[:, :, None], alpha
+    mix = (_pattern(rng, look.pattern, body_x, body_y) * patterned[rows, columns])[:, None]
+    light = _shade(rng, alpha, size)[rows, columns, None]
+    mixed = colour[rows, columns] * (1 - mix) + palette["second"] * mix
+    colour[rows, columns] = mixed * light
+    return colour, alpha
 
 
 def _shrink(values: Floats) -> Floats:
-    """Average blocks of OVERSAMPLING x OVERSAMPLING pixels."""
-    k = OVERSAMPLING
-    h, w = values.shape[0] // k, values.shape[1] // k
-    return np.asarray(values.reshape(h, k, w, k, *values.shape[2:]).mean(axis=(1, 3)))
+    """Average blocks of 2 x 2 pixels."""
+    pairs = values[:, ::2] + values[:, 1::2]
+    return (pairs[::2] + pairs[1::2]) / 4
 
 
-def _soft(values: Floats, radius: float) -> Floats:
-    """Blur a mask (h, w) in 0..1."""
-    image = Image.fromarray((values * 255).astype(np.uint8))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float64) / 255
+def _blurred(values: Floats, radius: float) -> Floats:
+    """Blur a mask (h, w) or picture (h, w, 3) in 0..255, to whole numbers."""
+    image = Image.fromarray(values.astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float64)
 
 
 def draw_photo(rng: Rng, family: Family, species: Species) -> Image.Image:
@@ -198,17 +185,15 @@ def draw_photo(rng: Rng, family: Family, species: Species) -> Image.Image:
     size = photo_size(rng)
     choices = family.habitats if rng.random() < 0.3 else HABITATS
     scene = background(rng, choices[int(rng.integers(len(choices)))], size)
-    far = Image.fromarray(scene.astype(np.uint8)).filter(
-        ImageFilter.GaussianBlur(rng.uniform(0, 1.8))
-    )
-    scene = np.asarray(far, dtype=np.float64)
-    large = (size[0] * OVERSAMPLING, size[1] * OVERSAMPLING)
-    colour, alpha = _animal(rng, family, species.look, large)
+    scene = _blurred(scene, rng.uniform(0, 1.8))
+    # Twice as large, for smooth edges.
+    colour, alpha = _animal(rng, family, species.look, (2 * size[0], 2 * size[1]))
     weight = alpha[:, :, None]
     cover = _shrink(weight)
     ink = _shrink(colour * weight)
     drop = (int(rng.integers(-4, 5)), int(rng.integers(2, 6)))
-    shadow = np.roll(_soft(cover[:, :, 0], 4), drop, axis=(1, 0)) * rng.uniform(0.05, 0.5)
+    shade = _blurred(cover[:, :, 0] * 255, 4) / 255
+    shadow = np.roll(shade, drop, axis=(1, 0)) * rng.uniform(0.05, 0.5)
     picture = scene * (1 - shadow[:, :, None]) * (1 - cover) + ink
     if rng.random() < 0.35:
         blades, mask = foreground(rng, scene, size)
@@ -223,8 +208,7 @@ def camera(rng: Rng, picture: Floats) -> Image.Image:
     vignette = 1 - rng.uniform(0, 0.22) * (x**2 + y**2)
     exposed = np.clip(picture / 255 * vignette[:, :, None], 0, 1) ** rng.uniform(0.75, 1.3)
     tinted = exposed * (1 + rng.normal(0, 0.045, 3)) * rng.uniform(0.85, 1.12)
-    image = Image.fromarray((np.clip(tinted, 0, 1) * 255).astype(np.uint8))
     blur = rng.uniform(0, 0.5) if rng.random() < 0.8 else rng.uniform(0.5, 1.3)
-    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(blur)), dtype=np.float64)
+    soft = _blurred(np.clip(tinted, 0, 1) * 255, blur)
     grain = rng.standard_normal(soft.shape) * rng.uniform(0.8, 5)
     return Image.fromarray(np.clip(soft + grain, 0, 255).astype(np.uint8))

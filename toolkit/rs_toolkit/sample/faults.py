@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from rs_toolkit.sample.background import HABITATS, background
 from rs_toolkit.sample.draw import camera, photo_size
-from rs_toolkit.sample.shapes import Floats
+from rs_toolkit.sample.shapes import Rng
 
-__all__ = ["PAPER", "RESIZED", "encode", "jpeg", "near_duplicate", "non_organism", "truncated"]
+__all__ = ["PAPER", "RESIZED", "encode", "jpeg", "near_duplicate", "non_organism"]
 
-Rng = np.random.Generator
 _ORIENTATION = 0x0112
 # Stored pixels are turned so that applying the EXIF orientation shows the photo upright.
 _TURNS = {
@@ -26,19 +26,14 @@ PAPER, _INK = (246, 246, 242), (50, 50, 56)
 RESIZED = (0.6, 0.85)
 
 
-def jpeg(image: Image.Image, quality: int = 85, exif: Image.Exif | None = None) -> bytes:
+def jpeg(image: Image.Image, quality: int = 85, **options: Any) -> bytes:
     """Encode as JPEG."""
-    buffer = io.BytesIO()
-    if exif is None:
-        image.save(buffer, "JPEG", quality=quality)
-    else:
-        image.save(buffer, "JPEG", quality=quality, exif=exif)
-    return buffer.getvalue()
+    return _encoded(image, "JPEG", quality=quality, **options)
 
 
-def _other(image: Image.Image, file_format: str) -> bytes:
+def _encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, file_format)
+    image.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
@@ -48,26 +43,23 @@ def encode(rng: Rng, image: Image.Image, fault: str) -> bytes:
         return jpeg(image.convert("L"))
     if fault in ("palette_png", "palette_gif"):
         few = image.quantize(int(rng.choice([32, 64, 128])))
-        return _other(few, "PNG" if fault == "palette_png" else "GIF")
+        return _encoded(few, "PNG" if fault == "palette_png" else "GIF")
     if fault == "rgba":
-        return _other(_faded(rng, image), "PNG")
+        return _encoded(_faded(rng, image), "PNG")
     if fault == "cmyk":
         return jpeg(image.convert("CMYK"))
     if fault == "sixteen_bit":
         gray = np.asarray(image.convert("L"), dtype=np.uint16)
-        return _other(Image.fromarray(gray * 257), "PNG")
+        return _encoded(Image.fromarray(gray * 257), "PNG")
     if fault == "exif_rotated":
         exif = Image.Exif()
         exif[_ORIENTATION] = int(rng.choice(list(_TURNS)))
         return jpeg(image.transpose(_TURNS[exif[_ORIENTATION]]), exif=exif)
     if fault == "truncated":
-        return truncated(rng, jpeg(image))
+        # As an interrupted copy leaves it.
+        data = jpeg(image)
+        return data[: int(len(data) * rng.uniform(0.45, 0.75))]
     return b"" if fault == "zero_byte" else jpeg(image, int(rng.integers(80, 91)))
-
-
-def truncated(rng: Rng, data: bytes) -> bytes:
-    """Keep the first 45 to 75 % of a file, as an interrupted copy does."""
-    return data[: int(len(data) * rng.uniform(0.45, 0.75))]
 
 
 def _faded(rng: Rng, image: Image.Image) -> Image.Image:
@@ -93,9 +85,8 @@ def near_duplicate(rng: Rng, data: bytes, how: str) -> bytes:
         return jpeg(image.resize(size, Image.Resampling.BICUBIC))
     if how == "cropped":
         left, top, right, bottom = rng.uniform(0.02, 0.08, 4)
-        box = (left * image.width, top * image.height)
-        end = ((1 - right) * image.width, (1 - bottom) * image.height)
-        return jpeg(image.crop((round(box[0]), round(box[1]), round(end[0]), round(end[1]))))
+        edges = np.array([left, top, 1 - right, 1 - bottom]) * [*image.size, *image.size]
+        return jpeg(image.crop(tuple(map(round, edges.tolist()))))
     light = float(rng.choice([0.72, 0.8, 1.2, 1.3]))
     return jpeg(image.point([min(255, round(v * light)) for v in range(256)] * 3))
 
@@ -109,8 +100,7 @@ def non_organism(rng: Rng, kind: str) -> Image.Image:
     draw = ImageDraw.Draw(image)
     {"document": _document, "chart": _chart, "screenshot": _screenshot}[kind](rng, draw, size)
     grain = rng.standard_normal((size[1], size[0], 3)) * 1.5
-    noisy: Floats = np.asarray(image, dtype=np.float64) + grain
-    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
 
 
 def _text(rng: Rng, draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from rs_toolkit.sample.draw import draw_photo
 from rs_toolkit.sample.faults import encode, near_duplicate, non_organism
 from rs_toolkit.sample.place import placed, remove_leftovers
 from rs_toolkit.sample.plan import DAMAGES, FORMATS, Slot, plan, slot_rng
-from rs_toolkit.sample.species import FAMILIES, Species
+from rs_toolkit.sample.species import FAMILIES
 
 __all__ = ["VERSION", "generate_sample"]
 
@@ -54,7 +56,7 @@ def generate_sample(
     directory
         Where to write: new, empty, or a finished sample of the same arguments, which is kept.
     seed
-        Not negative.
+        0 or more.
     photos
         Number of rows and files, 100 to 20,000, planted duplicates and faults included.
     progress
@@ -72,12 +74,17 @@ def generate_sample(
         run draws there.
     """
     _check(seed, photos)
-    directory = Path(directory)
     header = {"seed": seed, "version": VERSION, "photos": photos}
     remove_leftovers(directory.resolve())
     if not _is_finished(directory, header):
         _refuse_occupied(directory)
-        _generate(directory.resolve(), header, progress)
+        with placed(directory.resolve()) as root:
+            _write(root, header, plan(seed, photos), progress or (lambda done, total: None))
+            if not _is_finished(root, header):
+                raise DataError(
+                    f"sample: drawn files of {directory} vanished; wait for another run that "
+                    "draws there, or choose another folder"
+                )
     return directory / "metadata.csv"
 
 
@@ -87,19 +94,6 @@ def _check(seed: int, photos: int) -> None:
     if not LEAST_PHOTOS <= photos <= MOST_PHOTOS:
         wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
         raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
-
-
-def _generate(
-    target: Path, header: dict[str, Any], progress: Callable[[int, int], None] | None
-) -> None:
-    """Draw the sample at ``target``, where it appears when it is whole."""
-    with placed(target) as root:
-        _write(root, header, plan(header["seed"], header["photos"]), progress)
-        if not _is_finished(root, header):
-            raise DataError(
-                f"sample: drawn files of {target} vanished; wait for another run that draws there, "
-                "or choose another folder"
-            )
 
 
 def _is_finished(directory: Path, header: dict[str, Any]) -> bool:
@@ -130,21 +124,31 @@ def _write(
     root: Path,
     header: dict[str, Any],
     slots: list[Slot],
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int, int], None],
 ) -> None:
-    """Draw every slot under ``root``, originals before their copies, then the tables."""
-    ordered = sorted(slots, key=lambda s: (s.original >= 0, s.index))
-    for done, slot in enumerate(ordered, 1):
-        data = _photo(root, header["seed"], slot, slots)
+    """Draw every slot under ``root``, then write the tables."""
+    for done, (slot, data) in enumerate(_files(root, header["seed"], slots), 1):
         file = root / slot.path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
-        if progress is not None:
-            progress(done, len(slots))
+        progress(done, len(slots))
     _write_metadata(root / "metadata.csv", slots)
     truth = {**header, "faults": _truth(slots)}
     (root / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", "utf-8", newline="\n")
     (root / "README.txt").write_text(_README.format(**header), "utf-8", newline="\n")
+
+
+def _files(root: Path, seed: int, slots: list[Slot]) -> Iterator[tuple[Slot, bytes]]:
+    """Yield each slot with its file: originals, then their copies, which are made from them."""
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        for copied in (False, True):
+            part = [slot for slot in slots if (slot.original >= 0) == copied]
+            files = pool.map(lambda slot: _photo(root, seed, slot, slots), part)
+            yield from zip(part, files, strict=True)
+    finally:
+        # After Ctrl-C or a full disk, the photos still waiting must not be drawn.
+        pool.shutdown(cancel_futures=True)
 
 
 def _photo(root: Path, seed: int, slot: Slot, slots: list[Slot]) -> bytes:
@@ -159,10 +163,6 @@ def _photo(root: Path, seed: int, slot: Slot, slots: list[Slot]) -> bytes:
         return encode(rng, non_organism(rng, slot.detail), "")
     shown = slot.shown or slot.species
     return encode(rng, draw_photo(rng, _FAMILY[shown.family], shown), slot.fault)
-
-
-def _taxon(species: Species) -> dict[str, str]:
-    return dict(zip(RANKS, species.ranks, strict=True))
 
 
 def _write_metadata(path: Path, slots: list[Slot]) -> None:
@@ -186,8 +186,9 @@ def _truth(slots: list[Slot]) -> dict[str, list[Any]]:
             if slot.detail:
                 entry["how"] = slot.detail
         elif slot.shown is not None:
-            true = _taxon(slot.shown)
-            entry = {"path": slot.path, "given": _taxon(slot.species), "true": true}
+            labels = (("given", slot.species), ("true", slot.shown))
+            taxa = {name: dict(zip(RANKS, kind.ranks, strict=True)) for name, kind in labels}
+            entry = {"path": slot.path, **taxa}
         elif slot.fault == "non_organism":
             entry = {"path": slot.path, "kind": slot.detail}
         truth[slot.fault].append(entry)

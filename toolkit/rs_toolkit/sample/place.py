@@ -13,7 +13,7 @@ from rs_toolkit.errors import DataError
 
 __all__ = ["placed", "remove_leftovers"]
 
-# In the order of moving: the metadata come last, for a sample that has them counts as whole.
+# Moved in this order: a sample counts as whole once it has its metadata, so they come last.
 _CONTENTS = ("photos", "README.txt", "truth.json", "metadata.csv")
 _SAMPLE = "sample"
 
@@ -48,7 +48,7 @@ def placed(target: Path) -> Iterator[Path]:
 
 
 def _move_contents(root: Path, target: Path) -> None:
-    """Move the sample into an existing folder, or leave there nothing of it."""
+    """Move the sample's files into an existing folder: all of them or, after an error, none."""
     for name in _CONTENTS:
         if (target / name).exists():
             raise DataError(
@@ -79,14 +79,12 @@ def _is_scratch(folder: Path) -> bool:
     """Tell whether a folder holds nothing but what ``placed`` makes in it."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    inside = _entries(folder)
-    if any(entry.name != _SAMPLE for entry in inside):
-        return False
-    return all(entry.name in _CONTENTS for entry in _entries(folder / _SAMPLE))
+    ours = all(entry.name == _SAMPLE for entry in _entries(folder))
+    return ours and all(entry.name in _CONTENTS for entry in _entries(folder / _SAMPLE))
 
 
 def _entries(folder: Path) -> list[Path]:
-    """List a folder; one that is absent, unreadable or no folder has nothing to remove."""
+    """List a folder; nothing where it is absent, unreadable or no folder."""
     try:
         return list(folder.iterdir())
     except OSError:

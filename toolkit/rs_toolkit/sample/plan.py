@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rs_toolkit.sample.shapes import Rng
 from rs_toolkit.sample.species import FAMILIES, SPECIES, Species
 
 __all__ = ["DAMAGES", "FORMATS", "NEAR_WAYS", "NON_ORGANISMS", "Slot", "plan", "slot_rng"]
-
-Rng = np.random.Generator
 
 # Shares of all photos.  Formats are harmless once decoded well; damages lose or mislead.
 FORMATS = {
@@ -33,6 +32,7 @@ DAMAGES = {
 }
 NON_ORGANISMS = ("document", "chart", "screenshot", "landscape")
 NEAR_WAYS = ("resized", "recompressed", "cropped", "brightness")
+_DETAILS = {"non_organism": NON_ORGANISMS, "near_duplicates": NEAR_WAYS}
 _AT_LEAST = {
     "non_organism": len(NON_ORGANISMS),
     "near_duplicates": len(NEAR_WAYS),
@@ -87,10 +87,6 @@ def _labels(photos: int) -> list[Species]:
     return labels
 
 
-def _quota(fault: str, share: float, photos: int) -> int:
-    return max(_AT_LEAST.get(fault, 1), round(share * photos))
-
-
 def _faults(rng: Rng, labels: list[Species]) -> dict[int, tuple[str, str]]:
     """Return (fault, detail) by photo number; every photo has at most one fault.
 
@@ -111,15 +107,10 @@ def _faults(rng: Rng, labels: list[Species]) -> dict[int, tuple[str, str]]:
         ]
         order = iter(rng.permutation(free).tolist())
         for fault, share in group.items():
-            for k in range(_quota(fault, share, len(labels))):
-                faults[next(order)] = (fault, _detail(fault, k))
+            several = _DETAILS.get(fault, ("",))
+            for k in range(max(_AT_LEAST.get(fault, 1), round(share * len(labels)))):
+                faults[next(order)] = (fault, several[k % len(several)])
     return faults
-
-
-def _detail(fault: str, k: int) -> str:
-    """Return the k-th way or kind of a fault that has several."""
-    several = {"non_organism": NON_ORGANISMS, "near_duplicates": NEAR_WAYS}.get(fault)
-    return several[k % len(several)] if several else ""
 
 
 def _completed(rng: Rng, slot: Slot, slots: list[Slot]) -> Slot:
@@ -144,17 +135,11 @@ def plan(seed: int, photos: int) -> list[Slot]:
     rng = np.random.default_rng([seed, photos])
     labels = _labels(photos)
     faults = _faults(rng, labels)
+    numbers: Counter[str] = Counter()
     slots = []
     for index, label in enumerate(labels):
         fault, detail = faults.get(index, ("", ""))
-        slots.append(Slot(index, "", label, fault, detail))
-    slots = [_completed(rng, slot, slots) for slot in slots]
-    numbers: Counter[str] = Counter()
-    named = []
-    for slot in slots:
-        numbers[slot.species.slug] += 1
-        name = f"{slot.species.slug}_{numbers[slot.species.slug]:03d}"
-        suffix = _SUFFIXES.get(slot.fault, "jpg")
-        path = f"photos/{slot.species.family.lower()}/{name}.{suffix}"
-        named.append(replace(slot, path=path))
-    return named
+        numbers[label.slug] += 1
+        name = f"{label.slug}_{numbers[label.slug]:03d}.{_SUFFIXES.get(fault, 'jpg')}"
+        slots.append(Slot(index, f"photos/{label.family.lower()}/{name}", label, fault, detail))
+    return [_completed(rng, slot, slots) for slot in slots]

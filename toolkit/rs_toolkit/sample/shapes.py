@@ -1,18 +1,26 @@
-"""Outlines that body plans are made of.
+"""Filled outlines that body plans are made of.
 
-Body frame: x towards the head, y down, the animal within about [-1, 1] on both axes.
+Body frame: x towards the head, y down, the animal within about [-1, 1] on both axes.  The first
+argument of each function that gives a part is its role: the name of a colour of the palette.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Build", "Floats", "Part", "disc", "eye", "flip_y", "limb", "rounded", "tube", "wave"]
+__all__ = [
+    *("PATTERNED", "Build", "Floats", "Part", "Rng"),
+    *("blob", "disc", "eye", "eyes", "limb", "polygon", "tube"),
+]
 
 Floats = NDArray[np.float64]
+Rng = np.random.Generator
+
+# Roles of the main and of the second colour over which the species' pattern lies.
+PATTERNED = ("coat", "flipper")
 
 
 @dataclass(frozen=True)
@@ -26,27 +34,75 @@ class Build:
 
 @dataclass(frozen=True)
 class Part:
-    """One filled outline, painted over the parts before it.
+    """One filled outline (n, 2), painted over the parts before it.
 
-    ``role`` names a palette entry, ``patterned`` lets the species' pattern show, and ``alpha``
-    (0..255) is below 255 for translucent tissue.
+    ``alpha`` (0..255) is below 255 for translucent tissue.
     """
 
+    role: str
     points: Floats
-    role: str = "main"
-    patterned: bool = False
     alpha: int = 255
 
+    def scaled_y(self, factor: float) -> Part:
+        """Return the part with its y multiplied; -1 mirrors it at the body's long axis."""
+        return replace(self, points=self.points * np.array([1.0, factor]))
 
-def disc(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0) -> Floats:
-    """Return the outline (36, 2) of an ellipse; ``turn`` in radians."""
+
+def polygon(role: str, points: ArrayLike, alpha: int = 255) -> Part:
+    """Return a part with corners."""
+    return Part(role, np.asarray(points, dtype=np.float64), alpha)
+
+
+def blob(role: str, points: ArrayLike, rounds: int = 3) -> Part:
+    """Return a polygon with rounded corners."""
+    return Part(role, _rounded(points, rounds))
+
+
+def disc(
+    role: str,
+    x: float,
+    y: float,
+    rx: float,
+    ry: float | None = None,
+    turn: float = 0.0,
+    alpha: int = 255,
+) -> Part:
+    """Return an ellipse of 36 points; ``turn`` in radians."""
     angle = np.linspace(0, 2 * np.pi, 36, endpoint=False)
     px, py = rx * np.cos(angle), (rx if ry is None else ry) * np.sin(angle)
     c, s = np.cos(turn), np.sin(turn)
-    return np.stack([x + c * px - s * py, y + s * px + c * py], axis=1)
+    return Part(role, np.stack([x + c * px - s * py, y + s * px + c * py], axis=1), alpha)
 
 
-def rounded(points: ArrayLike, rounds: int = 3, closed: bool = True) -> Floats:
+def tube(role: str, spine: ArrayLike, widths: ArrayLike, rounds: int = 2, alpha: int = 255) -> Part:
+    """Return a curved tube: ``spine`` (k, 2), half ``widths`` spread evenly along it."""
+    line = _rounded(spine, rounds, closed=False)
+    stops = np.asarray(widths, dtype=np.float64)
+    along = np.linspace(0, 1, len(line))
+    half = np.interp(along, np.linspace(0, 1, len(stops)), stops)[:, None]
+    step = np.gradient(line, axis=0)
+    step /= np.maximum(np.hypot(step[:, :1], step[:, 1:]), 1e-9)
+    side = np.stack([-step[:, 1], step[:, 0]], axis=1) * half
+    return Part(role, np.concatenate([line + side, (line - side)[::-1]]), alpha)
+
+
+def limb(role: str, hip: ArrayLike, knee: ArrayLike, foot: ArrayLike, width: float) -> Part:
+    """Return a jointed limb that narrows from ``width`` (half) at the hip to the foot."""
+    joints = np.array([hip, knee, foot])
+    return tube(role, joints, [width, width * 0.7, width * 0.45], rounds=1)
+
+
+def eye(x: float, y: float, r: float) -> list[Part]:
+    """Return an eye with a highlight."""
+    return [disc("eye", x, y, r), disc("shine", x + r * 0.3, y - r * 0.35, r * 0.3)]
+
+
+def eyes(x: float, y: float, r: float) -> list[Part]:
+    """Return an eye on either side of the head."""
+    return eye(x, y, r) + eye(x, -y, r)
+
+
+def _rounded(points: ArrayLike, rounds: int, closed: bool = True) -> Floats:
     """Cut the corners of a polygon or, if not ``closed``, of a polyline (Chaikin 1974)."""
     p = np.asarray(points, dtype=np.float64)
     for _ in range(rounds):
@@ -54,40 +110,3 @@ def rounded(points: ArrayLike, rounds: int = 3, closed: bool = True) -> Floats:
         cut = np.stack([0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b], axis=1).reshape(-1, 2)
         p = cut if closed else np.concatenate([p[:1], cut, p[-1:]])
     return p
-
-
-def tube(spine: ArrayLike, widths: ArrayLike, rounds: int = 2) -> Floats:
-    """Outline a curved tube: ``spine`` (k, 2), half ``widths`` spread evenly along it."""
-    line = rounded(spine, rounds, closed=False)
-    stops = np.asarray(widths, dtype=np.float64)
-    along = np.linspace(0, 1, len(line))
-    half = np.interp(along, np.linspace(0, 1, len(stops)), stops)[:, None]
-    step = np.gradient(line, axis=0)
-    step /= np.maximum(np.hypot(step[:, :1], step[:, 1:]), 1e-9)
-    side = np.stack([-step[:, 1], step[:, 0]], axis=1) * half
-    return np.concatenate([line + side, (line - side)[::-1]])
-
-
-def limb(hip: ArrayLike, knee: ArrayLike, foot: ArrayLike, width: float) -> Floats:
-    """Outline a jointed limb that narrows from ``width`` (half) at the hip to the foot."""
-    return tube(np.array([hip, knee, foot]), [width, width * 0.7, width * 0.45], rounds=1)
-
-
-def eye(x: float, y: float, r: float) -> list[Part]:
-    """Return an eye with a highlight."""
-    return [
-        Part(disc(x, y, r), "eye"),
-        Part(disc(x + r * 0.3, y - r * 0.35, r * 0.3), "shine"),
-    ]
-
-
-def flip_y(points: Floats) -> Floats:
-    """Mirror an outline at the body's long axis."""
-    return np.stack([points[:, 0], -points[:, 1]], axis=1)
-
-
-def wave(x0: float, x1: float, height: float, turns: float, phase: float, n: int = 24) -> Floats:
-    """Return a sinusoidal spine (n, 2) along x with an amplitude that grows from the head."""
-    t = np.linspace(0, 1, n)
-    y = height * (0.35 + 0.65 * t) * np.sin(2 * np.pi * turns * t + phase)
-    return np.stack([x0 + (x1 - x0) * t, y], axis=1)

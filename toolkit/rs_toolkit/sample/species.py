@@ -7,6 +7,7 @@ Latin for "made up", so that its name gives it away.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rs_toolkit.sample.shapes import Build
@@ -127,21 +128,18 @@ def _rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
 
 
-def _species_of(family: str, above: str) -> tuple[Species, ...]:
-    """Return the species rows of one family, in table order."""
-    found = []
+def _species_of(family: str, above: str) -> Iterator[Species]:
+    """Yield the species of one family, in table order."""
     for name, binomial, common_name, colours, pattern, proportions in _rows(_SPECIES):
-        if name != family:
-            continue
-        main, second = colours.split()
-        build = Build(*map(float, proportions.split()))
-        ranks = ("Animalia", *above.split(), family, *binomial.split())
-        found.append(Species(ranks, common_name, Look(main, second, pattern, build)))
-    return tuple(found)
+        if name == family:
+            build = Build(*map(float, proportions.split()))
+            ranks = ("Animalia", *above.split(), family, *binomial.split())
+            main, second = colours.split()
+            yield Species(ranks, common_name, Look(main, second, pattern, build))
 
 
 FAMILIES: tuple[Family, ...] = tuple(
-    Family(name, plan, upright == "yes", tuple(habitats.split()), _species_of(name, above))
+    Family(name, plan, upright == "yes", tuple(habitats.split()), tuple(_species_of(name, above)))
     for name, above, plan, upright, habitats in _rows(_FAMILIES)
 )
 SPECIES: tuple[Species, ...] = tuple(s for family in FAMILIES for s in family.species)

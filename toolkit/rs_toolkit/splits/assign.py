@@ -7,8 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rs_toolkit.errors import ConfigError, DataError
-
 __all__ = ["SIDES", "quotas", "split"]
 
 SIDES = ("train", "val", "test")
@@ -42,53 +40,33 @@ def split(
       loses a side by it.
     - The same names, fractions and seed give the same sides, in whatever order the photos come
       (without ``groups``, each photo's position is its group's name, hence order matters).
-
-    **Photos that are added later.**  Without memory, photos must change side: a label's only
-    group trains, so ``f({a})``, ``f({b})`` and ``f({c})`` are all train.  If adding photos never
-    moved one, ``f({a, b, c})`` would be train throughout, and no label would ever be tested.
-    Hence ``before``: photos keep the side that they had, and only groups without one are
-    assigned, to the sides that are owed once all that stays is counted.  Where a new link joins
-    groups of different sides, the group keeps its test side if it has one, else val, else train,
-    and its photos from elsewhere are left out (None): nothing changes side, no group crosses.
+    - Photos that are added later move none, given ``before``: photos keep the side that they had,
+      and only groups without one are assigned, to the sides that are owed once all that stays is
+      counted.  Where a new link joins groups of different sides, the group keeps its test side if
+      it has one, else val, else train, and its photos from elsewhere are left out (None).
+      Without ``before``, photos must move: a label's first groups all train, or none is tested.
 
     Parameters
     ----------
-    labels
-        Class of each photo, n strings.
-    strata
-        What the sides are to hold in equal proportions within each label, such as the species
-        of a family; n strings.  Default: the labels.
-    groups
-        Photos that must stay together, n strings.  Default: every photo alone.
+    labels, strata, groups
+        n strings each: the photos' classes; what the sides are to hold in equal proportions within
+        each label, such as the species of a family (default: the labels); and which photos must
+        stay together (default: every photo alone).
     val, test
         Fractions of the photos, 0 or more, below 1 together.
     seed
         Another seed, another split.
     before
-        The side that each photo had, None where it had none; n entries.  Default: all are new.
+        n sides that the photos had, None where there was none.  Default: all photos are new.
 
     Returns
     -------
     list of str or None
         n sides; None only where a photo had another side than its group keeps.
-
-    Raises
-    ------
-    ConfigError
-        The fractions are out of range.
-    DataError
-        The sequences have different lengths, or ``before`` holds something else than sides.
     """
-    if not (val >= 0 and test >= 0 and val + test < 1):
-        raise ConfigError(f"val, test: got {val}, {test}; wanted 0 or more each, below 1 together")
     strata = labels if strata is None else strata
     groups = [str(n) for n in range(len(labels))] if groups is None else groups
     before = [None] * len(labels) if before is None else before
-    if not len(labels) == len(strata) == len(groups) == len(before):
-        raise DataError(
-            f"split: got {len(labels)} labels, {len(strata)} strata, {len(groups)} groups, "
-            f"{len(before)} sides; wanted one of each per photo"
-        )
     kept = _kept_sides(groups, before)
     stays = [side in (None, kept.get(name)) for name, side in zip(groups, before, strict=True)]
     rows = zip(labels, strata, groups, stays, strict=True)
@@ -98,19 +76,10 @@ def split(
 
 
 def quotas(fractions: Mapping[str, float], groups: int) -> dict[str, float]:
-    """Return the fraction of each side that a label in so many groups is to be on.
+    """Return the sides that a label in so many groups (1 or more) should be on.
 
-    Parameters
-    ----------
-    fractions
-        Of ``train``, ``val`` and ``test``, 0 to 1.
-    groups
-        1 or more.
-
-    Returns
-    -------
-    dict of str to float
-        The sides that such a label should be on, above 0, 1 together.
+    Each comes with its fraction, above 0, 1 together; ``fractions`` are those that were asked of
+    ``train``, ``val`` and ``test``, 0 to 1.
     """
     if groups < 2:
         return {"train": 1.0}
@@ -128,8 +97,6 @@ def _kept_sides(groups: Sequence[str], before: Sequence[str | None]) -> dict[str
     for name, side in zip(groups, before, strict=True):
         if side is not None:
             had[name].add(side)
-    if unknown := sorted(set().union(*had.values()) - set(SIDES)):
-        raise DataError(f"before: got side {unknown[0]!r}, wanted {', '.join(SIDES)} or None")
     return {name: next(side for side in _KEEPS if side in sides) for name, sides in had.items()}
 
 

@@ -53,7 +53,7 @@ class SplitReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
-        return {**asdict(self), "ungrouped": list(self.ungrouped)}
+        return asdict(self)
 
     def notes(self) -> list[str]:
         """Return what a person should know, one line each; nothing where all went as asked."""
@@ -96,9 +96,9 @@ def report_split(
     *,
     val: float,
     test: float,
-    before: Sequence[str | None] | None = None,
-    group_by: str = "duplicates",
-    ungrouped: tuple[str, ...] = (),
+    before: Sequence[str | None] | None,
+    group_by: str,
+    ungrouped: tuple[str, ...],
 ) -> SplitReport:
     """Compare what :func:`rs_toolkit.splits.assign.split` gave with what was asked of it.
 
@@ -108,33 +108,29 @@ def report_split(
         As they were given to it.
     sides
         n sides, as it returned them.
-    paths
-        n names of the photos.
-    group_by, ungrouped
-        For the report.
+    paths, group_by, ungrouped
+        For the report; see :class:`SplitReport`.
     """
     fractions = {"train": 1 - val - test, "val": val, "test": test}
-    placed: dict[str, dict[str, str]] = {label: {} for label in sorted(set(labels))}
-    counts: Counter[tuple[str, str]] = Counter()
+    had = before or [None] * len(labels)
+    rows = list(zip(paths, had, sides, strict=True))
+    side_of = {group: side for group, side in zip(groups, sides, strict=True) if side is not None}
+    groups_of: dict[str, set[str]] = {label: set() for label in sorted(set(labels))}
     for label, group, side in zip(labels, groups, sides, strict=True):
         if side is not None:
-            placed[label][group] = side
-            counts[label, side] += 1
-    had = before or [None] * len(labels)
+            groups_of[label].add(group)
+    counts = Counter(zip(labels, sides, strict=True))
     fixed = {group for group, side in zip(groups, had, strict=True) if side is not None}
     missing: dict[str, dict[str, str]] = {side: {} for side in SIDES if fractions[side]}
     uneven = {}
-    for label, of_label in placed.items():
+    for label, own in groups_of.items():
         lacking = [side for side in missing if not counts[label, side]]
         for side in lacking:
-            missing[side][label] = _reason(set(of_label), side, fractions, fixed)
+            missing[side][label] = _reason(own, side, fractions, fixed)
         numbers = {side: counts[label, side] for side in SIDES}
         if not lacking and _is_uneven(numbers, fractions):
             total = sum(numbers.values())
             uneven[label] = {side: round(number / total, 3) for side, number in numbers.items()}
-    side_of = {group: side for of_label in placed.values() for group, side in of_label.items()}
-    rows = list(zip(paths, had, sides, strict=True))
-    kept = sum(was is not None and was == now for _, was, now in rows)
     return SplitReport(
         group_by=group_by,
         photos=_by_side(sides),
@@ -143,7 +139,9 @@ def report_split(
         uneven=uneven,
         left_out={path: was for path, was, now in rows if was is not None and now is None},
         ungrouped=ungrouped,
-        kept=None if before is None else kept,
+        kept=None
+        if before is None
+        else sum(was is not None and was == now for _, was, now in rows),
     )
 
 

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.groups import group_photos
@@ -20,26 +20,12 @@ from rs_toolkit.files import atomic_write, read_json
 from rs_toolkit.splits.assign import SIDES, split
 from rs_toolkit.splits.report import SplitReport, report_split
 
-__all__ = [
-    "EarlierSides",
-    "SplitRow",
-    "make_splits",
-    "split_table",
-    "write_split_table",
-]
+__all__ = ["EarlierSides", "SplitRow", "make_splits", "split_table", "write_split_table"]
 
 
 @dataclass(frozen=True)
 class EarlierSides:
-    """The sides that photos had in an earlier run.
-
-    Attributes
-    ----------
-    by_content
-        By SHA-256 of the file.
-    by_path
-        By path, for photos that are not known by content.
-    """
+    """The sides that photos had in an earlier run: by SHA-256, else by path."""
 
     by_content: dict[str, str]
     by_path: dict[str, str]
@@ -88,14 +74,11 @@ def _left_out(report: Path) -> dict[str, str]:
         return {}
     try:
         left_out = dict(read_json(report)["left_out"])
+        for path, side in left_out.items():
+            if side not in SIDES:
+                raise ValueError(f"left_out {path!r} is {side!r}, wanted {', '.join(SIDES)}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{report}: damaged ({error}); delete it to do without it") from None
-    for path, side in left_out.items():
-        if side not in SIDES:
-            raise DataError(
-                f"{report}: damaged (left_out {path!r} is {side!r}, wanted {', '.join(SIDES)}); "
-                "delete it to do without it"
-            )
     return left_out
 
 
@@ -105,12 +88,8 @@ def make_splits(
     """Assign train, val and test to every readable photo that has a label at the trained rank.
 
     Grouped by ``config.group_by``, stratified by ``config.stratify_by``; photos that
-    ``config.splits_from`` knows keep their side.  The other photos get none.
-
-    Returns
-    -------
-    photos, report
-        All photos in their order, with their splits; and what could not be done as asked.
+    ``config.splits_from`` knows keep their side.  The other photos get none.  All photos come back
+    in their order, with a report of what could not be done as asked.
 
     Raises
     ------
@@ -132,32 +111,21 @@ def make_splits(
     if config.splits_from:
         earlier = EarlierSides.read(Path(config.splits_from))
         before = [earlier.of(photo) for photo in usable]
-    sides = split(
-        labels,
-        strata=strata,
-        groups=grouping.names,
-        val=config.val,
-        test=config.test,
-        seed=config.seed,
-        before=before,
-    )
+    asked: dict[str, Any] = {"val": config.val, "test": config.test, "before": before}
+    sides = split(labels, strata=strata, groups=grouping.names, seed=config.seed, **asked)
     report = report_split(
         labels,
         grouping.names,
         sides,
         [photo.path for photo in usable],
-        val=config.val,
-        test=config.test,
-        before=before,
         group_by=config.group_by,
         ungrouped=grouping.unknown,
+        **asked,
     )
     _require_sides(usable, labels, sides, report)
     side_of = dict(zip(rows, sides, strict=True))
-    return (
-        tuple(replace(photo, split=side_of.get(row)) for row, photo in enumerate(photos)),
-        report,
-    )
+    found = tuple(replace(photo, split=side_of.get(row)) for row, photo in enumerate(photos))
+    return found, report
 
 
 class SplitRow(NamedTuple):
@@ -191,13 +159,7 @@ def split_table(photos: Sequence[Photo], config: TrainConfig) -> tuple[list[Spli
 
 
 def write_split_table(path: Path, rows: Iterable[SplitRow]) -> None:
-    """Write rows as UTF-8 CSV with the header ``path,side,group,label``, atomically.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
-    """
+    """Write rows as UTF-8 CSV with the header ``path,side,group,label``, atomically."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(SplitRow._fields)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_toolkit.data.content_cache import known_arrays
+from rs_toolkit.data.remembered import known_arrays
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import atomic_write, sha256_file
 from rs_toolkit.progress import Progress

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_toolkit.data.content_cache import remembered_arrays
+from rs_toolkit.data.remembered import remembered_arrays
 from rs_toolkit.metrics.classification import macro_f1
 from rs_toolkit.progress import Progress
 

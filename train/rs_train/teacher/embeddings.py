@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from rs_toolkit.data.content_cache import remembered_arrays
-from rs_toolkit.data.remembered import remembered
+from rs_toolkit.data.remembered import remembered, remembered_arrays
 from rs_toolkit.progress import Progress
 from rs_train.teacher.prompts import Prompts
 

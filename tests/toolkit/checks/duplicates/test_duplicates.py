@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rs_toolkit.checks.duplicates import neighbours
+from rs_toolkit.checks.duplicates import pairs as search
 from rs_toolkit.checks.duplicates.groups import (
     Pair,
     duplicate_findings,
@@ -26,7 +27,6 @@ from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicate
 from rs_toolkit.checks.duplicates.same_picture import THUMBNAIL, picture_similarity
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
-from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.progress import Progress
 
 SIDE = 96
@@ -267,25 +267,6 @@ def test_a_full_disk_is_an_error_and_not_a_crash(monkeypatch) -> None:
         found([pixels(scene(0))] * 2)
 
 
-def test_features_that_do_not_fit_are_refused(one_line) -> None:
-    images = [pixels(scene(0))] * 2
-    with pytest.raises(DataError, match=r"got shape \(3, 4\), wanted \(2, channels\)") as caught:
-        found(images, features=np.ones((3, 4), np.float32))
-    one_line(str(caught.value))
-    with pytest.raises(DataError, match="row 1 has a number that is not finite"):
-        found(images, features=np.array([[1, 2], [np.nan, 1]], np.float32))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("similarity", 0.0), ("radius", 65), ("cosine", 1.1), ("neighbours", 0), ("largest", 1)],
-)
-def test_settings_out_of_range_are_refused(name, value, one_line) -> None:
-    with pytest.raises(ConfigError, match=f"got {name} {value}, wanted") as caught:
-        DuplicateSettings(**{name: value})
-    one_line(str(caught.value))
-
-
 def panned(frames: int) -> list[np.ndarray]:
     """Return the frames of a camera that turns: each is like its neighbours, the ends are not."""
     wide = scene(0, width=4 * SIDE)
@@ -322,6 +303,19 @@ def test_a_long_chain_is_broken_up_around_centres() -> None:
     said = [re.search(r"(\d+) photos connected .* are (\d+) groups", note) for note in notes]
     assert sum(int(match[1]) for match in said) == 60 - groups[:60].count(None)
     assert sum(int(match[2]) for match in said) == len(parts) - 1
+
+
+def test_no_more_than_a_batch_is_compared_at_once(monkeypatch) -> None:
+    sizes: list[int] = []
+
+    def counted(first: np.ndarray, other: np.ndarray, least: float) -> np.ndarray:
+        sizes.append(len(first))
+        return picture_similarity(first, other, least)
+
+    monkeypatch.setattr(search, "_BATCH", 16)
+    monkeypatch.setattr(search, "picture_similarity", counted)
+    assert found(panned(60), settings=DuplicateSettings(largest=10))
+    assert max(sizes) == 16
 
 
 # What follows from pairs

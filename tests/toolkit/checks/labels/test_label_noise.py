@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.labels import out_of_fold as out_of_fold_module
+from rs_toolkit.checks.labels import outliers
 from rs_toolkit.checks.labels.label_noise import FILTERS, doubt_labels, noise_findings
-from rs_toolkit.checks.labels.labelled import check_labelled, group_numbers
 from rs_toolkit.checks.labels.noise_model import fit_share, label_doubt, own_probability
-from rs_toolkit.checks.labels.out_of_fold import out_of_fold
+from rs_toolkit.checks.labels.out_of_fold import group_numbers, out_of_fold
 from rs_toolkit.checks.labels.outliers import find_outliers, outlier_findings
+from rs_toolkit.checks.run import Checks
+from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
-from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.errors import DataError
+from rs_toolkit.progress import Progress
 
 SIZES = (60, 40, 30, 20, 12, 12, 8, 5, 5, 4, 4, 4)
 CLASSES = len(SIZES)
@@ -86,8 +91,8 @@ def test_a_copy_gives_its_label_away_unless_it_is_grouped(noisy) -> None:
     features = np.concatenate([noisy.features, noisy.features[[row] * 3]])
     labels = np.concatenate([noisy.given, noisy.given[[row] * 3]])
     names = [None if n != row and n < len(noisy.given) else "burst" for n in range(len(labels))]
-    alone = out_of_fold(features, labels)
-    grouped = out_of_fold(features, labels, names)
+    alone = out_of_fold(features, labels, classes=CLASSES)
+    grouped = out_of_fold(features, labels, names, classes=CLASSES)
     assert own_probability(alone, labels)[row] > 0.5
     assert own_probability(grouped, labels)[row] < 0.01
 
@@ -99,7 +104,7 @@ def test_a_group_counts_as_one_photo(noisy) -> None:
         features = np.concatenate([noisy.features, np.zeros((count, 24), np.float32)])
         labels = np.append(noisy.given, [CLASSES - 1] * count)
         names = [None] * len(noisy.given) + [name] * count
-        return out_of_fold(features, labels, names)[: len(noisy.given)]
+        return out_of_fold(features, labels, names, classes=CLASSES)[: len(noisy.given)]
 
     one = with_copies(1, "odd")
     assert np.allclose(with_copies(50, "odd"), one, atol=1e-3)
@@ -128,7 +133,7 @@ def test_a_class_that_could_not_be_learnt_has_probability_0_and_is_never_flagged
     features = np.concatenate([noisy.features, noisy.features[[0, 1, 1]]])
     labels = np.append(noisy.given, [CLASSES, CLASSES + 1, CLASSES + 1])
     names = [None] * (len(labels) - 2) + ["copies"] * 2
-    probabilities = out_of_fold(features, labels, names)
+    probabilities = out_of_fold(features, labels, names, classes=CLASSES + 2)
     found = doubt_labels(labels, probabilities)
     assert found.own[-3:].tolist() == [0, 0, 0]
     assert found.doubt[-3:].tolist() == [0, 0, 0]
@@ -139,8 +144,9 @@ def test_a_class_that_could_not_be_learnt_has_probability_0_and_is_never_flagged
     assert found.share < 0.15
 
 
-def test_a_class_that_could_be_learnt_never_has_probability_0(noisy) -> None:
-    probabilities = out_of_fold(100 * noisy.features, noisy.given, strength=1e9)
+def test_a_class_that_could_be_learnt_never_has_probability_0(noisy, monkeypatch) -> None:
+    monkeypatch.setattr(out_of_fold_module, "_STRENGTH", 1e9)
+    probabilities = out_of_fold(100 * noisy.features, noisy.given, classes=CLASSES)
     assert (probabilities > 0).all()
 
 
@@ -148,26 +154,20 @@ def test_a_class_of_two_photos_can_be_learnt() -> None:
     generator = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [2, 2, 10])
     features = 4 * generator.normal(size=(3, 8))[labels] + generator.normal(size=(14, 8))
-    assert (own_probability(out_of_fold(features, labels), labels) > 0).all()
+    assert (own_probability(out_of_fold(features, labels, classes=3), labels) > 0).all()
 
 
 def test_two_photos_of_two_classes_are_no_error() -> None:
-    probabilities = out_of_fold(np.eye(2), np.array([0, 1]))
+    probabilities = out_of_fold(np.eye(2), np.array([0, 1]), classes=2)
     assert probabilities.tolist() == [[0, 1], [1, 0]]
     assert not doubt_labels(np.array([0, 1]), probabilities).flagged.any()
 
 
 def test_features_that_tell_nothing_doubt_nothing() -> None:
     labels = np.repeat([0, 1, 2], 10)
-    probabilities = out_of_fold(np.ones((30, 5)), labels)
+    probabilities = out_of_fold(np.ones((30, 5)), labels, classes=3)
     assert np.isfinite(probabilities).all()
     assert not doubt_labels(labels, probabilities).flagged.any()
-
-
-def test_repeats_average_other_partitions(noisy, probabilities) -> None:
-    repeated = out_of_fold(noisy.features, noisy.given, classes=CLASSES, repeats=2)
-    assert not np.allclose(repeated, probabilities)
-    assert np.allclose(repeated.sum(axis=1), 1)
 
 
 # The noise model.
@@ -232,7 +232,7 @@ def test_planted_wrong_labels_are_flagged(noisy, probabilities, filter_by) -> No
 
 def test_sound_labels_are_left_alone() -> None:
     sound = blobs(share=0.0, seed=3)
-    found = doubt_labels(sound.given, out_of_fold(sound.features, sound.given))
+    found = doubt_labels(sound.given, out_of_fold(sound.features, sound.given, classes=CLASSES))
     assert found.flagged.sum() <= 2
     assert found.share < 0.02
 
@@ -272,9 +272,6 @@ def test_a_flag_needs_both_verdicts(noisy, probabilities) -> None:
     found = doubt_labels(noisy.given, probabilities, floor=0)
     assert np.array_equal(found.flagged, found.pruned & (found.doubt >= 0.5))
     assert (found.pruned & (found.doubt < 0.5)).any()
-    strict = doubt_labels(noisy.given, probabilities, threshold=0.99)
-    assert strict.flagged.sum() < found.flagged.sum()
-    assert (strict.doubt[strict.flagged] >= 0.99).all()
 
 
 def test_what_is_suggested_is_the_best_other_class(noisy, probabilities) -> None:
@@ -288,7 +285,7 @@ def test_what_is_suggested_is_the_best_other_class(noisy, probabilities) -> None
 
 def test_filters_differ() -> None:
     hard = blobs(spread=1.2)
-    table = out_of_fold(hard.features, hard.given)
+    table = out_of_fold(hard.features, hard.given, classes=CLASSES)
     sets = {
         tuple(np.flatnonzero(doubt_labels(hard.given, table, filter_by=name).pruned))
         for name in FILTERS
@@ -346,12 +343,13 @@ def test_copies_of_an_outlier_do_not_hide_it() -> None:
     assert f"{count}.jpg" not in {item.path for item in alone}
 
 
-def test_distances_are_to_the_kth_nearest_other_group() -> None:
+def test_distances_are_to_the_kth_nearest_other_group(monkeypatch) -> None:
+    monkeypatch.setattr(outliers, "_NEIGHBOUR", 2)
     angles = np.radians([0, 1, 10, 20, 30, 60, 90])
     features = 5 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     labels = np.array([0, 0, 0, 0, 0, 0, 1])
     groups = ["copies", "copies", *[None] * 5]
-    found = find_outliers(features, labels, groups, neighbour=2)
+    found = find_outliers(features, labels, groups)
     assert found.own[0] == pytest.approx(1 - np.cos(np.radians(20)), abs=1e-5)
     assert found.own[3] == pytest.approx(1 - np.cos(np.radians(10)), abs=1e-5)
     assert np.isnan(found.own[6]) and found.score[6] == 0
@@ -385,61 +383,33 @@ def test_equal_photos_are_no_outliers() -> None:
 
 # Bad input.
 
-FEATURES, LABELS = np.eye(4), np.array([0, 0, 1, 1])
+
+class Cache:
+    """Stands for a cache of pixels that nobody asks for."""
+
+    directory, preprocessing = Path(), Preprocessing(size=32)
+
+
+def test_features_that_are_not_finite_are_refused(one_line) -> None:
+    def embed(photos: list[Photo], root: Path, cache: object) -> np.ndarray:
+        return np.array([[1, 2], [np.nan, 1], [1, 1]], np.float32)
+
+    with pytest.raises(DataError, match=r"1\.jpg: its features are not finite") as caught:
+        Checks(photos(3), Path(), Cache(), embed, Progress())
+    one_line(str(caught.value))
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "says"),
-    [
-        (lambda: out_of_fold(FEATURES[0], LABELS), DataError, r"got a table \(4,\)"),
-        (lambda: out_of_fold(FEATURES, LABELS[:3]), DataError, r"labels \(3,\)"),
-        (lambda: out_of_fold(FEATURES[:0], LABELS[:0]), DataError, r"\(0, 4\)"),
-        (lambda: out_of_fold(FEATURES, LABELS / 2), DataError, "labels of float64"),
-        (lambda: out_of_fold(FEATURES.astype(str), LABELS), DataError, "a table of <U"),
-        (lambda: out_of_fold(FEATURES * [[1], [1], [np.nan], [1]], LABELS), DataError, "row 2 "),
-        (lambda: out_of_fold(FEATURES, LABELS - 1), DataError, "class numbers -1 to 0"),
-        (lambda: out_of_fold(FEATURES, LABELS, classes=1), DataError, "wanted 0 to 0"),
-        (lambda: out_of_fold(FEATURES, LABELS * 0), DataError, "got 1 classes"),
-        (lambda: out_of_fold(FEATURES, LABELS, ["a"] * 4), DataError, "and 1 groups"),
-        (lambda: out_of_fold(FEATURES, LABELS, ["a"]), DataError, "got 1 groups, wanted"),
-        (lambda: out_of_fold(FEATURES, LABELS, folds=1), ConfigError, "folds = 1"),
-        (lambda: out_of_fold(FEATURES, LABELS, repeats=0), ConfigError, "repeats = 0"),
-        (lambda: out_of_fold(FEATURES, LABELS, strength=0), ConfigError, "strength = 0"),
-        (lambda: out_of_fold(FEATURES, LABELS, strength=np.nan), ConfigError, "strength = nan"),
-        (lambda: doubt_labels(LABELS, FEATURES[:, :2] * 0), DataError, "add up to 0"),
-        (lambda: doubt_labels(LABELS, FEATURES - 0.25), DataError, "rows from -0.25"),
-        (lambda: doubt_labels(LABELS, FEATURES[0]), DataError, r"got a table \(4,\)"),
-        (lambda: doubt_labels(LABELS, 0.5), DataError, r"got a table \(\)"),
-        (lambda: doubt_labels(LABELS * 0, FEATURES[:, :1] + 1), DataError, "got one class"),
-        (lambda: doubt_labels(LABELS + 3, FEATURES), DataError, "class numbers 3 to 4"),
-        (lambda: doubt_labels(LABELS, FEATURES, filter_by="all"), ConfigError, "got 'all'"),
-        (lambda: doubt_labels(LABELS, FEATURES, floor=-1), ConfigError, "floor = -1"),
-        (lambda: doubt_labels(LABELS, FEATURES, threshold=1.1), ConfigError, "threshold = 1.1"),
-        (lambda: find_outliers(FEATURES, LABELS[:2]), DataError, r"labels \(2,\)"),
-        (lambda: find_outliers(FEATURES, LABELS, neighbour=0), ConfigError, "neighbour = 0"),
-        (lambda: outlier_findings(photos(3), FEATURES, LABELS, "ab"), DataError, "got 3 groups"),
-        (lambda: outlier_findings(photos(4), FEATURES, LABELS, "a"), DataError, "0 to 1, wanted"),
-        (
-            lambda: outlier_findings(photos(4), FEATURES, LABELS, "ab", threshold=2),
-            ConfigError,
-            "threshold = 2",
-        ),
-        (
-            lambda: noise_findings(photos(3), LABELS, "ab", doubt_labels(LABELS, FEATURES)),
-            DataError,
-            "3 photos and 4 doubts",
-        ),
-        (
-            lambda: noise_findings(photos(4), LABELS, "a", doubt_labels(LABELS, FEATURES)),
-            DataError,
-            "0 to 1, wanted 0 to 0",
-        ),
-    ],
+    ("families", "group"), [(("felidae", "canidae"), "burst"), (("felidae", "felidae"), None)]
 )
-def test_bad_input_is_one_line(call, error, says, one_line) -> None:
-    with pytest.raises(error, match=says) as caught:
-        call()
-    one_line(str(caught.value))
+def test_labels_that_cannot_be_compared_are_no_error(families, group) -> None:
+    """All photos are copies of each other, or of one class."""
+    used = [
+        Photo(f"{n}.jpg", Taxon(family=family), group=group, split="train")
+        for n, family in enumerate(families)
+    ]
+    checks = Checks(used, Path(), Cache(), lambda *_: np.eye(2, dtype=np.float32), Progress())
+    assert checks.labels(used, TrainConfig(rank="family")) == []
 
 
 def test_group_numbers_keep_lone_photos_apart() -> None:
@@ -447,8 +417,3 @@ def test_group_numbers_keep_lone_photos_apart() -> None:
     assert numbers[0] == numbers[4]
     assert len(set(numbers.tolist())) == 4
     assert len(set(group_numbers(None, 3).tolist())) == 3
-
-
-def test_labels_keep_their_classes() -> None:
-    assert check_labelled(FEATURES, LABELS)[2] == 2
-    assert check_labelled(FEATURES, LABELS, 7)[2] == 7

@@ -71,9 +71,9 @@ def test_frames_without_organisms_have_no_label_and_no_error(tmp_path) -> None:
     assert [(photo.taxon, photo.error) for photo in found] == [(Taxon(), None)] * 3
 
 
-def test_names_are_at_the_given_rank_and_families_are_families(tmp_path) -> None:
-    file = write(tmp_path, [image(1)], [mark(1, 2)])
-    assert read_dataset(file, "genus").photos[0].taxon == Taxon(genus="equus quagga")
+def test_names_are_species_and_families_are_families(tmp_path) -> None:
+    (photo,) = read(tmp_path, [image(1)], [mark(1, 2)])
+    assert photo.taxon == Taxon(species="equus quagga")
     cats = [{"id": 1, "name": "Felidae"}, {"id": 2, "name": "empty"}]
     (photo,) = read(tmp_path, [image(1)], [mark(1, 1)], cats)
     assert photo.taxon == Taxon(family="felidae")
@@ -174,7 +174,7 @@ def test_unusable_files_name_the_fault(tmp_path, one_line, text, said) -> None:
 
 def test_limits_and_encodings(tmp_path, monkeypatch) -> None:
     path = write(tmp_path, [image(1)], [])
-    monkeypatch.setattr("rs_toolkit.data.readers.MAX_METADATA_BYTES", 5)
+    monkeypatch.setattr("rs_toolkit.data.readers.tables.MAX_METADATA_BYTES", 5)
     with pytest.raises(MetadataError, match="larger than 5 bytes"):
         read_dataset(path)
     monkeypatch.undo()

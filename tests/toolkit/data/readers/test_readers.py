@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rs_toolkit.data import readers
 from rs_toolkit.data.photos import Photo
-from rs_toolkit.data.readers import read_dataset
+from rs_toolkit.data.readers import read_dataset, tables
 from rs_toolkit.data.taxonomy import RANKS
-from rs_toolkit.errors import ConfigError, DataError, MetadataError
+from rs_toolkit.errors import DataError, MetadataError
 
 RARE_SPECIES = "rare_species_id,eol_content_id,eol_page_id,kingdom,phylum,family,file_path\n"
 
@@ -22,8 +21,8 @@ def table(folder: Path, text: str, name: str = "metadata.csv") -> Path:
     return folder / name
 
 
-def photos(folder: Path, text: str, **options: str) -> tuple[Photo, ...]:
-    return read_dataset(table(folder, text), **options).photos
+def photos(folder: Path, text: str) -> tuple[Photo, ...]:
+    return read_dataset(table(folder, text)).photos
 
 
 def touch(root: Path, *names: str) -> None:
@@ -86,12 +85,11 @@ def test_names_of_the_path_column(tmp_path, column) -> None:
     assert (photo.path, photo.label("family")) == ("a.jpg", "felidae")
 
 
-def test_label_column_fills_the_given_rank_where_it_is_empty(tmp_path) -> None:
-    text = "path,label,family\na.jpg,lion,\nb.jpg,tiger,felidae\n"
-    at_species = photos(tmp_path, text)
-    assert [photo.label("species") for photo in at_species] == ["lion", "tiger"]
-    at_family = photos(tmp_path, text, tree_rank="family")
-    assert [photo.label("family") for photo in at_family] == ["lion", "felidae"]
+def test_label_column_fills_the_species_where_it_is_empty(tmp_path) -> None:
+    text = "path,label,family,species\na.jpg,lion,,\nb.jpg,tiger,felidae,panthera leo\n"
+    found = photos(tmp_path, text)
+    assert [photo.label("species") for photo in found] == ["lion", "panthera leo"]
+    assert [photo.label("family") for photo in found] == [None, "felidae"]
 
 
 def test_byte_order_mark_and_windows_line_ends(tmp_path) -> None:
@@ -176,7 +174,7 @@ def test_other_encodings_are_refused(tmp_path) -> None:
 
 def test_size_limit(tmp_path, monkeypatch) -> None:
     file = table(tmp_path, "path,family\na.jpg,felidae\n")
-    monkeypatch.setattr(readers, "MAX_METADATA_BYTES", 5)
+    monkeypatch.setattr(tables, "MAX_METADATA_BYTES", 5)
     with pytest.raises(MetadataError, match="larger than 5 bytes"):
         read_dataset(file)
 
@@ -209,12 +207,9 @@ def test_tree_takes_the_first_folder_as_label(tmp_path) -> None:
     ]
 
 
-def test_tree_of_families_and_tree_of_a_given_rank(tmp_path) -> None:
+def test_tree_of_families_and_tree_of_species(tmp_path) -> None:
     touch(tmp_path, "felidae/a.jpg", "Rosaceae/b.jpg")
     assert [p.label("family") for p in read_dataset(tmp_path).photos] == ["rosaceae", "felidae"]
-    assert [p.label("order") for p in read_dataset(tmp_path, "order").photos] == [
-        *("rosaceae", "felidae")
-    ]
     touch(tmp_path, "empty shots/c.jpg")
     assert {p.label("family") for p in read_dataset(tmp_path).photos} == {None}
     assert "empty shots" in {p.label("species") for p in read_dataset(tmp_path).photos}
@@ -276,5 +271,3 @@ def test_missing_empty_and_wrong_places(tmp_path) -> None:
         read_dataset(tmp_path / "texts")
     with pytest.raises(DataError, match=r"wanted a folder or a \.csv"):
         read_dataset(tmp_path / "photo.jpg")
-    with pytest.raises(ConfigError, match="'tribe'"):
-        read_dataset(tmp_path, "tribe")

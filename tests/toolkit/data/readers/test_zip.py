@@ -142,7 +142,7 @@ def test_limits(tmp_path, monkeypatch, unpacked, name, value, said) -> None:
 
 
 def test_metadata_have_their_own_limit(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("rs_toolkit.data.readers.MAX_METADATA_BYTES", 20)
+    monkeypatch.setattr("rs_toolkit.data.readers.unpack.MAX_METADATA_BYTES", 20)
     with pytest.raises(DataError, match=r"'media\.csv' has \d+ bytes, more than 20"):
         read_dataset(pack(tmp_path / "a.zip", PACKAGE))
 

@@ -1,10 +1,15 @@
-"""What follows from pairs of near-duplicates: groups, photos with their groups, findings."""
+"""What follows from pairs of near-duplicates: groups, photos with their groups, findings.
+
+Throughout, photos are as the index gives them: exact copies share a group already.  Pairs are of
+the photos' numbers; those that a person has told apart are not among them.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.data.groups import connected
@@ -13,8 +18,7 @@ from rs_toolkit.data.photos import Photo
 __all__ = ["Pair", "duplicate_findings", "duplicate_groups", "join_groups"]
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Two photos that show the same picture.
 
     Attributes
@@ -42,7 +46,7 @@ def duplicate_groups(count: int, pairs: Sequence[Pair]) -> tuple[int | None, ...
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    ends = np.array([(pair.first, pair.second) for pair in pairs], np.int64).reshape(-1, 2)
+    ends = np.array([pair[:2] for pair in pairs], np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(ends), bool), ends.T), shape=(count, count))
     found = connected_components(graph, directed=False)[1].tolist()
     paired = set(ends.ravel().tolist())
@@ -56,24 +60,13 @@ def duplicate_groups(count: int, pairs: Sequence[Pair]) -> tuple[int | None, ...
 def join_groups(photos: Sequence[Photo], pairs: Sequence[Pair]) -> tuple[Photo, ...]:
     """Return the photos with groups that no pair leaves, joined with the groups they had.
 
-    Parameters
-    ----------
-    photos
-        As the index gives them: exact copies share a group already.
-    pairs
-        Of numbers in ``photos``.  What a person has told apart must not be among them.
-
-    Returns
-    -------
-    tuple of Photo
-        Those in no pair keep what they had.  A group's name does not depend on the photos' order.
+    Photos in no pair keep what they had.  A group's name does not depend on the photos' order.
     """
     own = [photo.group or f"near:{photo.sha256 or photo.path}" for photo in photos]
     keys = [[name] for name in own]
     for pair in pairs:
         keys[pair.second].append(own[pair.first])
-    paired = {number for pair in pairs for number in (pair.first, pair.second)}
-    joined = {own[number] for number in paired}
+    joined = {own[number] for pair in pairs for number in pair[:2]}
     return tuple(
         replace(photo, group=name) if own[number] in joined else photo
         for number, (photo, name) in enumerate(zip(photos, connected(keys), strict=True))
@@ -87,41 +80,36 @@ def duplicate_findings(photos: Sequence[Photo], pairs: Sequence[Pair]) -> list[F
     A copy of the same bytes (and box) is ``exact_duplicate``, not ``near_duplicate`` too.  The
     suggested weight stays 1, because a group counts once in training, however many it has.
 
-    Parameters
-    ----------
-    photos
-        As the index gives them; what could not be read is passed over.
-    pairs
-        Of numbers in ``photos``.
-
     Returns
     -------
     list of Finding
-        In the photos' order.  A near-duplicate's score is the similarity to the photo that its
-        detail names: the group's best, or, where the two are no pair, the most similar one.
+        In the photos' order, none of those that could not be read.  A near-duplicate's score is
+        the similarity to the photo that its detail names: the group's best, or, where the two are
+        no pair, the most similar one.
     """
     exact = _repeated(photos)
     partners: dict[int, dict[int, float]] = defaultdict(dict)
-    for pair in pairs:
-        partners[pair.first][pair.second] = pair.similarity
-        partners[pair.second][pair.first] = pair.similarity
+    for first, second, similarity in pairs:
+        partners[first][second] = partners[second][first] = similarity
     groups = duplicate_groups(len(photos), pairs)
     best: dict[int | None, int] = {}
     for number in sorted(partners, key=lambda number: _rank(photos[number])):
         best.setdefault(groups[number], number)
     findings = []
     for number, photo in enumerate(photos):
+        centre = best.get(groups[number], number)
         if number in exact:
-            detail = f"the same file as {photos[exact[number]].path}"
-            detail += _disagreement(photo, photos[exact[number]])
-            findings.append(Finding(photo.path, "exact_duplicate", 1.0, detail=detail))
-        elif number in partners and number != best[groups[number]]:
+            flag, score, other = "exact_duplicate", 1.0, exact[number]
+        elif number != centre:
             near = partners[number]
-            most = max(near, key=lambda other: (near[other], -other))
-            other = best[groups[number]] if best[groups[number]] in near else most
-            detail = f"the same picture as {photos[other].path}"
-            detail += _disagreement(photo, photos[other])
-            findings.append(Finding(photo.path, "near_duplicate", near[other], detail=detail))
+            most = max(near, key=lambda one: (near[one], -one))
+            other = centre if centre in near else most
+            flag, score = "near_duplicate", near[other]
+        else:
+            continue
+        what = "file" if number in exact else "picture"
+        detail = f"the same {what} as {photos[other].path}{_disagreement(photo, photos[other])}"
+        findings.append(Finding(photo.path, flag, score, detail=detail))
     return findings
 
 

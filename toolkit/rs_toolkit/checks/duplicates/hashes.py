@@ -8,12 +8,9 @@ transform of the photo in 32 x 32 greys.  It hardly depends on size, compression
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 __all__ = ["greys", "perceptual_hashes"]
 
@@ -24,19 +21,9 @@ _STRUCTURE = 2.0
 
 
 def greys(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
-    """Return photos in grey, resized by area means.
+    """Return photos in grey, resized by area means: float32 of shape (n, side, side), 0 to 255.
 
-    Parameters
-    ----------
-    pixels
-        uint8 of shape (n, height, width, 3), RGB, or (n, height, width), grey.
-    side
-        Height and width of the result, in pixels.
-
-    Returns
-    -------
-    NDArray
-        float32 of shape (n, side, side), 0 to 255.
+    ``pixels`` are uint8 of shape (n, height, width, 3), RGB, or (n, height, width), grey.
     """
     grey = pixels @ _LUMA if pixels.ndim == 4 else pixels.astype(np.float32)
     # Each axis is one large product over all photos, and becomes the last but one.
@@ -56,19 +43,11 @@ def _area_means(source: int, target: int) -> NDArray[np.float32]:
 
 
 def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the 64-bit pHash of each photo.
+    """Return the 64-bit pHash of each photo, uint8 of shape (n, 8).
 
-    Parameters
-    ----------
-    pixels
-        As for :func:`greys`, squashed to a square or not.
-
-    Returns
-    -------
-    NDArray
-        uint8 of shape (n, 8).  A frame without structure (blank, black) has the hash 0, which no
-        other photo has and which :func:`rs_toolkit.checks.duplicates.neighbours.near_hashes`
-        matches with nothing.
+    Pixels are as :func:`greys` takes them.  A frame without structure (blank, black) has the hash
+    0, which no other photo has and which
+    :func:`rs_toolkit.checks.duplicates.neighbours.near_hashes` matches with nothing.
     """
     from scipy.fft import dctn
 

@@ -5,14 +5,8 @@ They are candidates: what is near need not be the same picture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-from rs_toolkit.checks.labels.labelled import unit_rows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 __all__ = ["near_features", "near_hashes"]
 
@@ -21,6 +15,7 @@ _MOST_RESULTS = 50_000_000
 _TILE = 65_536
 _BATCH = 256
 _EXACT_FEATURES = 20_000
+_NEIGHBOURS = 8
 
 
 def near_hashes(
@@ -31,7 +26,7 @@ def near_hashes(
     *,
     symmetric: bool = True,
 ) -> NDArray[np.int64]:
-    """Return pairs of photos whose hashes differ in at most ``radius`` bits.
+    """Return pairs (m, 2) of photos whose hashes differ in at most ``radius`` bits.
 
     Exhaustive and exact, by faiss' flat binary index: 1,000,000 hashes are 5e11 distances of
     half a nanosecond, less than the hash tables of its IndexBinaryMultiHash take
@@ -44,16 +39,15 @@ def near_hashes(
     radius
         Largest number of bits, 0 to 64.
     limit
-        Each query keeps its nearest photos only, so that n * limit bounds the memory.
+        Nearest photos that each query keeps, so that n * limit bounds the memory.
     symmetric
-        Query i and hash j are as far apart as query j and hash i, so that half the search
-        will do.
+        Query i is as far from hash j as query j from hash i: half the search will do.
 
     Returns
     -------
     NDArray
-        int64 of shape (m, 2): numbers of a query and of another photo's hash, in any order and,
-        unless ``symmetric``, possibly both ways.
+        Numbers of a query and of another photo's hash, in any order and, unless ``symmetric``,
+        possibly both ways.
     """
     import faiss
 
@@ -89,34 +83,27 @@ def _nearest(
     return np.stack([rows, columns], axis=1)[rank < limit]
 
 
-def near_features(
-    features: NDArray[np.float32], cosine: float, neighbours: int = 8
-) -> NDArray[np.int64]:
-    """Return pairs of rows among each other's nearest, of at least this cosine.
+def near_features(features: NDArray[np.float32], cosine: float) -> NDArray[np.int64]:
+    """Return pairs (m, 2) of rows, one among the other's 8 nearest, of at least this cosine.
 
     Exhaustive up to 20,000 rows; beyond, faiss searches an inverted file of their 128 principal
-    components (Jégou, Douze and Schmid 2011), which may miss some.
+    components (Jégou, Douze and Schmid 2011), which may miss some.  Pairs come in any order,
+    possibly both ways.
 
     Parameters
     ----------
     features
         float32 of shape (n, d), finite; zero rows match nothing.
     cosine
-        Least cosine, above 0 to 1.
-    neighbours
-        Nearest rows that each row may have.
-
-    Returns
-    -------
-    NDArray
-        int64 of shape (m, 2), in any order, possibly both ways.
+        Above 0 to 1.
     """
     import faiss
+    from sklearn.preprocessing import normalize
 
     rows = np.flatnonzero(features.any(axis=1))
     if len(rows) < 2:
         return np.empty((0, 2), np.int64)
-    unit = unit_rows(features[rows])
+    unit = normalize(features[rows])
     if len(rows) <= _EXACT_FEATURES:
         index: faiss.Index = faiss.IndexFlatIP(unit.shape[1])
     else:
@@ -130,7 +117,7 @@ def near_features(
     found = [np.empty((0, 2), np.int64)]
     for start in range(0, len(rows), _BATCH):
         batch = unit[start : start + _BATCH]
-        others = index.search(batch, min(neighbours + 1, len(rows)))[1]
+        others = index.search(batch, min(_NEIGHBOURS + 1, len(rows)))[1]
         own = np.arange(start, start + len(batch))[:, None]
         near = np.einsum("nd,nkd->nk", batch, unit[others]) >= cosine
         keep = near & (others != own) & (others >= 0)

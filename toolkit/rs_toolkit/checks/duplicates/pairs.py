@@ -19,25 +19,21 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.duplicates.groups import Pair, duplicate_groups
 from rs_toolkit.checks.duplicates.hashes import greys, perceptual_hashes
 from rs_toolkit.checks.duplicates.neighbours import near_features, near_hashes
 from rs_toolkit.checks.duplicates.same_picture import THUMBNAIL, picture_similarity
-from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import require_space
 from rs_toolkit.progress import Progress
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 __all__ = ["DuplicateSettings", "near_duplicates"]
 
-# From pairs of photos by number, (m, 2), to their similarities, (m,).
-Compare = Callable[["NDArray[np.int64]"], "NDArray[np.float32]"]
+# From pairs of photos by number, (m, 2), to those that show the same picture.
+Alike = Callable[[NDArray[np.int64]], list[Pair]]
 
 _BATCH = 256
 # Thumbnail pixels cut from each side: copies cropped by 1 to 8 % are near the hash of what is left.
@@ -58,34 +54,14 @@ class DuplicateSettings:
         Hashes that differ in more bits, 0 to 64, are no candidates.
     cosine
         Features of a smaller cosine, above 0 to 1, are no candidates.
-    neighbours
-        Candidates by hash that each photo may have, the nearest first, 1 or more.
     largest
         Photos of a component above which it is taken for a chain and broken up, 2 or more.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range.
     """
 
     similarity: float = 0.65
     radius: int = 12
     cosine: float = 0.85
-    neighbours: int = 32
     largest: int = 50
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "similarity": (0 < self.similarity <= 1, "above 0 to 1"),
-            "radius": (0 <= self.radius <= 64, "0 to 64"),
-            "cosine": (0 < self.cosine <= 1, "above 0 to 1"),
-            "neighbours": (self.neighbours >= 1, "1 or more"),
-            "largest": (self.largest >= 2, "2 or more"),
-        }
-        for name, (good, wanted) in ranges.items():
-            if not good:
-                raise ConfigError(f"duplicates: got {name} {getattr(self, name)}, wanted {wanted}")
 
 
 def near_duplicates(
@@ -95,10 +71,10 @@ def near_duplicates(
     settings: DuplicateSettings | None = None,
     progress: Progress | None = None,
 ) -> tuple[Pair, ...]:
-    """Return the pairs of photos that show the same picture, exact copies included.
+    """Return the pairs of photos that show the same picture, exact copies included, in order.
 
-    Each photo's pixels are asked for once; 4 KB a photo are kept in a temporary file.  Beside the
-    features, memory grows by some hundred bytes a photo.
+    Of a group, not every pair is returned.  Each photo's pixels are asked for once; 4 KB a photo
+    are kept in a temporary file.  Beside the features, memory grows by some hundred bytes a photo.
 
     Parameters
     ----------
@@ -107,25 +83,17 @@ def near_duplicates(
     pixels
         Gives a photo's RGB pixels by its number: uint8 of shape (S, S, 3), squashed.
     features
-        float32 of shape (n, d), of any length; rows of zeros propose nothing.  None: only
-        hashes propose.
+        float32 of shape (n, d), finite, rows of any length; those of zeros propose nothing.  None:
+        only hashes propose.
     settings, progress
         None: the defaults, silently.
 
-    Returns
-    -------
-    tuple of Pair
-        By their numbers.  Not every pair of a group of them.
-
     Raises
     ------
-    DataError
-        The features are not of n photos, or not finite.
     OSError
         The disk of temporary files is full.
     """
     settings, progress = settings or DuplicateSettings(), progress or Progress()
-    _check_features(count, features)
     if count < 2:
         return ()
     # A full disk would end the process when a page of the file is first written.
@@ -135,22 +103,19 @@ def near_duplicates(
         views = _hashes(thumbnails, pixels, progress)
         candidates = _candidates(views, features, settings)
 
-        def compare(numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        def alike(numbers: NDArray[np.int64]) -> list[Pair]:
             first, second = (np.asarray(thumbnails[side]) for side in numbers.T)
-            return picture_similarity(first, second, settings.similarity)
+            scores = picture_similarity(first, second, settings.similarity)
+            good = scores >= settings.similarity
+            rows = zip(*numbers[good].T.tolist(), scores[good].tolist(), strict=True)
+            return [Pair(*row) for row in rows]
 
-        pairs = _alike(candidates, compare, settings, progress)
-        return _unchained(count, pairs, compare, settings, progress)
-
-
-def _check_features(count: int, features: NDArray[np.float32] | None) -> None:
-    if features is None:
-        return
-    if features.ndim != 2 or len(features) != count:
-        raise DataError(f"features: got shape {features.shape}, wanted ({count}, channels)")
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(bad):
-        raise DataError(f"features: row {bad[0]} has a number that is not finite; embed again")
+        pairs: list[Pair] = []
+        for start in range(0, len(candidates), _BATCH):
+            batch = candidates[start : start + _BATCH]
+            pairs += alike(batch)
+            progress.update("compare photos", start + len(batch), len(candidates))
+        return _unchained(count, pairs, alike, settings.largest, progress)
 
 
 def _hashes(
@@ -179,9 +144,9 @@ def _candidates(
     """Return pairs to compare, (m, 2), each once, smaller number first, sorted."""
     whole, mirrored, inner = views
     near = [
-        near_hashes(whole, whole, settings.radius, settings.neighbours),
-        near_hashes(mirrored, whole, settings.radius, settings.neighbours),
-        near_hashes(inner, whole, settings.radius, settings.neighbours, symmetric=False),
+        near_hashes(whole, whole, settings.radius),
+        near_hashes(mirrored, whole, settings.radius),
+        near_hashes(inner, whole, settings.radius, symmetric=False),
     ]
     if features is not None:
         near.append(near_features(features, settings.cosine))
@@ -190,31 +155,8 @@ def _candidates(
     return np.stack(np.divmod(codes, len(whole)), axis=1)
 
 
-def _alike(
-    candidates: NDArray[np.int64],
-    compare: Compare,
-    settings: DuplicateSettings,
-    progress: Progress | None = None,
-) -> list[Pair]:
-    """Return those candidates, (m, 2), that are similar enough."""
-    pairs: list[Pair] = []
-    for start in range(0, len(candidates), _BATCH):
-        batch = candidates[start : start + _BATCH]
-        scores = compare(batch)
-        good = scores >= settings.similarity
-        rows = zip(*batch[good].T.tolist(), scores[good].tolist(), strict=True)
-        pairs += [Pair(*row) for row in rows]
-        if progress is not None:
-            progress.update("compare photos", start + len(batch), len(candidates))
-    return pairs
-
-
 def _unchained(
-    count: int,
-    pairs: list[Pair],
-    compare: Compare,
-    settings: DuplicateSettings,
-    progress: Progress,
+    count: int, pairs: list[Pair], alike: Alike, largest: int, progress: Progress
 ) -> tuple[Pair, ...]:
     """Replace the pairs of every component that is too large by those of its central photos."""
     groups = duplicate_groups(count, pairs)
@@ -223,23 +165,20 @@ def _unchained(
     kept: list[Pair] = []
     for pair in pairs:
         group = groups[pair.first]
-        (chains[group] if sizes[group] > settings.largest else kept).append(pair)
+        (chains[group] if sizes[group] > largest else kept).append(pair)
     for group, chain in chains.items():
-        parts = list(_around_centres(chain, compare, settings))
+        parts = list(_around_centres(chain, alike))
         kept += itertools.chain.from_iterable(parts)
         progress.note(
             f"near-duplicates: {sizes[group]} photos connected by similar ones are {len(parts)} "
             "groups, each similar to one of its photos"
         )
-    return tuple(sorted(kept, key=lambda pair: (pair.first, pair.second)))
+    return tuple(sorted(kept))
 
 
-def _around_centres(
-    pairs: list[Pair], compare: Compare, settings: DuplicateSettings
-) -> Iterator[list[Pair]]:
+def _around_centres(pairs: list[Pair], alike: Alike) -> Iterator[list[Pair]]:
     """Yield, for each central photo, its pairs; the photo with most candidates left comes first."""
-    ends = np.array([(pair.first, pair.second) for pair in pairs], np.int64)
-    members, flat = np.unique(ends, return_inverse=True)
+    members, flat = np.unique([pair[:2] for pair in pairs], return_inverse=True)
     ends = flat.reshape(-1, 2)
     left = np.ones(len(members), bool)
     budget = _COMPARISONS * len(members)
@@ -252,6 +191,7 @@ def _around_centres(
             others = own[own != centre]
         budget -= len(others)
         both = np.sort(np.stack([np.full_like(others, centre), others], axis=1), axis=1)
-        found = _alike(members[both], compare, settings)
-        left[np.searchsorted(members, [(pair.first, pair.second) for pair in found])] = False
+        batches = (both[start : start + _BATCH] for start in range(0, len(both), _BATCH))
+        found = [pair for batch in batches for pair in alike(members[batch])]
+        left[np.searchsorted(members, [pair[:2] for pair in found])] = False
         yield found

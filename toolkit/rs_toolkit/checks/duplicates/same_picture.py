@@ -19,14 +19,10 @@ without structure do not have.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.duplicates.hashes import greys
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["THUMBNAIL", "picture_similarity"]
 
@@ -45,6 +41,8 @@ def picture_similarity(
 ) -> NDArray[np.float32]:
     """Return how surely photos show the same picture, as it is or mirrored.
 
+    The similarities are float32 of shape (n,), 0 (different) to 1 (the same).
+
     Parameters
     ----------
     first, second
@@ -52,11 +50,6 @@ def picture_similarity(
     least
         Pairs that cannot reach it are not looked at closely: what they get is above their
         similarity, and below ``least``.
-
-    Returns
-    -------
-    NDArray
-        float32 of shape (n,), 0 (different) to 1 (the same).
     """
     one, other = first.astype(np.float32), second.astype(np.float32)
     small, small_other = greys(first, _COARSE), greys(second, _COARSE)

@@ -1,16 +1,15 @@
 """Label noise: photos whose labels the other photos contradict.
 
 1. :func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold` gives each photo class probabilities by
-classifiers
-   that have seen neither it nor its near-duplicates.
+   classifiers that have seen neither it nor its near-duplicates.
 2. :func:`doubt_labels` tells from them how probably each label is wrong, and flags some.
 3. :func:`noise_findings` writes the flags down.
 
 Confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in
 dataset labels", JAIR 70) doubts a label where another class is as probable as it is, on average,
 for that class's own photos.  Where classes are many, small and alike, that holds for a quarter of
-the sound labels; so a flag needs both its verdict and that of
-:mod:`rs_toolkit.checks.labels.noise_model`.  ``benchmarks/label_noise.py`` measures each alone.
+the right labels; so a label is flagged only if :mod:`rs_toolkit.checks.labels.noise_model` doubts
+it too.  ``benchmarks/label_noise.py`` measures each alone.
 """
 
 from __future__ import annotations
@@ -18,23 +17,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.findings import Finding
-from rs_toolkit.checks.labels.labelled import check_labelled
 from rs_toolkit.checks.labels.noise_model import fit_share, label_doubt, own_probability
-from rs_toolkit.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.photos import Photo
 
 __all__ = ["FILTERS", "LabelDoubts", "doubt_labels", "noise_findings"]
 
 FILTERS = ("prune_by_class", "prune_by_noise_rate", "both", "confident_learning")
+"""Rules of confident learning, explained at ``cleanlab.filter.find_label_issues``."""
+
+_THRESHOLD = 0.5
 _SURE = 0.9
 _LEAST_WEIGHT = 0.1
 
@@ -50,14 +46,10 @@ class LabelDoubts:
         could not be learnt.
     doubt
         Probability that the label is wrong, (n,), 0 to 1; 0 where the class could not be learnt.
-    suggested
-        The most probable other class, (n,).
-    better
-        Out-of-fold probability of that class, (n,).
-    pruned
-        Whether confident learning doubts the label, (n,) of bool.
-    flagged
-        Whether a person should look at it, (n,) of bool.
+    suggested, better
+        The most probable other class, (n,), and its out-of-fold probability, (n,).
+    pruned, flagged
+        Whether confident learning doubts the label, and whether a person should look at it, (n,).
     share
         Estimated share of wrong labels, 0 to 1.
     """
@@ -72,62 +64,26 @@ class LabelDoubts:
 
 
 def doubt_labels(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
     *,
-    filter_by: str = "prune_by_class",
+    filter_by: str = FILTERS[0],
     floor: int = 8,
-    threshold: float = 0.5,
 ) -> LabelDoubts:
     """Tell how probably each label is wrong, and flag some.
 
-    A label is flagged if confident learning doubts it and its doubt reaches ``threshold``.  In a
-    class of fewer than ``floor`` photos, confident learning has too few to count and no say; a
-    label there is flagged if its doubt reaches 0.9 (or ``threshold``, where that is higher).  A
-    label of a class that could not be learnt is never flagged.
+    A label is flagged if confident learning doubts it and its doubt reaches 0.5.  In a class of
+    fewer than ``floor`` photos, confident learning has too few to count; a label there is flagged
+    if its doubt reaches 0.9.  A label of a class that could not be learnt is never flagged.
 
     Parameters
     ----------
-    labels : integer array of shape (n,), 0 to classes - 1
-    probabilities : array of shape (n, classes), n >= 1, classes >= 2
+    labels : shape (n,), n >= 1, 0 to classes - 1
+    probabilities : shape (n, classes), classes >= 2
         Result of :func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold`.
-    filter_by : one of :data:`FILTERS`, explained at ``cleanlab.filter.find_label_issues``
+    filter_by : one of :data:`FILTERS`
     floor : photos of a class, 0 or more
-    threshold : 0 to 1
-
-    Raises
-    ------
-    DataError
-        The shapes do not fit, a label is out of range, or a row is no probability distribution.
-    ConfigError
-        There is no such filter, or a setting is out of range.
     """
-    if filter_by not in FILTERS:
-        raise ConfigError(f"filter_by: got {filter_by!r}, wanted one of: {', '.join(FILTERS)}")
-    if not floor >= 0:
-        raise ConfigError(f"label noise: got floor = {floor}, wanted 0 or more")
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"label noise: got threshold = {threshold}, wanted 0 to 1")
-    columns = np.shape(probabilities)[1] if np.ndim(probabilities) == 2 else None
-    table, given, classes = check_labelled(probabilities, labels, columns)
-    if classes < 2:
-        raise DataError("label noise: got one class, wanted two or more")
-    sums = table.sum(axis=1)
-    if table.min() < 0 or np.abs(sums - 1).max() > 1e-3:
-        raise DataError(
-            f"label noise: got rows from {table.min():.3g} that add up to {sums.min():.3g} to "
-            f"{sums.max():.3g}; wanted probabilities"
-        )
-    return _doubt_labels(given, table.astype(np.float64), filter_by, floor, threshold)
-
-
-def _doubt_labels(
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    filter_by: str,
-    floor: int,
-    threshold: float,
-) -> LabelDoubts:
     classes = probabilities.shape[1]
     own = own_probability(probabilities, labels)
     learnt = own > 0
@@ -137,7 +93,6 @@ def _doubt_labels(
         doubt[learnt] = label_doubt(own[learnt], classes, share)
         pruned[learnt] = _confident_learning(labels[learnt], probabilities[learnt], filter_by)
     small = np.bincount(labels)[labels] < floor
-    in_large, in_small = pruned & (doubt >= threshold), doubt >= max(threshold, _SURE)
     others = probabilities.copy()
     np.put_along_axis(others, labels[:, None], -1, axis=1)
     return LabelDoubts(
@@ -146,7 +101,7 @@ def _doubt_labels(
         suggested=others.argmax(axis=1),
         better=others.max(axis=1),
         pruned=pruned,
-        flagged=learnt & np.where(small, in_small, in_large),
+        flagged=np.where(small, doubt >= _SURE, pruned & (doubt >= _THRESHOLD)),
         share=share,
     )
 
@@ -168,7 +123,7 @@ def _confident_learning(
 
 def noise_findings(
     photos: Sequence[Photo],
-    labels: ArrayLike,
+    labels: NDArray[np.int64],
     class_names: Sequence[str],
     doubts: LabelDoubts,
 ) -> list[Finding]:
@@ -176,37 +131,18 @@ def noise_findings(
 
     ``score`` is the doubt, ``suggested_label`` the most probable other class, and
     ``suggested_weight`` is max(0.1, 1 - doubt), where 1 - doubt is the probability that the label
-    is right.
-
-    Parameters
-    ----------
-    photos : n photos
-    labels : integer array of shape (n,), numbers in ``class_names``
-    class_names : names at the trained rank
-    doubts : result of :func:`doubt_labels` for these labels
-
-    Raises
-    ------
-    DataError
-        There are not as many photos, labels and doubts, or a label has no name.
+    is right.  ``labels``, (n,), are numbers in ``class_names``; the n photos and doubts are theirs.
     """
-    if len(photos) != len(doubts.doubt):
-        raise DataError(f"label noise: got {len(photos)} photos and {len(doubts.doubt)} doubts")
-    _, given, _ = check_labelled(doubts.doubt[:, None], labels, len(class_names))
-    findings = []
-    for row in map(int, np.argsort(doubts.own, kind="stable")):
-        if not doubts.flagged[row]:
-            continue
-        better, doubt = class_names[doubts.suggested[row]], float(doubts.doubt[row])
-        findings.append(
-            Finding(
-                photos[row].path,
-                "label_noise",
-                doubt,
-                better,
-                max(_LEAST_WEIGHT, 1 - doubt),
-                f"other photos say {better} ({doubts.better[row]:.2f}), "
-                f"not {class_names[given[row]]} ({doubts.own[row]:.1g})",
-            )
+    order = np.argsort(doubts.own, kind="stable")
+    return [
+        Finding(
+            photos[row].path,
+            "label_noise",
+            float(doubts.doubt[row]),
+            class_names[doubts.suggested[row]],
+            max(_LEAST_WEIGHT, 1 - float(doubts.doubt[row])),
+            f"other photos say {class_names[doubts.suggested[row]]} ({doubts.better[row]:.2f}), "
+            f"not {class_names[labels[row]]} ({doubts.own[row]:.1g})",
         )
-    return findings
+        for row in order[doubts.flagged[order]].tolist()
+    ]

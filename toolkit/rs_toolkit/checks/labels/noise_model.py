@@ -17,12 +17,8 @@ with noisy labels"; e is found by expectation maximization (Dempster, Laird, Rub
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 __all__ = ["fit_share", "label_doubt", "log_likelihood", "own_probability"]
 

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rs_toolkit.checks.labels.labelled import check_labelled, group_numbers, unit_rows
 from rs_toolkit.checks.labels.noise_model import fit_share, log_likelihood, own_probability
-from rs_toolkit.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-__all__ = ["out_of_fold"]
+__all__ = ["group_numbers", "out_of_fold"]
 
 _COMPONENTS = 256
+# Inverse L2 strength C, for features of mean squared length 1.
+_STRENGTH = 20.0
 # A neighbour whose cosine is higher by this has e times the vote.
 _TEMPERATURE = 0.05
 # Every class that was learnt gets at least about this much, so that 0 always means: not learnt.
 _LEAST = 1e-9
 _POWERS = (0.25, 4.0)
-# What takes many small steps is slower where threads wait for each other in each: on 2 idle cores
-# two threads were seen to take 3 to 19 s for what one does in 2 s, on busy ones more than 100 s.
+# The solvers take many small steps, in each of which threads wait for each other: two threads took
+# 3 to 19 s on 2 idle cores, and more than 100 s on busy ones, for what one does in 2 s.
 _THREADS = 1
 # Similarities held at once; 128 MiB of float32.
 _BLOCK = 2**25
 
 
 def out_of_fold(
-    features: ArrayLike,
-    labels: ArrayLike,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
     groups: Sequence[str | None] | None = None,
     *,
-    classes: int | None = None,
+    classes: int,
     folds: int = 5,
-    repeats: int = 1,
     seed: int = 0,
-    strength: float = 20.0,
 ) -> NDArray[np.float64]:
     """Return each photo's class probabilities by classifiers that were fitted without it.
 
@@ -52,55 +47,48 @@ def out_of_fold(
     - the votes of all other photos, each of weight ``exp(cosine / 0.05)`` (kernel regression:
       Nadaraya 1964, Watson 1964).
 
-    At last, one power of all probabilities (normalized again) is chosen that makes the labels
+    Finally, one power of all probabilities (normalized again) is chosen that makes the labels
     most likely under :mod:`rs_toolkit.checks.labels.noise_model`: temperature scaling (Guo et al.
     2017) that wrong labels do not mislead.
 
     Parameters
     ----------
-    features : array of shape (n, d), finite
-    labels : integer array of shape (n,), 0 to classes - 1
+    features : shape (n, d), finite
+    labels : shape (n,), 0 to classes - 1, of two classes at least
     groups : n names, equal for near-duplicates; None: alone
-        A group stays in one fold, lest a copy give the label away, and counts as one photo.
-    classes : default: the highest label and one
+        A group stays in one fold, as a copy would reveal the label, and counts as one photo.
+        There are two groups at least.
+    classes : 2 or more
     folds : at least 2; each class is spread evenly over them
-    repeats : at least 1; partitions into folds, whose probabilities are averaged
-    seed : of the partitions
-    strength : inverse L2 strength C, above 0, for features of mean squared length 1
+    seed : of the folds
 
     Returns
     -------
     float64 array of shape (n, classes)
         Rows add up to 1.  0 means that the other folds had no photo of the class: it could not
         be learnt, and a photo with this label cannot be judged.
-
-    Raises
-    ------
-    DataError
-        The shapes do not fit, a feature is not finite, a label is out of range, or there are
-        fewer than two classes or groups.
-    ConfigError
-        A setting is out of range.
     """
-    for name, value, least in (("folds", folds, 2), ("repeats", repeats, 1)):
-        if value < least:
-            raise ConfigError(f"out of fold: got {name} = {value}, wanted {least} or more")
-    if not strength > 0:
-        raise ConfigError(f"out of fold: got strength = {strength}, wanted more than 0")
-    table, given, classes = check_labelled(features, labels, classes)
-    group = group_numbers(groups, len(given))
-    if len(np.unique(given)) < 2 or len(np.unique(group)) < 2:
-        raise DataError(
-            f"out of fold: got {len(np.unique(given))} classes and {len(np.unique(group))} groups "
-            "of photos, wanted two or more of each"
-        )
+    group = group_numbers(groups, len(labels))
     _, first = np.unique(group, return_index=True)
-    table = _components(table.astype(np.float32), first, seed)
-    total = np.zeros((len(given), classes))
-    for repeat in range(repeats):
-        fold = _deal(given, group, folds, np.random.default_rng((seed, repeat)))
-        total += _predict_folds(table, given, group, fold, classes, strength)
-    return _sharpen(total / repeats, given, first)
+    table = _components(features.astype(np.float32), first, seed)
+    # The zero is part of the seed so that folds stay what they always were.
+    fold = _deal(labels, group, folds, np.random.default_rng((seed, 0)))
+    return _sharpen(_predict_folds(table, labels, group, fold, classes), labels, first)
+
+
+def group_numbers(groups: Sequence[str | None] | None, count: int) -> NDArray[np.int64]:
+    """Return a number for each of ``count`` photos, equal for photos of one group.
+
+    ``groups`` holds a name a photo; None, for one or for all of them, is a photo alone.
+    """
+    names = [None] * count if groups is None else groups
+    known: dict[str, int] = {}
+    # Photos without a group get negative numbers, which no group has.
+    raw = [
+        -1 - row if name is None else known.setdefault(name, len(known))
+        for row, name in enumerate(names)
+    ]
+    return np.unique(raw, return_inverse=True)[1].astype(np.int64)
 
 
 def _components(
@@ -127,7 +115,7 @@ def _components(
 def _deal(
     labels: NDArray[np.int64], group: NDArray[np.int64], folds: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return each photo's fold: groups are dealt in turn, like cards, class by class."""
+    """Return each photo's fold: class by class, one group after the other goes to the next fold."""
     _, first = np.unique(group, return_index=True)
     order = generator.permutation(len(first))
     order = order[np.argsort(labels[first[order]], kind="stable")]
@@ -142,7 +130,6 @@ def _predict_folds(
     group: NDArray[np.int64],
     fold: NDArray[np.int64],
     classes: int,
-    strength: float,
 ) -> NDArray[np.float64]:
     """Return probabilities (n, classes), those of each fold by the photos of the others."""
     once = 1 / np.bincount(group)[group]
@@ -152,7 +139,7 @@ def _predict_folds(
         present, given = np.unique(labels[train], return_inverse=True)
         pooled = _LEAST + _votes(features[train], given, once[train], features[held])
         if len(present) > 1:
-            fitted = _regression(features[train], given, once[train], features[held], strength)
+            fitted = _regression(features[train], given, once[train], features[held])
             pooled = np.sqrt(pooled * (_LEAST + fitted))
         found[np.ix_(held, present)] = pooled / pooled.sum(axis=1, keepdims=True)
     return found
@@ -163,7 +150,6 @@ def _regression(
     labels: NDArray[np.int64],
     weights: NDArray[np.float64],
     held: NDArray[np.float32],
-    strength: float,
 ) -> NDArray[np.float64]:
     """Return probabilities (held, classes) by class-balanced logistic regression."""
     from sklearn.exceptions import ConvergenceWarning
@@ -172,7 +158,7 @@ def _regression(
 
     balanced = weights / np.bincount(labels, weights)[labels]
     # Ten times more exact takes twice as long and ranks no better.
-    solver = LogisticRegression(C=strength, max_iter=200, tol=2e-4)
+    solver = LogisticRegression(C=_STRENGTH, max_iter=200, tol=2e-4)
     with threadpool_limits(_THREADS), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         solver.fit(features, labels, sample_weight=balanced * weights.sum() / balanced.sum())
@@ -187,12 +173,13 @@ def _votes(
 ) -> NDArray[np.float64]:
     """Return each class's share of the votes, (held, classes)."""
     from scipy.sparse import csr_array
+    from sklearn.preprocessing import normalize
 
     members = csr_array((weights, (np.arange(len(labels)), labels)))
-    voters, found = unit_rows(features).T, np.empty((len(held), members.shape[1]))
+    voters, found = normalize(features).T, np.empty((len(held), members.shape[1]))
     rows = max(1, _BLOCK // len(labels))
     for start in range(0, len(held), rows):
-        alike = unit_rows(held[start : start + rows]) @ voters
+        alike = normalize(held[start : start + rows]) @ voters
         votes = np.exp((alike - alike.max(axis=1, keepdims=True)) / _TEMPERATURE)
         found[start : start + rows] = votes @ members
     return np.asarray(found / found.sum(axis=1, keepdims=True), np.float64)

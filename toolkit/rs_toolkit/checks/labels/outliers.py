@@ -22,21 +22,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.checks.findings import Finding
-from rs_toolkit.checks.labels.labelled import check_labelled, group_numbers, unit_rows
-from rs_toolkit.errors import ConfigError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from rs_toolkit.data.photos import Photo
+from rs_toolkit.checks.labels.out_of_fold import group_numbers
+from rs_toolkit.data.photos import Photo
 
 __all__ = ["Outliers", "find_outliers", "outlier_findings"]
 
+_NEIGHBOUR = 3
+_THRESHOLD = 0.997
 _LEAST_WEIGHT = 0.1
 
 
@@ -62,11 +59,9 @@ class Outliers:
 
 
 def find_outliers(
-    features: ArrayLike,
-    labels: ArrayLike,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
     groups: Sequence[str | None] | None = None,
-    *,
-    neighbour: int = 3,
 ) -> Outliers:
     """Measure how far each photo is from those of its class, and from all.
 
@@ -74,34 +69,23 @@ def find_outliers(
 
     Parameters
     ----------
-    features : array of shape (n, d), finite
-    labels : integer array of shape (n,), 0 or more
+    features : shape (n, d), finite
+    labels : shape (n,), 0 or more
     groups : n names, equal for near-duplicates; None: alone
-    neighbour : k, 1 or more
-
-    Raises
-    ------
-    DataError
-        The shapes do not fit, a feature is not finite, or a label is negative.
-    ConfigError
-        ``neighbour`` is out of range.
     """
-    if neighbour < 1:
-        raise ConfigError(f"outliers: got neighbour = {neighbour}, wanted 1 or more")
-    table, given, _ = check_labelled(features, labels)
-    group = group_numbers(groups, len(given))
-    unit = unit_rows(table)
-    own = np.empty(len(given))
-    for number in np.unique(given):
-        members = np.flatnonzero(given == number)
-        own[members] = _distances(unit[members], group[members], neighbour)
+    from sklearn.preprocessing import normalize
+
+    group = group_numbers(groups, len(labels))
+    unit = normalize(features.astype(np.float32))
+    own = np.empty(len(labels))
+    for number in np.unique(labels):
+        members = np.flatnonzero(labels == number)
+        own[members] = _distances(unit[members], group[members])
     score, typical = _scores(own)
-    return Outliers(own, _distances(unit, group, neighbour), score, typical)
+    return Outliers(own, _distances(unit, group), score, typical)
 
 
-def _distances(
-    unit: NDArray[np.float32], group: NDArray[np.int64], neighbour: int
-) -> NDArray[np.float64]:
+def _distances(unit: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return each photo's distance to its k-th nearest, with one photo for every other group."""
     import faiss
 
@@ -109,7 +93,7 @@ def _distances(
     others = len(first) - 1
     if not others:
         return np.full(len(unit), np.nan)
-    k = min(neighbour, (others + 1) // 2)
+    k = min(_NEIGHBOUR, (others + 1) // 2)
     # One more than k, because at most one of them is of the photo's own group.
     cosines, found = faiss.knn(unit, unit[first], k + 1, metric=faiss.METRIC_INNER_PRODUCT)
     foreign = group[first][found] != group[:, None]
@@ -134,48 +118,28 @@ def _scores(distances: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]
 
 def outlier_findings(
     photos: Sequence[Photo],
-    features: ArrayLike,
-    labels: ArrayLike,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
     class_names: Sequence[str],
-    *,
-    neighbour: int = 3,
-    threshold: float = 0.997,
 ) -> list[Finding]:
-    """Return a finding for each photo whose score reaches ``threshold``, the farthest first.
+    """Return a finding for each photo whose score is 0.997 or more, the farthest first.
 
     ``suggested_weight`` is the typical distance divided by the photo's, at least 0.1.  There is no
-    suggested label: that is for :mod:`rs_toolkit.checks.labels.label_noise`.
-
-    Parameters
-    ----------
-    photos : n photos, with their groups of near-duplicates
-    features, labels, neighbour
-        As in :func:`find_outliers`.
-    class_names : names at the trained rank
-    threshold : 0 to 1
-
-    Raises
-    ------
-    DataError
-        As :func:`find_outliers`; or there are not as many photos, or a label has no name.
-    ConfigError
-        ``threshold`` or ``neighbour`` is out of range.
+    suggested label: that is for :mod:`rs_toolkit.checks.labels.label_noise`.  The photos have their
+    groups of near-duplicates; features (n, d) and labels (n,), numbers in ``class_names``, are
+    those of :func:`find_outliers`.
     """
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"outliers: got threshold = {threshold}, wanted 0 to 1")
-    groups = [photo.group for photo in photos]
-    table, given, _ = check_labelled(features, labels, len(class_names))
-    found = find_outliers(table, given, groups, neighbour=neighbour)
-    far = (found.score >= threshold) & (found.own > found.typical)
+    found = find_outliers(features, labels, [photo.group for photo in photos])
+    far = (found.score >= _THRESHOLD) & (found.own > found.typical)
     return [
         Finding(
             photos[row].path,
             "outlier",
             float(found.score[row]),
             suggested_weight=max(_LEAST_WEIGHT, found.typical / float(found.own[row])),
-            detail=f"{found.own[row]:.2f} from other photos of {class_names[given[row]]} "
+            detail=f"{found.own[row]:.2f} from other photos of {class_names[labels[row]]} "
             f"(typical: {found.typical:.2f}), {found.any[row]:.2f} from any",
         )
-        for row in map(int, np.argsort(-found.own, kind="stable"))
+        for row in np.argsort(-found.own, kind="stable").tolist()
         if far[row]
     ]

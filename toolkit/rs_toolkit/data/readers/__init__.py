@@ -6,8 +6,8 @@ reason why one cannot be used.
 ==============  =====================================================================
 module          reads
 ==============  =====================================================================
-``csv_file``    one table, one row a photo (and BioCLIP's annotation file beside it)
-``tree``        one folder a class; iNaturalist's folder names
+``csv_file``    one table, one row per photo (and BioCLIP's annotation file beside it)
+``tree``        one folder per class; iNaturalist's folder names
 ``coco``        COCO Camera Traps JSON
 ``camtrap``     Camera Trap Data Packages (Camtrap DP 1.0)
 ``parquet``     tables with the photos' bytes inside (Hugging Face)
@@ -26,22 +26,19 @@ from rs_toolkit.data.readers.csv_file import read_csv
 from rs_toolkit.data.readers.parquet import find_parquet, read_parquet
 from rs_toolkit.data.readers.tree import read_tree
 from rs_toolkit.data.readers.unpack import unpack_zip
-from rs_toolkit.data.taxonomy import RANKS
-from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json
 
-__all__ = ["CLEAN_FILE", "MAX_METADATA_BYTES", "read_dataset", "require_data"]
+__all__ = ["CLEAN_FILE", "read_dataset", "require_data"]
 
 # Made by rs-toolkit clean, last of its folder's files.
 CLEAN_FILE = "clean.json"
 
-MAX_METADATA_BYTES = 500_000_000
 
-
-def read_dataset(path: Path, tree_rank: str = "species") -> Dataset:
+def read_dataset(path: Path) -> Dataset:
     """Read the photos of a data set and their labels.
 
-    What a folder is, is tried in this order:
+    A folder is read as the first of these that it is:
 
     - **Clean folder**: made by ``rs-toolkit clean``; its groups, splits and weights come along.
     - **Camtrap DP**: a folder holding ``datapackage.json``, or that file.
@@ -54,20 +51,13 @@ def read_dataset(path: Path, tree_rank: str = "species") -> Dataset:
     - **Parquet** with the photos' bytes: a ``.parquet`` file, or a folder of them.
     - **Folder tree**: any other folder; one folder per class, photos at any depth below it.
 
-    A ``.zip`` file is unpacked into the cache, once, and read as a folder.
+    A ``.zip`` file is unpacked into the cache, once, and read as a folder.  The name of a class
+    folder, a ``label`` and a COCO category are a species' name; where all folders or categories
+    end in ``idae`` or ``aceae``, they are families' names.
 
     Rows that cannot be used (ragged, no path, a path out of the folder, a path given before,
     several labels, a box outside the photo), photos in a format that is not supported, and files
     without a class folder are kept: with their ``error``, or without a label.
-
-    Parameters
-    ----------
-    path
-        Folder or file.
-    tree_rank
-        Rank of class folders' names, of the ``label`` column and of COCO's categories.  Where
-        all folders or categories end in ``idae`` or ``aceae``, ``species`` gives way to
-        ``family``.
 
     Raises
     ------
@@ -76,54 +66,44 @@ def read_dataset(path: Path, tree_rank: str = "species") -> Dataset:
     MetadataError
         A metadata file is too large, not UTF-8, not CSV or JSON, empty, or lacks a required
         column or key.
-    ConfigError
-        ``tree_rank`` is no rank.
     """
-    if tree_rank not in RANKS:
-        raise ConfigError(f"tree_rank: got {tree_rank!r}, wanted one of: {', '.join(RANKS)}")
     require_data(path)
     if path.suffix.lower() == ".zip" and path.is_file():
-        path = unpack_zip(path, MAX_METADATA_BYTES)
-    return _read_folder(path, tree_rank) if path.is_dir() else _read_file(path, tree_rank)
+        path = unpack_zip(path)
+    return _read_folder(path) if path.is_dir() else _read_file(path)
 
 
 def require_data(path: Path) -> None:
-    """Fail at once where there is no data set, before anything slow is begun.
-
-    Raises
-    ------
-    DataError
-        Nothing is at ``path``.
-    """
+    """Raise DataError where nothing is at ``path``, before anything slow is begun."""
     if not path.exists():
         raise DataError(
             f"{path}: no such folder or CSV file (or .json, .parquet, .zip); check the path"
         )
 
 
-def _read_folder(root: Path, tree_rank: str) -> Dataset:
+def _read_folder(root: Path) -> Dataset:
     if (root / CLEAN_FILE).is_file():
         return _read_clean(root)
     for name in (PACKAGE_FILE, "metadata.csv"):
         if (root / name).is_file():
-            return _read_file(root / name, tree_rank)
+            return _read_file(root / name)
     if (file := find_coco(root)) is not None:
-        return _read_file(file, tree_rank)
+        return _read_file(file)
     if files := find_parquet(root):
-        return read_parquet(files, tree_rank)
-    return read_tree(root, tree_rank)
+        return read_parquet(files)
+    return read_tree(root)
 
 
-def _read_file(path: Path, tree_rank: str) -> Dataset:
+def _read_file(path: Path) -> Dataset:
     suffix = path.suffix.lower()
     if path.name == PACKAGE_FILE:
-        return read_camtrap(path, MAX_METADATA_BYTES)
+        return read_camtrap(path)
     if suffix == ".csv":
-        return read_csv(path, tree_rank, MAX_METADATA_BYTES)
+        return read_csv(path)
     if suffix == ".json":
-        return read_coco(path, tree_rank, MAX_METADATA_BYTES)
+        return read_coco(path)
     if suffix == ".parquet":
-        return read_parquet([path], tree_rank)
+        return read_parquet([path])
     raise DataError(
         f"{path}: got a {suffix or 'plain'} file, wanted a folder or a .csv, .json, .parquet or "
         ".zip file"

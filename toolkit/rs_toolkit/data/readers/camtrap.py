@@ -1,8 +1,8 @@
 """Camera Trap Data Packages: Camtrap DP 1.0 (camtrap-dp.tdwg.org).
 
-``datapackage.json`` names three tables and may describe the taxa; ``deployments.csv`` says where
-each camera stood, ``media.csv`` has a row a file, and ``observations.csv`` says what was seen on a
-file or during an event.
+``datapackage.json`` names three tables and may describe the taxa.  ``deployments.csv`` says where
+each camera stood, ``media.csv`` has one row per file, and ``observations.csv`` says what was seen
+on a file or during an event.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.data.photos import Dataset, Photo, tidy_box
-from rs_toolkit.data.readers.camtrap_names import Names
+from rs_toolkit.data.readers.camtrap_names import Names, names_of
 from rs_toolkit.data.readers.camtrap_observations import COLUMNS, Observations, Record, Seen
-from rs_toolkit.data.readers.rows import is_organism, keep_first, relative_path, tidy
-from rs_toolkit.data.readers.tables import Columns, numbered, open_csv, read_object
+from rs_toolkit.data.readers.rows import keep_first, one_label, relative_path, tidy
+from rs_toolkit.data.readers.tables import open_csv, read_object
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import MetadataError
 
@@ -23,36 +23,28 @@ __all__ = ["PACKAGE_FILE", "read_camtrap"]
 
 PACKAGE_FILE = "datapackage.json"
 
+# Kinds of observations that contradict an animal on the same file.
+_NO_ANIMAL = ("human", "vehicle", "blank")
 _MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype")
 
 
-def read_camtrap(package: Path, limit: int) -> Dataset:
-    """Read a Camtrap DP whose files have at most ``limit`` bytes each.
+def read_camtrap(package: Path) -> Dataset:
+    """Read the Camtrap DP of a ``datapackage.json``; paths start from its folder.
 
-    One photo a row of ``media.csv``, labelled by the observations of that file or, where it has
-    none that are classified, by those of its event: the one that observations of the file name,
-    or whose time it was taken in.  A photo of several taxa, or of a taxon and people, a vehicle
-    or nothing, is an error: it has no one label.  ``locationID`` (else ``deploymentID``) becomes
-    the site, ``eventID`` the observation; if exactly one observation of a file has a box, that
-    is the photo's.  Videos and files that are only on the web are errors.
+    One photo per row of ``media.csv``, labelled by the classified observations of that file.
+    Where it has none, those of its event label it: the event that observations of the file name,
+    or else the one during which it was taken.  A photo of several taxa, or of a taxon and people,
+    a vehicle or nothing, is an error: it has no one label.  ``locationID`` (else
+    ``deploymentID``) becomes the site, ``eventID`` the observation.  If exactly one observation
+    of a file has a box, that is the photo's.  Videos and files that are only on the web are
+    errors.
 
-    Parameters
-    ----------
-    package
-        ``datapackage.json``; paths start from its folder.
-    limit
-        Most bytes of one file.
-
-    Raises
-    ------
-    MetadataError
-        A file is missing, too large, not UTF-8, not JSON or CSV, or lacks a column; or there are
-        no media.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    content = read_object(package, limit)
+    content = read_object(package)
 
     def records(name: str, columns: Sequence[str]) -> Iterator[Record]:
-        return _records(_table(package, content, name), columns, limit)
+        return _records(_table(package, content, name), columns)
 
     places = records("deployments", ("deploymentID", "locationID"))
     sites = {place["deploymentID"]: place["locationID"] for _, place, error in places if not error}
@@ -62,7 +54,7 @@ def read_camtrap(package: Path, limit: int) -> Dataset:
     seen = Observations(
         records("observations", COLUMNS), {cells["mediaID"] for _, cells, _ in media}
     )
-    photos = keep_first(_rows(media, seen, sites, Names(content)))
+    photos = keep_first(_rows(media, seen, sites, names_of(content)))
     return Dataset(package.parent, tuple(photos), "camtrap")
 
 
@@ -79,13 +71,11 @@ def _table(package: Path, content: dict[str, Any], name: str) -> Path:
     return package.parent / path
 
 
-def _records(path: Path, columns: Sequence[str], limit: int) -> Iterator[Record]:
+def _records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     """Yield the rows of a table of which the first column is required."""
-    with open_csv(path, limit) as rows:
-        places = Columns(path, next(rows, []), columns, [columns[:1]])
-        for line, row in numbered(rows):
-            cells = {name: places.cell(row, name) for name in columns}
-            yield f"{path.name} line {line}", cells, places.ragged(row)
+    with open_csv(path, columns, [columns[:1]]) as (_, rows):
+        for line, cells, error in rows:
+            yield f"{path.name} line {line}", cells, error
 
 
 def _rows(
@@ -117,23 +107,18 @@ def _photo(
 ) -> Photo:
     deployment = cells["deploymentID"]
     own, during, event = observations.of(cells["mediaID"], deployment, cells["timestamp"])
-    name = box = error = None
+    place: dict[str, Any] = {
+        "site": tidy(sites.get(deployment) or deployment),
+        "observation": tidy(event),
+    }
     try:
         name = _label(own or during)
         boxes = [item.box for item in own if item.box]
         box = tidy_box(boxes[0]) if len(boxes) == 1 else None
-    except ValueError as problem:
-        name, error = None, str(problem)
-    taxon, common_name = names.of(name) if name else (Taxon(), None)
-    return Photo(
-        path,
-        taxon,
-        common_name=common_name,
-        site=tidy(sites.get(deployment) or deployment),
-        observation=tidy(event),
-        box=box,
-        error=error,
-    )
+    except ValueError as error:
+        return Photo(path, Taxon(), error=str(error), **place)
+    taxon, common_name = names(name) if name else (Taxon(), None)
+    return Photo(path, taxon, common_name, box=box, **place)
 
 
 def _label(seen: list[Seen]) -> str | None:
@@ -143,9 +128,4 @@ def _label(seen: list[Seen]) -> str | None:
     by people and by machines stand side by side.
     """
     animals = {item.name for item in seen if item.kind == "animal" and item.name}
-    others = {item.kind for item in seen if item.kind in ("human", "vehicle", "blank")}
-    organisms = sorted(filter(is_organism, animals))
-    if organisms and len(animals | others) > 1:
-        labels = ", ".join(sorted(repr(label[:80]) for label in animals | others))
-        raise ValueError(f"has several labels ({labels}); leave one")
-    return organisms[0] if organisms else None
+    return one_label(animals | {item.kind for item in seen if item.kind in _NO_ANIMAL})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import accumulate
 from operator import itemgetter
@@ -27,18 +27,16 @@ _KINDS = frozenset({"animal", "human", "vehicle", "blank", "unknown", "unclassif
 
 @dataclass(frozen=True)
 class Seen:
-    """One observation.
+    """One observation; what it does not have is empty.
 
     Attributes
     ----------
     kind
         ``animal``, ``human``, ``vehicle``, ``blank``, ``unknown`` or ``unclassified``.
-    name
-        Scientific name in lower case; empty where none was given.
-    event
-        ``eventID``; empty where none was given.
+    name, event
+        Scientific name in lower case, and ``eventID``.
     box
-        ``left,top,width,height`` as they were given; empty where there is no box.
+        ``left,top,width,height`` as they were given.
     """
 
     kind: str
@@ -49,14 +47,15 @@ class Seen:
 
 @dataclass
 class _Deployment:
-    """Observations during events of one camera, by name and by time.
+    """Observations during events of one camera, by the event's name and by its time.
 
-    ``spans`` are sorted by their starts; ``latest`` is the latest end so far, of each.
+    ``spans`` are sorted by their starts; ``latest`` holds for each span the latest end of it and
+    those before it.
     """
 
-    named: dict[str, list[Seen]]
-    spans: list[tuple[datetime, datetime, Seen]]
-    latest: list[datetime]
+    named: dict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
+    spans: list[tuple[datetime, datetime, Seen]] = field(default_factory=list)
+    latest: list[datetime] = field(default_factory=list)
 
     def at(self, taken: datetime) -> list[Seen]:
         """Return what was seen in the events that a moment is in, both ends included."""
@@ -88,7 +87,7 @@ class Observations:
     def __init__(self, rows: Iterable[Record], media: Collection[str]) -> None:
         self.errors: list[tuple[str, str]] = []
         self._own: dict[str, list[Seen]] = defaultdict(list)
-        self._deployments: dict[str, _Deployment] = {}
+        self._deployments: dict[str, _Deployment] = defaultdict(_Deployment)
         for place, row, error in rows:
             if error := error or self._add(row, media):
                 self.errors.append((place, error))
@@ -111,9 +110,7 @@ class Observations:
         start, end = _moment(row["eventStart"]), _moment(row["eventEnd"])
         if not seen.event and (start is None or end is None):
             return "has no mediaID, and no eventID or eventStart and eventEnd; add one"
-        deployment = self._deployments.setdefault(
-            row["deploymentID"], _Deployment(defaultdict(list), [], [])
-        )
+        deployment = self._deployments[row["deploymentID"]]
         deployment.named[seen.event].append(seen)
         if start is not None and end is not None:
             deployment.spans.append((start, end, seen))
@@ -126,17 +123,15 @@ class Observations:
         """
         own = self._own.get(media, [])
         event = next((item.event for item in own if item.event), "")
-        camera = self._deployments.get(deployment)
-        during: list[Seen] = []
-        if camera is not None and event:
+        camera = self._deployments.get(deployment) or _Deployment()
+        if event:
             during = camera.named.get(event, [])
-        elif camera is not None and (taken := _moment(timestamp)) is not None:
-            during = camera.at(taken)
+        else:
+            taken = _moment(timestamp)
+            during = camera.at(taken) if taken else []
             event = next((item.event for item in during if item.event), "")
-        classified = [
-            [item for item in part if item.kind != "unclassified"] for part in (own, during)
-        ]
-        return classified[0], classified[1], event
+        own, during = ([x for x in part if x.kind != "unclassified"] for part in (own, during))
+        return own, during, event
 
 
 def _moment(text: str) -> datetime | None:

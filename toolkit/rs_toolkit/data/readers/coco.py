@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.data.photos import Dataset, Photo, tidy_box
-from rs_toolkit.data.readers.rows import is_organism, keep_first, label_rank, relative_path, tidy
+from rs_toolkit.data.readers.rows import (
+    is_organism,
+    keep_first,
+    label_rank,
+    one_label,
+    relative_path,
+    tidy,
+)
 from rs_toolkit.data.readers.tables import read_object
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.errors import DataError, MetadataError
@@ -26,13 +33,7 @@ _Category = tuple[str, Taxon, str | None]
 
 
 def find_coco(root: Path) -> Path | None:
-    """Return the COCO file in a folder; None where there is none.
-
-    Raises
-    ------
-    DataError
-        There are several.
-    """
+    """Return the COCO file in a folder; None where there is none, DataError where several are."""
     found = [path for path in sorted(root.glob("*.json")) if path.is_file() and _is_coco(path)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:5])
@@ -46,30 +47,27 @@ def _is_coco(path: Path) -> bool:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
             return all(text.find(key) >= 0 for key in (b'"images"', b'"annotations"'))
     except (OSError, ValueError):
-        # No file can be mapped that is empty.
+        # An empty file cannot be mapped.
         return False
 
 
-def read_coco(path: Path, tree_rank: str, limit: int) -> Dataset:
-    """Read a COCO Camera Traps file of at most ``limit`` bytes.
+def read_coco(path: Path) -> Dataset:
+    """Read a COCO Camera Traps file.
 
-    One photo an image.  The category's name is the label at ``tree_rank``, unless the category
-    has names by rank; of categories that are no organisms (empty, human, vehicle …), photos have
-    no label.  A photo of several categories, at least one of them an organism, is an error: it
-    has no one label.  ``location`` becomes the site and ``seq_id`` the observation.  If exactly
-    one annotation of a photo has a ``bbox`` (left, top, width, height in pixels of the upright
-    photo), that is its box.
+    One photo per image.  The category's name is the species (or the family, where all names end as
+    families' do), unless the category has names by rank.  A category that is no organism (empty,
+    human, vehicle …) is no label.  A photo of several categories, at least one of them an
+    organism, is an error: it has no one label.  ``location`` becomes the site and ``seq_id`` the
+    observation.  If exactly one annotation of a photo has a ``bbox`` (left, top, width, height in
+    pixels of the upright photo), that is its box.
 
-    Raises
-    ------
-    MetadataError
-        Too large, not JSON, or images, annotations or categories are missing or malformed.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    content = read_object(path, limit)
+    content = read_object(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
             raise MetadataError(f"{path}: no list {key!r}; give a COCO Camera Traps file")
-    categories = _categories(path, content["categories"], tree_rank)
+    categories = _categories(path, content["categories"])
     photos = tuple(keep_first(_photos(content["images"], content["annotations"], categories)))
     if not photos:
         raise MetadataError(f"{path}: has no images; add one per photo")
@@ -81,7 +79,7 @@ def _key(value: Any) -> str | None:
     return str(value) if type(value) in (str, int) else None
 
 
-def _categories(path: Path, categories: list[Any], tree_rank: str) -> dict[str, _Category]:
+def _categories(path: Path, categories: list[Any]) -> dict[str, _Category]:
     named: dict[str, dict[str, Any]] = {}
     for number, item in enumerate(categories):
         key = _key(item.get("id")) if isinstance(item, dict) else None
@@ -90,17 +88,15 @@ def _categories(path: Path, categories: list[Any], tree_rank: str) -> dict[str, 
         if key in named:
             raise MetadataError(f"{path}: categories[{number}] repeats the id {key!r}; renumber it")
         named[key] = item
-    rank = label_rank(
-        (item["name"] for item in named.values() if is_organism(item["name"])), tree_rank
-    )
+    rank = label_rank(item["name"] for item in named.values() if is_organism(item["name"]))
     return {key: (item["name"], *_taxon(item, rank)) for key, item in named.items()}
 
 
-def _taxon(category: dict[str, Any], tree_rank: str) -> tuple[Taxon, str | None]:
+def _taxon(category: dict[str, Any], name_rank: str) -> tuple[Taxon, str | None]:
     if not is_organism(category["name"]):
         return Taxon(), None
     names = {rank: tidy(category.get(rank)) for rank in RANKS}
-    names[tree_rank] = names[tree_rank] or category["name"]
+    names[name_rank] = names[name_rank] or category["name"]
     return Taxon.from_dict(names), tidy(category.get("common_name"))
 
 
@@ -138,32 +134,24 @@ def _photo(
 ) -> Photo:
     given = image.get("file_name")
     path, error = relative_path(given if isinstance(given, str) else "")
+    place: dict[str, Any] = {
+        "site": tidy(image.get("location")),
+        "observation": tidy(image.get("seq_id")),
+    }
     keys = sorted({_key(mark.get("category_id")) or "" for mark in marks})
-    unknown = [key for key in keys if key not in categories]
     labels = {categories[key][0]: categories[key] for key in keys if key in categories}
-    organisms = [label for label in labels.values() if is_organism(label[0])]
-    _, taxon, common_name = organisms[0] if organisms else ("", Taxon(), None)
-    if unknown:
-        error = error or f"category_id {unknown[0][:80]!r} is of no category; add the category"
-    elif organisms and len(labels) > 1:
-        names = ", ".join(sorted(repr(name[:80]) for name in labels))
-        error = error or f"has several labels ({names}); leave one"
     boxes = [mark["bbox"] for mark in marks if mark.get("bbox") is not None]
-    box = None
-    if len(boxes) == 1 and error is None:
-        try:
-            box = _box(boxes[0], image)
-        except ValueError as problem:
-            error = str(problem)
-    return Photo(
-        path,
-        taxon if error is None else Taxon(),
-        common_name=common_name,
-        site=tidy(image.get("location")),
-        observation=tidy(image.get("seq_id")),
-        box=box,
-        error=error,
-    )
+    try:
+        if error is not None:
+            raise ValueError(error)
+        if unknown := [key for key in keys if key not in categories]:
+            raise ValueError(f"category_id {unknown[0][:80]!r} is of no category; add the category")
+        name = one_label(labels)
+        box = _box(boxes[0], image) if len(boxes) == 1 else None
+    except ValueError as problem:
+        return Photo(path, Taxon(), error=str(problem), **place)
+    _, taxon, common_name = labels[name] if name else ("", Taxon(), None)
+    return Photo(path, taxon, common_name, box=box, **place)
 
 
 def _box(pixels: Any, image: dict[str, Any]) -> str:

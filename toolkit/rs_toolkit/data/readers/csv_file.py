@@ -1,9 +1,8 @@
-"""One table, one row a photo."""
+"""One table, one row per photo."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from rs_toolkit.data.photos import Dataset, Photo
@@ -12,60 +11,41 @@ from rs_toolkit.data.readers.rows import keep_first, relative_path
 from rs_toolkit.data.readers.tables import (
     DESCRIBING_COLUMNS,
     LABEL_COLUMNS,
-    Columns,
+    PATH_COLUMNS,
+    Row,
     described,
-    numbered,
     open_csv,
 )
 from rs_toolkit.errors import MetadataError
 
 __all__ = ["read_csv"]
 
-_PATH_COLUMNS = ("file_path", "path", "filepath", "image")
 
-
-def read_csv(path: Path, tree_rank: str, limit: int) -> Dataset:
-    """Read a CSV file of at most ``limit`` bytes; see :func:`rs_toolkit.data.readers.read_dataset`.
+def read_csv(path: Path) -> Dataset:
+    """Read a CSV file; see :func:`rs_toolkit.data.readers.read_dataset`.
 
     A table with the columns eol_content_id and eol_page_id, beside which lies BioCLIP's
     annotation file, gets full taxonomy from there.
 
-    Raises
-    ------
-    MetadataError
-        A file is too large, not UTF-8, not CSV, empty, or lacks a required column.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    with open_csv(path, limit) as rows:
-        columns = Columns(
-            path,
-            next(rows, []),
-            (*_PATH_COLUMNS, *DESCRIBING_COLUMNS, *ID_COLUMNS),
-            (_PATH_COLUMNS, LABEL_COLUMNS),
-        )
-        columns.alias("file_path", _PATH_COLUMNS)
-        annotation = None
-        if columns.keys() >= set(ID_COLUMNS):
-            annotation = read_annotation(path.parent, limit)
-        photos = tuple(keep_first(_photos(numbered(rows), columns, tree_rank, annotation)))
+    used = (*PATH_COLUMNS, *DESCRIBING_COLUMNS, *ID_COLUMNS)
+    with open_csv(path, used, (PATH_COLUMNS, LABEL_COLUMNS)) as (names, rows):
+        has_ids = set(names) >= set(ID_COLUMNS)
+        annotation = read_annotation(path.parent) if has_ids else None
+        photos = tuple(keep_first(_photos(rows, annotation)))
     if not photos:
         raise MetadataError(f"{path}: has a header and no rows; add one row per photo")
     notes = tuple(annotation.notes) if annotation else ()
     return Dataset(path.parent, photos, "csv", notes)
 
 
-def _photos(
-    table: Iterable[tuple[int, list[str]]],
-    columns: Columns,
-    tree_rank: str,
-    annotation: Annotation | None,
-) -> Iterator[tuple[str, Photo]]:
-    for line, row in table:
-        path, error = relative_path(columns.cell(row, "file_path"))
-        photo = described(row, columns, path, tree_rank)
+def _photos(rows: Iterable[Row], annotation: Annotation | None) -> Iterator[tuple[str, Photo]]:
+    for line, cells, ragged in rows:
+        path, error = relative_path(cells["file_path"])
         # Nothing in a ragged row can be trusted to be in its own column.
-        if error := columns.ragged(row) or error or photo.error:
-            photo = replace(photo, error=error)
-        elif annotation is not None:
-            content, page = (columns.cell(row, name) for name in ID_COLUMNS)
+        photo = described(cells, path, ragged or error)
+        if photo.error is None and annotation is not None:
+            content, page = (cells[name] for name in ID_COLUMNS)
             photo = annotation.complete(photo, content, page)
         yield f"line {line}", photo

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, photo_suffix
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers.rows import keep_first
-from rs_toolkit.data.readers.tables import DESCRIBING_COLUMNS, LABEL_COLUMNS, Columns, described
+from rs_toolkit.data.readers.tables import DESCRIBING_COLUMNS, LABEL_COLUMNS, columns_of, described
 from rs_toolkit.data.readers.unpack import MAX_UNPACKED_BYTES, unpack_once
-from rs_toolkit.errors import DataError, MetadataError
+from rs_toolkit.errors import DataError, MetadataError, reason
 from rs_toolkit.files import read_json, require_space, sha256_bytes, sha256_file, write_json
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 __all__ = ["find_parquet", "read_parquet"]
 
@@ -48,7 +52,7 @@ def _may_hold_photos(path: Path) -> bool:
         return True
 
 
-def read_parquet(files: Sequence[Path], tree_rank: str) -> Dataset:
+def read_parquet(files: Sequence[Path]) -> Dataset:
     """Read Parquet tables whose column ``image`` is ``struct<bytes: binary, path: string>``.
 
     The bytes are unpacked into the cache once, as ``<sha256>.<suffix>``; the data set's root is
@@ -58,15 +62,7 @@ def read_parquet(files: Sequence[Path], tree_rank: str) -> Dataset:
     bytes of an earlier row are errors.  Memory: twice the largest row group, which may have
     1 GB.
 
-    Raises
-    ------
-    DataError
-        A file is damaged or has larger row groups, or the photos have more bytes than may be
-        unpacked.
-    MetadataError
-        A file has no column of photos or of labels, or there is no row.
-    OSError
-        The cache cannot be written, or the disk is full.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     tables = [_open(file) for file in files]
     digests = "".join(sha256_file(file) for file in files)
@@ -79,7 +75,7 @@ def read_parquet(files: Sequence[Path], tree_rank: str) -> Dataset:
             raise ValueError(f"has {len(names)} rows")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{root / _ROWS}: damaged ({error}); delete its folder") from None
-    photos = tuple(keep_first(_photos(tables, names, errors, tree_rank), what="photo"))
+    photos = tuple(keep_first(_photos(tables, names, errors), what="photo"))
     if not photos:
         raise MetadataError(f"{files[0]}: has no rows; add one per photo")
     return Dataset(root, photos, "parquet")
@@ -87,31 +83,46 @@ def read_parquet(files: Sequence[Path], tree_rank: str) -> Dataset:
 
 @dataclass(frozen=True)
 class _Table:
-    """One file's columns; ``classes`` are the names that a column's whole numbers stand for."""
+    """One file.
+
+    ``used`` are its describing columns: their own names, and those that they are used under.
+    ``classes`` are the names that a column's whole numbers stand for.
+    """
 
     path: Path
-    names: list[str]
-    columns: Columns
+    used: dict[str, str]
     classes: dict[str, list[str]]
     rows: int
 
 
-def _open(path: Path) -> _Table:
-    import pyarrow
+@contextmanager
+def _reading(path: Path) -> Iterator[pyarrow.parquet.ParquetFile]:
+    """Open a file; what goes wrong while it is read becomes a DataError."""
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            schema, about = file.schema_arrow, file.metadata
-            groups = [about.row_group(n).total_byte_size for n in range(about.num_row_groups)]
+        # Arrow's default is to read a row group before it is asked for.
+        with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            yield file
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, error) from None
+        raise DataError(
+            f"{path}: cannot be read as Parquet ({reason(error)}); copy it again"
+        ) from None
+
+
+def _open(path: Path) -> _Table:
+    import pyarrow
+
+    with _reading(path) as file:
+        schema, about = file.schema_arrow, file.metadata
+        groups = [about.row_group(n).total_byte_size for n in range(about.num_row_groups)]
     if max(groups, default=0) > _MAX_ROW_GROUP_BYTES:
         raise DataError(
             f"{path}: a row group has {max(groups)} bytes, wanted at most {_MAX_ROW_GROUP_BYTES}; "
             "write it with row_group_size=100"
         )
-    columns = Columns(path, schema.names, DESCRIBING_COLUMNS, [LABEL_COLUMNS])
+    names = columns_of(path, schema.names, DESCRIBING_COLUMNS, [LABEL_COLUMNS])
+    used = {given: name for given, name in zip(schema.names, names, strict=True) if name}
     place = schema.get_field_index(_IMAGE)
     kind = schema.field(place).type if place >= 0 else None
     if kind is None or not (
@@ -123,7 +134,7 @@ def _open(path: Path) -> _Table:
             f"{path}: column image is {kind and str(kind)[:80]}, wanted struct<bytes: binary, "
             "path: string>; write it with the datasets library, feature Image()"
         )
-    return _Table(path, schema.names, columns, _classes(schema.metadata or {}), about.num_rows)
+    return _Table(path, used, _classes(schema.metadata or {}), about.num_rows)
 
 
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
@@ -141,21 +152,9 @@ def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
 
 def _rows(path: Path, columns: list[str], at_once: int) -> Iterator[dict[str, Any]]:
     """Yield a file's rows, of which so many at most are in memory."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        # Arrow's default is to read a row group before it is asked for.
-        with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-            for batch in file.iter_batches(at_once, columns=columns):
-                yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:200]
-    return DataError(f"{path}: cannot be read as Parquet ({reason}); copy it again")
+    with _reading(path) as file:
+        for batch in file.iter_batches(at_once, columns=columns):
+            yield from batch.to_pylist()
 
 
 def _unpack(files: Sequence[Path], folder: Path) -> None:
@@ -193,21 +192,18 @@ def _store(data: bytes | None, folder: Path) -> str:
 
 
 def _photos(
-    tables: Sequence[_Table], names: list[str], errors: dict[str, str], tree_rank: str
+    tables: Sequence[_Table], names: list[str], errors: dict[str, str]
 ) -> Iterator[tuple[str, Photo]]:
     number = 0
     for table in tables:
-        used = [name for name in table.names if name.strip().lower() in DESCRIBING_COLUMNS]
-        for line, row in enumerate(_rows(table.path, used, _LABELS_AT_ONCE), 1):
-            error = errors.get(str(number))
+        for line, row in enumerate(_rows(table.path, list(table.used), _LABELS_AT_ONCE), 1):
+            error, cells = errors.get(str(number)), {}
             try:
-                cells = [_cell(row.get(name), name, table.classes) for name in table.names]
+                for given, name in table.used.items():
+                    cells[name] = _cell(row[given], given, table.classes)
             except ValueError as problem:
-                error = error or str(problem)
-                cells = []
-            photo = described(cells, table.columns, names[number], tree_rank)
-            if error := error or photo.error:
-                photo = replace(photo, error=error)
+                error, cells = error or str(problem), {}
+            photo = described(cells, names[number], error)
             yield f"{table.path.name} row {line}", photo
             number += 1
 
@@ -220,7 +216,7 @@ def _cell(value: Any, column: str, classes: Mapping[str, list[str]]) -> str:
         if not -1 <= value < len(classes[column]):
             count = len(classes[column])
             raise ValueError(f"{column} is {value}, wanted -1 to {count - 1}; write it anew")
-        return "" if value == -1 else classes[column][value]
+        return "" if value == -1 else classes[column][value].strip()
     if type(value) not in (str, int, float):
         raise ValueError(f"{column} holds a {type(value).__name__}, wanted text; write it anew")
-    return str(value)
+    return str(value).strip()

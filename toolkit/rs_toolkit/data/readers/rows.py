@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
 
-__all__ = [
-    "is_organism",
-    "keep_first",
-    "label_rank",
-    "relative_path",
-    "tidy",
-]
+__all__ = ["is_organism", "keep_first", "label_rank", "one_label", "relative_path", "tidy"]
 
-# Of POSIX, and of Windows with a drive.
+# Absolute paths of POSIX, and of Windows with a drive letter.
 _ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # Endings that the codes of nomenclature prescribe for families of animals and of plants.
@@ -42,10 +36,25 @@ def is_organism(name: str | None) -> bool:
     return label is not None and label not in _NO_ORGANISM
 
 
-def label_rank(names: Iterable[str], rank: str) -> str:
-    """Return the rank of class names: ``family`` for ``species`` where all end as families do."""
-    named_as_families = all(name.strip().lower().endswith(_FAMILY_ENDINGS) for name in names)
-    return "family" if rank == "species" and named_as_families else rank
+def one_label(names: Collection[str]) -> str | None:
+    """Return the organism among the different labels of a photo; None where none is an organism.
+
+    Raises
+    ------
+    ValueError
+        There is an organism and another label: the photo has no one label.
+    """
+    organisms = sorted(filter(is_organism, names))
+    if organisms and len(names) > 1:
+        labels = ", ".join(sorted(repr(name[:80]) for name in names))
+        raise ValueError(f"has several labels ({labels}); leave one")
+    return organisms[0] if organisms else None
+
+
+def label_rank(names: Iterable[str]) -> str:
+    """Return ``family`` where all class names end as families' names do, else ``species``."""
+    families = all(name.strip().lower().endswith(_FAMILY_ENDINGS) for name in names)
+    return "family" if families else "species"
 
 
 def tidy(value: object) -> str | None:
@@ -82,14 +91,14 @@ def relative_path(given: str) -> tuple[str, str | None]:
 
 
 def keep_first(rows: Iterable[tuple[str, Photo]], what: str = "path") -> Iterator[Photo]:
-    """Yield photos with where they stand in front of their errors; repeated paths are errors.
+    """Yield the photos of rows; an error begins with its row's place, and repeats are errors.
 
     Parameters
     ----------
     rows
-        Where each row stands (``line 4``), and its photo.
+        The place of each row (``line 4``), and its photo.
     what
-        What a repeated row repeats.
+        What a row with the path of an earlier one is said to repeat.
     """
     first: dict[str, tuple[str, Taxon]] = {}
     for place, photo in rows:

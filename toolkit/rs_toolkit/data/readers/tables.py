@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rs_toolkit.data.photos import Photo, tidy_box
 from rs_toolkit.data.readers.rows import tidy
 from rs_toolkit.data.taxonomy import RANKS, Taxon, printable
-from rs_toolkit.errors import MetadataError
+from rs_toolkit.errors import MetadataError, reason
 
 __all__ = [
     "DESCRIBING_COLUMNS",
     "LABEL_COLUMNS",
-    "Columns",
+    "MAX_METADATA_BYTES",
+    "PATH_COLUMNS",
+    "Row",
+    "columns_of",
     "described",
-    "numbered",
     "open_csv",
     "read_object",
     "taxon_of",
 ]
 
+MAX_METADATA_BYTES = 500_000_000
+PATH_COLUMNS = ("file_path", "path", "filepath", "image")
 LABEL_COLUMNS = (*RANKS, "cls", "label")
+# The first of these that is there is used under the name before them, the others are not used.
 _ALIASES = {
+    "file_path": PATH_COLUMNS,
     # The BioCLIP catalogues have both: cls is the taxonomic class, class a training label.
     "class": ("cls", "class"),
     "site": ("site", "location", "location_id", "deployment"),
     "observation": ("observation", "seq_id", "sequence", "event_id"),
 }
+Row = tuple[int, dict[str, str], str | None]
+"""A row of a CSV file: its line, from 1, its cells by column, and what is wrong with it, if so."""
+
 DESCRIBING_COLUMNS = (
     *LABEL_COLUMNS,
     *("common_name", "group", "box"),
@@ -41,119 +50,100 @@ DESCRIBING_COLUMNS = (
 )
 
 
-class Columns(dict[str, int]):
-    """Positions of the columns that are used, by name; in the file's header cases do not matter.
+def columns_of(
+    path: Path, header: Sequence[str], used: Collection[str], required: Collection[Sequence[str]]
+) -> list[str | None]:
+    """Return the name that each column of a table is used under; None: it is not used.
 
     Parameters
     ----------
-    path
-        File that the header is of, for messages.
-    header
-        Names as they stand in the file.
+    path, header
+        A file, for messages, and the names of its columns; upper and lower case do not matter.
     used
-        Names to look for; other columns are ignored.
+        Names to look for.
     required
-        Of each of these sequences of names, the first that is there is found by any of them.
+        Of each of these sequences of names, one must be there.
 
     Raises
     ------
     MetadataError
         A used column appears twice, or a required one not at all.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        header: Sequence[str],
-        used: Collection[str],
-        required: Collection[Sequence[str]] = (),
-    ) -> None:
-        known = {name.lower(): name for name in used}
-        names = [known.get(name.strip().lower()) for name in header]
-        if twice := sorted(name for name in known.values() if names.count(name) > 1):
-            raise MetadataError(f"{path}: column {twice[0]} appears twice; rename or delete one")
-        super().__init__({name: place for place, name in enumerate(names) if name})
-        self.width = len(names)
-        for choice in required:
-            if not any(name in self for name in choice):
-                got = ", ".join(printable(name)[:40] for name in header[:20]) or "an empty file"
-                wanted = " or ".join(filter(None, [", ".join(choice[:-1]), choice[-1]]))
-                raise MetadataError(
-                    f"{path}: no column {wanted}; got: {got}; name one so (comma-separated)"
-                )
-        for name, choice in _ALIASES.items():
-            self.alias(name, choice)
-
-    def alias(self, name: str, choice: Sequence[str]) -> None:
-        """Let ``name`` stand for the first of ``choice`` that is there."""
-        if (place := next((self[other] for other in choice if other in self), None)) is not None:
-            self[name] = place
-
-    def cell(self, row: Sequence[str], name: str) -> str:
-        """Return a cell's text without blanks around it; empty where there is no such column."""
-        place = self.get(name)
-        return row[place].strip() if place is not None and place < len(row) else ""
-
-    def ragged(self, row: Sequence[str]) -> str | None:
-        """Return why a row has more or fewer cells than the header, if so."""
-        if len(row) == self.width:
-            return None
-        return f"has {len(row)} cells, the header {self.width}; quote cells that hold commas"
+    known = {name.lower(): name for name in used}
+    names = [known.get(name.strip().lower()) for name in header]
+    if twice := sorted(name for name in known.values() if names.count(name) > 1):
+        raise MetadataError(f"{path}: column {twice[0]} appears twice; rename or delete one")
+    for choice in required:
+        if not any(name in names for name in choice):
+            got = ", ".join(printable(name)[:40] for name in header[:20]) or "an empty file"
+            wanted = " or ".join(filter(None, [", ".join(choice[:-1]), choice[-1]]))
+            raise MetadataError(
+                f"{path}: no column {wanted}; got: {got}; name one so (comma-separated)"
+            )
+    used_as: dict[str | None, str | None] = {name: name for name in names}
+    for name, choice in _ALIASES.items():
+        present = [other for other in choice if other in names]
+        used_as |= dict.fromkeys(present)
+        if present:
+            used_as[present[0]] = name
+    return [used_as[name] for name in names]
 
 
 @contextmanager
-def open_csv(path: Path, limit: int) -> Iterator[Any]:
-    """Open a UTF-8 CSV file of at most ``limit`` bytes and yield a strict :func:`csv.reader`.
-
-    Raises
-    ------
-    MetadataError
-        Too large, not UTF-8, not CSV, or not readable.
-    """
-    rows: Any = None
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Open a UTF-8 file of metadata; what goes wrong becomes a MetadataError."""
     try:
-        if path.stat().st_size > limit:
-            raise MetadataError(f"{path}: larger than {limit} bytes; split it")
+        if path.stat().st_size > MAX_METADATA_BYTES:
+            raise MetadataError(f"{path}: larger than {MAX_METADATA_BYTES} bytes; split it")
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            yield rows
-    except UnicodeDecodeError as error:
-        raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8 CSV") from None
-    except csv.Error as error:
-        raise MetadataError(f"{path}: not a CSV file: line {rows.line_num}: {error}") from None
-    except OSError as error:
-        raise MetadataError(f"{path}: cannot be read ({error.strerror}); check it") from None
-
-
-def numbered(rows: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a :func:`csv.reader` that are not blank with their lines, from 1."""
-    # An editor's line of a row is the one after the last line of the row before.
-    line = rows.line_num + 1
-    for row in rows:
-        if row:
-            yield line, row
-        line = rows.line_num + 1
-
-
-def read_object(path: Path, limit: int) -> dict[str, Any]:
-    """Read a JSON file of at most ``limit`` bytes that holds an object.
-
-    Raises
-    ------
-    MetadataError
-        Too large, not UTF-8, not JSON, or not readable.
-    """
-    try:
-        if path.stat().st_size > limit:
-            raise MetadataError(f"{path}: larger than {limit} bytes; split it")
-        content = json.loads(path.read_text("utf-8-sig"))
+            yield file
     except UnicodeDecodeError as error:
         raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise MetadataError(f"{path}: not a JSON file: {reason}; write it anew") from None
     except OSError as error:
         raise MetadataError(f"{path}: cannot be read ({error.strerror}); check it") from None
+
+
+@contextmanager
+def open_csv(
+    path: Path, used: Collection[str], required: Collection[Sequence[str]]
+) -> Iterator[tuple[list[str | None], Iterator[Row]]]:
+    """Open a UTF-8 CSV file and yield :func:`columns_of` it, and its rows but the blank ones.
+
+    Raises
+    ------
+    MetadataError
+        The file is too large, not UTF-8, not CSV, not readable, or lacks a column.
+    """
+    with _opened(path) as file:
+        table = csv.reader(file, strict=True)
+        try:
+            names = columns_of(path, next(table, []), used, required)
+            yield names, _rows(table, names, dict.fromkeys((*used, *_ALIASES), ""))
+        except csv.Error as error:
+            raise MetadataError(f"{path}: not a CSV file: line {table.line_num}: {error}") from None
+
+
+def _rows(table: Any, names: list[str | None], blank: dict[str, str]) -> Iterator[Row]:
+    # A row begins on the line after the last line of the row before it.
+    line = table.line_num + 1
+    for row in table:
+        error = None
+        if len(row) != len(names):
+            error = f"has {len(row)} cells, the header {len(names)}; quote cells that hold commas"
+        if row:
+            cells = {name: cell.strip() for name, cell in zip(names, row, strict=False) if name}
+            yield line, blank | cells, error
+        line = table.line_num + 1
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object; raises as :func:`open_csv` does."""
+    with _opened(path) as file:
+        text = file.read()
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MetadataError(f"{path}: not a JSON file: {reason(error)}; write it anew") from None
     if not isinstance(content, dict):
         raise MetadataError(f"{path}: holds a {type(content).__name__}, wanted a JSON object")
     return content
@@ -165,22 +155,25 @@ def taxon_of(names: tuple[str | None, ...]) -> Taxon:
     return Taxon.from_dict(dict(zip(RANKS, names, strict=True)))
 
 
-def described(row: Sequence[str], columns: Columns, path: str, tree_rank: str) -> Photo:
-    """Return the photo at ``path`` with what the describing columns of its row say."""
-    names = {rank: columns.cell(row, rank) for rank in RANKS}
-    names[tree_rank] = names[tree_rank] or columns.cell(row, "label")
-    box, error = columns.cell(row, "box"), None
+def described(cells: Mapping[str, str], path: str, error: str | None) -> Photo:
+    """Return the photo at ``path`` with what the describing columns of its row say.
+
+    ``error`` is what is already known to be wrong with the row.
+    """
+    names = {rank: cells.get(rank) for rank in RANKS}
+    names["species"] = names["species"] or cells.get("label")
+    box = cells.get("box") or None
     try:
-        box = tidy_box(box) if box else ""
+        box = tidy_box(box) if box else None
     except ValueError as problem:
-        box, error = "", str(problem)
+        box, error = None, error or str(problem)
     return Photo(
         path=path,
         taxon=taxon_of(tuple(names.values())),
-        common_name=tidy(columns.cell(row, "common_name")),
-        group=columns.cell(row, "group") or None,
-        site=tidy(columns.cell(row, "site")),
-        observation=tidy(columns.cell(row, "observation")),
-        box=box or None,
+        common_name=tidy(cells.get("common_name")),
+        group=cells.get("group") or None,
+        site=tidy(cells.get("site")),
+        observation=tidy(cells.get("observation")),
+        box=box,
         error=error,
     )

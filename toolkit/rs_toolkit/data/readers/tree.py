@@ -1,4 +1,4 @@
-"""One folder a class, and the folder names of iNaturalist's competitions."""
+"""One folder per class, and the folder names of iNaturalist's competitions."""
 
 from __future__ import annotations
 
@@ -26,17 +26,14 @@ _SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
 _INATURALIST = re.compile(r"[0-9]+_([^_]+)" + "_([^_]*)" * 4 + "_([^_]+)" * 2)
 
 
-def read_tree(root: Path, tree_rank: str) -> Dataset:
+def read_tree(root: Path) -> Dataset:
     """Read photos below a folder, labelled by the first folder on their paths.
 
     Where all class folders are named as iNaturalist's (number, kingdom, phylum, class, order,
-    family, genus, epithet, joined by ``_``), all ranks are taken from the name, else the name at
-    ``tree_rank``.
+    family, genus, epithet, joined by ``_``), all ranks are taken from the name.  Else the
+    name is a species' or, where all names end as families' do, a family's.
 
-    Raises
-    ------
-    DataError
-        There is no photo, only splits instead of classes, or a folder that cannot be read.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     paths = sorted(_files(root))
     if not paths:
@@ -51,11 +48,11 @@ def read_tree(root: Path, tree_rank: str) -> Dataset:
             f"{root}: holds {', '.join(sorted(splits))}, which are splits and no classes; give "
             "one of them, or merge them (rs-toolkit makes its own splits)"
         )
-    taxa = _taxa(folders, tree_rank)
+    taxa = _taxa(folders)
     return Dataset(root, tuple(_photo(path, taxa) for path in paths), "tree")
 
 
-def _taxa(folders: set[str], tree_rank: str) -> dict[str, Taxon]:
+def _taxa(folders: set[str]) -> dict[str, Taxon]:
     """Return the taxon that each class folder's name stands for."""
     parts = {name: _INATURALIST.fullmatch(name) for name in folders}
     if folders and all(parts.values()):
@@ -64,7 +61,7 @@ def _taxa(folders: set[str], tree_rank: str) -> dict[str, Taxon]:
             for name, match in parts.items()
             if match
         }
-    rank = label_rank(folders, tree_rank)
+    rank = label_rank(folders)
     return {name: Taxon.from_dict({rank: name}) for name in folders}
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PHOTO_SUFFIXES
 from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.data.readers.rows import relative_path
-from rs_toolkit.errors import DataError
+from rs_toolkit.data.readers.tables import MAX_METADATA_BYTES
+from rs_toolkit.errors import DataError, reason
 from rs_toolkit.files import require_space, sha256_file
 
 __all__ = ["MAX_UNPACKED_BYTES", "MAX_UNPACKED_FILES", "unpack_once", "unpack_zip"]
@@ -40,11 +41,6 @@ def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
 
     ``fill`` gets an empty folder that takes its place when all is written: what an interruption
     leaves is never taken for the whole.
-
-    Raises
-    ------
-    OSError
-        The cache cannot be written, or the disk is full.
     """
     target = default_cache_dir() / "unpacked" / key
     if target.is_dir():
@@ -67,33 +63,24 @@ def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
     return target
 
 
-def unpack_zip(path: Path, limit: int) -> Path:
+def unpack_zip(path: Path) -> Path:
     """Unpack the photos and metadata of a zip archive and return their folder.
 
     Only photos, ``.csv`` and ``.json`` files are taken, hidden ones left out.  Where all lies in
     one folder, that folder is returned.  A member whose data are damaged becomes an empty file,
     which is reported with the photos.
 
-    Parameters
-    ----------
-    path
-        The archive.
-    limit
-        Most bytes of one metadata file.
-
     Raises
     ------
     DataError
         The archive is damaged, too large, or not safe to unpack: paths that leave it, links,
         the same name twice, encryption, compression other than deflate.
-    OSError
-        The cache cannot be written, or the disk is full.
     """
     try:
-        root = unpack_once(sha256_file(path), lambda folder: _unpack(path, folder, limit))
+        root = unpack_once(sha256_file(path), lambda folder: _unpack(path, folder))
     except _DAMAGED as error:
         raise DataError(
-            f"{path}: cannot be read as a zip ({_reason(error)}); copy it again"
+            f"{path}: cannot be read as a zip ({reason(error)}); copy it again"
         ) from None
     while len(inside := list(root.iterdir())) == 1 and inside[0].is_dir():
         root = inside[0]
@@ -101,9 +88,9 @@ def unpack_zip(path: Path, limit: int) -> Path:
 
 
 class _Bounded(io.BufferedReader):
-    """A file that zipfile, which trusts sizes and offsets, can be given.
+    """A file for zipfile, which trusts the sizes and offsets that an archive gives.
 
-    It reads an archive's directory at once, which must not be huge, and seeks where that says.
+    Refused are a huge directory, which zipfile would read at once, and offsets outside the file.
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -120,9 +107,9 @@ class _Bounded(io.BufferedReader):
             raise zipfile.BadZipFile("an offset is outside the file") from None
 
 
-def _unpack(path: Path, folder: Path, limit: int) -> None:
+def _unpack(path: Path, folder: Path) -> None:
     with _Bounded(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
-        members = _members(path, archive, limit)
+        members = _members(path, archive)
         require_space(folder, sum(member.file_size for member in members.values()))
         for name, member in members.items():
             target = folder / name
@@ -142,12 +129,12 @@ def _copy(
             shutil.copyfileobj(data, copy, 1 << 20)
     except _DAMAGED as error:
         if posixpath.splitext(member.filename)[1].lower() in _METADATA_SUFFIXES:
-            raise _refused(path, member.filename, f"is damaged ({_reason(error)})") from None
+            raise _refused(path, member.filename, f"is damaged ({reason(error)})") from None
         copy.seek(0)
         copy.truncate()
 
 
-def _members(path: Path, archive: zipfile.ZipFile, limit: int) -> dict[str, zipfile.ZipInfo]:
+def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Return the members to unpack by their paths, all of them safe."""
     members: dict[str, zipfile.ZipInfo] = {}
     folded: set[str] = set()
@@ -162,8 +149,8 @@ def _members(path: Path, archive: zipfile.ZipFile, limit: int) -> dict[str, zipf
         hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
         if hidden or suffix not in PHOTO_SUFFIXES | _METADATA_SUFFIXES:
             continue
-        most = limit if suffix in _METADATA_SUFFIXES else MAX_PHOTO_BYTES
-        # Some file systems take names for the same that differ in case.
+        most = MAX_METADATA_BYTES if suffix in _METADATA_SUFFIXES else MAX_PHOTO_BYTES
+        # Some file systems do not tell upper from lower case.
         error = "is in it twice" if name.casefold() in folded else _fault(member, most)
         if error is not None:
             raise _refused(path, name, error)
@@ -184,14 +171,10 @@ def _fault(member: zipfile.ZipInfo, most: int) -> str | None:
         return f"has {member.file_size} bytes, more than {most}"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "is a link, not a file"
-    # Other methods need memory that the archive decides.
+    # With other methods the archive decides how much memory is needed.
     if member.flag_bits & 1 or member.compress_type not in _METHODS:
         return "is encrypted, or not compressed by deflate"
     return None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _refused(path: Path, name: str, why: str) -> DataError:

@@ -1,4 +1,4 @@
-"""A Keras model from a file that nobody vouches for."""
+"""Checks that runs and filters share: all files are there, and the model is what it should be."""
 
 from __future__ import annotations
 
@@ -6,12 +6,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_toolkit.environment import quiet_tensorflow
-from rs_toolkit.errors import RunError
+from rs_toolkit.errors import RunError, reason
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["load_keras_model"]
+__all__ = ["load_keras_model", "require_files"]
+
+
+def require_files(folder: Path, names: tuple[str, ...], kind: str, command: str) -> None:
+    """Fail where a folder, which ``rs-toolkit <command>`` makes, is missing or lacks a file.
+
+    Raises
+    ------
+    RunError
+        It says what is missing and how to finish the folder.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such {kind} folder; give one that rs-toolkit {command} made")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise RunError(
+            f"{folder}: not a finished {kind} ({', '.join(missing)} missing); finish it with "
+            f"rs-toolkit {command} --resume {folder}"
+        )
 
 
 def load_keras_model(path: Path, size: int, classes: int, advice: str) -> keras.Model:
@@ -20,7 +37,7 @@ def load_keras_model(path: Path, size: int, classes: int, advice: str) -> keras.
     Parameters
     ----------
     path
-        A ``.keras`` file.
+        A ``.keras`` file, which is not trusted.
     size, classes
         What the model must be of: from (n, size, size, 3) to (n, classes).
     advice
@@ -39,8 +56,7 @@ def load_keras_model(path: Path, size: int, classes: int, advice: str) -> keras.
         shapes = tuple(model.input_shape), tuple(model.output_shape)
     except Exception as error:
         # Keras raises whatever zipfile, h5py and its deserializer raised.
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise RunError(f"{path}: damaged ({reason}); {advice}") from None
+        raise RunError(f"{path}: damaged ({reason(error)}); {advice}") from None
     wanted = ((None, size, size, 3), (None, classes))
     if shapes != wanted:
         raise RunError(f"{path}: got shapes {shapes}, wanted {wanted}; {advice}")
