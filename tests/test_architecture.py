@@ -60,7 +60,7 @@ GROUND = {
     "rs_toolkit": {"errors", "files", "progress", "environment"},
     "rs_toolkit/checks": {"findings"},
     "rs_toolkit/data": {"photos", "index", "table", "remembered", "taxonomy", "groups"},
-    "rs_train": {"run_folder", "state_file"},
+    "rs_train": {"run_folder"},
     "rs_export": {"recipes", "metadata", "tables"},
     "rs_runtime": {"errors", "files", "console", "stderr"},
 }

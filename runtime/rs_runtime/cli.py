@@ -75,7 +75,7 @@ def _classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
         except PhotoError as error:
             codes.add(_fail(path, str(error), options.json, _SOME_FAILED))
         except EngineError as error:
-            # What fails on one photo, such as one of more than all memory, may do for the next.
+            # The next photo may work: this one may only have been too large for the memory.
             engine_failed = True
             codes.add(_fail(path, f"photo {str(path)!r}: {error}", options.json, _SOME_FAILED))
         else:
@@ -111,7 +111,7 @@ def _classify(classifier: Classifier, path: Path, options: argparse.Namespace) -
 
 
 def _go_on_without_filter(error: RuntimeKitError, options: argparse.Namespace) -> None:
-    # To report is an extra; to leave out photos that nobody judged would be a mistake.
+    # Under --filter on, no photo may be classified that was not judged.
     if options.filter == "on":
         raise error
     _complain(f"warning: photos are not judged by the filter: {error}")

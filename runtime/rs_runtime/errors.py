@@ -67,7 +67,10 @@ class KitVersionError(KitError):
 
 
 class KitIntegrityError(KitError):
-    """A member's hash or size differs from the manifest's."""
+    """The kit is damaged: a hash, a size or a header differs from what it must be."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; copy it again")
 
 
 class KitSignatureError(KitError):

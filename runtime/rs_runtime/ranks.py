@@ -80,7 +80,7 @@ def levels(classes: Sequence[ClassInfo], rank: str) -> tuple[Level, ...]:
     above = RANKS[: RANKS.index(rank)] if rank in RANKS else RANKS
     for upper in reversed(above):
         names, places = _taxa([item.taxon for item in classes], RANKS[: RANKS.index(upper) + 1])
-        # Where all share one taxon it would be right for a photo of anything.
+        # A taxon that all classes share would be a right answer for any photo.
         if len(names) > 1:
             found.append(Level(upper, names, places))
     return tuple(found)

@@ -120,7 +120,8 @@ def train_tiny_clip(
     """
     from rs_train.teacher.torch_setup import ready_torch
 
-    torch = ready_torch(seed)
+    torch = ready_torch()
+    torch.manual_seed(seed)
     from safetensors.torch import save_file
 
     # Two threads that wait for each other on a busy machine take many times as long as one.

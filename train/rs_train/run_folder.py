@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rs_runtime.errors import reason
 from rs_toolkit.config.base import Settings
+from rs_toolkit.data.index import write_index
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.environment import machine, versions
 from rs_toolkit.errors import ConfigError, DataError, RunError
-from rs_toolkit.files import read_json
+from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import Progress
 
-__all__ = ["begun", "is_finished", "require_same", "undamaged"]
+__all__ = [
+    "begun",
+    "is_finished",
+    "require_same",
+    "undamaged",
+    "write_begun",
+    "write_environment",
+]
 
 # AttributeError: JSON of another shape.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError, DataError)
 
 
 def is_finished(folder: Path, last: str, kind: str, resume: bool, progress: Progress) -> bool:
-    """Return whether a training in this folder has ended.
+    """Return whether a training in this folder has ended, and tell ``progress`` so.
 
     Parameters
     ----------
-    folder
-        What the training writes.
+    folder, kind
+        What the training writes, and what messages call it: run, filter.
     last
         The file that it writes last.
-    kind
-        What it makes, for messages: run, filter.
     resume
         Whether to continue one that is there.
-    progress
-        Told where there is nothing left to do.
 
     Raises
     ------
@@ -62,6 +70,19 @@ def begun(folder: Path) -> dict[str, Any]:
         return dict(read_json(folder / "config.json"))
 
 
+def write_begun(
+    folder: Path, settings: Settings, photos: Sequence[Photo], sources: dict[str, Any]
+) -> None:
+    """Write what a training begins with: the index and, last, ``config.json``.
+
+    ``sources`` says where the photos and the weights came from.
+    """
+    write_index(folder / "index.parquet", photos)
+    counts = Counter(photo.split or "left out" for photo in photos)
+    begun = {"settings": settings.to_dict(), **sources, "counts": dict(sorted(counts.items()))}
+    write_json(folder / "config.json", begun)
+
+
 def require_same(folder: Path, before: dict[str, Any], settings: Settings) -> None:
     """Raise RunError where a training began with other settings than these."""
     changed = [name for name, value in settings.to_dict().items() if before.get(name) != value]
@@ -77,4 +98,10 @@ def undamaged(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise RunError(f"{path}: damaged ({error}); begin again in a new folder") from None
+        raise RunError(f"{path}: damaged ({reason(error)}); begin again in a new folder") from None
+
+
+def write_environment(folder: Path, seed: int, seconds: float) -> None:
+    """Write ``environment.json``: where, with what and how long a training ran."""
+    found = {"machine": machine(), "versions": versions(), "seed": seed}
+    write_json(folder / "environment.json", {**found, "seconds": round(seconds, 1)})

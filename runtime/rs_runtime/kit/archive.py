@@ -126,24 +126,23 @@ def read_entries(file: BinaryIO, length: int) -> dict[str, Entry]:
     if _at(file, 0, 4) != b"PK\3\4":
         raise KitFormatError("file is no kit: it does not begin as a zip; check the path")
     if length < _END.size or _at(file, length - _END.size, 4) != b"PK\5\6":
-        raise KitIntegrityError("kit is cut short or has bytes added: copy it again")
+        raise KitIntegrityError("kit is cut short or has bytes added")
     *_, count, directory_size, directory_offset, _ = _END.unpack(
         _at(file, length - _END.size, _END.size)
     )
     ends_well = directory_offset + directory_size + _END.size == length
     if not ends_well or count > MAX_MEMBERS or directory_size > MAX_DIRECTORY_BYTES:
-        raise KitIntegrityError("kit has a damaged end record: copy it again")
+        raise KitIntegrityError("kit has a damaged end record")
     found = list(_central_entries(_at(file, directory_offset, directory_size), count))
     if len({entry.name for entry in found}) != len(found):
         raise KitFormatError("kit has two members of the same name; export it again")
     placed, tail = layout({entry.name: (entry.size, entry.crc) for entry in found})
     if _at(file, directory_offset, length - directory_offset) != tail:
-        raise KitIntegrityError("kit has a damaged or non-canonical directory: copy it again")
+        raise KitIntegrityError("kit has a damaged or non-canonical directory")
     for entry, header in placed:
         if _at(file, entry.offset, len(header)) != header:
-            raise KitIntegrityError(
-                f"kit member {entry.name!r} has a damaged or non-canonical header: copy it again"
-            )
+            problem = f"kit member {entry.name!r} has a damaged or non-canonical header"
+            raise KitIntegrityError(problem)
     return {entry.name: entry for entry, _ in placed}
 
 
@@ -151,7 +150,7 @@ def _central_entries(directory: bytes, count: int) -> Iterator[Entry]:
     position = 0
     for _ in range(count):
         if position + _CENTRAL.size > len(directory):
-            raise KitIntegrityError("kit has a damaged directory: copy it again")
+            raise KitIntegrityError("kit has a damaged directory")
         fields = _CENTRAL.unpack_from(directory, position)
         method, crc, size, name_length, offset = (fields[i] for i in (4, 7, 9, 10, 16))
         start = position + _CENTRAL.size

@@ -65,9 +65,7 @@ class Kit:
                 f"kit {str(self.path)!r} can no longer be read: {error.strerror}"
             ) from error
         if hashlib.sha256(data).hexdigest() != expected.sha256:
-            raise KitIntegrityError(
-                f"kit {str(self.path)!r}: member {member!r} changed on disk; copy the kit again"
-            )
+            raise KitIntegrityError(f"kit {str(self.path)!r}: member {member!r} changed on disk")
         return data
 
     def digest(self) -> bytes:
@@ -140,10 +138,11 @@ def open_kit(path: Path, public_key: Path | None = None) -> Kit:
                 packed.close()
             kit = Kit(path, *_verify(file), file)
         except KitError as error:
-            raise type(error)(f"kit {str(path)!r}: {error}") from error
+            error.args = (f"kit {str(path)!r}: {error}",)
+            raise
         except OSError as error:
             raise KitIntegrityError(
-                f"kit {str(path)!r} cannot be read: {error.strerror}; copy it again"
+                f"kit {str(path)!r} cannot be read: {error.strerror}"
             ) from error
         if public_key is not None:
             check_signature(path, kit.digest(), public_key)
@@ -215,7 +214,7 @@ def _verify(file: BinaryIO) -> tuple[Manifest, bytes, dict[str, Entry]]:
     file.seek(head.start)
     data = file.read(head.size)
     if zlib.crc32(data) != head.crc:
-        raise KitIntegrityError(f"{MANIFEST} is damaged: its checksum differs; copy the kit again")
+        raise KitIntegrityError(f"{MANIFEST} is damaged: its checksum differs")
     manifest = Manifest.from_json(data)
     stored = set(entries) - {MANIFEST}
     if stored != set(manifest.members):
@@ -231,8 +230,7 @@ def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
     check_name(entry.name, member.size)
     if entry.size != member.size:
         raise KitIntegrityError(
-            f"member {entry.name!r} has {entry.size} bytes, the manifest says {member.size}; "
-            "copy the kit again"
+            f"member {entry.name!r} has {entry.size} bytes, the manifest says {member.size}"
         )
     file.seek(entry.start)
     digest, crc, left = hashlib.sha256(), 0, entry.size
@@ -241,14 +239,10 @@ def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
         crc = zlib.crc32(chunk, crc)
         left -= len(chunk)
     if digest.hexdigest() != member.sha256:
-        raise KitIntegrityError(
-            f"member {entry.name!r} is damaged: its SHA-256 differs; copy the kit again"
-        )
-    # The hash vouches for the data; this keeps the file canonical, and sound to zip programs.
+        raise KitIntegrityError(f"member {entry.name!r} is damaged: its SHA-256 differs")
+    # The hash has proved the data; a right CRC-32 keeps the file readable by zip programs.
     if crc != entry.crc:
-        raise KitIntegrityError(
-            f"member {entry.name!r} has a damaged header: its CRC-32 differs; copy the kit again"
-        )
+        raise KitIntegrityError(f"member {entry.name!r} has a damaged header: its CRC-32 differs")
 
 
 def _unpack(packed: BinaryIO) -> BinaryIO:
@@ -273,7 +267,7 @@ def _unpack(packed: BinaryIO) -> BinaryIO:
 def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
     import lzma
 
-    # Headers are the decompressor's to judge, sizes are ours: output stops at a kit's limit.
+    # The decompressor checks the headers; the size of its output is limited here.
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
     packed.seek(0)
     total = 0
@@ -281,15 +275,15 @@ def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
         while not decompressor.eof:
             source = packed.read(_CHUNK) if decompressor.needs_input else b""
             if decompressor.needs_input and not source:
-                raise KitIntegrityError("the .xz file is cut short: copy it again")
+                raise KitIntegrityError("the .xz file is cut short")
             data = decompressor.decompress(source, _CHUNK)
             total += len(data)
             if total > MAX_KIT_BYTES:
                 raise KitFormatError(f"unpacks to more than {MAX_KIT_BYTES} bytes")
             yield data
     except OSError as error:
-        raise KitIntegrityError(f"cannot be read: {error.strerror}; copy it again") from error
+        raise KitIntegrityError(f"cannot be read: {error.strerror}") from error
     except lzma.LZMAError as error:
-        raise KitIntegrityError(f"the .xz file is damaged ({error}): copy it again") from error
+        raise KitIntegrityError(f"the .xz file is damaged ({error})") from error
     if decompressor.unused_data or packed.read(1):
-        raise KitIntegrityError("the .xz file has bytes added at its end: copy it again")
+        raise KitIntegrityError("the .xz file has bytes added at its end")

@@ -160,7 +160,7 @@ class Manifest:
                 f"kit has schema {schema}, this runtime reads 1.x; "
                 "update rs-toolkit, or export the kit again"
             )
-        # To a schema before 1.3 the key means nothing.
+        # Schemas before 1.3 do not define this key.
         told = root if int(match[2]) >= 3 else JsonNode("manifest", {})
         manifest = cls(
             name=root.get("name").text(),

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.progress import Progress
 from rs_train.classifier.linear_probe import fit_head, frozen_features
@@ -47,24 +49,25 @@ def test_a_class_without_training_photos_is_never_predicted() -> None:
     assert 3 not in head.logits(x).argmax(1)
 
 
-def test_features_are_embedded_once(tmp_path) -> None:
+def test_features_are_embedded_once(tmp_path, monkeypatch) -> None:
     import keras
 
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
     photos = [
         Photo(path=f"{n}.png", taxon=Taxon(), common_name=None, group=None, sha256=f"{n:064x}")
-        for n in range(5)
+        for n in range(40)
     ]
     asked = []
 
-    def pixels(photo: Photo):
+    def pixels(self: PhotoCache, photo: Photo, root: Path):
         asked.append(photo.path)
         return np.full((8, 8, 3), int(photo.sha256, 16), np.uint8)
 
-    prep = Preprocessing(size=8)
-    first = frozen_features(model, photos[:3], pixels, prep, tmp_path, Progress(), batch_size=2)
-    again = frozen_features(model, photos, pixels, prep, tmp_path, Progress(), batch_size=2)
-    assert asked == [f"{n}.png" for n in range(5)]
-    assert first.shape == (3, 2, 3)
-    assert np.array_equal(first, again[:3])
+    monkeypatch.setattr(PhotoCache, "pixels", pixels)
+    cache = PhotoCache(tmp_path, Preprocessing(size=8))
+    first = frozen_features(model, photos[:34], tmp_path, cache, Progress())
+    again = frozen_features(model, photos, tmp_path, cache, Progress())
+    assert asked == [f"{n}.png" for n in range(40)]
+    assert first.shape == (34, 2, 3)
+    assert np.array_equal(first, again[:34])

@@ -101,10 +101,10 @@ def test_both_stages_heed_copies_and_weights(shapes, tmp_path, monkeypatch) -> N
     seen = {}
 
     def prepare_light(*arguments):
-        photos, *rest = prepare(*arguments)
-        light = [replace(p, weight=0.0) if p.path.endswith("7.png") else p for p in photos]
+        found = prepare(*arguments)
+        light = [replace(p, weight=0.0) if p.path.endswith("7.png") else p for p in found.photos]
         seen["train"] = [p for p in light if p.split == "train"]
-        return tuple(light), *rest
+        return found._replace(photos=tuple(light))
 
     def stage_1(features, labels, weights, *rest):
         seen["weights"] = weights

@@ -142,6 +142,18 @@ def test_interrupted_and_resumed_ends_the_same(shapes, others, tmp_path, finishe
     assert_same_result(whole, halves)
 
 
+def test_weights_swapped_before_a_resume_are_noticed(shapes, others, tmp_path, one_line) -> None:
+    own = tmp_path / "own.weights.h5"
+    build_backbone(CONFIG.student, CONFIG.imgsz).save_weights(own)
+    config, out = replace(CONFIG, student_weights=str(own)), tmp_path / "filter"
+    with pytest.raises(KeyboardInterrupt):
+        distill(shapes, config, out, not_organism=others, progress=StopAfter(1))
+    build_backbone(CONFIG.student, CONFIG.imgsz).save_weights(own)
+    with pytest.raises(RunError, match="began with other weights") as caught:
+        distill(shapes, config, out, not_organism=others, resume=True)
+    assert str(own) in one_line(str(caught.value))
+
+
 def test_a_frozen_backbone_stays_as_it_came(shapes, others, tmp_path) -> None:
     own = tmp_path / "own.weights.h5"
     backbone = build_backbone(CONFIG.student, CONFIG.imgsz)

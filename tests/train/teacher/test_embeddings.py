@@ -8,10 +8,9 @@ import pytest
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.progress import Progress
-from rs_train.teacher.embeddings import photo_view, teacher_embeddings
+from rs_train.teacher.embeddings import photo_view, teacher_embeddings, text_weights
 from rs_train.teacher.prompts import read_prompts
 from rs_train.teacher.teacher import Teacher, load_teacher
-from rs_train.teacher.zero_shot import class_logits, text_weights
 
 PROMPTS = '[organism.a]\nnames=["a duck", "an owl"]\n[not_organism.b]\nnames=["a map"]\n'
 
@@ -165,11 +164,11 @@ def test_views_are_crops_of_the_promised_area_and_half_are_mirrored() -> None:
 
 def test_class_weights_are_the_mean_of_unit_prompts(teacher, tmp_path) -> None:
     (tmp_path / "p.toml").write_text(PROMPTS)
-    weights = text_weights(teacher, read_prompts(tmp_path / "p.toml"))
+    weights = text_weights(teacher, read_prompts(tmp_path / "p.toml"), tmp_path)
     mean = teacher.embed_texts(["a duck", "an owl"]).mean(axis=0)
     np.testing.assert_allclose(weights[0], mean / np.linalg.norm(mean), atol=1e-6)
     np.testing.assert_allclose(weights[1], teacher.embed_texts(["a map"])[0], atol=1e-6)
-    logits = class_logits(weights, weights, teacher.logit_scale)
+    logits = teacher.logits(weights, weights)
     np.testing.assert_allclose(np.diag(logits), teacher.logit_scale, rtol=1e-5)
     assert logits.shape == (2, 2) and logits[0, 1] == pytest.approx(logits[1, 0])
 
@@ -195,7 +194,7 @@ def test_changed_prompts_are_scored_without_embedding_photos(
     assert read == [2, 1, 1] and not np.array_equal(first[1], second[1])
     np.testing.assert_array_equal(embed(photos[:3]), before)
     assert asked == []
-    for file in (cache / "prompts").rglob("*.npy"):
+    for file in (cache / "results").rglob("*.npy"):
         file.write_bytes(b"damaged")
     for text, wanted in ((PROMPTS, first), (PROMPTS.replace("map", "chart"), second)):
         path.write_text(text)

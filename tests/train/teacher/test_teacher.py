@@ -11,9 +11,9 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.errors import ConfigError, WeightsError
 from rs_toolkit.files import read_json, write_json
 from rs_train.teacher.architecture import TEACHERS, architecture
+from rs_train.teacher.embeddings import text_weights
 from rs_train.teacher.prompts import read_prompts
 from rs_train.teacher.teacher import load_teacher
-from rs_train.teacher.zero_shot import class_logits, text_weights
 
 TEXTS = ["a photo of a duck.", "a page of text " * 40, "Ä page, 3 °C"]
 
@@ -35,14 +35,13 @@ def auroc(scores, truth) -> float:
 
 
 def test_the_tiny_clip_tells_organisms_without_training_on_them(
-    tiny_clip, clip_tools, repository
+    tiny_clip, clip_tools, repository, tmp_path
 ) -> None:
     teacher = load_teacher(str(tiny_clip[0]), tiny_clip[1])
     prompts = read_prompts(repository / "samples" / "prompts-sample.toml")
     pixels, _, organism = clip_tools["captioned"](120, seed=12345)
-    logits = class_logits(
-        teacher.embed_images(pixels), text_weights(teacher, prompts), teacher.logit_scale
-    )
+    texts = text_weights(teacher, prompts, tmp_path)
+    logits = teacher.logits(teacher.embed_images(pixels), texts)
     odds = organism_log_odds(logits, np.array([item.organism for item in prompts.classes]))
     assert auroc(odds, organism) >= 0.95
 

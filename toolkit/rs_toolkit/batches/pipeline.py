@@ -98,7 +98,7 @@ def changed_batches(
     picks
         What ``pixels`` takes: arrays of shape (n,).
     targets
-        An array of n rows, or a tuple of several.
+        An array of n rows, or several by name.
     change
         From float32 images (b, S, S, 3), 0 to 255, and an int32 seed (2,), which differs from
         batch to batch, to images of the same kind.

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rs_runtime.errors import reason
 from rs_toolkit.errors import ConfigError, WeightsError
 from rs_train.classifier.efficientnet_lite0 import (
     BLOCKS,
     build_efficientnet_lite0,
     load_package,
-    package_file,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ __all__ = [
     "build_backbone",
     "load_backbone_weights",
     "register",
-    "weights_file",
 ]
 
 
@@ -57,8 +56,8 @@ class Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {}
-# Of batch normalization.  Keras' own, 0.99 and more, lags a hundred steps or more behind, and an
-# epoch of a small data set has few more.
+# Of batch normalization.  With Keras' own, 0.99 and more, the averages lag a hundred steps behind,
+# and an epoch of a small data set has hardly more.
 _MOMENTUM = 0.9
 _XCEPTION_BLOCKS = tuple(f"block{number}" for number in range(1, 15))
 _MIDDLE = range(5, 13)
@@ -90,39 +89,22 @@ def build_backbone(name: str, imgsz: int) -> keras.Model:
     try:
         return BACKBONES[name].build(imgsz)
     except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"backbone {name} at imgsz {imgsz}: {first}; raise imgsz") from None
-
-
-def weights_file(weights: str) -> Path | None:
-    """Return the local file that weights are read from; None: there is none yet, or none needed.
-
-    Raises
-    ------
-    MissingPackageError
-        ``package``, which is not installed.
-    """
-    if weights in ("none", "imagenet"):
-        return None
-    return package_file() if weights == "package" else Path(weights)
+        problem = f"backbone {name} at imgsz {imgsz}: {reason(error)}; raise imgsz"
+        raise ConfigError(problem) from None
 
 
 def load_backbone_weights(
     model: keras.Model, name: str, weights: str, option: str = "--weights"
 ) -> None:
-    """Load weights into a backbone, all or none.
+    """Load weights into what :func:`build_backbone` made of ``name``, all or none.
 
     Parameters
     ----------
-    model
-        What :func:`build_backbone` made.
-    name
-        Of the backbone.
     weights
         ``imagenet``, ``package``, ``none`` (nothing), or an HDF5 file (``.h5``), which holds arrays
         and no code.
     option
-        The command line's, that gave them, for messages.
+        Of the command line, that gave the weights; for messages.
 
     Raises
     ------
@@ -134,39 +116,37 @@ def load_backbone_weights(
     """
     if weights == "none":
         return
+    advice = f"give a local file: {option} FILE.h5"
     if weights == "package":
-        _load_package(model, name, option)
+        load = BACKBONES[name].package
+        if load is None:
+            known = ", ".join(item.name for item in BACKBONES.values() if item.package)
+            raise WeightsError(
+                f"weights package: there is one of {known} alone, not of backbone {name}; choose "
+                f"that, or {advice}"
+            )
+        load(model)
         return
-    path = _imagenet_file(name, option) if weights == "imagenet" else Path(weights)
+    advice += f", or train from scratch: {option} none"
+    path = _imagenet_file(name, advice) if weights == "imagenet" else Path(weights)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; check {option}")
     if path.suffix != ".h5":
         raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted an HDF5 file (.h5)")
     try:
         with warnings.catch_warnings():
-            # A line for every layer that the file lacks, before the error that says so.
+            # Keras warns of every layer that the file lacks, and then raises the error.
             warnings.simplefilter("ignore", UserWarning)
             model.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: does not fit backbone {name} or is damaged: {first}") from None
-
-
-def _load_package(model: keras.Model, name: str, option: str) -> None:
-    load = BACKBONES[name].package
-    if load is None:
-        known = ", ".join(item.name for item in BACKBONES.values() if item.package)
         raise WeightsError(
-            f"weights package: there is one of {known} alone, not of backbone {name}; choose that, "
-            f"or give a local file: {option} FILE.h5"
-        )
-    load(model)
+            f"{path}: does not fit backbone {name} or is damaged: {reason(error)}"
+        ) from None
 
 
-def _imagenet_file(name: str, option: str) -> Path:
+def _imagenet_file(name: str, advice: str) -> Path:
     import keras
 
-    advice = f"give a local file: {option} FILE.h5, or train from scratch: {option} none"
     published = BACKBONES[name].imagenet
     if published is None:
         raise WeightsError(f"weights imagenet: none are published for backbone {name}; {advice}")
@@ -174,25 +154,20 @@ def _imagenet_file(name: str, option: str) -> Path:
         full = published()
     except Exception as error:
         # Keras raises whatever urllib, ssl or h5py raised; offline is the usual cause.
-        first = str(error).splitlines()[0]
-        raise WeightsError(f"weights imagenet: cannot be downloaded ({first}); {advice}") from None
+        raise WeightsError(
+            f"weights imagenet: cannot be downloaded ({reason(error)}); {advice}"
+        ) from None
     path = Path(keras.config.keras_home()) / "models" / f"{name}_notop_converted.weights.h5"
     full.save_weights(path)
     return path
 
 
-def _xception(imgsz: int) -> keras.Model:
+def _xception(imgsz: int, weights: str | None = None) -> keras.Model:
     import keras
 
     return keras.applications.Xception(
-        weights=None, include_top=False, input_shape=(imgsz, imgsz, 3)
+        weights=weights, include_top=False, input_shape=(imgsz, imgsz, 3)
     )
-
-
-def _imagenet_xception() -> keras.Model:
-    import keras
-
-    return keras.applications.Xception(weights="imagenet", include_top=False)
 
 
 def _half_mobilenet(imgsz: int, weights: str | None = None) -> keras.Model:
@@ -224,53 +199,46 @@ def _scaled_xception(width: float, middle: Sequence[int] = _MIDDLE) -> Callable[
         return max(8, round(count * width / 8) * 8)
 
     def build(imgsz: int) -> keras.Model:
-        from keras import Input, Model
+        from keras import Input, Model, layers
 
-        inputs = Input((imgsz, imgsz, 3))
-        x = _stem(inputs, channels)
+        x = inputs = Input((imgsz, imgsz, 3))
+        for name, count, strides in (("block1_conv1", 32, 2), ("block1_conv2", 64, 1)):
+            x = layers.Conv2D(channels(count), 3, strides=strides, use_bias=False, name=name)(x)
+            x = _relu(_normalized(x, name), name)
         for number, count in ((2, 128), (3, 256), (4, 728)):
             x = _down_block(x, number, (channels(count),) * 2, first_relu=number > 2)
         for number in middle:
-            x = _middle_block(x, number, channels(728))
+            shortcut = x
+            for part in (1, 2, 3):
+                x = _separable(x, f"block{number}_sepconv{part}", channels(728))
+            x = layers.Add(name=f"block{number}_add")([x, shortcut])
         x = _down_block(x, 13, (channels(728), channels(1024)), first_relu=True)
-        x = _separable(x, "block14_sepconv1", channels(1536), relu_before=False)
-        x = _activation(x, "block14_sepconv1_act")
-        x = _separable(x, "block14_sepconv2", channels(2048), relu_before=False)
-        x = _activation(x, "block14_sepconv2_act")
+        for name, count in (("block14_sepconv1", 1536), ("block14_sepconv2", 2048)):
+            x = _relu(_separable(x, name, channels(count), relu_before=False), name)
         return Model(inputs, x, name=f"xception_w{round(width * 100)}")
 
     return build
 
 
-def _activation(x: Any, name: str) -> Any:
+def _relu(x: Any, name: str) -> Any:
     from keras import layers
 
-    return layers.Activation("relu", name=name)(x)
+    return layers.Activation("relu", name=f"{name}_act")(x)
 
 
-def _stem(x: Any, channels: Callable[[int], int]) -> Any:
+def _normalized(x: Any, name: str) -> Any:
     from keras import layers
 
-    for name, count, strides in (("block1_conv1", 32, 2), ("block1_conv2", 64, 1)):
-        x = layers.Conv2D(channels(count), 3, strides=strides, use_bias=False, name=name)(x)
-        x = _normalization(x, name)
-        x = _activation(x, f"{name}_act")
-    return x
+    return layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(x)
 
 
 def _separable(x: Any, name: str, count: int, *, relu_before: bool = True) -> Any:
     from keras import layers
 
     if relu_before:
-        x = _activation(x, f"{name}_act")
+        x = _relu(x, name)
     x = layers.SeparableConv2D(count, 3, padding="same", use_bias=False, name=name)(x)
-    return _normalization(x, name)
-
-
-def _normalization(x: Any, name: str) -> Any:
-    from keras import layers
-
-    return layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(x)
+    return _normalized(x, name)
 
 
 def _down_block(x: Any, number: int, counts: tuple[int, int], *, first_relu: bool) -> Any:
@@ -280,23 +248,16 @@ def _down_block(x: Any, number: int, counts: tuple[int, int], *, first_relu: boo
     shortcut = layers.Conv2D(
         counts[1], 1, strides=2, padding="same", use_bias=False, name=f"{name}_shortcut"
     )(x)
-    shortcut = _normalization(shortcut, f"{name}_shortcut")
+    shortcut = _normalized(shortcut, f"{name}_shortcut")
     x = _separable(x, f"{name}_sepconv1", counts[0], relu_before=first_relu)
     x = _separable(x, f"{name}_sepconv2", counts[1])
     x = layers.MaxPooling2D(3, strides=2, padding="same", name=f"{name}_pool")(x)
     return layers.Add(name=f"{name}_add")([x, shortcut])
 
 
-def _middle_block(x: Any, number: int, count: int) -> Any:
-    from keras import layers
-
-    shortcut = x
-    for part in (1, 2, 3):
-        x = _separable(x, f"block{number}_sepconv{part}", count)
-    return layers.Add(name=f"block{number}_add")([x, shortcut])
-
-
-register(Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=_imagenet_xception))
+register(
+    Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=lambda: _xception(299, "imagenet"))
+)
 register(Backbone("xception-w50", _scaled_xception(0.5), _XCEPTION_BLOCKS))
 register(Backbone("xception-w25", _scaled_xception(0.25), _XCEPTION_BLOCKS))
 register(

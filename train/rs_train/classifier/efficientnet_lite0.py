@@ -59,11 +59,10 @@ def build_efficientnet_lite0(imgsz: int) -> keras.Model:
     inputs = Input((imgsz, imgsz, 3), name="photos")
     x = layers.Conv2D(_STEM, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(inputs)
     x = _normalized(x, "stem_bn", activation="stem_act")
-    number = 0
+    names = iter(BLOCKS[1:])
     for kernel, first, expansion, channels, count in _STAGES:
         for strides in (first, *[1] * (count - 1)):
-            number += 1
-            x = _block(x, f"block{number}", kernel, strides, expansion, channels)
+            x = _block(x, next(names), kernel, strides, expansion, channels)
     x = layers.Conv2D(_HEAD, 1, use_bias=False, name="head_conv")(x)
     x = _normalized(x, "head_bn", activation="head_act")
     return Model(inputs, x, name="efficientnet_lite0")
@@ -128,7 +127,7 @@ def load_package(model: keras.Model) -> None:
             parts = ("weight", "bias", "running_mean", "running_var")
             layer.set_weights([found[f"{name}.{part}"] for part in parts])
         else:
-            # They came from TensorFlow, and lie in the file in its order.
+            # The file is torch's, but these numbers lie in the order of TensorFlow.
             layer.set_weights([found[f"{name}.weight"].reshape(layer.weights[0].shape)])
 
 

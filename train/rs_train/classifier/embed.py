@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rs_toolkit.data.remembered import known_arrays
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import atomic_write, sha256_file
 from rs_toolkit.progress import Progress
-from rs_train.classifier.linear_probe import cached_features, features_folder, frozen_features
+from rs_train.classifier.linear_probe import features_folder, frozen_features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,10 +37,8 @@ def embed(
 
     Parameters
     ----------
-    photos
-        Readable ones.
-    root
-        Folder that their paths start from.
+    photos, root
+        Readable photos, and the folder that their paths start from.
     cache
         Gives the pixels, and says how they are made.
     backbone, weights
@@ -52,8 +51,8 @@ def embed(
     """
     note = cache.directory / "features" / f"{_source(backbone, weights, cache)}.txt"
     if note.is_file():
-        known = cached_features(photos, note.with_name(note.read_text("utf-8")))
-        if known is not None:
+        known = known_arrays(photos, note.with_name(note.read_text("utf-8")))
+        if known is not None and known.ndim == 3:
             return np.asarray(known.mean(axis=1), np.float32)
     quiet_tensorflow()
     import keras
@@ -63,17 +62,9 @@ def embed(
     body = build_backbone(backbone, cache.preprocessing.size)
     load_backbone_weights(body, backbone, weights)
     extractor = keras.Model(body.input, keras.layers.GlobalAveragePooling2D()(body.output))
-    found = frozen_features(
-        extractor,
-        photos,
-        lambda photo: cache.pixels(photo, root),
-        cache.preprocessing,
-        cache.directory,
-        progress,
-    )
+    found = frozen_features(extractor, photos, root, cache, progress)
     with atomic_write(note) as temporary:
-        folder = features_folder(extractor, cache.preprocessing, cache.directory)
-        temporary.write_text(folder.name, "utf-8")
+        temporary.write_text(features_folder(extractor, cache).name, "utf-8")
     return np.asarray(found.mean(axis=1), np.float32)
 
 

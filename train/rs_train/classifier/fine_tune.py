@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,16 +36,12 @@ class Portion:
 
 
 class ClassifierCourse(Course):
-    """The fine-tuning of a classifier.
+    """The fine-tuning of a classifier; those layers of ``model`` train that are trainable.
 
     Parameters
     ----------
-    model
-        Those of its layers train that are trainable; it is compiled here.
     train, val
         Photos to learn from, and to choose the best epoch by.
-    preprocessing, config
-        Of the run.
     """
 
     def __init__(
@@ -58,6 +53,7 @@ class ClassifierCourse(Course):
         config: TrainConfig,
     ) -> None:
         self.model = self.learner = model
+        self.pixels = train.pixels
         self._train, self._val = train, val
         self._preprocessing, self._config = preprocessing, config
         sizes = class_sizes(train.labels, train.shares)
@@ -70,7 +66,7 @@ class ClassifierCourse(Course):
         """Return an epoch, oversampled and augmented."""
         config = self._config
         return training_epoch(
-            self._train.pixels,
+            self.pixels,
             self._train.labels,
             self._preprocessing,
             balance=config.balance,
@@ -93,10 +89,6 @@ class ClassifierCourse(Course):
             (score,),
             f"macro-F1 {score:.3f}  accuracy {accuracy:.3f}",
         )
-
-    def unburied(self) -> AbstractContextManager[None]:
-        """Return that of the training photos."""
-        return self._train.pixels.unburied()
 
 
 def _smoothed_cross_entropy(classes: int, smoothing: float) -> Any:

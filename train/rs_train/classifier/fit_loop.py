@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    from rs_toolkit.batches.pipeline import PixelSource
     from rs_toolkit.config.distillation import DistillConfig
     from rs_toolkit.config.training import TrainConfig
 
@@ -30,16 +30,9 @@ __all__ = ["Course", "Judgement", "adamw", "fit", "make_deterministic"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the validation photos say of a model.
+    """What the validation photos say of a model: columns of the history, and a text for people.
 
-    Attributes
-    ----------
-    figures
-        Columns of the history.
-    score
-        Better if larger; of equal first numbers, the second decides, and so on.
-    text
-        The figures for people.
+    Of two scores the larger is better; of equal first numbers, the second decides, and so on.
     """
 
     figures: dict[str, float]
@@ -56,10 +49,13 @@ class Course(ABC):
         Compiled; checkpoints keep its weights and those of its optimizer.
     learner
         What is fitted: the model, or a compiled part of it that shares layers and optimizer.
+    pixels
+        Gives the training photos.
     """
 
     model: keras.Model
     learner: keras.Model
+    pixels: PixelSource
 
     @abstractmethod
     def batches(self, epoch: int) -> tf.data.Dataset:
@@ -68,10 +64,6 @@ class Course(ABC):
     @abstractmethod
     def judge(self) -> Judgement:
         """Return what the validation photos say of the model as it is."""
-
-    @abstractmethod
-    def unburied(self) -> AbstractContextManager[None]:
-        """Return the training photos' :meth:`~rs_toolkit.batches.pipeline.PixelSource.unburied`."""
 
 
 def make_deterministic(seed: int) -> None:
@@ -105,15 +97,15 @@ def fit(
     config: TrainConfig | DistillConfig,
     checkpoints: Checkpoints,
     progress: Progress,
+    started: float,
     stage_1: dict[str, float] | None = None,
-    started: float | None = None,
 ) -> FitState:
     """Train a course's model until it stops improving, and leave it at its best epoch.
 
     Continues from ``checkpoints`` where a state exists.  Every epoch is a function of the saved
     state, the seed and the epoch number, so a run that was killed and resumed takes the same
     steps as one that was not.  ``started`` is the ``time.perf_counter()`` at which this session
-    of the run began; default now.
+    of the run began, ``stage_1`` what a classifier's first stage measured.
 
     Raises
     ------
@@ -122,7 +114,6 @@ def fit(
     """
     model = course.model
     model.optimizer.build(model.trainable_variables)
-    session = time.perf_counter() if started is None else started
     state = checkpoints.load()
     earlier = state.seconds if state else 0.0
     if state is None:
@@ -136,14 +127,14 @@ def fit(
             state.finished = True
             checkpoints.save_state(state)
             break
-        started = time.perf_counter()
+        begun = time.perf_counter()
         loss = _one_epoch(course, config.seed, state.epoch, progress)
         found = course.judge()
         _require_finite(state.epoch + 1, loss, found, config)
         state.epoch += 1
-        seconds = round(time.perf_counter() - started, 2)
+        seconds = round(time.perf_counter() - begun, 2)
         _record(state, found, {"loss": loss, "seconds": seconds})
-        state.seconds = round(earlier + time.perf_counter() - session, 2)
+        state.seconds = round(earlier + time.perf_counter() - started, 2)
         checkpoints.save(state, model)
         progress.note(
             f"epoch {state.epoch}/{config.epochs}  loss {loss:.3f}  validation {found.text}  "
@@ -170,7 +161,7 @@ def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> flo
         generator = getattr(layer, "seed_generator", None)
         if generator is not None:
             generator.state.assign(np.array([seed + number, epoch], "uint32"))
-    with course.unburied():
+    with course.pixels.unburied():
         history = course.learner.fit(
             batches, epochs=1, shuffle=False, verbose=0, callbacks=[Report()]
         )

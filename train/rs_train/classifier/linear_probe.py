@@ -9,14 +9,13 @@ would show it, and the L2 strength is the one of best validation macro-F1.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_toolkit.data.remembered import known_arrays, remembered_arrays
+from rs_toolkit.data.remembered import remembered_arrays
 from rs_toolkit.metrics.classification import macro_f1
 from rs_toolkit.progress import Progress
 
@@ -24,18 +23,11 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-    from rs_runtime.photos.preprocess import Preprocessing
-    from rs_toolkit.data.photos import Photo
+    from rs_toolkit.data.photos import Photo, PhotoCache
 
-__all__ = [
-    "Head",
-    "cached_features",
-    "features_folder",
-    "fit_head",
-    "frozen_features",
-    "model_fingerprint",
-]
+__all__ = ["Head", "features_folder", "fit_head", "frozen_features"]
 
+_BATCH = 32
 _VIEWS = 2  # as it is, and mirrored
 _STRENGTHS = (0.001, 0.01, 0.1)
 
@@ -48,10 +40,8 @@ class Head:
     ----------
     kernel, bias
         float32 of shapes (channels, classes) and (classes,); standardization is folded in.
-    strength
-        Inverse L2 strength C that was chosen.
-    val_macro_f1
-        Its macro-F1 on the validation photos, 0 to 1.
+    strength, val_macro_f1
+        Inverse L2 strength C that was chosen, and its macro-F1 on the validation photos, 0 to 1.
     """
 
     kernel: NDArray[np.float32]
@@ -64,55 +54,40 @@ class Head:
         return features @ self.kernel + self.bias
 
 
-def model_fingerprint(model: keras.Model) -> str:
-    """Return 16 hexadecimal digits that change with any weight of the model."""
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()[:16]
-
-
 def frozen_features(
     extractor: keras.Model,
     photos: list[Photo],
-    pixels: Callable[[Photo], NDArray[np.uint8]],
-    preprocessing: Preprocessing,
-    cache_dir: Path,
+    root: Path,
+    cache: PhotoCache,
     progress: Progress,
-    batch_size: int = 32,
 ) -> NDArray[np.float32]:
     """Return features of each photo as it is and mirrored, shape (n, 2, channels).
 
-    Cached by content hash below a folder named by the model's and the preprocessing's
-    fingerprints, one small file a photo, so that an interrupted pass goes on where it stopped
-    and a second run embeds nothing.
+    Kept in :func:`features_folder`, one small file a photo, so that an interrupted pass goes on
+    where it stopped and a second run embeds nothing.  ``root`` is the folder that the photos'
+    paths start from.
     """
 
     def embedded(batch: list[Photo]) -> NDArray[np.float32]:
-        # Every batch has the same shape, lest a photo's features depend on what else is missing.
-        images = np.zeros((batch_size, *extractor.input_shape[1:]), np.float32)
-        images[: len(batch)] = preprocessing.model_input(np.stack([pixels(x) for x in batch]))
+        # Always a full batch: a smaller one may be rounded differently.
+        images = np.zeros((_BATCH, *extractor.input_shape[1:]), np.float32)
+        pixels = cache.stacked(batch, lambda _: root)
+        images[: len(batch)] = cache.preprocessing.model_input(pixels)
         views = [extractor.predict_on_batch(x) for x in (images, images[:, :, ::-1])]
         return np.stack(views, 1)[: len(batch)]
 
-    folder = features_folder(extractor, preprocessing, cache_dir)
+    folder = features_folder(extractor, cache)
     shape = (_VIEWS, int(extractor.output_shape[-1]))
-    return remembered_arrays(
-        photos, folder, shape, embedded, progress, "frozen features", batch_size
-    )
+    return remembered_arrays(photos, folder, shape, embedded, progress, "frozen features", _BATCH)
 
 
-def features_folder(extractor: keras.Model, preprocessing: Preprocessing, cache_dir: Path) -> Path:
-    """Return where :func:`frozen_features` keeps its files."""
-    name = f"{model_fingerprint(extractor)}-{preprocessing.fingerprint()}"
-    return cache_dir / "features" / name
-
-
-def cached_features(photos: list[Photo], folder: Path) -> NDArray[np.float32] | None:
-    """Return what :func:`frozen_features` left in a folder, without its model; None unless every
-    photo's is there."""
-    found = known_arrays(photos, folder)
-    return found if found is not None and found.ndim == 3 else None
+def features_folder(extractor: keras.Model, cache: PhotoCache) -> Path:
+    """Return where features are kept: its name changes with any weight or with the pixels."""
+    digest = hashlib.sha256()
+    for weight in extractor.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    name = f"{digest.hexdigest()[:16]}-{cache.preprocessing.fingerprint()}"
+    return cache.directory / "features" / name
 
 
 def fit_head(
@@ -140,7 +115,7 @@ def fit_head(
     scale = features.std(0) + 1e-6
     standard = (features - mean) / scale
     present = np.unique(labels)
-    best: Head | None = None
+    heads = []
     for strength in _STRENGTHS:
         solver = LogisticRegression(C=strength, max_iter=300)
         solver.fit(standard, labels, sample_weight=weights / weights.mean())
@@ -155,7 +130,5 @@ def fit_head(
         bias[present] = intercept - (coefficients / scale) @ mean
         head = Head(kernel.astype(np.float32), bias.astype(np.float32), strength, 0.0)
         score = macro_f1(val_labels, head.logits(val_features).argmax(1), classes)
-        if best is None or score > best.val_macro_f1:
-            best = Head(head.kernel, head.bias, strength, float(score))
-    assert best is not None
-    return best
+        heads.append(replace(head, val_macro_f1=float(score)))
+    return max(heads, key=lambda head: head.val_macro_f1)

@@ -5,45 +5,57 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rs_runtime.kit.manifest import MAX_TEXT
 from rs_toolkit.config.training import TrainConfig
-from rs_toolkit.data.index import fingerprint, read_index, write_index
+from rs_toolkit.data.index import fingerprint, read_index
 from rs_toolkit.data.open import open_data
 from rs_toolkit.data.photos import Photo, PhotoCache, unlabelled
 from rs_toolkit.data.taxonomy import RANKS
-from rs_toolkit.errors import DataError, RunError
-from rs_toolkit.files import read_json, sha256_file, write_json
+from rs_toolkit.errors import DataError
+from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.table import EarlierSides, make_splits
-from rs_train.run_folder import begun, require_same, undamaged
+from rs_train.classifier.checkpoint import weights_sha256
+from rs_train.run_folder import begun, require_same, undamaged, write_begun
 
-__all__ = ["class_table", "prepare", "require_same_weights", "saved_config"]
+__all__ = ["RunData", "class_table", "prepare", "saved_config"]
+
+
+class RunData(NamedTuple):
+    """What a run learns from: all photos with their splits, and the classes of :func:`class_table`.
+
+    The photos' paths start from ``root``; ``mark`` is their fingerprint.
+    """
+
+    photos: tuple[Photo, ...]
+    classes: list[dict[str, Any]]
+    root: Path
+    mark: str
+
+    def side(self, name: str) -> list[Photo]:
+        """Return the photos of ``train``, ``val`` or ``test``."""
+        return [photo for photo in self.photos if photo.split == name]
 
 
 def prepare(
     data: Path, config: TrainConfig, run: Path, cache: PhotoCache, progress: Progress
-) -> tuple[tuple[Photo, ...], list[dict[str, Any]], Path, str]:
+) -> RunData:
     """Index, label and split a data set, and write that down in the run folder.
 
     A run folder that holds an index already is read instead, so that a resumed run has the
     photos and splits that it began with.
-
-    Returns
-    -------
-    photos, classes, root, fingerprint
-        All photos with their splits, the class table, the folder their paths start from, and
-        the fingerprint of the data.
 
     Raises
     ------
     DataError
         Nothing to train on: no readable photo, or fewer than two classes; or the splits cannot
         be made as the settings ask (see :func:`rs_toolkit.splits.table.make_splits`).
+    RunError
+        The run began with other settings, or a file of it is damaged.
     """
-    index, settings = run / "index.parquet", run / "config.json"
-    if index.is_file() and settings.is_file():
+    if (run / "index.parquet").is_file() and (run / "config.json").is_file():
         return _prepared(run, config)
     if config.splits_from:
         # A wrong path should fail before every photo is opened.
@@ -62,63 +74,29 @@ def prepare(
     for text in report.notes():
         progress.note(text)
     classes = class_table(photos, config.rank)
-    mark = fingerprint(photos)
-    write_index(index, photos)
-    write_json(
-        run / "classes.json",
-        {
-            "rank": config.rank,
-            "preprocessing": cache.preprocessing.to_dict(),
-            "classes": classes,
-        },
-    )
+    found = RunData(photos, classes, dataset.root.resolve(), fingerprint(photos))
+    preprocessing = cache.preprocessing.to_dict()
+    table = {"rank": config.rank, "preprocessing": preprocessing, "classes": classes}
+    write_json(run / "classes.json", table)
     write_json(run / "splits.json", report.to_dict())
-    counts = Counter(photo.split or "left out" for photo in photos)
-    write_json(
-        settings,
-        {
-            "settings": config.to_dict(),
-            "data": str(data),
-            "data_root": str(dataset.root.resolve()),
-            "data_fingerprint": mark,
-            "counts": dict(sorted(counts.items())),
-            "weights_sha256": _weights_sha256(config.weights),
-        },
-    )
-    return photos, classes, dataset.root.resolve(), mark
+    sources = {
+        "data": str(data),
+        "data_root": str(found.root),
+        "data_fingerprint": found.mark,
+        "weights_sha256": weights_sha256(config.weights),
+    }
+    write_begun(run, config, photos, sources)
+    return found
 
 
-def _prepared(
-    run: Path, config: TrainConfig
-) -> tuple[tuple[Photo, ...], list[dict[str, Any]], Path, str]:
+def _prepared(run: Path, config: TrainConfig) -> RunData:
     """Read what an earlier session prepared."""
     saved = begun(run)
     with undamaged(run):
         require_same(run, saved["settings"], config)
         classes = read_json(run / "classes.json")["classes"]
         root, mark = Path(saved["data_root"]), str(saved["data_fingerprint"])
-        return read_index(run / "index.parquet"), classes, root, mark
-
-
-def _weights_sha256(weights: str) -> str | None:
-    path = Path(weights)
-    return sha256_file(path) if weights not in ("none", "imagenet") and path.is_file() else None
-
-
-def require_same_weights(run: Path, config: TrainConfig) -> None:
-    """Raise RunError where the weights file is no longer the one that a run began with.
-
-    A run that has not begun is not checked, nor is a file that is gone: where a checkpoint
-    replaces it, it is not needed, and where it is needed, loading it says that it is missing.
-    """
-    if not (run / "config.json").is_file():
-        return
-    before, now = begun(run).get("weights_sha256"), _weights_sha256(config.weights)
-    if before and now and before != now:
-        raise RunError(
-            f"{run}: began with other weights ({config.weights} had SHA-256 {before[:12]}…, now "
-            f"{now[:12]}…); put the former file back, or choose another --out"
-        )
+        return RunData(read_index(run / "index.parquet"), classes, root, mark)
 
 
 def saved_config(run: Path) -> tuple[TrainConfig, Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,16 +17,15 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.batches.oversampling import Shares, photo_weights
 from rs_toolkit.batches.pipeline import PixelSource
 from rs_toolkit.config.training import TrainConfig
-from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import require_data
-from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import write_json
 from rs_toolkit.metrics.classification import confusion_matrix, evaluate
 from rs_toolkit.metrics.temperature import fit_temperature
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
 from rs_train.classifier.backbones import load_backbone_weights
-from rs_train.classifier.checkpoint import Checkpoints, FitState
+from rs_train.classifier.checkpoint import Checkpoints, FitState, weights_to_load
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
 from rs_train.classifier.fit_loop import fit, make_deterministic
 from rs_train.classifier.linear_probe import fit_head, frozen_features
@@ -38,8 +37,8 @@ from rs_train.classifier.model import (
     set_head,
 )
 from rs_train.classifier.plots import plot_confusion
-from rs_train.classifier.prepare import prepare, require_same_weights
-from rs_train.run_folder import is_finished
+from rs_train.classifier.prepare import RunData, prepare
+from rs_train.run_folder import is_finished, write_environment
 
 if TYPE_CHECKING:
     import keras
@@ -88,25 +87,17 @@ def train(
         require_data(data)
     started = time.perf_counter()
     make_deterministic(config.seed)
-    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
-    cache = PhotoCache(default_cache_dir(), preprocessing)
-    require_same_weights(run, config)
-    # A checkpoint replaces all pretrained weights; their file may be gone by now.
-    weights = "none" if Checkpoints.begun(run / "checkpoints") else config.weights
+    weights = weights_to_load(run, config.weights)
     # Before any long work: a wrong backbone, block or weights file should fail in seconds.
-    model = _pretrained(config, weights, 2)
-    freeze_below(model, config.backbone, config.first_block)
-    photos, classes, root, mark = prepare(data, config, run, cache, progress)
-    portions = {side: _portion(photos, side, classes, config, cache, root) for side in SIDES}
-    model = _pretrained(config, weights, len(classes))
-    checkpoints = Checkpoints(run / "checkpoints", f"{config.fingerprint()}-{mark[:16]}")
-    stage_1 = None
-    if weights != "none":
-        stage_1 = _fit_top(model, photos, portions, config, cache, root, progress)
-    state = _fine_tune(
-        model, portions, config, preprocessing, checkpoints, progress, stage_1, started
-    )
-    _finish(run, model, portions, classes, config, preprocessing, state)
+    freeze_below(_pretrained(config, weights, 2), config.backbone, config.first_block)
+    cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
+    found = prepare(data, config, run, cache, progress)
+    checkpoints = Checkpoints(run / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
+    training = _Training(config, found, cache, progress)
+    model = _pretrained(config, weights, len(found.classes))
+    stage_1 = None if weights == "none" else training.fit_top(model)
+    state = training.fine_tune(model, checkpoints, stage_1, started)
+    training.finish(run, model, state)
     progress.note(f"run written to {run}")
     return run
 
@@ -122,126 +113,98 @@ def _pretrained(config: TrainConfig, weights: str, classes: int) -> keras.Model:
     return model
 
 
-def _portion(
-    photos: tuple[Photo, ...],
-    side: str,
-    classes: list[dict[str, Any]],
-    config: TrainConfig,
-    cache: PhotoCache,
-    root: Path,
-) -> Portion:
-    members = [photo for photo in photos if photo.split == side]
-    number = {item["name"]: item["id"] for item in classes}
-    labels = np.asarray([number[str(photo.label(config.rank))] for photo in members], np.int64)
+class _Training:
+    """The steps of a training, and what they share."""
 
-    def pixels(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return np.stack([cache.pixels(members[row], root) for row in rows])
+    def __init__(
+        self, config: TrainConfig, data: RunData, cache: PhotoCache, progress: Progress
+    ) -> None:
+        self.config, self.data, self.cache, self.progress = config, data, cache, progress
+        self.portions = {side: self._portion(side) for side in SIDES}
 
-    return Portion(PixelSource(pixels), labels, Shares.of(members))
+    def _portion(self, side: str) -> Portion:
+        members = self.data.side(side)
+        number = {item["name"]: item["id"] for item in self.data.classes}
+        labels = [number[str(photo.label(self.config.rank))] for photo in members]
 
+        def pixels(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+            return self.cache.stacked([members[row] for row in rows], lambda _: self.data.root)
 
-def _fit_top(
-    model: keras.Model,
-    photos: tuple[Photo, ...],
-    portions: dict[str, Portion],
-    config: TrainConfig,
-    cache: PhotoCache,
-    root: Path,
-    progress: Progress,
-) -> dict[str, float]:
-    """Stage 1."""
-    extractor = feature_extractor(model)
+        return Portion(PixelSource(pixels), np.asarray(labels, np.int64), Shares.of(members))
 
-    def features(side: str) -> NDArray[np.float32]:
-        members = [photo for photo in photos if photo.split == side]
-        return frozen_features(
-            extractor,
-            members,
-            lambda photo: cache.pixels(photo, root),
-            cache.preprocessing,
-            default_cache_dir(),
-            progress,
+    def fit_top(self, model: keras.Model) -> dict[str, float]:
+        """Stage 1."""
+        extractor, portion = feature_extractor(model), self.portions["train"]
+        train, val = (
+            frozen_features(
+                extractor, self.data.side(side), self.data.root, self.cache, self.progress
+            )
+            for side in ("train", "val")
         )
+        weights = photo_weights(portion.labels, self.config.balance, portion.shares)
+        used, views = weights > 0, train.shape[1]
+        head = fit_head(
+            train[used].reshape(-1, train.shape[-1]),
+            np.repeat(portion.labels[used], views),
+            np.repeat(weights[used], views),
+            val[:, 0],
+            self.portions["val"].labels,
+            len(self.data.classes),
+        )
+        set_head(model, head.kernel, head.bias)
+        score = head.val_macro_f1
+        self.progress.note(f"stage 1: validation macro-F1 {score:.3f} (C = {head.strength})")
+        return {"strength": head.strength, "val_macro_f1": score}
 
-    train_features, portion = features("train"), portions["train"]
-    weights = photo_weights(portion.labels, config.balance, portion.shares)
-    used, views = weights > 0, train_features.shape[1]
-    head = fit_head(
-        train_features[used].reshape(-1, train_features.shape[-1]),
-        np.repeat(portion.labels[used], views),
-        np.repeat(weights[used], views),
-        features("val")[:, 0],
-        portions["val"].labels,
-        int(model.output_shape[-1]),
-    )
-    set_head(model, head.kernel, head.bias)
-    progress.note(f"stage 1: validation macro-F1 {head.val_macro_f1:.3f} (C = {head.strength})")
-    return {"strength": head.strength, "val_macro_f1": head.val_macro_f1}
+    def fine_tune(
+        self,
+        model: keras.Model,
+        checkpoints: Checkpoints,
+        stage_1: dict[str, float] | None,
+        started: float,
+    ) -> FitState:
+        """Stage 2 in the asked precision; the best weights end up in the float32 ``model``."""
+        import keras
 
+        config, portions = self.config, self.portions
+        before = keras.mixed_precision.global_policy()
+        keras.mixed_precision.set_global_policy(config.precision)
+        try:
+            classes = len(self.data.classes)
+            tuned = build_classifier(config.backbone, config.imgsz, classes, config.dropout)
+        finally:
+            keras.mixed_precision.set_global_policy(before)
+        tuned.set_weights(model.get_weights())
+        freeze_below(tuned, config.backbone, config.first_block)
+        preprocessing = self.cache.preprocessing
+        course = ClassifierCourse(tuned, portions["train"], portions["val"], preprocessing, config)
+        state = fit(course, config, checkpoints, self.progress, started, stage_1)
+        # Layer by layer: a model lists the weights of frozen layers in another order.
+        for source, target in zip(tuned.layers, model.layers, strict=True):
+            target.set_weights(source.get_weights())
+        return state
 
-def _fine_tune(
-    model: keras.Model,
-    portions: dict[str, Portion],
-    config: TrainConfig,
-    preprocessing: Preprocessing,
-    checkpoints: Checkpoints,
-    progress: Progress,
-    stage_1: dict[str, float] | None,
-    started: float,
-) -> FitState:
-    """Stage 2 in the asked precision; the best weights end up in the float32 ``model``."""
-    import keras
-
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy(config.precision)
-    try:
-        classes = int(model.output_shape[-1])
-        tuned = build_classifier(config.backbone, config.imgsz, classes, config.dropout)
-    finally:
-        keras.mixed_precision.set_global_policy(before)
-    tuned.set_weights(model.get_weights())
-    freeze_below(tuned, config.backbone, config.first_block)
-    course = ClassifierCourse(tuned, portions["train"], portions["val"], preprocessing, config)
-    state = fit(course, config, checkpoints, progress, stage_1, started)
-    _copy_weights(tuned, model)
-    return state
-
-
-def _copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copy layer by layer: frozen and trainable weights are ordered differently in a model."""
-    for one, other in zip(source.layers, target.layers, strict=True):
-        other.set_weights(one.get_weights())
-
-
-def _finish(
-    run: Path,
-    model: keras.Model,
-    portions: dict[str, Portion],
-    classes: list[dict[str, Any]],
-    config: TrainConfig,
-    preprocessing: Preprocessing,
-    state: FitState,
-) -> None:
-    """Measure the float32 model on validation and test, and write the run's results."""
-    logits = {
-        side: predict_logits(model, portions[side], preprocessing, config.batch_size)
-        for side in ("val", "test")
-    }
-    temperature = fit_temperature(logits["val"], portions["val"].labels)
-    names = [str(item["name"]) for item in classes]
-    metrics = {
-        side: evaluate(values, portions[side].labels, names, temperature)
-        for side, values in logits.items()
-    }
-    save_model(model, run / "model.keras")
-    write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": "val"})
-    write_json(
-        run / "history.json",
-        {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history},
-    )
-    table = confusion_matrix(portions["test"].labels, logits["test"].argmax(1), len(names))
-    plot_confusion(run / "confusion.png", table, names)
-    environment = {"machine": machine(), "versions": versions(), "seed": config.seed}
-    write_json(run / "environment.json", {**environment, "seconds": round(state.seconds, 1)})
-    # Last: its presence says that the run is finished.
-    write_json(run / "metrics.json", metrics)
+    def finish(self, run: Path, model: keras.Model, state: FitState) -> None:
+        """Measure the float32 model on validation and test, and write the run's results."""
+        names = [str(item["name"]) for item in self.data.classes]
+        labels = {side: self.portions[side].labels for side in ("val", "test")}
+        size = self.config.batch_size
+        logits = {
+            side: predict_logits(model, self.portions[side], self.cache.preprocessing, size)
+            for side in labels
+        }
+        temperature = fit_temperature(logits["val"], labels["val"])
+        metrics = {
+            side: evaluate(logits[side], labels[side], names, temperature) for side in labels
+        }
+        save_model(model, run / "model.keras")
+        write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": "val"})
+        write_json(
+            run / "history.json",
+            {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history},
+        )
+        table = confusion_matrix(labels["test"], logits["test"].argmax(1), len(names))
+        plot_confusion(run / "confusion.png", table, names)
+        write_environment(run, self.config.seed, state.seconds)
+        # Last: its presence says that the run is finished.
+        write_json(run / "metrics.json", metrics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,24 +11,24 @@ import numpy as np
 
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.data.groups import group_photos
-from rs_toolkit.data.index import fingerprint, read_index, write_index
+from rs_toolkit.data.index import fingerprint, read_index
 from rs_toolkit.data.open import open_data
 from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.errors import DataError
-from rs_toolkit.files import sha256_file, write_json
 from rs_toolkit.progress import Progress
-from rs_toolkit.splits.assign import split
+from rs_toolkit.splits.assign import SIDES, split
 from rs_toolkit.splits.table import EarlierSides
-from rs_train.classifier.backbones import weights_file
-from rs_train.run_folder import begun, require_same, undamaged
+from rs_train.classifier.checkpoint import weights_sha256
+from rs_train.run_folder import begun, require_same, undamaged, write_begun
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["DistillData", "class_of", "kind_of", "prepare_distillation", "saved_distill_config"]
 
-# What a photo's class is called by, of what is known; a family is what is held to a limit.
+# The first of these that is known names a photo's class; families come first, because what a
+# filter may wrongly flag is limited by family.
 _NAMED_BY = ("family", "genus", "species", "order", "class", "phylum", "kingdom", "common_name")
 
 
@@ -39,10 +38,8 @@ class DistillData:
 
     Attributes
     ----------
-    photos
-        With their splits; None where a photo is not used.
-    data_photos
-        How many of them are of the data.
+    photos, data_photos
+        With their splits, None where a photo is not used; and how many of them are of the data.
     root, not_organism_root
         Folders that the paths of both start from.
     mark
@@ -68,9 +65,8 @@ class DistillData:
 
     def rows(self, side: str | None = None) -> NDArray[np.int64]:
         """Return the numbers of the photos that are used, on one side or on any."""
-        sides = [photo.split for photo in self.photos]
-        wanted = (s is not None if side is None else s == side for s in sides)
-        return np.flatnonzero(np.fromiter(wanted, bool, len(sides)))
+        wanted = SIDES if side is None else (side,)
+        return np.flatnonzero(np.array([photo.split in wanted for photo in self.photos], bool))
 
     def pixels(self, cache: PhotoCache) -> Callable[[int], NDArray[np.uint8]]:
         """Return what gives the pixels of a photo by its number."""
@@ -155,12 +151,14 @@ def _sides(
     earlier: EarlierSides | None,
 ) -> dict[int, str | None]:
     """Return the side of each photo that is used; duplicates stay together."""
-    chosen = [photos[row] for row in used]
-    labels = [class_of(photos[row], row < count) for row in used]
+    chosen, of_data = [photos[row] for row in used], [row < count for row in used]
+    labels = list(map(class_of, chosen, of_data))
+    groups = group_photos(chosen).names
     found = split(
         labels,
         strata=[f"{labels[n]}\0{photo.taxon.species}" for n, photo in enumerate(chosen)],
-        groups=_groups(chosen, [row < count for row in used]),
+        # A photo without duplicates is named by its path, which may occur in both folders.
+        groups=[f"{kind:d}{name}" for kind, name in zip(of_data, groups, strict=True)],
         val=config.val,
         test=config.test,
         seed=config.seed,
@@ -177,35 +175,23 @@ def class_of(photo: Photo, of_data: bool) -> str:
     return f"other:{folder if slash else ''}"
 
 
-def _groups(photos: Sequence[Photo], of_data: Sequence[bool]) -> list[str]:
-    names = group_photos(photos).names
-    # Lone photos are called by their paths, which both folders may have.
-    return [f"{kind:d}{name}" for kind, name in zip(of_data, names, strict=True)]
-
-
 def _write(
     out: Path, data: Path, not_organism: Path | None, config: DistillConfig, found: DistillData
 ) -> None:
-    for side in ("train", "val", "test"):
+    for side in SIDES:
         if not len(found.rows(side)):
             raise DataError(f"{data}: too few photos, the {side} split is empty; add photos")
-    file = weights_file(config.student_weights)
-    write_index(out / "index.parquet", found.photos)
     other = found.not_organism_root
-    write_json(
-        out / "config.json",
-        {
-            "settings": config.to_dict(),
-            "data": str(data),
-            "not_organism": None if not_organism is None else str(not_organism),
-            "data_root": str(found.root),
-            "not_organism_root": None if other is None else str(other),
-            "data_photos": found.data_photos,
-            "data_fingerprint": found.mark,
-            "counts": dict(sorted(Counter(p.split or "left out" for p in found.photos).items())),
-            "student_weights_sha256": file and sha256_file(file),
-        },
-    )
+    sources = {
+        "data": str(data),
+        "not_organism": None if not_organism is None else str(not_organism),
+        "data_root": str(found.root),
+        "not_organism_root": None if other is None else str(other),
+        "data_photos": found.data_photos,
+        "data_fingerprint": found.mark,
+        "student_weights_sha256": weights_sha256(config.student_weights),
+    }
+    write_begun(out, config, found.photos, sources)
 
 
 def _prepared(out: Path, config: DistillConfig) -> DistillData:

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rs_runtime.filter import organism_probability
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
-from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import write_json
 from rs_toolkit.folders.filter import write_filter_json
+from rs_toolkit.metrics.binary import auroc, filter_metrics
 from rs_toolkit.metrics.platt import fit_platt
 from rs_toolkit.metrics.thresholds import fit_thresholds
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
-from rs_train.classifier.checkpoint import Checkpoints, FitState
+from rs_train.classifier.checkpoint import Checkpoints, FitState, weights_to_load
 from rs_train.classifier.fit_loop import fit, make_deterministic
 from rs_train.classifier.model import save_model
-from rs_train.run_folder import is_finished
+from rs_train.run_folder import is_finished, write_environment
 from rs_train.student.data import DistillData, kind_of, prepare_distillation
 from rs_train.student.fit import StudentCourse
 from rs_train.student.lesson import ask_teacher, learn_from_labels, meet_teacher, set_targets
-from rs_train.student.measure import answers, measure
 from rs_train.student.portion import StudentPhotos, student_photos
 from rs_train.student.student import build_student
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["distill"]
 
@@ -47,16 +52,12 @@ def distill(
     data
         Photos that :func:`rs_toolkit.data.readers.read_dataset` reads.  Those with a label show an
         organism; the others are used only where there is a teacher to judge them.
-    config
-        Settings.
+    config, resume, progress
+        As :func:`rs_train.classifier.train.train` takes them.
     out
         The folder to write; it must not hold a filter already unless ``resume``.
     not_organism
         Photos that show no organism, read in the same way; labels do not matter.
-    resume
-        Continue an interrupted distillation; a finished one is left alone.
-    progress
-        Where to show progress; silent by default.
 
     Returns
     -------
@@ -73,30 +74,24 @@ def distill(
         return out
     started = time.perf_counter()
     make_deterministic(config.seed)
-    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
-    # A checkpoint replaces all pretrained weights; their file may be gone by now.
-    resumed = Checkpoints.begun(out / "checkpoints")
-    weights = "none" if resumed else config.student_weights
+    weights = weights_to_load(out, config.student_weights)
     # Before any long work: wrong weights, of student or teacher, should fail in seconds.
     met = meet_teacher(config) if config.has_teacher else None
-    build_student(config.student, weights, config.imgsz, config.seed)
-    cache = PhotoCache(default_cache_dir(), preprocessing)
+    build_student(config, weights)
+    cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
     found = prepare_distillation(data, not_organism, config, out, cache, progress)
-    mark = f"{config.fingerprint()}-{found.mark[:16]}"
-    checkpoints = Checkpoints(out / "checkpoints", mark)
+    checkpoints = Checkpoints(out / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
     lesson = ask_teacher(*met, config, found, progress) if met else learn_from_labels()
     verdicts = set_targets(found, lesson, config.teacher_share)
     verdicts.write(out / "verdicts.parquet")
     photos = {
         side: student_photos(side, found, verdicts, lesson, cache, config.seed) for side in SIDES
     }
-    student = build_student(
-        config.student, weights, config.imgsz, config.seed, lesson.text, lesson.scale
-    )
+    student = build_student(config, weights, lesson.text, lesson.scale)
     course = StudentCourse(
-        student, photos["train"], photos["val"], lesson, preprocessing, config, progress
+        student, photos["train"], photos["val"], lesson, cache.preprocessing, config, progress
     )
-    state = fit(course, config, checkpoints, progress, started=started)
+    state = fit(course, config, checkpoints, progress, started)
     _finish(out, course, photos["test"], found, state)
     progress.note(f"filter written to {out}")
     return out
@@ -108,20 +103,20 @@ def _finish(
     """Calibrate on validation photos, measure on test photos, and write the results."""
     val, config = course.val, course.config
     sides = {"test": test, "val": val}
-    found = {side: answers(course, photos) for side, photos in sides.items()}
-    temperature, bias = fit_platt(found["val"].odds, val.truth)
+    found = {side: course.ask(photos) for side, photos in sides.items()}
+    odds = course.odds(found["val"])
+    temperature, bias = fit_platt(odds, val.truth)
     calibration = {"temperature": temperature, "bias": bias}
-    probability = organism_probability(found["val"].odds, temperature, bias)
+    probability = organism_probability(odds, temperature, bias)
     families = [kind_of(data.photos[row]) for row in val.rows]
     thresholds = fit_thresholds(probability, val.truth, families)
     metrics: dict[str, Any] = {
-        side: measure(found[side], photos, data, course, calibration, thresholds)
+        side: _measure(course, photos, found[side], data, calibration, thresholds)
         for side, photos in sides.items()
     }
     save_model(course.student, out / "student.keras")
     write_json(out / "history.json", {"best_epoch": state.best_epoch, "epochs": state.history})
-    environment = {"machine": machine(), "versions": versions(), "seed": config.seed}
-    write_json(out / "environment.json", {**environment, "seconds": round(state.seconds, 1)})
+    write_environment(out, config.seed, state.seconds)
     write_json(out / "metrics.json", metrics)
     # Last: its presence says that the filter is finished.
     write_filter_json(
@@ -135,3 +130,32 @@ def _finish(
         metrics=metrics,
         data_fingerprint=data.mark,
     )
+
+
+def _measure(
+    course: StudentCourse,
+    photos: StudentPhotos,
+    found: Mapping[str, NDArray[np.float32]],
+    data: DistillData,
+    calibration: Mapping[str, float],
+    thresholds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return :func:`rs_toolkit.metrics.binary.filter_metrics` of photos, and the teacher's part.
+
+    ``found`` is what ``course.ask(photos)`` returned.  Under a teacher there are also ``cosine``
+    (mean, of the embeddings to the teacher's), ``teacher_auroc`` (on the same photos) and
+    ``teacher_agreement`` (share of the photos that both find likelier to show the same).
+    """
+    probability = organism_probability(course.odds(found), **calibration)
+    members = [data.photos[row] for row in photos.rows]
+    metrics = filter_metrics(members, probability, photos.truth, thresholds)
+    taught = course.lesson.probability
+    if taught is None or photos.taught is None:
+        return metrics
+    cosine = (found["embedding"] * photos.taught[:, 0]).sum(1).astype(np.float64)
+    theirs = taught[np.searchsorted(data.rows(), photos.rows)]
+    return metrics | {
+        "cosine": float(cosine.mean()),
+        "teacher_auroc": auroc(theirs, photos.truth),
+        "teacher_agreement": float(((theirs >= 0.5) == (probability >= 0.5)).mean()),
+    }

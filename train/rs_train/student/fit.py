@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +17,8 @@ from rs_toolkit.progress import Progress
 from rs_train.classifier.fit_loop import Course, Judgement, adamw
 from rs_train.classifier.model import feature_extractor
 from rs_train.student.lesson import Lesson
-from rs_train.student.loss import losses
 from rs_train.student.portion import StudentPhotos, balanced_order, student_features
-from rs_train.student.student import freeze, outputs_of
+from rs_train.student.student import freeze, losses, outputs_of
 
 if TYPE_CHECKING:
     import keras
@@ -32,20 +31,14 @@ _MOST_VIEWS = 2**31
 
 
 class StudentCourse(Course):
-    """The training of a student.
+    """The training of what :func:`rs_train.student.student.build_student` made.
 
     Parameters
     ----------
-    student
-        As :func:`rs_train.student.student.build_student` makes it.
     train, val
         Photos to learn from, and to choose the best epoch by.
-    lesson
-        What is taught.
-    preprocessing
-        What makes a photo the student's input.
-    config
-        Settings.
+    lesson, preprocessing
+        What is taught, and what makes a photo the student's input.
     progress
         Told of features as they are computed.
     """
@@ -63,19 +56,24 @@ class StudentCourse(Course):
         import keras
 
         self.student, self.lesson = student, lesson
-        self.train, self.val = train, val
-        self.preprocessing, self.config, self._progress = preprocessing, config, progress
-        self._features: dict[int, NDArray[np.float32]] = {}
+        self.train, self.val, self.pixels = train, val, train.views
+        self.preprocessing, self.config = preprocessing, config
         self._losses = losses(lesson, config)
-        self._extractor = feature_extractor(student)
+        extractor = feature_extractor(student)
+        # Used where the backbone stays as it is: computed once.
+        self._features = cache(
+            lambda photos, views: student_features(
+                extractor, photos, views, preprocessing, progress
+            )
+        )
         freeze(student, body=self._head_only, batch_norm=config.frozen_batch_norm)
-        outputs = _alone_or_all(outputs_of(student))
+        outputs = outputs_of(student)
         self.model = self.learner = keras.Model(student.input, outputs)
         if self._head_only:
-            self.learner = keras.Model(self._extractor.output, outputs)
+            self.learner = keras.Model(extractor.output, outputs)
         optimizer = adamw(config, len(balanced_order(train, config, 0)))
-        for model in {id(part): part for part in (self.model, self.learner)}.values():
-            model.compile(optimizer, _alone_or_all(self._losses))
+        for model in (self.model, self.learner):
+            model.compile(optimizer, self._losses)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
         """Return a random view of each photo, in changed colours; or the features of one."""
@@ -87,9 +85,9 @@ class StudentCourse(Course):
         fixed = self._head_only or train.taught is not None
         generator = np.random.default_rng((config.seed, epoch))
         views = generator.integers(0, config.views if fixed else _MOST_VIEWS, len(rows))
-        targets = _alone_or_all(self._targets(train, rows, views))
+        targets = self._targets(train, rows, views)
         if self._head_only:
-            shown = self._frozen(train, config.views)[rows, views]
+            shown = self._features(train, config.views)[rows, views]
             return tf.data.Dataset.from_tensor_slices((shown, targets)).batch(config.batch_size)
         return changed_batches(
             train.views,
@@ -105,40 +103,35 @@ class StudentCourse(Course):
         """Return loss and AUROC of the validation photos as they are; the AUROC goes first."""
         found, rows = self.ask(self.val), np.arange(len(self.val.rows))
         wanted = self._targets(self.val, rows, np.zeros_like(rows))
-        pairs = zip(self._losses, wanted, found, strict=True)
-        loss = float(sum(float(term(*pair)) for term, *pair in pairs))
-        # Rounded, so that a difference that says nothing does not outweigh the loss.  Of numbers
-        # that are not finite there is none.
+        terms = [float(term(wanted[name], found[name])) for name, term in self._losses.items()]
+        loss = float(sum(terms))
+        # Rounded, so that a meaningless difference does not outweigh the loss.  Numbers that are
+        # not finite have no AUROC.
         sound = np.isfinite(loss)
         area = round(auroc(self.odds(found), self.val.truth), 4) if sound else float("nan")
         figures = {"val_loss": loss, "val_auroc": area}
         return Judgement(figures, (area, -loss), f"loss {loss:.4f}  AUROC {area:.4f}")
 
-    def unburied(self) -> AbstractContextManager[None]:
-        """Return that of the training photos."""
-        return self.train.views.unburied()
-
-    def ask(self, photos: StudentPhotos) -> list[NDArray[np.float32]]:
+    def ask(self, photos: StudentPhotos) -> dict[str, NDArray[np.float32]]:
         """Return what the student makes of photos as they are.
 
         Returns
         -------
-        list
-            Embeddings (n, dim), of a student that has a teacher, and logits (n, K).
+        dict
+            ``embedding`` (n, dim), of a student that has a teacher, and ``verdict``, logits (n, K).
         """
         if self._head_only:
-            found = self.learner.predict(self._frozen(photos, 1)[:, 0], verbose=0)
+            found = self.learner.predict(self._features(photos, 1)[:, 0], verbose=0)
         else:
             source, size = photos.view(0), self.config.batch_size
             shown = evaluation_batches(source, len(photos.rows), self.preprocessing, size)
             with source.unburied():
                 found = self.model.predict(shown, verbose=0)
-        parts = found if isinstance(found, list | tuple) else [found]
-        return [np.asarray(part, np.float32) for part in parts]
+        return {name: np.asarray(part, np.float32) for name, part in found.items()}
 
-    def odds(self, found: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+    def odds(self, found: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return the log odds of an organism, (n,), of what :meth:`ask` returned."""
-        return organism_log_odds(found[-1], self.lesson.organism)
+        return organism_log_odds(found["verdict"], self.lesson.organism)
 
     @property
     def _head_only(self) -> bool:
@@ -146,20 +139,9 @@ class StudentCourse(Course):
 
     def _targets(
         self, photos: StudentPhotos, rows: NDArray[np.int64], views: NDArray[np.int64]
-    ) -> tuple[Any, ...]:
+    ) -> dict[str, NDArray[np.float32]]:
         """Return what is wanted of each output, n rows each."""
-        target = photos.target[rows].astype(np.float32)
-        return (target,) if photos.taught is None else (photos.taught[rows, views], target)
-
-    def _frozen(self, photos: StudentPhotos, views: int) -> NDArray[np.float32]:
-        """Return the features of a backbone that stays as it is, computed once."""
-        if id(photos) not in self._features:
-            self._features[id(photos)] = student_features(
-                self._extractor, photos, views, self.preprocessing, self._progress
-            )
-        return self._features[id(photos)]
-
-
-def _alone_or_all(parts: Sequence[Any]) -> Any:
-    """Return what Keras takes for as many outputs: one thing, or a tuple of them."""
-    return parts[0] if len(parts) == 1 else tuple(parts)
+        wanted = {"verdict": photos.target[rows].astype(np.float32)}
+        if photos.taught is not None:
+            wanted["embedding"] = photos.taught[rows, views]
+        return wanted

@@ -15,6 +15,7 @@ from rs_toolkit.errors import DataError
 from rs_toolkit.folders.filter import Verdicts
 from rs_toolkit.metrics.platt import fit_platt
 from rs_toolkit.progress import Progress
+from rs_toolkit.splits.assign import SIDES
 from rs_train.student.data import DistillData
 
 if TYPE_CHECKING:
@@ -28,30 +29,28 @@ __all__ = ["Lesson", "ask_teacher", "learn_from_labels", "meet_teacher", "set_ta
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is taught.
+    """What is taught; without a teacher, the classes alone.
 
     Attributes
     ----------
     classes
         K rows ``{"name": str, "organism": bool}``.
     text, scale
-        Text embeddings (K, dim), rows of length 1, and the scale of the logits; None without a
-        teacher.
-    embeddings
-        The teacher's, float32 (n, views, dim) of the n photos that are used; None without one.
-    odds
-        The teacher's log odds, float64 (n,); None without one.
+        Text embeddings (K, dim), rows of length 1, and the scale of the logits.
+    embeddings, probability
+        The teacher's, of the n photos that are used: float32 (n, views, dim), and the calibrated
+        probability of an organism, float64 (n,).
     temperature, bias
-        What makes a probability of the odds; 1 and 0 without a teacher.
+        The teacher's calibration.
     about
-        What is recorded of the teacher; None without one.
+        What is recorded of the teacher.
     """
 
     classes: list[dict[str, Any]]
     text: NDArray[np.float32] | None = None
     scale: float = 1.0
     embeddings: NDArray[np.float32] | None = None
-    odds: NDArray[np.float64] | None = None
+    probability: NDArray[np.float64] | None = None
     temperature: float = 1.0
     bias: float = 0.0
     about: dict[str, Any] | None = None
@@ -60,12 +59,6 @@ class Lesson:
     def organism(self) -> NDArray[np.bool_]:
         """Which classes are organisms, bool (K,)."""
         return np.array([item["organism"] for item in self.classes], bool)
-
-    def probability(self) -> NDArray[np.float64] | None:
-        """Return the teacher's probability of an organism, (n,); None without a teacher."""
-        if self.odds is None:
-            return None
-        return organism_probability(self.odds, self.temperature, self.bias)
 
 
 def learn_from_labels() -> Lesson:
@@ -106,8 +99,7 @@ def ask_teacher(
     WeightsError
         The teacher is broken.
     """
-    from rs_train.teacher.embeddings import teacher_embeddings
-    from rs_train.teacher.zero_shot import class_logits, text_weights
+    from rs_train.teacher.embeddings import teacher_embeddings, text_weights
 
     text = text_weights(teacher, prompts, default_cache_dir())
     cache = PhotoCache(default_cache_dir(), teacher.preprocessing)
@@ -125,7 +117,7 @@ def ask_teacher(
     )
     classes = [{"name": item.name, "organism": item.organism} for item in prompts.classes]
     kinds = np.array([item["organism"] for item in classes], bool)
-    odds = organism_log_odds(class_logits(embeddings[:, 0], text, teacher.logit_scale), kinds)
+    odds = organism_log_odds(teacher.logits(embeddings[:, 0], text), kinds)
     temperature, bias = _calibrated(odds, used, data)
     about = {
         "name": teacher.name,
@@ -134,7 +126,10 @@ def ask_teacher(
         "temperature": temperature,
         "bias": bias,
     }
-    return Lesson(classes, text, teacher.logit_scale, embeddings, odds, temperature, bias, about)
+    probability = organism_probability(odds, temperature, bias)
+    return Lesson(
+        classes, text, teacher.logit_scale, embeddings, probability, temperature, bias, about
+    )
 
 
 def _calibrated(
@@ -160,14 +155,14 @@ def set_targets(data: DistillData, lesson: Lesson, share: float) -> Verdicts:
         A side has photos of one kind alone.
     """
     truth, target = np.ones(len(data.photos), bool), np.ones(len(data.photos))
-    used, taught = data.rows(), lesson.probability()
+    used, taught = data.rows(), lesson.probability
     known, shows = data.labelled[used], data.of_data[used]
     if taught is None:
         truth[used], target[used] = shows, shows
     else:
         truth[used] = np.where(known, shows, taught >= 0.5)
         target[used] = np.where(known, (1 - share) * shows + share * taught, taught)
-    for side in ("train", "val", "test"):
+    for side in SIDES:
         kinds = truth[data.rows(side)]
         if kinds.all() or not kinds.any():
             lacking = "no organism" if kinds.all() else "an organism"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,9 +27,9 @@ __all__ = ["StudentPhotos", "balanced_order", "student_features", "student_photo
 _BATCH = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudentPhotos:
-    """Photos of one side.
+    """The n photos of one side.
 
     Attributes
     ----------
@@ -41,10 +40,8 @@ class StudentPhotos:
         :func:`rs_train.teacher.embeddings.photo_view`.
     truth, target
         bool and float64 (n,); see :class:`rs_toolkit.folders.filter.Verdicts`.
-    labels
-        Families and the like, as class numbers from 0, int64 (n,).
-    shares
-        Duplicate groups and weights.
+    labels, shares
+        Families and the like, as class numbers from 0, int64 (n,); duplicate groups and weights.
     taught
         The teacher's embeddings, float32 (n, views, dim); None without one.
     """
@@ -73,36 +70,26 @@ def student_photos(
     """Return the photos of ``train``, ``val`` or ``test``; ``seed`` is that of their views."""
     rows, pixels = data.rows(side), data.pixels(cache)
     photos = [data.photos[row] for row in rows]
-    names = [
-        class_of(photo, row < data.data_photos) for photo, row in zip(photos, rows, strict=True)
-    ]
+    names = list(map(class_of, photos, data.of_data[rows]))
     taught = lesson.embeddings
+
+    def views(numbers: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return np.stack(
+            [
+                photo_view(pixels(int(rows[number])), photos[number].content, int(view), seed)
+                for number, view in zip(numbers, views, strict=True)
+            ]
+        )
+
     return StudentPhotos(
         rows,
-        PixelSource(_views(rows, [photo.content for photo in photos], pixels, seed)),
+        PixelSource(views),
         verdicts.truth[rows],
         verdicts.target[rows],
         np.unique(names, return_inverse=True)[1].astype(np.int64),
         Shares.of(photos),
         None if taught is None else taught[np.searchsorted(data.rows(), rows)],
     )
-
-
-def _views(
-    rows: NDArray[np.int64],
-    contents: list[str],
-    pixels: Callable[[int], NDArray[np.uint8]],
-    seed: int,
-) -> Callable[..., NDArray[np.uint8]]:
-    def load(photos: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return np.stack(
-            [
-                photo_view(pixels(int(rows[photo])), contents[photo], int(view), seed)
-                for photo, view in zip(photos, views, strict=True)
-            ]
-        )
-
-    return load
 
 
 def balanced_order(train: StudentPhotos, config: DistillConfig, epoch: int) -> NDArray[np.int64]:

@@ -4,31 +4,43 @@ A photo's features f are the backbone's, pooled over the photo.  Under a teacher
 gives the embedding e = P f / |P f|, and the logits are s T e with the teacher's scale s and the
 text embeddings T of the K prompt classes, both frozen: the verdict is one small matrix product.
 Without a teacher a linear layer gives two logits, of an organism and of none.
+
+Feature distillation is the strongest simple loss of CLIP-KD (Yang et al. 2024, "CLIP-KD: an
+empirical study of CLIP model distillation"); the verdict has a loss of its own, since that is
+what the student is for:
+
+    L = a (1 - cos(e, e*)) + b smoothL1(sqrt(d) e, sqrt(d) e*) + c BCE(odds / t + h, target)
+
+with the teacher's embedding e*, both of length 1 in d dimensions, the log odds of an organism and
+the teacher's calibration t, h.  Without a teacher, L is the last term, t is 1 and h is 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rs_train.classifier.backbones import build_backbone, load_backbone_weights
 from rs_train.classifier.model import feature_extractor
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["build_student", "freeze", "outputs_of"]
+    from rs_toolkit.config.distillation import DistillConfig
+    from rs_train.student.lesson import Lesson
 
-_OPTION = "--student-weights"
-_EMBEDDING = "embedding"
+__all__ = ["Loss", "build_student", "freeze", "losses", "outputs_of"]
+
+Loss = Callable[[Any, Any], Any]
+"""From what is wanted and what a student gave, n rows each, to the mean of n losses."""
 
 
 def build_student(
-    name: str,
+    config: DistillConfig,
     weights: str,
-    imgsz: int,
-    seed: int,
     text: NDArray[np.float32] | None = None,
     scale: float = 1.0,
 ) -> keras.Model:
@@ -36,12 +48,10 @@ def build_student(
 
     Parameters
     ----------
-    name, weights
+    config
+        Gives the backbone, the side of the photos and the seed of random weights.
+    weights
         As :func:`rs_train.classifier.backbones.load_backbone_weights` takes them.
-    imgsz
-        Side of the photos, in pixels.
-    seed
-        Of random weights.
     text, scale
         The teacher's text embeddings (K, dim), rows of length 1, and the scale of its logits;
         None: no teacher, two logits.
@@ -58,24 +68,24 @@ def build_student(
     """
     import keras
 
-    keras.utils.set_random_seed(seed)
-    backbone = build_backbone(name, imgsz)
-    load_backbone_weights(backbone, name, weights, _OPTION)
+    keras.utils.set_random_seed(config.seed)
+    backbone = build_backbone(config.student, config.imgsz)
+    load_backbone_weights(backbone, config.student, weights, "--student-weights")
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(backbone.output)
     if text is None:
         return keras.Model(backbone.input, keras.layers.Dense(2, name="verdict")(x), name="student")
     x = keras.layers.Dense(text.shape[1], name="projection")(x)
-    x = keras.layers.UnitNormalization(name=_EMBEDDING)(x)
+    x = keras.layers.UnitNormalization(name="embedding")(x)
     verdict = keras.layers.Dense(len(text), use_bias=False, trainable=False, name="verdict")
     student = keras.Model(backbone.input, verdict(x), name="student")
     verdict.set_weights([scale * text.T])
     return student
 
 
-def outputs_of(student: keras.Model) -> list[Any]:
-    """Return the tensors that a student learns by: the embedding, if it has one, and the logits."""
-    taught = [layer.output for layer in student.layers if layer.name == _EMBEDDING]
-    return [*taught, student.output]
+def outputs_of(student: keras.Model) -> dict[str, Any]:
+    """Return what a student learns by: its ``embedding``, if any, and its logits, ``verdict``."""
+    found = {layer.name: layer.output for layer in student.layers}
+    return {name: found[name] for name in ("embedding", "verdict") if name in found}
 
 
 def freeze(student: keras.Model, *, body: bool, batch_norm: bool) -> None:
@@ -85,3 +95,46 @@ def freeze(student: keras.Model, *, body: bool, batch_norm: bool) -> None:
     for layer in feature_extractor(student).layers:
         normalizes = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = not (body or (batch_norm and normalizes))
+
+
+def losses(lesson: Lesson, config: DistillConfig) -> dict[str, Loss]:
+    """Return a loss for each of :func:`outputs_of`; L is their sum.
+
+    ``lesson`` gives the classes and the teacher's calibration, ``config`` the weights a, b and c.
+    """
+    verdict = {"verdict": _verdict_loss(lesson, config)}
+    return (
+        verdict if lesson.embeddings is None else {"embedding": _embedding_loss(config), **verdict}
+    )
+
+
+def _embedding_loss(config: DistillConfig) -> Loss:
+    """Return the loss of unit rows (n, d) against the teacher's."""
+    from keras import losses, ops
+
+    def loss(taught: Any, embedding: Any) -> Any:
+        scale = embedding.shape[1] ** 0.5
+        cosine = ops.sum(embedding * taught, axis=1)
+        distance = losses.huber(scale * taught, scale * embedding, delta=1.0)
+        return ops.mean(config.cosine_weight * (1 - cosine) + config.l1_weight * distance)
+
+    return loss
+
+
+def _verdict_loss(lesson: Lesson, config: DistillConfig) -> Loss:
+    """Return the loss of logits (n, K) against probabilities of an organism (n,)."""
+    from keras import ops
+
+    shown, others = (np.flatnonzero(lesson.organism == kind) for kind in (True, False))
+
+    def loss(target: Any, logits: Any) -> Any:
+        # As rs_runtime.filter.organism_log_odds, with gradients.
+        odds = ops.logsumexp(ops.take(logits, shown, axis=1), axis=1)
+        odds = odds - ops.logsumexp(ops.take(logits, others, axis=1), axis=1)
+        scaled = odds / lesson.temperature + lesson.bias
+        wanted = ops.cast(ops.reshape(target, (-1,)), "float32")
+        return config.verdict_weight * ops.mean(
+            ops.binary_crossentropy(wanted, scaled, from_logits=True)
+        )
+
+    return loss

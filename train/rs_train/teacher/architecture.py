@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rs_runtime.errors import reason
 from rs_toolkit.errors import ConfigError
-from rs_train.teacher.weights import short
+from rs_toolkit.files import read_json
 
 __all__ = ["TEACHERS", "Architecture", "architecture", "build_clip"]
 
@@ -35,24 +35,17 @@ class Architecture:
 
     Attributes
     ----------
-    name
-        As it was asked for.
-    config
-        open_clip's ``model_cfg``.
-    size
-        Side of the photo in pixels.
-    resize
-        As :class:`rs_runtime.photos.preprocess.Preprocessing` takes it.
+    name, config
+        As it was asked for, and open_clip's ``model_cfg``.
+    size, resize
+        As :class:`rs_runtime.photos.preprocess.Preprocessing` takes them.
     mean, std
         Of red, green and blue in 0..1: the model sees (pixel / 255 - mean) / std.
-    context
-        Most tokens of a text.
-    clean
-        How open_clip's tokenizer tidies a text.
-    repository
-        Hugging Face repository of the public weights; None where the name does not say.
-    choices
-        For people: which public weights there are.
+    context, clean
+        Most tokens of a text, and how open_clip's tokenizer tidies it.
+    repository, choices
+        Hugging Face repository of the public weights, None where the name does not say; for people,
+        which public weights there are.
     """
 
     name: str
@@ -119,7 +112,7 @@ def _public(name: str, config: dict[str, Any], base: str, tag: str) -> Architect
     if not tag:
         choices = f"one of {listed}; or " if listed else ""
         return _checked(name, config, pixels[0] if pixels else {}, choices=choices)
-    # The tag knows better than the architecture which activation it was trained with.
+    # Weights of one architecture were trained with different activations.
     config["quick_gelu"] = bool(public[0].get("quick_gelu"))
     # OWNER/REPOSITORY/, or a file in it.
     repository = "/".join(str(public[0].get("hf_hub") or "").split("/")[:2])
@@ -130,11 +123,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; check --teacher")
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_CONFIG_BYTES + 1)
-        if len(data) > _MAX_CONFIG_BYTES:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes; is it a config?")
-        values = json.loads(data)
+        values = read_json(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --teacher") from None
     except (ValueError, RecursionError):
@@ -148,6 +139,8 @@ def _checked(
     name: str, config: Any, pixels: Any, repository: str | None = None, choices: str = ""
 ) -> Architecture:
     """Return an architecture, of which what decides over safety and pixels has been checked."""
+    from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
     try:
         vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
         text["tokenizer_kwargs"] = dict(text.get("tokenizer_kwargs") or {})
@@ -155,7 +148,7 @@ def _checked(
         context = text.get("context_length", 77)
         mean, std = (
             tuple(float(value) for value in pixels.get(key) or default)
-            for key, default in (("mean", _mean()), ("std", _std()))
+            for key, default in (("mean", OPENAI_DATASET_MEAN), ("std", OPENAI_DATASET_STD))
         )
         resize = _RESIZES[pixels.get("resize_mode") or "shortest"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -192,18 +185,6 @@ def _cleaning(name: str, text: dict[str, Any]) -> str:
     return str(clean)
 
 
-def _mean() -> tuple[float, ...]:
-    from open_clip import OPENAI_DATASET_MEAN
-
-    return tuple(OPENAI_DATASET_MEAN)
-
-
-def _std() -> tuple[float, ...]:
-    from open_clip import OPENAI_DATASET_STD
-
-    return tuple(OPENAI_DATASET_STD)
-
-
 def build_clip(plan: Architecture) -> Any:
     """Return the open_clip model of an architecture, with random weights, in float32.
 
@@ -218,7 +199,7 @@ def build_clip(plan: Architecture) -> Any:
     kind = CustomTextCLIP if plan.config.get("custom_text") else CLIP
     settings = {key: value for key, value in plan.config.items() if key != "custom_text"}
     try:
-        # Without memory, to see how much it would take.
+        # This device takes no memory: only the number of weights is wanted.
         with torch.device("meta"):
             count = sum(item.numel() for item in kind(**settings).parameters())
         if count > _MAX_PARAMETERS:
@@ -228,5 +209,5 @@ def build_clip(plan: Architecture) -> Any:
         raise
     except Exception as error:
         raise ConfigError(
-            f"teacher {plan.name}: open_clip cannot build it: {short(error)}"
+            f"teacher {plan.name}: open_clip cannot build it: {reason(error)}"
         ) from None

@@ -1,4 +1,4 @@
-"""Photos to the teacher's embeddings, computed once for each photo, teacher and view.
+"""Photos and prompts to the teacher's embeddings, each computed once.
 
 A student learns more from several views of a photo than from one; here they are fixed, so that
 each is embedded once (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from rs_toolkit.data.remembered import remembered_arrays
+from rs_toolkit.data.remembered import remembered, remembered_arrays
 from rs_toolkit.progress import Progress
+from rs_train.teacher.prompts import Prompts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from rs_toolkit.data.photos import Photo
     from rs_train.teacher.teacher import Teacher
 
-__all__ = ["VIEWS_VERSION", "photo_view", "teacher_embeddings"]
+__all__ = ["VIEWS_VERSION", "photo_view", "teacher_embeddings", "text_weights"]
 
 VIEWS_VERSION = 1
 """Raised whenever :func:`photo_view` gives other pixels than before."""
@@ -50,16 +52,12 @@ def teacher_embeddings(
 
     Parameters
     ----------
-    teacher
-        The model.
-    photos
-        Indexed, readable ones.
+    teacher, photos
+        The model, and indexed, readable photos.
     pixels
         From a photo to its pixels by ``teacher.preprocessing``: uint8, (size, size, 3).
-    cache_dir
-        Folder of the cache.
-    progress
-        Told of each batch.
+    cache_dir, progress
+        Folder of the cache; told of each batch.
     views
         1: the photo as it is; above: that, and ``views - 1`` random ones of :func:`photo_view`.
     seed
@@ -79,31 +77,27 @@ def teacher_embeddings(
     if views < 1:
         raise ValueError(f"views must be 1 or more, got {views}")
 
-    def embedded(numbers: range) -> Callable[[list[Photo]], NDArray[np.float32]]:
-        def compute(batch: list[Photo]) -> NDArray[np.float32]:
-            # All batches have one shape, lest an embedding depend on what else is missing.
-            shown = np.zeros((len(numbers), _BATCH, teacher.size, teacher.size, 3), np.uint8)
-            for place, photo in enumerate(batch):
-                whole = pixels(photo)
-                for row, number in enumerate(numbers):
-                    shown[row, place] = photo_view(whole, photo.content, number, seed)
-            found = [teacher.embed_images(view)[: len(batch)] for view in shown]
-            return np.stack(found, axis=1)
+    def embedded(numbers: range, batch: list[Photo]) -> NDArray[np.float32]:
+        # Always a full batch: a smaller one may be rounded differently.
+        shown = np.zeros((len(numbers), _BATCH, teacher.size, teacher.size, 3), np.uint8)
+        for place, photo in enumerate(batch):
+            whole = pixels(photo)
+            for row, number in enumerate(numbers):
+                shown[row, place] = photo_view(whole, photo.content, number, seed)
+        return np.stack([teacher.embed_images(view)[: len(batch)] for view in shown], axis=1)
 
-        return compute
+    def part(version: str, numbers: range, title: str) -> NDArray[np.float32]:
+        name = f"{teacher.fingerprint}-{teacher.preprocessing.fingerprint()}-{version}"
+        folder, shape = cache_dir / "embeddings" / name, (len(numbers), teacher.dim)
+        compute = partial(embedded, numbers)
+        return remembered_arrays(photos, folder, shape, compute, progress, title, _BATCH)
 
-    parts = []
-    stem = f"{teacher.fingerprint}-{teacher.preprocessing.fingerprint()}"
+    first = part("0", range(1), "teacher embeddings")
+    if views == 1:
+        return first
     random = f"{VIEWS_VERSION}.{seed}.{views - 1}"
-    for version, numbers in (("0", range(1)), (random, range(1, views))):
-        if numbers:
-            folder = cache_dir / "embeddings" / f"{stem}-{version}"
-            shape = (len(numbers), teacher.dim)
-            title = "teacher embeddings" if version == "0" else "teacher embeddings, views"
-            parts.append(
-                remembered_arrays(photos, folder, shape, embedded(numbers), progress, title, _BATCH)
-            )
-    return np.concatenate(parts, axis=1)
+    others = part(random, range(1, views), "teacher embeddings, views")
+    return np.concatenate([first, others], axis=1)
 
 
 def photo_view(
@@ -112,18 +106,12 @@ def photo_view(
     """Return a view of a photo: the same part, mirrored alike, whatever the size of the pixels.
 
     View 0 is the photo.  Others show a square part of 40 to 100 % of its area, half of them
-    mirrored.
+    mirrored: a function of ``number``, ``seed`` and ``content``, which is ``Photo.content``.
 
     Parameters
     ----------
     pixels
         uint8, shape (side, side, 3).
-    content
-        ``Photo.content``.
-    number
-        0 or more.
-    seed
-        Of the random views.
 
     Returns
     -------
@@ -142,3 +130,36 @@ def photo_view(
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(image)
+
+
+def text_weights(teacher: Teacher, prompts: Prompts, cache_dir: Path) -> NDArray[np.float32]:
+    """Return one direction a prompt class, the mean of its prompts' embeddings.
+
+    Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+    section 3.1.4: the ensemble is built in the embedding space and costs no more than one prompt.
+    Each class is kept in the cache, so that a changed one is embedded alone.
+
+    Returns
+    -------
+    float32, shape (K, dim), rows of length 1.
+
+    Raises
+    ------
+    WeightsError
+        The teacher is broken.
+    """
+
+    def direction(texts: tuple[str, ...]) -> NDArray[np.float32]:
+        mean = teacher.embed_texts(list(texts)).mean(axis=0)
+        return np.asarray(mean / np.linalg.norm(mean), np.float32)
+
+    rows = [
+        remembered(
+            cache_dir,
+            "prompts-1",
+            [teacher.fingerprint, *item.prompts],
+            partial(direction, item.prompts),
+        )
+        for item in prompts.classes
+    ]
+    return np.stack(rows)

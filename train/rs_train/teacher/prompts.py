@@ -32,16 +32,9 @@ _MOST_TEXTS, _MOST_PROMPTS, _MOST_CLASSES, _LONGEST, _LONGEST_CLASS = 1000, 20_0
 
 @dataclass(frozen=True)
 class PromptClass:
-    """What a photo may show.
+    """What a photo may show, such as ``birds``, and whether that is an organism.
 
-    Attributes
-    ----------
-    name
-        Such as ``birds``.
-    organism
-        Whether that is an organism.
-    prompts
-        Texts that describe such a photo, templates filled in.
+    ``prompts`` are texts that describe such a photo, templates filled in.
     """
 
     name: str

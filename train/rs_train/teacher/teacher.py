@@ -31,14 +31,10 @@ class Teacher:
 
     Attributes
     ----------
-    name
-        As it was asked for.
-    fingerprint
-        16 hexadecimal digits that change with the architecture or any weight.
-    size
-        Side of the square photo that it sees, in pixels.
-    dim
-        Length of an embedding.
+    name, fingerprint
+        As it was asked for, and 16 hexadecimal digits that change with architecture or any weight.
+    size, dim
+        Side of the square photo that it sees, in pixels, and length of an embedding.
     logit_scale
         What the cosine of photo and text is multiplied by to give a logit, above 0.
     preprocessing
@@ -115,6 +111,12 @@ class Teacher:
 
         return self._embed(texts, encoded, _TEXTS)
 
+    def logits(
+        self, embeddings: NDArray[np.float32], texts: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the logits (n, K) of photos (n, dim) by texts (K, dim), both of unit rows."""
+        return np.asarray(self.logit_scale * (embeddings @ texts.T), np.float32)
+
     def _embed(self, items: Any, encode: Callable[[Any], Any], count: int) -> NDArray[np.float32]:
         """Return unit rows of what ``encode`` makes of ``count`` items at a time."""
         import torch
@@ -133,9 +135,7 @@ class Teacher:
         return found
 
 
-def load_teacher(
-    name: str, checkpoint: str | Path | None = None, sha256: str | None = None
-) -> Teacher:
+def load_teacher(name: str, checkpoint: str | Path | None = None) -> Teacher:
     """Load a CLIP model of open_clip.
 
     Parameters
@@ -145,8 +145,6 @@ def load_teacher(
     checkpoint
         Weights file, see :func:`rs_train.teacher.weights.read_weights`; None: the public ones,
         downloaded once.
-    sha256
-        What the weights file must hash to; None: anything.
 
     Raises
     ------
@@ -168,7 +166,7 @@ def load_teacher(
         path = download_weights(plan.repository)
     else:
         raise WeightsError(f"teacher {name}: which weights? {plan.choices}give a file: {OPTION}")
-    weights = read_weights(path, sha256)
+    weights = read_weights(path)
     model = build_clip(plan)
     fit_weights(model, weights, path)
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -12,7 +12,7 @@ __all__ = ["ready_torch"]
 _KEPT: list[Any] = []
 
 
-def ready_torch(seed: int = 0) -> Any:
+def ready_torch() -> Any:
     """Return the module ``torch``, seeded; open_clip can be imported afterwards.
 
     CPU builds of torch come without torchvision's compiled operators, and torchvision cannot be
@@ -40,13 +40,13 @@ def ready_torch(seed: int = 0) -> Any:
         if "torchvision::nms" not in str(error):
             raise
         _declare_operators(torch)
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
     return torch
 
 
 def _declare_operators(torch: Any) -> None:
-    # The library's definitions vanish with it.
+    # The operators exist only as long as this object does.
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -1,4 +1,4 @@
-"""A CLIP model's weights: read from a file that nobody vouches for, or downloaded.
+"""A CLIP model's weights: read from an untrusted file, or downloaded.
 
 No code in a file is ever run: safetensors holds arrays alone, and torch reads other files with
 ``weights_only=True``.  What does not fit the model, to the last tensor, is refused.
@@ -11,13 +11,13 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rs_runtime.errors import reason
 from rs_toolkit.errors import WeightsError
-from rs_toolkit.files import sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["OPTION", "download_weights", "fit_weights", "read_weights", "short"]
+__all__ = ["OPTION", "download_weights", "fit_weights", "read_weights"]
 
 OPTION = "--teacher-weights FILE"
 _ADVICE = f"give the architecture that it was trained as: --teacher NAME, or check {OPTION}"
@@ -27,7 +27,7 @@ _SAFE, _PICKLED = ".safetensors", (".pt", ".pth", ".bin")
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
-def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name.
 
     Parameters
@@ -35,24 +35,24 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     path
         ``.safetensors``, or ``.pt``, ``.pth`` or ``.bin`` as ``torch.save`` writes them: a state
         dict, or a training checkpoint that holds one as ``state_dict``.
-    sha256
-        The 64 hexadecimal digits that the file must have; None: any.
 
     Raises
     ------
     WeightsError
-        The file is missing, empty, larger than 10 GB, damaged, of another kind or hash, a
-        TorchScript program, or holds anything but tensors.
+        The file is missing, empty, larger than 10 GB, damaged, of another kind, a TorchScript
+        program, or holds anything but tensors.
     """
-    _check_file(path, sha256)
+    from safetensors.torch import load_file
+
+    _check_file(path)
     try:
-        found = _safe(path) if path.suffix == _SAFE else _pickled(path)
+        found: Any = load_file(path) if path.suffix == _SAFE else _pickled(path)
     except WeightsError:
         raise
     except Exception as error:
-        # Whatever safetensors, zip or pickle stumbled over: the file is no sound checkpoint.
+        # safetensors, zip and pickle raise errors of many kinds; each means a damaged file.
         raise WeightsError(
-            f"{path}: damaged, incomplete, or holds more than weights ({short(error)}); "
+            f"{path}: damaged, incomplete, or holds more than weights ({reason(error)}); "
             "download it again, as .safetensors if there is one"
         ) from None
     while isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
@@ -63,11 +63,11 @@ def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}
 
 
-def _check_file(path: Path, sha256: str | None) -> None:
+def _check_file(path: Path) -> None:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read ({short(error)}); check {OPTION}") from None
+        raise WeightsError(f"{path}: cannot be read ({reason(error)}); check {OPTION}") from None
     if not stat.S_ISREG(status.st_mode):
         raise WeightsError(f"{path}: is no regular file; check {OPTION}")
     if path.suffix not in (_SAFE, *_PICKLED):
@@ -77,21 +77,6 @@ def _check_file(path: Path, sha256: str | None) -> None:
         raise WeightsError(
             f"{path}: has {status.st_size} bytes, wanted 1 to {_MAX_BYTES}; is it a checkpoint?"
         )
-    if sha256 is not None:
-        try:
-            found = sha256_file(path)
-        except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({short(error)})") from None
-        if found != sha256.lower():
-            raise WeightsError(
-                f"{path}: its sha256 is {found}, wanted {sha256}; it is damaged or another file"
-            )
-
-
-def _safe(path: Path) -> Any:
-    from safetensors.torch import load_file
-
-    return load_file(path, device="cpu")
 
 
 def _pickled(path: Path) -> Any:
@@ -166,7 +151,7 @@ def _renamed(model: nn.Module, weights: dict[str, Tensor], path: Path) -> dict[s
         if "positional_embedding" in found and not hasattr(model, "positional_embedding"):
             found = convert_to_custom_text_state_dict(found)
     except Exception as error:
-        raise WeightsError(f"{path}: is of another model ({short(error)}); {_ADVICE}") from None
+        raise WeightsError(f"{path}: is of another model ({reason(error)}); {_ADVICE}") from None
     scale = found.get("logit_scale")
     if scale is not None and scale.numel() == 1:
         # Older checkpoints have shape (1,), newer ones ().
@@ -182,7 +167,6 @@ def download_weights(repository: str) -> Path:
     WeightsError
         There is no network, or no such file; the message says what to download elsewhere.
     """
-    from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
     import huggingface_hub
@@ -193,27 +177,18 @@ def download_weights(repository: str) -> Path:
             return Path(huggingface_hub.hf_hub_download(repository, name, local_files_only=True))
         except Exception:
             continue
-    reason = ""
+    problem = ""
     try:
-        # One quick question: the client asks for a minute before it believes in no network.
+        # One quick request: without a network, the client itself would try for a minute.
         urlopen(Request(f"{ENDPOINT}/{repository}", method="HEAD"), timeout=10).close()
         for name in _FILES:
             try:
                 return Path(huggingface_hub.hf_hub_download(repository, name))
             except Exception as error:
-                reason = reason or short(error)
-    except HTTPError as error:
-        reason = f"HTTP {error.code}"
+                problem = problem or reason(error)
     except (OSError, ValueError) as error:
-        reason = short(error)
+        problem = reason(error)
     raise WeightsError(
-        f"weights of {repository}: cannot be downloaded ({reason}); on a connected machine fetch "
+        f"weights of {repository}: cannot be downloaded ({problem}); on a connected machine fetch "
         f"{_FILES[0]} (or {_FILES[1]}) from https://huggingface.co/{repository}, then: {OPTION}"
     )
-
-
-def short(error: BaseException) -> str:
-    """Return the first line of an error's message, printable, 160 characters at most."""
-    lines = (str(error).strip() or type(error).__name__).splitlines()
-    line = "".join(character if character.isprintable() else "?" for character in lines[0])
-    return line if len(line) <= 160 else f"{line[:157]}..."
