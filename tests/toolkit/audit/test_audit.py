@@ -22,17 +22,19 @@ from PIL import Image, ImageFilter
 
 from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.audit.figures import (
+from rs_toolkit.audit.html import print_summary, write_audit
+from rs_toolkit.audit.statistics import (
+    WORST,
+    Audit,
     ClassCount,
     Conflict,
     Imbalance,
     Places,
     RankCount,
+    audit,
     binned,
     imbalance,
 )
-from rs_toolkit.audit.html import print_summary, write_audit
-from rs_toolkit.audit.statistics import WORST, Audit, audit
 from rs_toolkit.checks.findings import FLAGS, Finding
 from rs_toolkit.checks.quality import quality_findings, unreadable_findings
 from rs_toolkit.data.index import build_index

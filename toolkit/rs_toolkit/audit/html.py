@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from rs_runtime.errors import PhotoError
-from rs_toolkit.audit.figures import Audit, binned
 from rs_toolkit.audit.plots import STYLE, bars, long_tail, table, text
+from rs_toolkit.audit.statistics import Audit, binned
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import printable
@@ -58,17 +58,10 @@ _HEAD = (
 def write_audit(
     audit: Audit, folder: Path, photos: Sequence[Photo], pixels: Pixels, title: str
 ) -> tuple[Path, Path]:
-    """Write ``audit.json`` and ``audit.html``, each whole or not at all; return their paths.
+    """Write ``audit.json`` and ``audit.html`` in a folder, made if absent; return their paths.
 
-    Parameters
-    ----------
-    folder
-        Made if absent.
-    photos, pixels
-        What :func:`rs_toolkit.checks.quality.quality_findings` takes: for the labels and thumbnails
-        of the photos that the page names.  A photo whose pixels cannot be read gets no thumbnail.
-    title
-        The page's, such as the data set's name.
+    ``photos`` and ``pixels``, uint8 RGB (S, S, 3), are for the labels and thumbnails of the photos
+    that the page names.  A photo whose pixels cannot be read gets no thumbnail.
     """
     data, page = folder / "audit.json", folder / "audit.html"
     write_json(data, audit.to_dict())

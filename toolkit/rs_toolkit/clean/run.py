@@ -34,9 +34,8 @@ from rs_toolkit.clean.policy import Decided, Policy, apply_policy
 from rs_toolkit.clean.report import write_clean_report
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import fingerprint, write_index
-from rs_toolkit.data.open import open_data
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
-from rs_toolkit.data.readers import CLEAN_FILE
+from rs_toolkit.data.readers import CLEAN_FILE, open_data
 from rs_toolkit.environment import versions
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json, write_json

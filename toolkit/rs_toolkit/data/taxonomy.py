@@ -77,7 +77,7 @@ class Taxon:
     @classmethod
     def from_dict(cls, names: Mapping[str, Any]) -> Taxon:
         """Build from names by rank; keys that are no rank are ignored."""
-        return cls(**{_field(rank): names.get(rank) for rank in RANKS})
+        return cls(*map(names.get, RANKS))
 
 
 def _field(rank: str) -> str:

@@ -55,10 +55,8 @@ def generate_sample(
     ----------
     directory
         Where to write: new, empty, or a finished sample of the same arguments, which is kept.
-    seed
-        0 or more.
-    photos
-        Number of rows and files, 100 to 20,000, planted duplicates and faults included.
+    seed, photos
+        0 or more; and 100 to 20,000, planted duplicates and faults included.
     progress
         Called with (done, total) after each photo.
 
@@ -121,10 +119,7 @@ def _refuse_occupied(directory: Path) -> None:
 
 
 def _write(
-    root: Path,
-    header: dict[str, Any],
-    slots: list[Slot],
-    progress: Callable[[int, int], None],
+    root: Path, header: dict[str, Any], slots: list[Slot], progress: Callable[[int, int], None]
 ) -> None:
     """Draw every slot under ``root``, then write the tables."""
     for done, (slot, data) in enumerate(_files(root, header["seed"], slots), 1):

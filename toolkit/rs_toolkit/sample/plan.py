@@ -80,10 +80,9 @@ def _labels(photos: int) -> list[Species]:
     labels: list[Species] = []
     sizes = _shares(photos, len(FAMILIES), _FAMILY_DECAY, least)
     for family, size in zip(FAMILIES, sizes, strict=True):
-        for kind, n in zip(
-            family.species, _shares(size, len(family.species), _SPECIES_DECAY, 1), strict=True
-        ):
-            labels += [kind] * n
+        parts = _shares(size, len(family.species), _SPECIES_DECAY, 1)
+        for kind, part in zip(family.species, parts, strict=True):
+            labels += [kind] * part
     return labels
 
 
@@ -98,13 +97,9 @@ def _faults(rng: Rng, labels: list[Species]) -> dict[int, tuple[str, str]]:
     common = {family for family, n in sizes.items() if n >= 2 * min(sizes.values())}
     faults: dict[int, tuple[str, str]] = {}
     for group in (DAMAGES, FORMATS):
-        free = [
-            i
-            for i, label in enumerate(labels)
-            if i not in faults
-            and first[label.slug] != i
-            and (group is FORMATS or label.family in common)
-        ]
+        allowed = sizes if group is FORMATS else common
+        taken = {*faults, *first.values()}
+        free = [i for i, kind in enumerate(labels) if i not in taken and kind.family in allowed]
         order = iter(rng.permutation(free).tolist())
         for fault, share in group.items():
             several = _DETAILS.get(fault, ("",))

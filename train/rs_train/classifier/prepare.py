@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from rs_runtime.kit.manifest import MAX_TEXT
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import fingerprint, read_index
-from rs_toolkit.data.open import open_data
 from rs_toolkit.data.photos import Photo, PhotoCache, unlabelled
+from rs_toolkit.data.readers import open_data
 from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json, write_json

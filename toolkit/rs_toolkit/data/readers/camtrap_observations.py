@@ -29,14 +29,8 @@ _KINDS = frozenset({"animal", "human", "vehicle", "blank", "unknown", "unclassif
 class Seen:
     """One observation; what it does not have is empty.
 
-    Attributes
-    ----------
-    kind
-        ``animal``, ``human``, ``vehicle``, ``blank``, ``unknown`` or ``unclassified``.
-    name, event
-        Scientific name in lower case, and ``eventID``.
-    box
-        ``left,top,width,height`` as they were given.
+    ``kind`` is one of _KINDS, ``name`` the scientific name in lower case, ``event`` the
+    ``eventID``, and ``box`` is ``left,top,width,height`` as they were given.
     """
 
     kind: str
@@ -71,17 +65,8 @@ class _Deployment:
 class Observations:
     """Rows of the observations table, found by the files that they are of.
 
-    Parameters
-    ----------
-    rows
-        Of the observations table, with COLUMNS.
-    media
-        Every ``mediaID`` that there is.
-
-    Attributes
-    ----------
-    errors
-        Place and fault of each row that belongs to no file.
+    ``rows`` have COLUMNS, and ``media`` is every ``mediaID`` that there is.  ``errors`` are the
+    place and fault of each row that belongs to no file.
     """
 
     def __init__(self, rows: Iterable[Record], media: Collection[str]) -> None:

@@ -14,14 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.data.photos import Dataset, Photo, tidy_box
-from rs_toolkit.data.readers.rows import (
-    is_organism,
-    keep_first,
-    label_rank,
-    one_label,
-    relative_path,
-    tidy,
-)
+from rs_toolkit.data.readers import rows
+from rs_toolkit.data.readers.rows import is_organism, relative_path, tidy
 from rs_toolkit.data.readers.tables import read_object
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.errors import DataError, MetadataError
@@ -68,7 +62,7 @@ def read_coco(path: Path) -> Dataset:
         if not isinstance(content.get(key), list):
             raise MetadataError(f"{path}: no list {key!r}; give a COCO Camera Traps file")
     categories = _categories(path, content["categories"])
-    photos = tuple(keep_first(_photos(content["images"], content["annotations"], categories)))
+    photos = tuple(rows.keep_first(_photos(content["images"], content["annotations"], categories)))
     if not photos:
         raise MetadataError(f"{path}: has no images; add one per photo")
     return Dataset(path.parent, photos, "coco")
@@ -88,7 +82,7 @@ def _categories(path: Path, categories: list[Any]) -> dict[str, _Category]:
         if key in named:
             raise MetadataError(f"{path}: categories[{number}] repeats the id {key!r}; renumber it")
         named[key] = item
-    rank = label_rank(item["name"] for item in named.values() if is_organism(item["name"]))
+    rank = rows.label_rank(item["name"] for item in named.values() if is_organism(item["name"]))
     return {key: (item["name"], *_taxon(item, rank)) for key, item in named.items()}
 
 
@@ -117,13 +111,14 @@ def _photos(
     for number, (image, key) in enumerate(zip(images, ids, strict=True)):
         place = f"images[{number}]" if key is None else f"images[{number}] (id {key[:80]!r})"
         if key is None:
-            yield place, Photo("", Taxon(), error="is no object with an id; write the file anew")
+            photo = Photo("", Taxon(), error="is no object with an id; write the file anew")
         elif key in seen:
             photo = _photo(image, [], categories)
-            yield place, replace(photo, error="repeats the id of another image; renumber it")
+            photo = replace(photo, error="repeats the id of another image; renumber it")
         else:
-            yield place, _photo(image, marks[key], categories)
+            photo = _photo(image, marks[key], categories)
             seen.add(key)
+        yield place, photo
     for number, key in strays:
         error = f"image_id {key and key[:80]!r} is of no image; add the image, or delete this"
         yield f"annotations[{number}]", Photo("", Taxon(), error=error)
@@ -132,12 +127,9 @@ def _photos(
 def _photo(
     image: dict[str, Any], marks: list[dict[str, Any]], categories: dict[str, _Category]
 ) -> Photo:
-    given = image.get("file_name")
-    path, error = relative_path(given if isinstance(given, str) else "")
-    place: dict[str, Any] = {
-        "site": tidy(image.get("location")),
-        "observation": tidy(image.get("seq_id")),
-    }
+    path, error = relative_path(image.get("file_name"))
+    site, observation = tidy(image.get("location")), tidy(image.get("seq_id"))
+    photo = Photo(path, Taxon(), site=site, observation=observation)
     keys = sorted({_key(mark.get("category_id")) or "" for mark in marks})
     labels = {categories[key][0]: categories[key] for key in keys if key in categories}
     boxes = [mark["bbox"] for mark in marks if mark.get("bbox") is not None]
@@ -146,12 +138,12 @@ def _photo(
             raise ValueError(error)
         if unknown := [key for key in keys if key not in categories]:
             raise ValueError(f"category_id {unknown[0][:80]!r} is of no category; add the category")
-        name = one_label(labels)
+        name = rows.one_label(labels)
         box = _box(boxes[0], image) if len(boxes) == 1 else None
     except ValueError as problem:
-        return Photo(path, Taxon(), error=str(problem), **place)
+        return replace(photo, error=str(problem))
     _, taxon, common_name = labels[name] if name else ("", Taxon(), None)
-    return Photo(path, taxon, common_name, box=box, **place)
+    return replace(photo, taxon=taxon, common_name=common_name, box=box)
 
 
 def _box(pixels: Any, image: dict[str, Any]) -> str:

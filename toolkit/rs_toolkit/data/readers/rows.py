@@ -64,7 +64,7 @@ def tidy(value: object) -> str | None:
     return printable(str(value)) or None
 
 
-def relative_path(given: str) -> tuple[str, str | None]:
+def relative_path(value: object) -> tuple[str, str | None]:
     """Check the path of a photo, which comes from a file that is not trusted.
 
     Returns
@@ -73,6 +73,7 @@ def relative_path(given: str) -> tuple[str, str | None]:
         The path in POSIX form relative to the data set's root, below which it stays, and None;
         or the text as it was given, fit to be written, and why it cannot be used.
     """
+    given = value if isinstance(value, str) else ""
     path = posixpath.normpath(given.replace("\\", "/"))
     error = None
     if not given:
@@ -93,12 +94,8 @@ def relative_path(given: str) -> tuple[str, str | None]:
 def keep_first(rows: Iterable[tuple[str, Photo]], what: str = "path") -> Iterator[Photo]:
     """Yield the photos of rows; an error begins with its row's place, and repeats are errors.
 
-    Parameters
-    ----------
-    rows
-        The place of each row (``line 4``), and its photo.
-    what
-        What a row with the path of an earlier one is said to repeat.
+    ``rows`` are the place of each (``line 4``), and its photo; ``what`` is what a row with the
+    path of an earlier one is said to repeat.
     """
     first: dict[str, tuple[str, Taxon]] = {}
     for place, photo in rows:

@@ -23,8 +23,8 @@ __all__ = [
     "PATH_COLUMNS",
     "Row",
     "columns_of",
+    "csv_rows",
     "described",
-    "open_csv",
     "read_object",
     "taxon_of",
 ]
@@ -43,6 +43,9 @@ _ALIASES = {
 Row = tuple[int, dict[str, str], str | None]
 """A row of a CSV file: its line, from 1, its cells by column, and what is wrong with it, if so."""
 
+# The taxon of seven names by rank, made once for all photos of a species.
+taxon_of = lru_cache(maxsize=10_000)(Taxon)
+
 DESCRIBING_COLUMNS = (
     *LABEL_COLUMNS,
     *("common_name", "group", "box"),
@@ -56,14 +59,8 @@ def columns_of(
 ) -> list[str | None]:
     """Return the name that each column of a table is used under; None: it is not used.
 
-    Parameters
-    ----------
-    path, header
-        A file, for messages, and the names of its columns; upper and lower case do not matter.
-    used
-        Names to look for.
-    required
-        Of each of these sequences of names, one must be there.
+    Looked for are the names ``used``, in upper or lower case; of each of the sequences in
+    ``required`` one must be there.
 
     Raises
     ------
@@ -104,11 +101,10 @@ def _opened(path: Path) -> Iterator[TextIO]:
         raise MetadataError(f"{path}: cannot be read ({error.strerror}); check it") from None
 
 
-@contextmanager
-def open_csv(
+def csv_rows(
     path: Path, used: Collection[str], required: Collection[Sequence[str]]
-) -> Iterator[tuple[list[str | None], Iterator[Row]]]:
-    """Open a UTF-8 CSV file and yield :func:`columns_of` it, and its rows but the blank ones.
+) -> Iterator[Row]:
+    """Yield the rows of a UTF-8 CSV file but the blank ones, named as :func:`columns_of` does.
 
     Raises
     ------
@@ -119,27 +115,24 @@ def open_csv(
         table = csv.reader(file, strict=True)
         try:
             names = columns_of(path, next(table, []), used, required)
-            yield names, _rows(table, names)
+            # A row begins on the line after the last line of the row before it.
+            line = table.line_num + 1
+            for row in table:
+                error = None
+                if row and len(row) != len(names):
+                    cells = f"has {len(row)} cells, the header {len(names)}"
+                    error = f"{cells}; quote cells that hold commas"
+                    row += [""] * len(names)
+                if row:
+                    named = zip(names, row, strict=False)
+                    yield line, {name: cell.strip() for name, cell in named if name}, error
+                line = table.line_num + 1
         except csv.Error as error:
             raise MetadataError(f"{path}: not a CSV file: line {table.line_num}: {error}") from None
 
 
-def _rows(table: Any, names: list[str | None]) -> Iterator[Row]:
-    places = [(name, place) for place, name in enumerate(names) if name]
-    # A row begins on the line after the last line of the row before it.
-    line = table.line_num + 1
-    for row in table:
-        error = None
-        if row and len(row) != len(names):
-            error = f"has {len(row)} cells, the header {len(names)}; quote cells that hold commas"
-            row += [""] * len(names)
-        if row:
-            yield line, {name: row[place].strip() for name, place in places}, error
-        line = table.line_num + 1
-
-
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object; raises as :func:`open_csv` does."""
+    """Read a JSON file that holds an object; raises as :func:`csv_rows` does."""
     with _opened(path) as file:
         text = file.read()
     try:
@@ -149,12 +142,6 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise MetadataError(f"{path}: holds a {type(content).__name__}, wanted a JSON object")
     return content
-
-
-@lru_cache(maxsize=10_000)
-def taxon_of(names: tuple[str | None, ...]) -> Taxon:
-    """Return the taxon of seven names by rank; photos are many, species few."""
-    return Taxon.from_dict(dict(zip(RANKS, names, strict=True)))
 
 
 def described(cells: Mapping[str, str], path: str, error: str | None) -> Photo:
@@ -171,7 +158,7 @@ def described(cells: Mapping[str, str], path: str, error: str | None) -> Photo:
         box, error = None, error or str(problem)
     return Photo(
         path=path,
-        taxon=taxon_of(tuple(names.values())),
+        taxon=taxon_of(*names.values()),
         common_name=tidy(cells.get("common_name")),
         group=cells.get("group") or None,
         site=tidy(cells.get("site")),
