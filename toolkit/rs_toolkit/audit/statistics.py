@@ -9,10 +9,9 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -159,10 +158,6 @@ class Audit:
     sites: Places | None
     observations: Places | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return asdict(self)
-
 
 def audit(
     photos: Sequence[Photo], findings: Sequence[Finding], rank: str, checked: Iterable[str] = ()
@@ -222,21 +217,19 @@ def _classes(
 
 
 def _conflicts(readable: Sequence[Photo]) -> tuple[Conflict, ...]:
-    # Two boxes of one photo may well show two species.
-    copies: dict[tuple[str, str | None], list[Photo]] = defaultdict(list)
+    # By content with its box: two boxes of one photo may well show two species.
+    copies: dict[str, list[Photo]] = defaultdict(list)
     for photo in readable:
         if photo.sha256:
-            copies[photo.sha256, photo.box].append(photo)
-    found = [_conflict(same) for same in copies.values() if len(same) > 1]
-    return tuple(sorted((item for item in found if item), key=lambda item: item.photos[0][0]))
-
-
-def _conflict(same: Sequence[Photo]) -> Conflict | None:
-    for rank in _LABELS:
-        names = [(photo.path, photo.label(rank)) for photo in same]
-        if len({name for _, name in names if name is not None}) > 1:
-            return Conflict(rank, tuple(sorted(names, key=lambda item: item[0])))
-    return None
+            copies[photo.content].append(photo)
+    found = []
+    for same in (photos for photos in copies.values() if len(photos) > 1):
+        for rank in _LABELS:
+            names = sorted(((p.path, p.label(rank)) for p in same), key=lambda item: item[0])
+            if len({name for _, name in names if name is not None}) > 1:
+                found.append(Conflict(rank, tuple(names)))
+                break
+    return tuple(sorted(found, key=lambda item: item.photos[0][0]))
 
 
 def _sizes(readable: Sequence[Photo]) -> Sizes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 
+@dataclass(eq=False)
 class PixelSource:
     """From photo numbers, int64 (n,), to uint8 RGB pixels (n, S, S, 3), by ``load``.
 
@@ -30,15 +32,14 @@ class PixelSource:
     error, so that a photo that vanished is reported as just that.
     """
 
-    def __init__(self, load: Callable[..., NDArray[np.uint8]]) -> None:
-        self._load = load
-        self._failure: Exception | None = None
+    load: Callable[..., NDArray[np.uint8]]
+    failure: Exception | None = None
 
     def __call__(self, *picks: NDArray[np.int64]) -> NDArray[np.uint8]:
         try:
-            return self._load(*picks)
+            return self.load(*picks)
         except Exception as error:
-            self._failure = error
+            self.failure = error
             raise
 
     @contextmanager
@@ -47,8 +48,8 @@ class PixelSource:
         try:
             yield
         except Exception:
-            if self._failure is not None:
-                raise self._failure from None
+            if self.failure is not None:
+                raise self.failure from None
             raise
 
 

@@ -96,7 +96,10 @@ class Photo:
     def label(self, rank: str) -> str | None:
         """Return the name at a taxon rank or at the pseudo-rank ``common_name``, if known.
 
-        Raises ConfigError where there is no such rank.
+        Raises
+        ------
+        ConfigError
+            There is no such rank.
         """
         if rank == "common_name":
             return normalize_name(self.common_name)

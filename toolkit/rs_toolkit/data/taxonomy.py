@@ -52,8 +52,8 @@ class Taxon:
     species: str | None = None
 
     def __post_init__(self) -> None:
-        for rank in RANKS:
-            object.__setattr__(self, _field(rank), normalize_name(self.at(rank)))
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, normalize_name(value))
         if self.species and self.genus and " " not in self.species:
             object.__setattr__(self, "species", f"{self.genus} {self.species}")
 
@@ -67,7 +67,7 @@ class Taxon:
         """
         if rank not in RANKS:
             raise ConfigError(f"rank: got {rank!r}, wanted one of: {', '.join(RANKS)}")
-        name: str | None = getattr(self, _field(rank))
+        name: str | None = getattr(self, "class_" if rank == "class" else rank)
         return name
 
     def to_dict(self) -> dict[str, str]:
@@ -78,7 +78,3 @@ class Taxon:
     def from_dict(cls, names: Mapping[str, Any]) -> Taxon:
         """Build from names by rank; keys that are no rank are ignored."""
         return cls(*map(names.get, RANKS))
-
-
-def _field(rank: str) -> str:
-    return "class_" if rank == "class" else rank

@@ -71,7 +71,11 @@ def generate_sample(
         ``seed`` or ``photos`` is out of range; ``directory`` holds something else, or another
         run draws there.
     """
-    _check(seed, photos)
+    if seed < 0:
+        raise ConfigError(f"sample: seed is {seed}, wanted 0 or more; choose another --seed")
+    if not LEAST_PHOTOS <= photos <= MOST_PHOTOS:
+        wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
+        raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
     header = {"seed": seed, "version": VERSION, "photos": photos}
     remove_leftovers(directory.resolve())
     if not _is_finished(directory, header):
@@ -84,14 +88,6 @@ def generate_sample(
                     "draws there, or choose another folder"
                 )
     return directory / "metadata.csv"
-
-
-def _check(seed: int, photos: int) -> None:
-    if seed < 0:
-        raise ConfigError(f"sample: seed is {seed}, wanted 0 or more; choose another --seed")
-    if not LEAST_PHOTOS <= photos <= MOST_PHOTOS:
-        wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
-        raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
 
 
 def _is_finished(directory: Path, header: dict[str, Any]) -> bool:
@@ -151,9 +147,8 @@ def _photo(root: Path, seed: int, slot: Slot, slots: list[Slot]) -> bytes:
     rng = slot_rng(seed, len(slots), slot.index)
     if slot.original >= 0:
         original = (root / slots[slot.original].path).read_bytes()
-        if slot.fault == "exact_duplicates":
-            return original
-        return near_duplicate(rng, original, slot.detail)
+        exact = slot.fault == "exact_duplicates"
+        return original if exact else near_duplicate(rng, original, slot.detail)
     if slot.fault == "non_organism":
         return encode(rng, non_organism(rng, slot.detail), "")
     shown = slot.shown or slot.species
@@ -178,8 +173,7 @@ def _truth(slots: list[Slot]) -> dict[str, list[Any]]:
         entry: Any = slot.path
         if slot.original >= 0:
             entry = {"original": slots[slot.original].path, "copy": slot.path}
-            if slot.detail:
-                entry["how"] = slot.detail
+            entry |= {"how": slot.detail} if slot.detail else {}
         elif slot.shown is not None:
             labels = (("given", slot.species), ("true", slot.shown))
             taxa = {name: dict(zip(RANKS, kind.ranks, strict=True)) for name, kind in labels}

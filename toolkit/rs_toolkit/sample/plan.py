@@ -48,19 +48,15 @@ _FAMILY_DECAY, _SPECIES_DECAY = 0.8, 0.55
 
 @dataclass(frozen=True)
 class Slot:
-    """One photo to be made: its number, its label, its fault, and what the fault needs.
-
-    ``detail`` is the way of a near-duplicate or the kind of a non-organism picture; ``shown`` is
-    what a wrongly labelled photo shows; ``original`` is the slot number that a duplicate copies.
-    """
+    """One photo to be made: its number, its label, its fault, and what the fault needs."""
 
     index: int
     path: str
     species: Species
     fault: str = ""
-    detail: str = ""
-    shown: Species | None = None
-    original: int = -1
+    detail: str = ""  # the way of a near-duplicate, or the kind of a non-organism picture
+    shown: Species | None = None  # in a wrongly labelled photo
+    original: int = -1  # the slot that a duplicate copies
 
 
 def _shares(total: int, count: int, decay: float, least: int) -> list[int]:

@@ -29,22 +29,10 @@ CLEAN_FILE = "clean.json"
 def read_dataset(path: Path) -> Dataset:
     """Read the photos of a data set and their labels.
 
-    A folder is read as the first of these that it is:
-
-    - **Clean folder**: made by ``rs-toolkit clean``; its groups, splits and weights come along.
-    - **Camtrap DP**: a folder holding ``datapackage.json``, or that file.
-    - **CSV**: a ``.csv`` file, or a folder holding ``metadata.csv``: UTF-8, comma-separated, one
-      photo a row.  One of the columns file_path, path, filepath, image (relative to the file's
-      folder) and one of kingdom … species (``cls`` is taken for class) or ``label`` are
-      required; common_name, group, site, observation and box are used, others ignored.
-    - **COCO Camera Traps**: a ``.json`` file, or a folder holding one such file; paths start
-      from its folder.
-    - **Parquet** with the photos' bytes: a ``.parquet`` file, or a folder of them.
-    - **Folder tree**: any other folder; one folder per class, photos at any depth below it.
-
-    A ``.zip`` file is unpacked into the cache, once, and read as a folder.  The name of a class
-    folder, a ``label`` and a COCO category are a species' name; where all folders or categories
-    end in ``idae`` or ``aceae``, they are families' names.
+    ``docs/data.md`` says how each layout is read.  A folder is read as the first of these that it
+    is: one made by ``rs-toolkit clean``, whose groups, splits and weights come along; a Camera Trap
+    Data Package; one with a ``metadata.csv``; one with a COCO Camera Traps file; one with Parquet
+    files; a folder per class.  A ``.zip`` file is unpacked into the cache, once.
 
     Rows that cannot be used (ragged, no path, a path out of the folder, a path given before,
     several labels, a box outside the photo), photos in a format that is not supported, and files

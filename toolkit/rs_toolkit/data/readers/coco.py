@@ -13,17 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rs_toolkit.data.photos import Dataset, Photo, tidy_box
+from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import rows
-from rs_toolkit.data.readers.rows import is_organism, relative_path, tidy
-from rs_toolkit.data.readers.tables import read_object
-from rs_toolkit.data.taxonomy import RANKS, Taxon
+from rs_toolkit.data.readers.rows import described, is_organism, relative_path, tidy
+from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import DataError, MetadataError
 
 __all__ = ["find_coco", "read_coco"]
 
-# A category's name, taxon and common name.
-_Category = tuple[str, Taxon, str | None]
+# A category's name, and what it says about its photos, by column of a table.
+_Category = tuple[str, dict[str, Any]]
 
 
 def find_coco(root: Path) -> Path | None:
@@ -57,7 +56,7 @@ def read_coco(path: Path) -> Dataset:
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    content = read_object(path)
+    content = rows.read_object(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
             raise MetadataError(f"{path}: no list {key!r}; give a COCO Camera Traps file")
@@ -83,15 +82,14 @@ def _categories(path: Path, categories: list[Any]) -> dict[str, _Category]:
             raise MetadataError(f"{path}: categories[{number}] repeats the id {key!r}; renumber it")
         named[key] = item
     rank = rows.label_rank(item["name"] for item in named.values() if is_organism(item["name"]))
-    return {key: (item["name"], *_taxon(item, rank)) for key, item in named.items()}
+    return {key: (item["name"], _cells(item, rank)) for key, item in named.items()}
 
 
-def _taxon(category: dict[str, Any], name_rank: str) -> tuple[Taxon, str | None]:
+def _cells(category: dict[str, Any], name_rank: str) -> dict[str, Any]:
     if not is_organism(category["name"]):
-        return Taxon(), None
-    names = {rank: tidy(category.get(rank)) for rank in RANKS}
-    names[name_rank] = names[name_rank] or category["name"]
-    return Taxon.from_dict(names), tidy(category.get("common_name"))
+        return {}
+    cells = {column: category.get(column) for column in (*RANKS, "common_name")}
+    return {**cells, name_rank: tidy(cells[name_rank]) or category["name"]}
 
 
 def _photos(
@@ -111,7 +109,7 @@ def _photos(
     for number, (image, key) in enumerate(zip(images, ids, strict=True)):
         place = f"images[{number}]" if key is None else f"images[{number}] (id {key[:80]!r})"
         if key is None:
-            photo = Photo("", Taxon(), error="is no object with an id; write the file anew")
+            photo = described({}, "", "is no object with an id; write the file anew")
         elif key in seen:
             photo = _photo(image, [], categories)
             photo = replace(photo, error="repeats the id of another image; renumber it")
@@ -121,17 +119,16 @@ def _photos(
         yield place, photo
     for number, key in strays:
         error = f"image_id {key and key[:80]!r} is of no image; add the image, or delete this"
-        yield f"annotations[{number}]", Photo("", Taxon(), error=error)
+        yield f"annotations[{number}]", described({}, "", error)
 
 
 def _photo(
     image: dict[str, Any], marks: list[dict[str, Any]], categories: dict[str, _Category]
 ) -> Photo:
     path, error = relative_path(image.get("file_name"))
-    site, observation = tidy(image.get("location")), tidy(image.get("seq_id"))
-    photo = Photo(path, Taxon(), site=site, observation=observation)
+    cells = {"site": image.get("location"), "observation": image.get("seq_id")}
     keys = sorted({_key(mark.get("category_id")) or "" for mark in marks})
-    labels = {categories[key][0]: categories[key] for key in keys if key in categories}
+    labels = dict(categories[key] for key in keys if key in categories)
     boxes = [mark["bbox"] for mark in marks if mark.get("bbox") is not None]
     try:
         if error is not None:
@@ -139,11 +136,10 @@ def _photo(
         if unknown := [key for key in keys if key not in categories]:
             raise ValueError(f"category_id {unknown[0][:80]!r} is of no category; add the category")
         name = rows.one_label(labels)
-        box = _box(boxes[0], image) if len(boxes) == 1 else None
+        cells["box"] = _box(boxes[0], image) if len(boxes) == 1 else None
     except ValueError as problem:
-        return replace(photo, error=str(problem))
-    _, taxon, common_name = labels[name] if name else ("", Taxon(), None)
-    return replace(photo, taxon=taxon, common_name=common_name, box=box)
+        return described(cells, path, str(problem))
+    return described(cells | labels[name] if name else cells, path)
 
 
 def _box(pixels: Any, image: dict[str, Any]) -> str:
@@ -156,4 +152,4 @@ def _box(pixels: Any, image: dict[str, Any]) -> str:
     except (TypeError, ValueError, OverflowError):
         wanted = "wanted left, top, width, height in pixels"
         raise ValueError(f"bbox {str(pixels)[:80]!r}: {wanted}") from None
-    return tidy_box(",".join(map(str, parts)))
+    return ",".join(map(str, parts))

@@ -15,9 +15,8 @@ from itertools import chain
 from pathlib import Path
 
 from rs_toolkit.data.photos import Dataset, Photo
-from rs_toolkit.data.readers import tables
-from rs_toolkit.data.readers.rows import keep_first, relative_path, tidy
-from rs_toolkit.data.readers.tables import Row, csv_rows, described, taxon_of
+from rs_toolkit.data.readers import rows
+from rs_toolkit.data.readers.rows import csv_rows, described, taxon_of, tidy
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.errors import MetadataError
 
@@ -36,23 +35,23 @@ def read_csv(path: Path) -> Dataset:
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    used = (*tables.PATH_COLUMNS, *tables.DESCRIBING_COLUMNS, *_ID_COLUMNS)
-    rows = csv_rows(path, used, (tables.PATH_COLUMNS, tables.LABEL_COLUMNS))
-    first = next(rows, None)
+    used = (*rows.PATH_COLUMNS, *rows.DESCRIBING_COLUMNS, *_ID_COLUMNS)
+    table = csv_rows(path, used, (rows.PATH_COLUMNS, rows.LABEL_COLUMNS))
+    first = next(table, None)
     if first is None:
         raise MetadataError(f"{path}: has a header and no rows; add one row per photo")
     notes: list[str] = []
     has_ids = first[1].keys() >= set(_ID_COLUMNS)
     known = _annotated(path.parent / _ANNOTATION, notes) if has_ids else None
-    photos = tuple(keep_first(_photos(chain([first], rows), known, notes)))
+    photos = tuple(rows.keep_first(_photos(chain([first], table), known, notes)))
     return Dataset(path.parent, photos, "csv", tuple(notes))
 
 
 def _photos(
-    rows: Iterable[Row], known: _Names | None, notes: list[str]
+    table: Iterable[rows.Row], known: _Names | None, notes: list[str]
 ) -> Iterator[tuple[str, Photo]]:
-    for line, cells, ragged in rows:
-        path, error = relative_path(cells["file_path"])
+    for line, cells, ragged in table:
+        path, error = rows.relative_path(cells["file_path"])
         # Nothing in a ragged row can be trusted to be in its own column.
         photo = described(cells, path, ragged or error)
         if photo.error is None and known is not None:
