@@ -74,15 +74,14 @@ def differ(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).mean()) if one.shape == other.shape else np.inf
 
 
-def test_same_seed_gives_same_bytes_in_another_process(tmp_path: Path) -> None:
-    here = generate_sample(tmp_path / "here", photos=80).parent
+def test_same_seed_gives_same_bytes_in_another_process(sample: Path, tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from rs_toolkit.sample import generate_sample;"
-        "generate_sample(pathlib.Path(sys.argv[1]), photos=80)"
+        f"generate_sample(pathlib.Path(sys.argv[1]), photos={PHOTOS})"
     )
     again = tmp_path / "again"
     subprocess.run([sys.executable, "-c", code, str(again)], check=True)
-    assert hashes(again) == hashes(here)
+    assert hashes(again) == hashes(sample)
 
 
 def test_other_seed_gives_other_plan_and_pictures() -> None:
