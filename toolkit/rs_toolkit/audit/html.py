@@ -11,8 +11,9 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from rs_runtime.errors import PhotoError
@@ -24,12 +25,9 @@ from rs_toolkit.data.taxonomy import printable
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import atomic_write, write_json
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[Photo], NDArray[Any]]
-
 __all__ = ["print_summary", "write_audit"]
+
+Pixels = Callable[[Photo], NDArray[Any]]
 
 _CLASS_SIZES = (5, 10, 20, 50, 100, 200, 500)
 _MOST_LISTED = {"terminal": 5, "page": 200, "classes": 2000}
@@ -189,7 +187,7 @@ def _labels(audit: Audit) -> Iterator[str]:
         yield "</div>\n"
     yield table(_RANK_HEAD, _ranks(audit), numbers=True)
     if audit.classes:
-        rows = [(item.name, item.photos, item.unreadable) for item in audit.classes]
+        rows = [astuple(item) for item in audit.classes]
         yield f"<details><summary>All {len(rows):,} classes ({rank})</summary>\n"
         shown = rows[: _MOST_LISTED["classes"]]
         yield table(("class", "photos", "unreadable"), shown, numbers=True)

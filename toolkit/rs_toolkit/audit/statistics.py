@@ -17,15 +17,17 @@ import numpy as np
 
 from rs_toolkit.checks.findings import FLAGS, Finding
 from rs_toolkit.data.photos import Photo
-from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import DataError
 
-__all__ = ["WORST", "Audit", "audit", "binned", "imbalance"]
+__all__ = [
+    *("WORST", "Audit", "ClassCount", "Conflict", "FlagCount", "Imbalance", "Places"),
+    *("RankCount", "Sizes", "audit", "binned", "imbalance"),
+]
 
 WORST = 24
 """Findings of a flag that are named, the worst first."""
 
-_LABELS = (*RANKS, "common_name")
 _SIDES = (64, 128, 256, 512, 1024, 2048, 4096)
 _SMALL_CLASSES = (5, 10, 20)
 
@@ -183,7 +185,7 @@ def audit(
         readable=len(readable),
         counted="readable" if readable else "all",
         conflicts=_conflicts(readable),
-        ranks={name: _rank_count(counted, name) for name in _LABELS},
+        ranks={name: _rank_count(counted, name) for name in LABELS},
         classes=classes,
         imbalance=imbalance(sizes) if sizes else None,
         modes=_most_frequent(photo.mode for photo in readable),
@@ -224,7 +226,7 @@ def _conflicts(readable: Sequence[Photo]) -> tuple[Conflict, ...]:
             copies[photo.content].append(photo)
     found = []
     for same in (photos for photos in copies.values() if len(photos) > 1):
-        for rank in _LABELS:
+        for rank in LABELS:
             names = sorted(((p.path, p.label(rank)) for p in same), key=lambda item: item[0])
             if len({name for _, name in names if name is not None}) > 1:
                 found.append(Conflict(rank, tuple(names)))

@@ -20,16 +20,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from rs_toolkit.data.photos import Photo
 
 __all__ = ["Shares", "class_sizes", "class_targets", "epoch_order", "photo_weights"]
 

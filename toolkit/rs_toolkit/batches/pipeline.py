@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.batches.oversampling import Shares, epoch_order
 
 if TYPE_CHECKING:
     import tensorflow as tf
-    from numpy.typing import NDArray
-
-    from rs_runtime.photos.preprocess import Preprocessing
 
 __all__ = [
     *("PixelSource", "augment", "changed_batches", "evaluation_batches"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from rs_toolkit.config.base import Settings, check_fractions, choice, number, text
 from rs_toolkit.data.groups import LEVELS
-from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["TrainConfig", "read_toml", "sample_preset"]
@@ -26,13 +26,13 @@ class TrainConfig(Settings):
 
     backbone: str = text("xception", "name in the backbone registry")
     weights: str = text("imagenet", "imagenet, package, none, or a weights file (.h5)")
-    rank: str = choice("family", (*RANKS, "common_name"), "taxon rank to train, or common_name")
+    rank: str = choice("family", LABELS, "taxon rank to train, or common_name")
     imgsz: int = number(224, 32, 1024, "pixels per side that the model sees")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = number(0.2, 0.01, 0.5, "fraction of photos for the test")
     stratify_by: str = choice(
-        "", ("", *RANKS, "common_name"), "whose proportions the splits keep; empty: the rank's"
+        "", ("", *LABELS), "whose proportions the splits keep; empty: the rank's"
     )
     group_by: str = choice("duplicates", LEVELS, "what no split separates, beside duplicates")
     splits_from: str = text(

@@ -6,19 +6,16 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Box, PhotoInfo, Preprocessing
 from rs_toolkit.data.remembered import read_array, write_array
-from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name
+from rs_toolkit.data.taxonomy import LABELS, Taxon, normalize_name
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json, sha256_bytes, write_json
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = [
     "Dataset",
@@ -101,12 +98,9 @@ class Photo:
         ConfigError
             There is no such rank.
         """
-        if rank == "common_name":
-            return normalize_name(self.common_name)
-        if rank not in RANKS:
-            wanted = ", ".join((*RANKS, "common_name"))
-            raise ConfigError(f"rank: got {rank!r}, wanted one of: {wanted}")
-        return self.taxon.at(rank)
+        if rank not in LABELS:
+            raise ConfigError(f"rank: got {rank!r}, wanted one of: {', '.join(LABELS)}")
+        return normalize_name(self.common_name) if rank == "common_name" else self.taxon.at(rank)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.files import atomic_write
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from rs_toolkit.data.photos import Photo
 
 __all__ = ["known_arrays", "read_array", "remembered", "remembered_arrays", "write_array"]

@@ -10,7 +10,10 @@ from typing import Any
 from rs_runtime.kit.manifest import RANKS
 from rs_toolkit.errors import ConfigError
 
-__all__ = ["RANKS", "Taxon", "normalize_name", "printable"]
+__all__ = ["LABELS", "RANKS", "Taxon", "normalize_name", "printable"]
+
+LABELS = (*RANKS, "common_name")
+"""What a photo can be labelled by."""
 
 # What spreadsheets and pandas write for an empty cell.
 _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.data.taxonomy import LABELS, RANKS
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.sample.draw import draw_photo
 from rs_toolkit.sample.faults import encode, near_duplicate, non_organism
@@ -159,7 +159,7 @@ def _write_metadata(path: Path, slots: list[Slot]) -> None:
     """Write one row per file, sorted by path, with the given (sometimes wrong) label."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file_path", *RANKS, "common_name"])
+        writer.writerow(["file_path", *LABELS])
         for slot in sorted(slots, key=lambda s: s.path):
             writer.writerow([slot.path, *slot.species.ranks, slot.species.common_name])
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.photos import Photo
-from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import atomic_write, read_json
 from rs_toolkit.splits.assign import SIDES, split
@@ -178,7 +178,7 @@ def _require_classes(photos: Sequence[Photo], labels: Sequence[str], rank: str) 
         )
     found = sorted(set(labels))
     if len(found) < 2:
-        ranks = [name for name in (*RANKS, "common_name") if any(p.label(name) for p in readable)]
+        ranks = [name for name in LABELS if any(p.label(name) for p in readable)]
         got = f"only {found[0]!r}" if found else "no label"
         raise DataError(
             f"rank {rank}: got {got} in {len(readable)} photos, wanted two classes or "

@@ -236,7 +236,7 @@ def _names_of(package: dict[str, Any]) -> _Names:
 
 def _ranks(name: str, listed: dict[str, Any]) -> dict[str, Any]:
     """Put a name at its ``taxonRank`` or, without one, at the rank that its form suggests."""
-    names = {rank: listed.get(rank) for rank in RANKS}
+    names = {rank: tidy(listed.get(rank)) for rank in RANKS}
     first, *rest = name.split()
     given = listed.get("taxonRank")
     rank = normalize_name(given) if isinstance(given, str) else None
@@ -246,7 +246,7 @@ def _ranks(name: str, listed: dict[str, Any]) -> dict[str, Any]:
             rank = "genus"
     if rank == "species" or rank in _BELOW_SPECIES:
         names["species"] = " ".join((first, *rest[:1]))
-        names["genus"] = tidy(names["genus"]) or first
+        names["genus"] = names["genus"] or first
     elif rank in RANKS:
         names[rank] = first
     return names

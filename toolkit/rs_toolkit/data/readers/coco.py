@@ -8,6 +8,7 @@ iNaturalist 2021, whose categories have the ranks.
 from __future__ import annotations
 
 import mmap
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import rows
 from rs_toolkit.data.readers.rows import described, is_organism, relative_path, tidy
-from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import DataError, MetadataError
 
 __all__ = ["find_coco", "read_coco"]
@@ -67,15 +68,16 @@ def read_coco(path: Path) -> Dataset:
     return Dataset(path.parent, photos, "coco")
 
 
-def _key(value: Any) -> str | None:
+def _key(item: Any, name: str) -> str | None:
     """Return an id as text; some files quote the numbers in one place and not in another."""
+    value = item.get(name) if isinstance(item, dict) else None
     return str(value) if type(value) in (str, int) else None
 
 
 def _categories(path: Path, categories: list[Any]) -> dict[str, _Category]:
     named: dict[str, dict[str, Any]] = {}
     for number, item in enumerate(categories):
-        key = _key(item.get("id")) if isinstance(item, dict) else None
+        key = _key(item, "id")
         if key is None or not isinstance(item.get("name"), str):
             raise MetadataError(f"{path}: categories[{number}] lacks an id or a name; add it")
         if key in named:
@@ -88,25 +90,20 @@ def _categories(path: Path, categories: list[Any]) -> dict[str, _Category]:
 def _cells(category: dict[str, Any], name_rank: str) -> dict[str, Any]:
     if not is_organism(category["name"]):
         return {}
-    cells = {column: category.get(column) for column in (*RANKS, "common_name")}
-    return {**cells, name_rank: tidy(cells[name_rank]) or category["name"]}
+    cells = {column: tidy(category.get(column)) for column in LABELS}
+    return {**cells, name_rank: cells[name_rank] or category["name"]}
 
 
 def _photos(
     images: list[Any], annotations: list[Any], categories: dict[str, _Category]
 ) -> Iterator[tuple[str, Photo]]:
     """Yield every image with its place, then the annotations that belong to none."""
-    ids = [_key(image.get("id")) if isinstance(image, dict) else None for image in images]
-    marks: dict[str, list[dict[str, Any]]] = {key: [] for key in ids if key is not None}
-    strays = []
+    marks: dict[str | None, list[tuple[int, Any]]] = defaultdict(list)
     for number, item in enumerate(annotations):
-        key = _key(item.get("image_id")) if isinstance(item, dict) else None
-        if key in marks:
-            marks[key].append(item)
-        else:
-            strays.append((number, key))
+        marks[_key(item, "image_id")].append((number, item))
     seen: set[str] = set()
-    for number, (image, key) in enumerate(zip(images, ids, strict=True)):
+    for number, image in enumerate(images):
+        key = _key(image, "id")
         place = f"images[{number}]" if key is None else f"images[{number}] (id {key[:80]!r})"
         if key is None:
             photo = described({}, "", "is no object with an id; write the file anew")
@@ -114,11 +111,12 @@ def _photos(
             photo = _photo(image, [], categories)
             photo = replace(photo, error="repeats the id of another image; renumber it")
         else:
-            photo = _photo(image, marks[key], categories)
+            photo = _photo(image, [item for _, item in marks.pop(key, [])], categories)
             seen.add(key)
         yield place, photo
-    for number, key in strays:
-        error = f"image_id {key and key[:80]!r} is of no image; add the image, or delete this"
+    strays = sorted((number, key or "") for key, items in marks.items() for number, _ in items)
+    for number, stray in strays:
+        error = f"image_id {stray[:80]!r} is of no image; add the image, or delete this"
         yield f"annotations[{number}]", described({}, "", error)
 
 
@@ -127,7 +125,7 @@ def _photo(
 ) -> Photo:
     path, error = relative_path(image.get("file_name"))
     cells = {"site": image.get("location"), "observation": image.get("seq_id")}
-    keys = sorted({_key(mark.get("category_id")) or "" for mark in marks})
+    keys = sorted({_key(mark, "category_id") or "" for mark in marks})
     labels = dict(categories[key] for key in keys if key in categories)
     boxes = [mark["bbox"] for mark in marks if mark.get("bbox") is not None]
     try:

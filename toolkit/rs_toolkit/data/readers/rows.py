@@ -161,8 +161,8 @@ def described(cells: Mapping[str, Any], path: str, error: str | None = None) -> 
 
     ``error`` is what is already known to be wrong with the row.
     """
-    names = {rank: tidy(cells.get(rank)) for rank in RANKS}
-    names["species"] = names["species"] or tidy(cells.get("label"))
+    names = {rank: cells.get(rank) for rank in RANKS}
+    names["species"] = names["species"] or cells.get("label")
     box = cells.get("box") or None
     try:
         box = tidy_box(box) if box else None
