@@ -167,9 +167,7 @@ def _write_metadata(path: Path, slots: list[Slot]) -> None:
 def _truth(slots: list[Slot]) -> dict[str, list[Any]]:
     """Return every planted fault by kind, each list sorted by path."""
     truth: dict[str, list[Any]] = {fault: [] for fault in (*FORMATS, *DAMAGES)}
-    for slot in sorted(slots, key=lambda s: s.path):
-        if not slot.fault:
-            continue
+    for slot in sorted((s for s in slots if s.fault), key=lambda s: s.path):
         entry: Any = slot.path
         if slot.original >= 0:
             entry = {"original": slots[slot.original].path, "copy": slot.path}

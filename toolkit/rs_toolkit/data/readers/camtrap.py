@@ -7,12 +7,13 @@ on a file or during an event.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from itertools import takewhile
+from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -102,31 +103,22 @@ def _rows(
         if cells["mediaID"] in ids:
             error = error or f"repeats the mediaID {cells['mediaID'][:80]!r}; renumber it"
         ids.add(cells["mediaID"])
-        if error := ragged or error:
-            yield place, described({}, path, error)
-        else:
-            yield place, _photo(path, cells, observations, sites, names)
+        error = ragged or error
+        found: dict[str, Any] = {}
+        if error is None:
+            camera = cells["deploymentID"]
+            own, during, event = observations.of(cells["mediaID"], camera, cells["timestamp"])
+            boxes = [item.box for item in own if item.box]
+            found = {"site": sites.get(camera) or camera, "observation": event}
+            try:
+                name = _label(own or during)
+                found["box"] = boxes[0] if len(boxes) == 1 else None
+                found |= names(name) if name else {}
+            except ValueError as problem:
+                error = str(problem)
+        yield place, described(found, path, error)
     for place, error in observations.errors:
         yield place, described({}, "", error)
-
-
-def _photo(
-    path: str,
-    cells: dict[str, str],
-    observations: _Observations,
-    sites: dict[str, str],
-    names: _Names,
-) -> Photo:
-    camera = cells["deploymentID"]
-    own, during, event = observations.of(cells["mediaID"], camera, cells["timestamp"])
-    found: dict[str, Any] = {"site": sites.get(camera) or camera, "observation": event}
-    try:
-        name = _label(own or during)
-    except ValueError as error:
-        return described(found, path, str(error))
-    boxes = [item.box for item in own if item.box]
-    found["box"] = boxes[0] if len(boxes) == 1 else None
-    return described(found | names(name) if name else found, path)
 
 
 def _label(seen: list[_Seen]) -> str | None:
@@ -164,8 +156,11 @@ class _Observations:
         for place, row, error in rows:
             if error := error or self._add(row, media):
                 self.errors.append((place, error))
-        for spans in self._timed.values():
+        # The latest end of each event and those before it, which start no later.
+        self._latest: dict[str, list[datetime]] = {}
+        for camera, spans in self._timed.items():
             spans.sort(key=itemgetter(0))
+            self._latest[camera] = list(accumulate((end for _, end, _ in spans), max))
 
     def _add(self, row: dict[str, str], media: Collection[str]) -> str | None:
         """Take one row; return why it cannot be used, if so."""
@@ -198,8 +193,10 @@ class _Observations:
         during: list[_Seen] = []
         if event:
             during = self._named.get((camera, event), [])
-        elif taken := _moment(timestamp):
-            spans = takewhile(lambda span: span[0] <= taken, self._timed.get(camera, []))
+        elif (taken := _moment(timestamp)) and camera in self._timed:
+            begin = bisect_left(self._latest[camera], taken)
+            stop = bisect_right(self._timed[camera], taken, key=itemgetter(0))
+            spans = self._timed[camera][begin:stop]
             during = [seen for _, end, seen in spans if end >= taken]
             event = next((item.event for item in during if item.event), "")
         own, during = ([x for x in part if x.kind != "unclassified"] for part in (own, during))

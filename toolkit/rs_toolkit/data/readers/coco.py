@@ -135,9 +135,10 @@ def _photo(
             raise ValueError(f"category_id {unknown[0][:80]!r} is of no category; add the category")
         name = rows.one_label(labels)
         cells["box"] = _box(boxes[0], image) if len(boxes) == 1 else None
+        cells |= labels[name] if name else {}
     except ValueError as problem:
-        return described(cells, path, str(problem))
-    return described(cells | labels[name] if name else cells, path)
+        error = str(problem)
+    return described(cells, path, error)
 
 
 def _box(pixels: Any, image: dict[str, Any]) -> str:

@@ -156,7 +156,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def described(cells: Mapping[str, Any], path: str, error: str | None = None) -> Photo:
+def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
     """Return the photo at ``path`` with what the describing columns of its row say.
 
     ``error`` is what is already known to be wrong with the row.
