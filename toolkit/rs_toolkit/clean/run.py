@@ -11,8 +11,7 @@ A clean folder holds::
     audit.html         counts, figures and thumbnails (also audit.json)
     decisions.jsonl    what a person decided in ``rs-toolkit review``; read here, never written
 
-``rs-toolkit train`` takes such a folder as its data.  Cleaning again into the same folder applies
-the decisions made since, and every photo keeps its side.
+Cleaning again into the same folder applies the decisions made since, and photos keep their sides.
 """
 
 from __future__ import annotations
@@ -50,10 +49,9 @@ __all__ = ["Cleaned", "clean", "recorded_clean"]
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What cleaning came to.
+    """Photos with groups, splits and weights; findings; and what the policy did about them.
 
-    ``photos`` have their groups, splits and weights; ``findings`` are those of every check, also
-    about photos that a person has judged since; ``decided`` is what the policy did.
+    Findings include those about photos that a person has judged since.
     """
 
     photos: tuple[Photo, ...]
@@ -84,7 +82,7 @@ def clean(
     organisms: OrganismFilter | None = None,
     progress: Progress | None = None,
 ) -> Cleaned:
-    """Clean a data set into a folder; nothing in the data set is changed.
+    """Clean a data set into the folder ``out``; nothing in the data set is changed.
 
     Parameters
     ----------
@@ -92,10 +90,6 @@ def clean(
         As :func:`rs_toolkit.data.readers.read_dataset` takes it.
     config
         Of the later training: rank, image size, fractions, groups and seed are used.
-    policy
-        What findings may cost.
-    out
-        The clean folder; made if it is missing.
     embed
         Gives features to compare photos by; None: duplicates are found by hashes alone, label
         noise and outliers are not looked for.

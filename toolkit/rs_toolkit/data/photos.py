@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "SIDES",
     "Dataset",
     "Photo",
     "PhotoCache",
@@ -29,6 +30,9 @@ __all__ = [
     "tidy_box",
     "unlabelled",
 ]
+
+SIDES = ("train", "val", "test")
+"""What a split may be called."""
 
 # Detectors and rounded pixels put edges a little outside the photo.
 _OVERSHOOT = 0.01

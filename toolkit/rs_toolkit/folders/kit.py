@@ -59,10 +59,7 @@ def _variants(variants: Sequence[Variant | FilterVariant], *own: str) -> dict[st
 
 
 def differences(one: Kit, other: Kit) -> list[str]:
-    """Return one line for everything that two kits say differently; none if they are equal.
-
-    Classes are compared by name; everything else as :func:`describe` gives it.
-    """
+    """Return a line for each difference of the class names and of what :func:`describe` gives."""
     old, new = ({item.name for item in kit.manifest.classes} for kit in (one, other))
     lines = [f"- class {name}" for name in sorted(old - new)]
     lines += [f"+ class {name}" for name in sorted(new - old)]

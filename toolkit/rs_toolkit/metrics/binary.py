@@ -60,14 +60,13 @@ def filter_metrics(
     truth: NDArray[np.bool_],
     thresholds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Return what n photos say of a filter, as JSON values.
+    """Return what n photos say of a filter, as JSON values; raises as :func:`check_scores` does.
 
     Parameters
     ----------
-    photos
-        n photos that were not trained on.
-    probability, truth
-        Calibrated probability of an organism, (n,), 0 to 1, and whether they show one, (n,).
+    photos, probability, truth
+        n photos that were not trained on, their calibrated probability of an organism, (n,), 0 to
+        1, and whether they show one, (n,).
     thresholds
         ``not_organism`` and ``organism``; photos below the first are flagged.
 
@@ -79,11 +78,6 @@ def filter_metrics(
         that are flagged), ``uncertain`` (share of all that are neither flagged nor sure),
         ``families`` and ``phyla`` (see :func:`flagged_by`), and the ``worst_family`` of those
         with 10 photos or more, None if there is none.
-
-    Raises
-    ------
-    DataError
-        A kind is missing, or shapes do not fit.
     """
     low, high = thresholds["not_organism"], thresholds["organism"]
     area, flagged = auroc(probability, truth), probability < low

@@ -24,22 +24,8 @@ def fit_platt(odds: ArrayLike, truth: ArrayLike) -> tuple[float, float]:
     the root lies outside the temperature's range, the nearer end is the best: odds that tell
     nothing, or the opposite, give the highest temperature.
 
-    Parameters
-    ----------
-    odds : array of shape (n,)
-        Log odds of photos that were not trained on (the validation photos), any finite number.
-    truth : boolean array of shape (n,)
-        What they are; at least one of each kind.
-
-    Returns
-    -------
-    tuple
-        Temperature, 0.001 to 1000, and bias, a finite number.
-
-    Raises
-    ------
-    DataError
-        Shapes that do not fit, a kind without photos, or odds that are not finite.
+    The temperature is 0.001 to 1000, the bias a finite number.  ``odds`` and ``truth`` are those
+    of photos that were not trained on, (n,), as :func:`check_scores` demands.
 
     References
     ----------

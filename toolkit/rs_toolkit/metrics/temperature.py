@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rs_toolkit.errors import DataError
+from rs_toolkit.metrics.classification import check_logits
 
 __all__ = ["acceptance_threshold", "fit_temperature"]
 
@@ -17,24 +17,10 @@ _PLACES = 10_000
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """Fit the temperature T that minimises the negative log-likelihood of softmax(logits / T).
 
-    The negative log-likelihood is convex in 1/T, hence has one minimum within 0.05 to 20.  The
-    predicted class never changes.
-
-    Parameters
-    ----------
-    logits : array of shape (n, classes)
-        Outputs on photos that were not trained on (the validation photos).
-    labels : integer array of shape (n,), 0 to classes - 1
-
-    Returns
-    -------
-    float
-        Temperature, 0.05 to 20; above 1 where the model was overconfident.
-
-    Raises
-    ------
-    DataError
-        No photos, shapes that do not fit, or logits that are not finite.
+    T is 0.05 to 20, and above 1 where the model was overconfident.  The negative log-likelihood is
+    convex in 1/T, hence has one minimum.  The predicted class never changes.  ``logits``, of shape
+    (n, classes), and ``labels``, of shape (n,), are those of photos that were not trained on; they
+    are checked by :func:`rs_toolkit.metrics.classification.check_logits`.
 
     References
     ----------
@@ -43,14 +29,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    scores, truth = np.asarray(logits, np.float64), np.asarray(labels)
-    if scores.ndim != 2 or not len(scores) or truth.shape != scores.shape[:1]:
-        raise DataError(
-            f"temperature: got logits {scores.shape} and labels {truth.shape}; wanted (n, classes) "
-            "and (n,) with n >= 1; are there validation photos?"
-        )
-    if not np.isfinite(scores).all():
-        raise DataError("temperature: some logits are not finite; the model is broken")
+    scores, truth = check_logits("temperature (of validation photos)", logits, labels)
 
     def loss(log_t: float) -> float:
         likely = log_softmax(scores / np.exp(log_t), axis=1)
@@ -63,23 +42,18 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: float) -> float | None:
-    """Return the lowest probability above which answers are right often enough.
+    """Return the least confidence from which answers are right often enough; None if none is.
 
     Of the thresholds that accept at least 20 of the photos given, it is the lowest one with the
-    asked precision on them.  It is an estimate and no guarantee: the bound of the reference would
-    refuse most answers after the few hundred photos that there are.
+    asked precision on them, rounded down to 4 decimals.  It is an estimate and no guarantee: the
+    bound of the reference would refuse most answers after the few hundred photos that there are.
 
     Parameters
     ----------
-    confidence : array of shape (n,), 0 to 1; the probability of each photo's answer
-    right : boolean array of shape (n,), whether that answer was right
-    precision : share of the accepted answers that must be right, above 0, at most 1
-
-    Returns
-    -------
-    float or None
-        Rounded down to 4 decimals; answers with this confidence or more are accepted.  None if no
-        threshold is good enough.
+    confidence, right
+        Probability of each photo's answer, (n,), 0 to 1, and whether it was right, bool (n,).
+    precision
+        Share of the accepted answers that must be right, above 0, at most 1.
 
     References
     ----------

@@ -39,13 +39,8 @@ def fit_thresholds(
 ) -> dict[str, float]:
     """Return the thresholds ``not_organism`` and ``organism``; see the module.
 
-    Parameters
-    ----------
-    probability, truth
-        Calibrated probability of an organism, (n,), 0 to 1, of validation photos, and whether they
-        show one, (n,); at least one does.
-    classes
-        n names; None where a photo is in no class that is to be protected.
+    ``probability`` is the calibrated one of an organism, 0 to 1, (n,), of validation photos, and
+    ``truth`` whether they show one; ``classes`` are None for photos in no protected class.
 
     Raises
     ------

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rs_toolkit.data.photos import SIDES
+
 __all__ = ["SIDES", "quotas", "split"]
 
-SIDES = ("train", "val", "test")
 # Where a group's photos were on several sides, it stays on the first of these that it was on:
 # photos that were trained on must not be tested on, but the others may be left out of training.
 _KEEPS = ("test", "val", "train")
@@ -30,8 +31,8 @@ def split(
     Groups are taken label by label and stratum by stratum, and each goes to the side that is
     owed most: its fraction of the photos so far, less what it has got.  What a side is still
     owed is carried on to the next stratum and label, so that strata too small for the fractions
-    meet them together (cumulative rounding).  The order of labels, of strata and of groups of
-    equal size is given by hashes of their names and the seed.
+    meet them together (cumulative rounding).  Labels, strata and groups of equal size come in the
+    order of hashes of their names and the seed.
 
     - A group is never divided.
     - A label in three groups or more is on all three sides (so small labels exceed ``val`` and
@@ -54,15 +55,8 @@ def split(
         stay together (default: every photo alone).
     val, test
         Fractions of the photos, 0 or more, below 1 together.
-    seed
-        Another seed, another split.
     before
         n sides that the photos had, None where there was none.  Default: all photos are new.
-
-    Returns
-    -------
-    list of str or None
-        n sides; None only where a photo had another side than its group keeps.
     """
     strata = labels if strata is None else strata
     groups = [str(n) for n in range(len(labels))] if groups is None else groups
