@@ -88,7 +88,6 @@ def _cpu_name() -> str:
 
 
 def _memory_gib() -> int:
-    try:
+    with suppress(AttributeError, ValueError, OSError):
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
-    except (AttributeError, ValueError, OSError):
-        return 0
+    return 0

@@ -7,6 +7,7 @@ data, settings, or nothing fit to ship, 130 interrupted.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -252,12 +253,8 @@ def _draw_sample(directory: Path, photos: int, seed: int) -> None:
     from rs_toolkit.sample import generate_sample
 
     with ConsoleProgress() as progress:
-        generate_sample(
-            directory,
-            seed=seed,
-            photos=photos,
-            progress=lambda done, total: progress.update("draw the sample", done, total),
-        )
+        shown = partial(progress.update, "draw the sample")
+        generate_sample(directory, seed=seed, photos=photos, progress=shown)
 
 
 def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:

@@ -6,7 +6,9 @@ all the photos of a rare kind, so what it flags is counted family by family and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -105,10 +107,7 @@ def flagged_by(
 
     Photos whose taxon is unknown at the rank are counted under the name None, at the end.
     """
-    counts: dict[str | None, list[int]] = {}
-    for photo, hit in zip(photos, flagged, strict=True):
-        row = counts.setdefault(photo.label(rank), [0, 0])
-        row[0] += 1
-        row[1] += int(hit)
-    ordered = sorted(counts.items(), key=lambda item: (item[0] is None, item[0] or ""))
-    return [{"name": name, "photos": row[0], "flagged": row[1]} for name, row in ordered]
+    names = [photo.label(rank) for photo in photos]
+    total, hits = Counter(names), Counter(compress(names, flagged))
+    ordered = sorted(total, key=lambda name: (name is None, name or ""))
+    return [{"name": name, "photos": total[name], "flagged": hits[name]} for name in ordered]

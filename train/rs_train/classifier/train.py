@@ -20,8 +20,8 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.files import write_json
+from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import confusion_matrix, evaluate
-from rs_toolkit.metrics.temperature import fit_temperature
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
 from rs_train.classifier.backbones import load_backbone_weights
