@@ -11,23 +11,21 @@ from typing import Annotated, Any
 import typer
 
 from rs_toolkit.cli import options
+from rs_toolkit.config.training import TrainConfig, read_toml
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["check", "clean", "review", "split"]
 
 Data = Annotated[Path, options.DATA]
-Validation = Annotated[
-    float | None, typer.Option(help="Fraction of the photos that is for validation.")
-]
-Test = Annotated[float | None, typer.Option(help="Fraction of the photos that is for the test.")]
 
 
+@options.takes_settings(TrainConfig)
 def check(
     data: Data,
     out: Annotated[Path | None, options.folder_option("check/NAME")] = None,
-    rank: options.Rank = None,
-    imgsz: options.Pixels = None,
+    rank: str | None = None,
+    imgsz: int | None = None,
 ) -> None:
     """Audit photos, and write a report about them.
 
@@ -45,16 +43,17 @@ def check(
     print(page)
 
 
+@options.takes_settings(TrainConfig)
 def split(
     data: Data,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("splits.csv"),
     config: options.Config = None,
-    rank: options.Rank = None,
-    group_by: options.GroupBy = None,
-    val: Validation = None,
-    test: Test = None,
-    splits_from: options.SplitsFrom = None,
-    seed: options.Seed = None,
+    rank: str | None = None,
+    group_by: str | None = None,
+    val: float | None = None,
+    test: float | None = None,
+    splits_from: str | None = None,
+    seed: int | None = None,
 ) -> None:
     """Assign photos to training, validation and test.
 
@@ -76,6 +75,7 @@ def split(
     print(out)
 
 
+@options.takes_settings(TrainConfig)
 def clean(
     data: Annotated[Path | None, options.DATA] = None,
     out: Annotated[Path | None, options.folder_option("clean/NAME")] = None,
@@ -87,15 +87,15 @@ def clean(
         typer.Option("--filter", help="Filter folder or kit: looks for photos of no organism."),
     ] = None,
     config: options.Config = None,
-    weights: options.Weights = None,
-    backbone: options.Backbone = None,
-    rank: options.Rank = None,
-    imgsz: options.Pixels = None,
-    group_by: options.GroupBy = None,
-    val: Validation = None,
-    test: Test = None,
-    splits_from: options.SplitsFrom = None,
-    seed: options.Seed = None,
+    weights: str | None = None,
+    backbone: str | None = None,
+    rank: str | None = None,
+    imgsz: int | None = None,
+    group_by: str | None = None,
+    val: float | None = None,
+    test: float | None = None,
+    splits_from: str | None = None,
+    seed: int | None = None,
     again: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +114,6 @@ def clean(
     given = {name: value for name, value in locals().items() if value is not None}
     from rs_toolkit.clean.policy import Policy
     from rs_toolkit.clean.run import recorded_clean
-    from rs_toolkit.config.training import read_toml
 
     if again is not None:
         if len(given) > 1:

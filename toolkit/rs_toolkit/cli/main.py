@@ -19,6 +19,7 @@ from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.kit import app as kit_app
+from rs_toolkit.config.training import TrainConfig, sample_preset
 from rs_toolkit.errors import ConfigError, ToolkitError
 from rs_toolkit.progress import ConsoleProgress
 
@@ -68,6 +69,7 @@ def sample(
 
 
 @app.command()
+@options.takes_settings(TrainConfig)
 def train(
     data: Annotated[
         Path | None,
@@ -78,22 +80,18 @@ def train(
         Path | None, typer.Option(help="Continue the interrupted run in this folder.")
     ] = None,
     config: options.Config = None,
-    weights: options.Weights = None,
-    backbone: options.Backbone = None,
-    rank: options.Rank = None,
-    imgsz: options.Pixels = None,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs of fine-tuning.")] = None,
-    batch_size: options.BatchSize = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak rate of stage 2.")] = None,
-    balance: Annotated[
-        float | None, typer.Option(help="Oversampling: 0 none, 0.5 square root, 1 full.")
-    ] = None,
-    group_by: options.GroupBy = None,
-    splits_from: options.SplitsFrom = None,
-    seed: options.Seed = None,
-    precision: Annotated[
-        str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
-    ] = None,
+    weights: str | None = None,
+    backbone: str | None = None,
+    rank: str | None = None,
+    imgsz: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    balance: float | None = None,
+    group_by: str | None = None,
+    splits_from: str | None = None,
+    seed: int | None = None,
+    precision: str | None = None,
 ) -> None:
     """Train an oversampled Xception by hybrid transfer learning.
 
@@ -111,8 +109,6 @@ def train(
         settings, data = saved_config(resume)
         _train(data, settings, resume, resume=True)
         return
-    from rs_toolkit.config.training import sample_preset
-
     preset = sample_preset() if data is None else {}
     given["weights"] = options.resolved(weights)
     settings = options.train_settings(config, given, preset)
