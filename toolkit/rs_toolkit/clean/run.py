@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ def clean(
     judged = settled(decisions)
     standing = [item for item in findings if item.path not in judged]
     photos, decided = apply_policy(photos, standing, policy, config.rank)
-    write_json(out / "splits.json", splits.to_dict())
+    write_json(out / "splits.json", asdict(splits))
     write_findings(out / "findings.parquet", findings)
     write_clean_report(out, photos, findings, decided, policy, config.rank)
     found = audit(photos, findings, config.rank, checked=looked_for)

@@ -63,14 +63,15 @@ def split(
     """
     settings = _settings(config, locals())
     from rs_toolkit.data.readers import read_dataset
-    from rs_toolkit.splits.table import split_table, write_split_table
+    from rs_toolkit.files import write_csv
+    from rs_toolkit.splits.table import SplitRow, split_table
 
     dataset = read_dataset(data)
     rows, report = split_table(dataset.photos, settings)
     with ConsoleProgress() as progress:
         for note in (*dataset.notes, *report.notes()):
             progress.note(note)
-    write_split_table(out, rows)
+    write_csv(out, SplitRow._fields, rows)
     print(", ".join(f"{side} {count}" for side, count in report.photos.items()))
     print(out)
 

@@ -23,7 +23,6 @@ __all__ = [
     "accuracy",
     "agreement",
     "check_logits",
-    "confusion_matrix",
     "evaluate",
     "expected_calibration_error",
     "macro_f1",
@@ -58,14 +57,6 @@ def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
     earlier = np.arange(scores.shape[1]) < truth[:, None]
     rank = (scores > own).sum(axis=1) + ((scores == own) & earlier).sum(axis=1)
     return float(np.mean(rank < k))
-
-
-def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> NDArray[np.int64]:
-    """Return counts of shape (classes, classes): rows are true classes, columns predicted ones."""
-    from sklearn.metrics import confusion_matrix as count
-
-    truth, predicted = _pair(y_true, y_pred, classes)
-    return np.asarray(count(truth, predicted, labels=np.arange(classes)), np.int64)
 
 
 def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, NDArray[Any]]:

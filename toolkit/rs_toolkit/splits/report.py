@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence, Sized
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.groups import Grouping
@@ -48,10 +47,6 @@ class SplitReport:
     left_out: dict[str, str]
     ungrouped: tuple[str, ...] = ()
     kept: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON values."""
-        return asdict(self)
 
     def notes(self) -> list[str]:
         """Return what a person should know, one line each; nothing where all went as asked."""

@@ -5,7 +5,7 @@ No photo is opened here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +15,11 @@ from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import DataError
-from rs_toolkit.files import read_json, write_csv
+from rs_toolkit.files import read_json
 from rs_toolkit.splits.assign import SIDES, split
 from rs_toolkit.splits.report import SplitReport, report_split
 
-__all__ = ["EarlierSides", "SplitRow", "make_splits", "split_table", "write_split_table"]
+__all__ = ["EarlierSides", "SplitRow", "make_splits", "split_table"]
 
 
 @dataclass(frozen=True)
@@ -144,11 +144,6 @@ def split_table(photos: Sequence[Photo], config: TrainConfig) -> tuple[list[Spli
         )
         for row, photo in enumerate(photos)
     ], report
-
-
-def write_split_table(path: Path, rows: Iterable[SplitRow]) -> None:
-    """Write rows as UTF-8 CSV with the header ``path,side,group,label``, atomically."""
-    write_csv(path, SplitRow._fields, rows)
 
 
 def _usable(photos: Sequence[Photo], rank: str) -> list[int]:
