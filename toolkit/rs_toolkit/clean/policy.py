@@ -1,17 +1,7 @@
 """From findings to training weights, under caps that keep rare classes alive.
 
 Nothing is deleted: a photo that is not to be trained on gets weight 0.  Validation and test
-photos are never touched, whatever was found out about them.
-
-A policy file is TOML::
-
-    max_loss = 0.1       # share of a class's training photos that all weights together may take
-    min_photos = 5       # effective photos that a class keeps in any case
-    label_filter = "prune_by_class"  # which rule of confident learning doubts labels
-
-    [label_noise]        # one table a flag of rs_toolkit.checks.findings
-    action = "weigh"     # drop, weigh (by the suggested weight) or report
-    min_score = 0.9      # lower scores are only reported
+photos are never touched, whatever was found out about them.  ``docs/data.md`` shows a policy file.
 
 What a class may lose is counted in effective photos, the sum of ``1 - weight``.  The worst findings
 come first; one that would take more than is left takes what is left.

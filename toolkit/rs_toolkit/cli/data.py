@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +33,7 @@ def check(
 
     Exit codes: 0 audited, 2 wrong usage or data, 130 interrupted.
     """
-    settings = _settings(None, locals())
+    settings = options.train_settings(None, locals())
     from rs_toolkit.audit.run import check as audit_data
 
     folder = out or options.output_folder(Path("check"), data)
@@ -61,7 +60,7 @@ def split(
 
     Exit codes: 0 written, 2 wrong usage, data or settings, 130 interrupted.
     """
-    settings = _settings(config, locals())
+    settings = options.train_settings(config, locals())
     from rs_toolkit.data.readers import read_dataset
     from rs_toolkit.files import write_csv
     from rs_toolkit.splits.table import SplitRow, split_table
@@ -123,7 +122,7 @@ def clean(
         return
     if data is None:
         raise ConfigError("clean: which photos? give DATA, or --again FOLDER")
-    settings = _settings(config, given)
+    settings = options.train_settings(config, given)
     rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
     _clean(out or options.output_folder(Path("clean"), data), data, settings, rules, filter_)
 
@@ -164,10 +163,3 @@ def review(
     with ConsoleProgress() as progress:
         serve(folder, port=port, open_browser=browser, progress=progress)
     print(f"apply the decisions with: rs-toolkit clean --again {shlex.quote(str(folder))}")
-
-
-def _settings(config: Path | None, given: dict[str, Any]) -> Any:
-    found = options.train_settings(config, given, {})
-    # ``clean --again`` may start in another folder.
-    sides = options.resolved(found.splits_from or None) or ""
-    return replace(found, weights=options.resolved(found.weights) or "none", splits_from=sides)

@@ -66,13 +66,11 @@ def distill(
         return
     if data is None:
         raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
-    flags = options.settings_among(given, DistillConfig) | {
-        # A name of a model, or a configuration file.
-        "teacher": options.resolved(teacher) if teacher and Path(teacher).is_file() else teacher,
-        "teacher_weights": options.resolved(teacher_weights),
-        "prompts": options.resolved(prompts),
-        "student_weights": options.resolved(student_weights),
-    }
+    flags = options.settings_among(given, DistillConfig)
+    for name in ("teacher", "teacher_weights", "prompts", "student_weights"):
+        # A teacher is the name of a model, or a configuration file.
+        if name in flags and (name != "teacher" or Path(flags[name]).is_file()):
+            flags[name] = options.resolved(flags[name])
     settings = load_settings(DistillConfig, flags)
     _distill(
         data, settings, out or options.free_folder(FILTERS_DIR, data), not_organism, resume=False

@@ -109,9 +109,7 @@ def train(
         settings, data = saved_config(resume)
         _train(data, settings, resume, resume=True)
         return
-    preset = sample_preset() if data is None else {}
-    given["weights"] = options.resolved(weights)
-    settings = options.train_settings(config, given, preset)
+    settings = options.train_settings(config, given, sample_preset() if data is None else {})
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -67,17 +67,19 @@ def settings_among(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in names}
 
 
-def train_settings(config: Path | None, options: dict[str, Any], preset: dict[str, Any]) -> Any:
-    """Return a TrainConfig: the preset, overridden by a settings file, overridden by options."""
+def train_settings(
+    config: Path | None, options: dict[str, Any], preset: dict[str, Any] | None = None
+) -> TrainConfig:
+    """Return the settings of a preset, overridden by a settings file, overridden by options."""
     flags = settings_among(options, TrainConfig)
-    return load_settings(TrainConfig, preset, read_toml(config) if config else {}, flags)
+    found = load_settings(TrainConfig, preset or {}, read_toml(config) if config else {}, flags)
+    # ``--resume`` and ``--again`` may start in another folder.
+    return replace(found, weights=resolved(found.weights), splits_from=resolved(found.splits_from))
 
 
-def resolved(value: str | Path | None) -> str | None:
+def resolved(value: str | Path) -> str:
     """Return a path so that it is found from any folder; names of weights stay as they are."""
-    if value is None:
-        return None
-    if value in ("none", "imagenet", "package"):
+    if value in ("", "none", "imagenet", "package"):
         return str(value)
     return str(Path(value).expanduser().resolve())
 
