@@ -14,8 +14,6 @@ from rs_toolkit.errors import ConfigError
 
 __all__ = ["distill"]
 
-FILTERS_DIR = Path("filters")
-
 
 @options.takes_settings(DistillConfig)
 def distill(
@@ -72,9 +70,8 @@ def distill(
         if name in flags and (name != "teacher" or Path(flags[name]).is_file()):
             flags[name] = options.resolved(flags[name])
     settings = load_settings(DistillConfig, flags)
-    _distill(
-        data, settings, out or options.free_folder(FILTERS_DIR, data), not_organism, resume=False
-    )
+    folder = out or options.free_folder(Path("filters"), data)
+    _distill(data, settings, folder, not_organism, resume=False)
 
 
 def _distill(

@@ -38,7 +38,6 @@ for command in (check, split, clean, review, distill):
     app.command()(command)
 
 SAMPLE_DIR = Path("rs-sample")
-RUNS_DIR = Path("runs")
 
 
 @app.callback(invoke_without_command=True)
@@ -113,7 +112,7 @@ def train(
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)
-    _train(data, settings, out or options.free_folder(RUNS_DIR, data), resume=False)
+    _train(data, settings, out or options.free_folder(Path("runs"), data), resume=False)
 
 
 @app.command()

@@ -12,8 +12,6 @@ from rs_toolkit.files import atomic_write
 
 __all__ = ["describe", "differences", "extract", "pack", "packed"]
 
-_KINDS = {True: ORGANISM, False: NOT_ORGANISM}
-_PRESET = 6
 _CHUNK = 2**20
 
 
@@ -40,8 +38,9 @@ def describe(kit: Kit) -> dict[str, Any]:
 
 
 def _describe_filter(spec: FilterSpec) -> dict[str, Any]:
+    kinds = {item.name: ORGANISM if item.organism else NOT_ORGANISM for item in spec.classes}
     return {
-        "classes": {item.name: _KINDS[item.organism] for item in spec.classes},
+        "classes": kinds,
         "preprocessing": spec.preprocessing.to_dict(),
         "default_variants": spec.default_variants,
         "thresholds": spec.thresholds,
@@ -100,7 +99,7 @@ def packed(data: bytes) -> bytes:
     """Return bytes as xz, the transport form of kits; equal bytes give equal bytes."""
     import lzma
 
-    packer = lzma.LZMACompressor(preset=_PRESET)
+    packer = lzma.LZMACompressor()
     # In parts, because Ctrl-C has to wait until a call into lzma ends.
     parts = [packer.compress(data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
     return b"".join([*parts, packer.flush()])
