@@ -91,7 +91,7 @@ class Policy(Settings):
 
 @dataclass(frozen=True)
 class Decided:
-    """A training photo, the weight its findings ask for, what the caps allow, and the flags."""
+    """A training photo: the weight that its findings ask for (``wanted``), and what it got."""
 
     path: str
     label: str

@@ -49,10 +49,7 @@ __all__ = ["Cleaned", "clean", "recorded_clean"]
 
 @dataclass(frozen=True)
 class Cleaned:
-    """Photos with groups, splits and weights; findings; and what the policy did about them.
-
-    Findings include those about photos that a person has judged since.
-    """
+    """Photos with groups, splits and weights, all findings, and what the policy did."""
 
     photos: tuple[Photo, ...]
     findings: tuple[Finding, ...]

@@ -1,4 +1,4 @@
-"""What several commands share: options with one help text each, folders, how they go on."""
+"""What several commands share: options made of settings, names of folders, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def free_folder(parent: Path, data: Path) -> Path:
 
 @contextmanager
 def resumable(command: str, folder: Path) -> Iterator[Progress]:
-    """Show progress; where Ctrl-C ends the work, say how ``folder`` is gone on with."""
+    """Show progress; where Ctrl-C ends the work, say how to continue in ``folder``."""
     with ConsoleProgress() as progress:
         try:
             yield progress
