@@ -17,7 +17,6 @@ unlike both kinds fall into this gap: an elephant, to a filter that has seen bir
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,12 +56,10 @@ def fit_thresholds(
         raise DataError(
             f"thresholds: none of {len(truth)} validation photos shows an organism; add some"
         )
-    of_class: dict[str, list[float]] = defaultdict(list)
-    for p, true, name in zip(probability.tolist(), truth, classes, strict=True):
-        if true and name is not None:
-            of_class[name].append(p)
+    names = np.array(classes, object)
+    of_class = [probability[truth & (names == name)] for name in set(classes) - {None}]
     sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
-    large = (np.array(found) for found in of_class.values() if len(found) >= ENOUGH)
+    large = (found for found in of_class if len(found) >= ENOUGH)
     bounds = [sure, *(_bound(found, _FLAGGED_IN_CLASS) for found in large)]
     if not truth.all():
         most = -_bound(-probability[~truth], _MISSED)

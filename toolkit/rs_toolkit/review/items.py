@@ -127,11 +127,8 @@ def _items(photos: Sequence[Photo], findings: _Findings) -> tuple[Item, ...]:
 
 def _flags(findings: _Findings, photos: Sequence[int], flags: Sequence[str]) -> dict[str, float]:
     """Return the highest score of each of these flags among the photos."""
-    highest: dict[str, float] = {}
-    for finding in (found for n in photos for found in findings.get(n, ())):
-        if finding.flag in flags:
-            highest[finding.flag] = max(finding.score, highest.get(finding.flag, 0.0))
-    return highest
+    found = [finding for n in photos for finding in findings.get(n, ()) if finding.flag in flags]
+    return {finding.flag: finding.score for finding in sorted(found, key=lambda one: one.score)}
 
 
 def _typical(photos: Sequence[Photo], findings: _Findings, rank: str) -> dict[str, list[int]]:
