@@ -19,13 +19,14 @@ from rs_toolkit.errors import DataError
 
 __all__ = ["ENOUGH", "auroc", "check_scores", "filter_metrics", "flagged_by"]
 
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
 ENOUGH = 10
 """Photos that a family or class must have for its share of flagged photos to be held to a limit."""
 
 
-def check_scores(
-    what: str, scores: ArrayLike, truth: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def check_scores(what: str, scores: ArrayLike, truth: ArrayLike) -> tuple[Floats, Flags]:
     """Return n finite scores and n booleans of both kinds as arrays.
 
     Raises
@@ -57,10 +58,7 @@ def auroc(scores: ArrayLike, truth: ArrayLike) -> float:
 
 
 def filter_metrics(
-    photos: Sequence[Photo],
-    probability: NDArray[np.float64],
-    truth: NDArray[np.bool_],
-    thresholds: Mapping[str, float],
+    photos: Sequence[Photo], probability: Floats, truth: Flags, thresholds: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return what n photos say of a filter, as JSON values; raises as :func:`check_scores` does.
 
@@ -100,9 +98,7 @@ def filter_metrics(
     }
 
 
-def flagged_by(
-    rank: str, photos: Sequence[Photo], flagged: NDArray[np.bool_]
-) -> list[dict[str, Any]]:
+def flagged_by(rank: str, photos: Sequence[Photo], flagged: Flags) -> list[dict[str, Any]]:
     """Return ``name``, ``photos`` and ``flagged`` (numbers) of each taxon at a rank, by name.
 
     Photos whose taxon is unknown at the rank are counted under the name None, at the end.
