@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rs_toolkit.data.photos import SIDES
 
@@ -99,11 +99,13 @@ class _Unit:
     """A group of photos; ``label`` and ``stratum`` are those of most of them."""
 
     name: str
-    fixed: bool = False
-    members: Counter[tuple[str, str]] = field(default_factory=Counter)
-    label: str = ""
-    stratum: str = ""
-    side: str = ""
+    members: Counter[tuple[str, str]]
+    side: str
+
+    def __post_init__(self) -> None:
+        shares = self.members
+        self.fixed = bool(self.side)
+        self.label, self.stratum = min(shares, key=lambda share: (-shares[share], share))
 
     @property
     def size(self) -> int:
@@ -115,15 +117,10 @@ class _Unit:
 
 
 def _units(rows: Iterable[tuple[str, str, str]], kept: Mapping[str, str]) -> dict[str, _Unit]:
-    units: dict[str, _Unit] = {}
+    members: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for label, stratum, name in rows:
-        if name not in units:
-            units[name] = _Unit(name, fixed=name in kept, side=kept.get(name, ""))
-        units[name].members[label, stratum] += 1
-    for unit in units.values():
-        shares = unit.members
-        unit.label, unit.stratum = min(shares, key=lambda share: (-shares[share], share))
-    return units
+        members[name][label, stratum] += 1
+    return {name: _Unit(name, shares, kept.get(name, "")) for name, shares in members.items()}
 
 
 def _assign(units: dict[str, _Unit], fractions: dict[str, float], seed: int) -> None:
