@@ -42,8 +42,7 @@ _WARM_UP, _TIMED = 5, 25
 class Draft:
     """A converted model that was not measured on the test photos yet.
 
-    ``data`` is the file and ``engine`` what runs it.  Without validation photos ``calibration`` is
-    the float model's, and ``validation`` None.
+    Without validation photos ``calibration`` is the float model's, and ``validation`` None.
     """
 
     recipe: Recipe
@@ -61,12 +60,9 @@ class Bench:
 
     Attributes
     ----------
-    reference
-        The float model's results.
-    converter
-        A context manager that is to be entered.
-    sensitivity
-        How much each layer loses by rounding; empty unless it was asked for.
+    reference : the float model's results
+    converter : a context manager, which the caller has to leave
+    sensitivity : how much each layer loses by rounding; empty unless it was asked for
     """
 
     def __init__(self, task: Task, settings: ExportSettings, progress: Progress) -> None:
@@ -81,13 +77,17 @@ class Bench:
         )
         progress.note(f"measure the {task.reference} model")
         self._val, self._test = self._sides(model.predict_on_batch)
-        assert self._test.scores is not None
+        calibration = self._test.calibration
+
+        def scored(side: Side) -> Scores:
+            return task.scores(side.logits, calibration, side)
+
         self.reference = Measured(
             name=task.reference,
             size=task.size,
-            calibration=self._test.calibration,
-            validation=self._val.scores,
-            test=self._test.scores,
+            calibration=calibration,
+            validation=scored(self._val) if self._val else None,
+            test=scored(self._test),
             ms=median_ms(model.predict_on_batch, self._one),
         )
         self._say(self.reference)
@@ -124,7 +124,7 @@ class Bench:
         """
         data = self.converter.convert(recipe, how)
         calibration, validation = self.reference.calibration, None
-        if self._val.scores:
+        if self._val:
             engine = load_engine(recipe.engine, data, self._settings.threads)
             logits = self._logits(engine.logits, self._val.photos)
             calibration = self.task.calibrate(logits, self._val.labels)
@@ -136,9 +136,9 @@ class Bench:
 
     def refusal_on_validation(self, draft: Draft) -> str | None:
         """Return why validation photos refuse a draft, or None if they do not or cannot."""
-        if draft.validation is None or self._val.scores is None:
+        if draft.validation is None or self.reference.validation is None:
             return None
-        return self.task.refusal(draft.validation, self._val.scores)
+        return self.task.refusal(draft.validation, self.reference.validation)
 
     def judge(self, draft: Draft, mended: Mended | None = None) -> Variant:
         """Measure a draft on the test photos, and decide whether it may ship."""
@@ -171,23 +171,17 @@ class Bench:
             self.sensitivity = sensitivity_table(model, inputs)
         return most_sensitive(self.sensitivity, share)
 
-    def _sides(self, model: Model) -> tuple[Side, Side]:
-        """Return validation and test photos with the float model's scores."""
-        task = self.task
-        (val, val_labels), (test, test_labels) = task.photos("val"), task.photos("test")
-        logits, test_logits = (self._logits(model, photos) for photos in (val, test))
-        # As variants are calibrated, so that what differs is the model alone.
-        tells = len(np.unique(val_labels)) >= task.kinds
-        calibration = task.calibrate(logits, val_labels) if tells else task.about.calibration
-
-        def scored(side: Side) -> Side:
-            return replace(side, scores=task.scores(side.logits, calibration, side))
-
-        validation = Side(val, val_labels, logits, calibration)
-        return (
-            scored(validation) if tells else validation,
-            scored(Side(test, test_labels, test_logits, calibration)),
+    def _sides(self, model: Model) -> tuple[Side | None, Side]:
+        """Return validation photos, None if they cannot tell models apart, and test photos."""
+        val, test = (
+            Side(photos, labels, self._logits(model, photos), self.task.about.calibration)
+            for photos, labels in map(self.task.photos, ("val", "test"))
         )
+        if len(np.unique(val.labels)) < self.task.kinds:
+            return None, test
+        # As variants are calibrated, so that what differs is the model alone.
+        calibration = self.task.calibrate(val.logits, val.labels)
+        return replace(val, calibration=calibration), replace(test, calibration=calibration)
 
     def _say(self, item: Measured) -> None:
         scores = ", ".join(f"{key} {item.test.row[key]:.4f}" for key in self.task.headline)

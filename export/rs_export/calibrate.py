@@ -24,13 +24,10 @@ class Calibration:
 
     Attributes
     ----------
-    temperature
-        Above 0: probabilities are ``softmax(logits / temperature)``; of a filter
-        ``sigmoid(odds / temperature + bias)``.
-    thresholds
-        Least probability at which a taxon is named, by rank; see :mod:`rs_runtime.ranks`.
-    bias
-        Of a filter alone; see :func:`rs_runtime.filter.organism_probability`.
+    temperature : above 0: probabilities are ``softmax(logits / temperature)``; of a filter
+        ``sigmoid(odds / temperature + bias)``
+    thresholds : least probability at which a taxon is named, by rank; see :mod:`rs_runtime.ranks`
+    bias : of a filter alone; see :func:`rs_runtime.filter.organism_probability`
     """
 
     temperature: float
@@ -48,12 +45,9 @@ def calibrate(
 
     Parameters
     ----------
-    logits, labels
-        The variant's, shape (n, classes), and the classes, (n,); n >= 1.
-    levels
-        Ranks to answer with.
-    precision
-        Share of the names given that must be right, above 0 and at most 1.
+    logits, labels : the variant's, shape (n, classes), and the classes, (n,); n >= 1
+    levels : ranks to answer with
+    precision : share of the names given that must be right, above 0 and at most 1
     """
     temperature = fit_temperature(logits, labels)
     probabilities = softmax(logits / temperature)

@@ -37,13 +37,10 @@ class Quantization:
 
     Attributes
     ----------
-    photos
-        Size of the calibration set.
-    ranges
-        What of an activation's values must fit; a kind of
-        :func:`rs_export.quantize.ranges.activation_ranges`.
-    float_layers
-        Layers, by name, that stay in float32.
+    photos : size of the calibration set
+    ranges : what of an activation's values must fit; a kind of
+        :func:`rs_export.quantize.ranges.activation_ranges`
+    float_layers : layers, by name, that stay in float32
     """
 
     photos: int = 200
@@ -56,19 +53,14 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
 
     Parameters
     ----------
-    model
-        Float32, input (None, S, S, 3) scaled by Preprocessing.model_input, output logits.
-    representative
-        Gives this many calibration photos as model inputs, float32 (n, S, S, 3).
-    prepare
-        Gives the model with the weights that a recipe's preparation made.
-    photos
-        Size of the calibration set that channels are equalized on.
+    model : float32, input (None, S, S, 3) scaled by Preprocessing.model_input, output logits
+    representative : gives this many calibration photos as model inputs, float32 (n, S, S, 3)
+    prepare : gives the model with the weights that a recipe's preparation made
+    photos : size of the calibration set that channels are equalized on
 
     Attributes
     ----------
-    inputs
-        As ``representative``, with the photos kept.
+    inputs : as ``representative``, with the photos kept
     """
 
     def __init__(

@@ -30,14 +30,10 @@ class ExportResult:
 
     Attributes
     ----------
-    kit
-        The ``.rskit`` file; with a limit on its size, the ``.rskit.xz``.
-    table
-        Measurements by variant, ``float`` (the Keras model) first.
-    shipped, filter
-        Variant of the classifier, and of the filter, in the kit, by engine.
-    refused
-        Why variants were refused, by variant.
+    kit : the ``.rskit`` file; with a limit on its size, the ``.rskit.xz``
+    table : measurements by variant, ``float`` (the Keras model) first
+    shipped, filter : variant of the classifier, and of the filter, in the kit, by engine
+    refused : why variants were refused, by variant
     """
 
     kit: Path

@@ -88,12 +88,9 @@ def filter_scores(
 
     Parameters
     ----------
-    logits, calibration
-        The model's; logits are float32 (n, K).
-    side
-        The photos' truth, bool (n,), and the student's logits and calibration.
-    organism
-        Which of the K classes are organisms, bool (K,).
+    logits, calibration : the model's; logits are float32 (n, K)
+    side : the photos' truth, bool (n,), and the student's logits and calibration
+    organism : which of the K classes are organisms, bool (K,)
 
     Returns
     -------

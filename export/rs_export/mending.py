@@ -50,15 +50,11 @@ def steps(
 
     Parameters
     ----------
-    recipe, photos
-        What was refused, and the size of the calibration set that it was made with.
-    sensitive
-        From a share of the weights, 0 to 1, to the most sensitive layers; called only when it is
-        needed, because it takes a minute.
-    trains
-        Whether the model can be trained with rounding.
-    last
-        What to try after that: titles and recipes.
+    recipe, photos : what was refused, and the size of the calibration set that it was made with
+    sensitive : from a share of the weights, 0 to 1, to the most sensitive layers; called only when
+        it is needed, because it takes a minute
+    trains : whether the model can be trained with rounding
+    last : what to try after that: titles and recipes
     """
     if not recipe.calibrated:
         return

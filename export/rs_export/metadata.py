@@ -20,22 +20,14 @@ class ModelInfo:
 
     Attributes
     ----------
-    name, description
-        Printable text.
-    rank
-        Taxonomic rank of the classes, or ``common_name``.
-    labels
-        Names of the classes, in the order of the logits: printable text, at least one.
-    common_names
-        Their English names, None where there is none.
-    preprocessing
-        What makes the model's input of a photo; its scale is not 0.
-    temperature
-        Above 0: probabilities are ``softmax(logits / temperature)``.
-    data_fingerprint
-        SHA-256 of the training data's index.
-    created_by
-        Program and version, ``rs-toolkit X``.
+    name, description : printable text
+    rank : taxonomic rank of the classes, or ``common_name``
+    labels : names of the classes, in the order of the logits: printable text, at least one
+    common_names : their English names, None where there is none
+    preprocessing : what makes the model's input of a photo; its scale is not 0
+    temperature : above 0: probabilities are ``softmax(logits / temperature)``
+    data_fingerprint : SHA-256 of the training data's index
+    created_by : program and version, ``rs-toolkit X``
 
     Raises
     ------

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rs_export.classify import TITLES, classes_that_fell
+from rs_export.classify import TITLES
 from rs_export.result import About, Export, Measured, Result
 from rs_export.tables import by_name, cell, markdown_table
 from rs_toolkit.environment import machine, versions
@@ -129,7 +129,7 @@ def _filter_json(found: Result) -> dict[str, Any]:
 
 
 def _fallen(item: Measured | None) -> list[Mapping[str, Any]]:
-    return classes_that_fell(item.test)[:_LISTED] if item else []
+    return item.test.fallen[:_LISTED] if item else []
 
 
 def _markdown(export: Export) -> str:

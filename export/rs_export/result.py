@@ -27,22 +27,14 @@ class About:
 
     Attributes
     ----------
-    name, folder
-        Of the run; of a filter, the student's name and the filter folder.
-    rank
-        Taxonomic rank that a classifier names, or ``common_name``; ``prompt class`` of a filter.
-    classes
-        In the order of the logits: ClassInfo of a classifier, FilterClass of a filter.
-    calibration
-        What the folder says of the float model.
-    data_fingerprint
-        SHA-256 of the training data's index.
-    counts
-        Photos by split, as the report shows them.
-    thresholds
-        A filter's ``not_organism`` and ``organism``.
-    teacher
-        What a filter learnt from; None: labels alone.
+    name, folder : of the run; of a filter, the student's name and the filter folder
+    rank : taxonomic rank that a classifier names, or ``common_name``; a filter: ``prompt class``
+    classes : in the order of the logits: ClassInfo of a classifier, FilterClass of a filter
+    calibration : what the folder says of the float model
+    data_fingerprint : SHA-256 of the training data's index
+    counts : photos by split, as the report shows them
+    thresholds : a filter's ``not_organism`` and ``organism``
+    teacher : what a filter learnt from; None: labels alone
     """
 
     name: str
@@ -63,14 +55,10 @@ class Scores:
 
     Attributes
     ----------
-    row
-        Numbers for tables, by name; each task documents its own.
-    drops
-        For each score that has a limit: how much a classifier lost of the float model's.
-    per_class
-        For each class: name, support, f1, and change of f1 against the float model.
-    answered
-        Photos named, and rightly named, by rank; see :func:`rs_export.calibrate.answered`.
+    row : numbers for tables, by name; each task documents its own
+    drops : for each score that has a limit: how much a classifier lost of the float model's
+    per_class : for each class: name, support, f1, and change of f1 against the float model
+    answered : see :func:`rs_export.calibrate.answered`
     """
 
     row: Mapping[str, float]
@@ -82,6 +70,12 @@ class Scores:
     def evidence(self) -> dict[str, Any]:
         """What a refusal is decided on, as JSON values: the drops; of a filter, the row."""
         return {key: asdict(drop) for key, drop in self.drops.items()} or dict(self.row)
+
+    @property
+    def fallen(self) -> list[Mapping[str, Any]]:
+        """The classes with test photos whose F1 is below the float model's, worst first."""
+        found = [item for item in self.per_class if item["support"] and item["change"] < 0]
+        return sorted(found, key=lambda item: (item["change"], item["name"]))
 
 
 @dataclass(frozen=True)
@@ -119,20 +113,11 @@ class Mended:
 
 @dataclass(frozen=True)
 class Variant(Measured):
-    """A converted model.
+    """A converted model, whose name is its recipe's behind the task's prefix.
 
-    Attributes
-    ----------
-    recipe
-        What it truly is; its name, behind the task's prefix, is the variant's.
-    how
-        How it was rounded.
-    data
-        The file that was measured, to the byte.
-    refusal
-        Why it must not ship; None: it may.
-    mended
-        What it replaces; None: it was asked for as it is.
+    ``how`` says how it was rounded, ``data`` is the file that was measured, to the byte, and
+    ``refusal`` why it must not ship; None: it may.  ``mended`` is what it replaces; None: it was
+    asked for as it is.
     """
 
     recipe: Recipe
@@ -149,8 +134,7 @@ class Variant(Measured):
     @property
     def member(self) -> str:
         """Path of the file in the export folder and in the kit."""
-        path = PurePosixPath(self.recipe.member)
-        return str(path.with_stem(self.name))
+        return str(PurePosixPath(self.recipe.member).with_stem(self.name))
 
 
 @dataclass(frozen=True)
@@ -159,18 +143,12 @@ class Result:
 
     Attributes
     ----------
-    reference
-        The float model.
-    variants
-        By name, in the order in which they were made.
-    failed
-        Why variants could not be made, by name.
-    mending
-        For each variant that had been refused, what was tried and what came of it.
-    sensitivity
-        How much each layer loses by rounding; empty unless a variant needed to know.
-    shipped
-        Name of the variant in the kit, by engine; engines for which there is none are left out.
+    reference : the float model
+    variants : by name, in the order in which they were made
+    failed : why variants could not be made, by name
+    mending : for each variant that had been refused, what was tried and what came of it
+    sensitivity : how much each layer loses by rounding; empty unless a variant needed to know
+    shipped : the variant in the kit, by engine; engines for which there is none are left out
     """
 
     about: About

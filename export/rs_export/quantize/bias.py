@@ -29,12 +29,9 @@ def correct_bias(
 
     Parameters
     ----------
-    model, engine
-        The quantized model's bytes, and what runs it.
-    inputs
-        Calibration photos, float32 (n, S, S, 3), scaled as the model wants them.
-    wanted
-        The float model's logits of these photos, (n, classes).
+    model, engine : the quantized model's bytes, and what runs it
+    inputs : calibration photos, float32 (n, S, S, 3), scaled as the model wants them
+    wanted : the float model's logits of these photos, (n, classes)
 
     Raises
     ------

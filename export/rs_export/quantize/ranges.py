@@ -21,14 +21,11 @@ def activation_ranges(
 
     Parameters
     ----------
-    names
-        Of the activations.
-    photos
-        For each photo (or batch, for ``extremes``) the values of each activation, of any shape;
-        read one at a time, because all activations of all photos do not fit into memory.
-    kind
-        ``extremes``: all values; ``percentile``: all but each photo's outermost 0.01 % at either
-        end, which is nothing where an activation has fewer than 10,000 values.
+    names : of the activations
+    photos : for each photo (or batch, for ``extremes``) the values of each activation, of any
+        shape; read one at a time, because all activations of all photos do not fit into memory
+    kind : ``extremes``: all values; ``percentile``: all but each photo's outermost 0.01 % at either
+        end, which is nothing where an activation has fewer than 10,000 values
     """
     rows = [[_range(values, kind) for values in photo] for photo in photos]
     found = np.asarray(rows, np.float64)

@@ -51,11 +51,9 @@ class Preparer:
 
     Parameters
     ----------
-    inputs
-        Gives calibration photos as model inputs, float32 (n, S, S, 3).
-    passes
-        Photos shown to each preparation, as a multiple of the training photos, above 0; pruning
-        is shown twice as many.
+    inputs : gives calibration photos as model inputs, float32 (n, S, S, 3)
+    passes : photos shown to each preparation, as a multiple of the training photos, above 0;
+        pruning is shown twice as many
     """
 
     def __init__(

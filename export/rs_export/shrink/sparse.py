@@ -45,13 +45,10 @@ def pruned_in_one_shot(
 
     Parameters
     ----------
-    inputs
-        Calibration photos as model inputs, float32 (n, S, S, 3).
-    method
-        ``spNN``: NN % of each kernel's weights are zero; ``sp24``: 2 of every 4 weights along the
-        input channels (of kernels whose input channels come in fours).
-    seed
-        Of the positions of a photo that are looked at.
+    inputs : calibration photos as model inputs, float32 (n, S, S, 3)
+    method : ``spNN``: NN % of each kernel's weights are zero; ``sp24``: 2 of every 4 weights along
+        the input channels (of kernels whose input channels come in fours)
+    seed : of the positions of a photo that are looked at
     """
     import keras
 
@@ -84,12 +81,9 @@ def prune_matrix(weights: NDArray[Any], hessian: NDArray[Any], method: str) -> N
 
     Parameters
     ----------
-    weights
-        Shape (outputs, inputs).
-    hessian
-        x x^T of inputs x (inputs, positions); symmetric, (inputs, inputs).
-    method
-        As for :func:`pruned_in_one_shot`.
+    weights : shape (outputs, inputs)
+    hessian : x x^T of inputs x (inputs, positions); symmetric, (inputs, inputs)
+    method : as for :func:`pruned_in_one_shot`
     """
     left, hessian, count = weights.astype(np.float64), hessian.astype(np.float64), len(hessian)
     # Without any input all is 0.

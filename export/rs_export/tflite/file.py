@@ -34,10 +34,8 @@ def pack(tree: Any, size: int) -> bytearray:
 
     Parameters
     ----------
-    tree
-        From :func:`unpack`.
-    size
-        About how many bytes it will have.
+    tree : from :func:`unpack`
+    size : about how many bytes it will have
     """
     import flatbuffers
 
