@@ -19,8 +19,7 @@ from rs_export.quantize.copies import kernels, marked_copy, marks
 from rs_export.quantize.equalize import equalize
 from rs_export.quiet import converting
 from rs_export.recipes import Recipe
-from rs_export.tflite.ai_edge import quantize_tflite
-from rs_export.tflite.converter import save_for_tflite, to_tflite
+from rs_export.tflite.converter import quantize_tflite, save_for_tflite, to_tflite
 
 if TYPE_CHECKING:
     import keras

@@ -46,6 +46,7 @@ _FORMS = {
     ("onnx", "u8s8"): ("onnxruntime", "int8", "uint8"),
     ("onnx", "s8s8"): ("onnxruntime", "int8", "int8"),
 }
+_NUMBERS = {form: name for name, form in _FORMS.items()}
 _SPARSITIES = {"": "dense", "sp24": "2:4"}  # Of others the digits.
 _NAME = re.compile(
     r"(?P<engine>tflite|onnx)(?:_(?P<sparsity>sp[1-9]\d))?(?:_c(?P<clusters>[1-9]\d{0,2}))?"
@@ -84,14 +85,10 @@ class Recipe:
     float_share: int = 0
 
     def __post_init__(self) -> None:
-        try:
-            name = self.name
-        except StopIteration:
-            name = ""
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(self.name):
             raise ExportError(f"recipe {asdict(self)}: has no name; see rs_export.recipes")
         if problem := self._contradiction():
-            raise ExportError(f"recipe {name!r}: {problem}; see rs_export.recipes")
+            raise ExportError(f"recipe {self.name!r}: {problem}; see rs_export.recipes")
 
     @classmethod
     def parse(cls, name: str) -> Recipe:
@@ -123,7 +120,7 @@ class Recipe:
     def name(self) -> str:
         """Key of the variant in reports and kits; :meth:`parse` reads it."""
         form = (self.engine, self.weights, self.activations)
-        prefix, numbers = next(key for key, value in _FORMS.items() if value == form)
+        prefix, numbers = _NUMBERS.get(form, ("", ""))
         ends = (
             f"f{self.float_share}" if self.float_share else "",
             "u8io" if self.io == "uint8" else "",
@@ -144,11 +141,6 @@ class Recipe:
     def calibrated(self) -> bool:
         """Whether the conversion needs representative photos."""
         return self.activations != "float32"
-
-    @property
-    def is_float(self) -> bool:
-        """Whether this is the engine's float32 fallback."""
-        return self.weights == self.activations == "float32" and not self.preparation
 
     @property
     def member(self) -> str:

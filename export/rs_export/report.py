@@ -18,7 +18,6 @@ __all__ = ["answer_table", "filter_photos", "write_reports"]
 _PICTURE = "accuracy_vs_size.png"
 _LISTED = 5
 _SENSITIVE = 15
-_CLASSIFIER_NOTE = "agreement: share of photos with the float model's first class"
 _FILTER_NOTE = (
     "cosine: of the logits to the student's, less its mean; agreement: share of photos with the "
     "student's verdict; flagged, found: share of the organisms, and of the others, called no "
@@ -97,7 +96,10 @@ def _task_json(found: Result) -> dict[str, Any]:
         "calibrations": {name: asdict(item.calibration) for name, item in measured.items()},
         "answered": {name: item.test.answered for name, item in measured.items()},
         "refused": {
-            name: {"reason": reason, "classes": _fallen(measured.get(name))}
+            name: {
+                "reason": reason,
+                "classes": measured[name].test.fallen[:_LISTED] if name in measured else [],
+            }
             for name, reason in found.refused.items()
         },
         "mending": dict(found.mending),
@@ -128,10 +130,6 @@ def _filter_json(found: Result) -> dict[str, Any]:
     }
 
 
-def _fallen(item: Measured | None) -> list[Mapping[str, Any]]:
-    return item.test.fallen[:_LISTED] if item else []
-
-
 def _markdown(export: Export) -> str:
     found, settings = export.classifier, export.settings
     counts = found.about.counts
@@ -139,7 +137,7 @@ def _markdown(export: Export) -> str:
         f"# Export of {cell(found.about.name)}",
         f"{counts['test']} test photos, {counts['classes']} classes, "
         f"{settings.threads} threads, {machine()['cpu']}. "
-        f"mb: 10^6 bytes; {_CLASSIFIER_NOTE}; "
+        "mb: 10^6 bytes; agreement: share of photos with the float model's first class; "
         "ms: median of one photo, the model alone (float: Keras, on all cores).",
         _table(found),
         f"![accuracy against size]({_PICTURE})",
@@ -217,7 +215,7 @@ def _fallen_classes(found: Result) -> list[str]:
         listed = "; ".join(
             f"{cell(row['name'])} {row['f1']:.3f} ({100 * row['change']:+.1f} points, "
             f"{row['support']} photos)"
-            for row in _fallen(item)
+            for row in item.test.fallen[:_LISTED]
         )
         if listed:
             lines.append(f"{item.name}, classes that lost most F1: {listed}.")

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,10 +79,11 @@ def quantize_onnx(
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         proto = onnx.load(prepared)
         overrides = {} if ranges == "extremes" else _overrides(proto, inputs, ranges)
+        photos = ({"inputs": photo[None]} for photo in (inputs[:1] if overrides else inputs))
         quantize_static(
             prepared,
             result,
-            _Reader(inputs[:1] if overrides else inputs),
+            SimpleNamespace(get_next=lambda: next(photos, None)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             # Processors without VNNI add pairs of u8 x s8 products in 16 bits, which overflow
@@ -152,17 +154,6 @@ def _overrides(proto: Any, inputs: NDArray[np.float32], kind: str) -> dict[str, 
         name: [{"rmin": np.float32(min(low, 0)), "rmax": np.float32(max(high, 0))}]
         for name, (low, high) in found.items()
     }
-
-
-class _Reader:
-    """Photos one by one, as onnxruntime.quantization.CalibrationDataReader wants to be fed."""
-
-    def __init__(self, inputs: NDArray[np.float32]) -> None:
-        self._photos = iter(inputs)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        photo = next(self._photos, None)
-        return None if photo is None else {"inputs": photo[None]}
 
 
 def _rename(graph: Any) -> None:

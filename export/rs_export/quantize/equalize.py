@@ -101,14 +101,10 @@ def _normalization_before(model: keras.Model, layer: Any) -> Any | None:
     """Return the batch normalization whose output reaches only this layer, through one ReLU."""
     import keras
 
-    activation = _producer(model, layer.input)
-    if not _is_relu(activation) or not _reaches_only(model, activation, layer):
-        return None
-    before = _producer(model, activation.input)
-    if not isinstance(before, keras.layers.BatchNormalization):
-        return None
-    scaled = before.scale and before.center
-    return before if scaled and _reaches_only(model, before, activation) else None
+    activation = _source(model, layer)
+    before: Any = _source(model, activation) if _is_relu(activation) else None
+    is_normal = isinstance(before, keras.layers.BatchNormalization)
+    return before if is_normal and before.scale and before.center else None
 
 
 def _is_relu(layer: Any) -> bool:
@@ -119,16 +115,12 @@ def _is_relu(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
 
 
-def _producer(model: keras.Model, tensor: Any) -> Any:
-    return next(layer for layer in model.layers if layer.output is tensor)
-
-
-def _reaches_only(model: keras.Model, layer: Any, consumer: Any) -> bool:
+def _source(model: keras.Model, layer: Any) -> Any:
+    """Return the layer before this one, or None if its output goes elsewhere too."""
     import keras
 
-    users = [
-        other
-        for other in model.layers
-        if any(tensor is layer.output for tensor in keras.tree.flatten(other.input))
-    ]
-    return users == [consumer] and not any(layer.output is end for end in model.outputs)
+    tensor = layer.input
+    ends = [*model.outputs, *(end for x in model.layers for end in keras.tree.flatten(x.input))]
+    if sum(end is tensor for end in ends) > 1:
+        return None
+    return next(x for x in model.layers if x.output is tensor)
