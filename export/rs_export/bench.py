@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +41,8 @@ _WARM_UP, _TIMED = 5, 25
 class Draft:
     """A converted model that was not measured on the test photos yet.
 
-    Without validation photos ``calibration`` is the float model's, and ``validation`` None.
+    ``refusal`` says why validation photos refuse it.  Without any ``calibration`` is the float
+    model's, ``validation`` None.
     """
 
     recipe: Recipe
@@ -51,12 +51,11 @@ class Draft:
     engine: Engine
     calibration: Calibration
     validation: Scores | None
+    refusal: str | None
 
 
 class Bench:
     """Converts and measures variants of a task; the float model is measured once.
-
-    Of the settings ``calibration_photos``, ``threads`` and ``seed`` are used.
 
     Attributes
     ----------
@@ -77,6 +76,7 @@ class Bench:
         )
         progress.note(f"measure the {task.reference} model")
         self._val, self._test = self._sides(model.predict_on_batch)
+        self._one = self._inputs(task.pixels(self._test.photos[:1]))
         calibration = self._test.calibration
 
         def scored(side: Side) -> Scores:
@@ -123,22 +123,17 @@ class Bench:
             The conversion failed, or the engine refused its result.
         """
         data = self.converter.convert(recipe, how)
-        calibration, validation = self.reference.calibration, None
-        if self._val:
+        calibration, scores, refusal = self.reference.calibration, None, None
+        if self._val and self.reference.validation:
             engine = load_engine(recipe.engine, data, self._settings.threads)
             logits = self._logits(engine.logits, self._val.photos)
             calibration = self.task.calibrate(logits, self._val.labels)
-            validation = self.task.scores(logits, calibration, self._val)
+            scores = self.task.scores(logits, calibration, self._val)
+            refusal = self.task.refusal(scores, self.reference.validation)
         describe = tflite_with_metadata if recipe.engine == "litert" else onnx_with_metadata
         data = describe(data, self.task.info(calibration))
         engine = load_engine(recipe.engine, data, self._settings.threads)
-        return Draft(recipe, how, data, engine, calibration, validation)
-
-    def refusal_on_validation(self, draft: Draft) -> str | None:
-        """Return why validation photos refuse a draft, or None if they do not or cannot."""
-        if draft.validation is None or self.reference.validation is None:
-            return None
-        return self.task.refusal(draft.validation, self.reference.validation)
+        return Draft(recipe, how, data, engine, calibration, scores, refusal)
 
     def judge(self, draft: Draft, mended: Mended | None = None) -> Variant:
         """Measure a draft on the test photos, and decide whether it may ship."""
@@ -197,11 +192,6 @@ class Bench:
 
     def _inputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(self.task.about.preprocessing.model_input(pixels), np.float32)
-
-    @cached_property
-    def _one(self) -> NDArray[np.float32]:
-        """One test photo as the model's input, shape (1, S, S, 3)."""
-        return self._inputs(self.task.pixels(self._test.photos[:1]))
 
     def _representative(self, count: int) -> NDArray[np.float32]:
         photos, labels = self.task.photos("train")

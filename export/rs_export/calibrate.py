@@ -67,12 +67,9 @@ def answered(
     levels: Sequence[Level],
     calibration: Calibration,
 ) -> dict[str, dict[str, int]]:
-    """Count test photos by the rank they were named at, and how many of those names were right.
+    """Count by rank how many test photos were ``named`` at it, and how many rightly (``right``).
 
-    Returns
-    -------
-    dict
-        For every rank with a threshold ``{"named", "right"}``; photos left over were not named.
+    Ranks without a threshold are left out; photos that are not counted were not named.
     """
     probabilities = softmax(logits / calibration.temperature)
     ranks = [level.rank for level in levels if level.rank in calibration.thresholds]

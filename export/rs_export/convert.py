@@ -53,13 +53,10 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
     Parameters
     ----------
     model : float32, input (None, S, S, 3) scaled by Preprocessing.model_input, output logits
-    representative : gives this many calibration photos as model inputs, float32 (n, S, S, 3)
+    representative : gives this many calibration photos as model inputs, float32 (n, S, S, 3);
+        the attribute ``inputs`` does the same and keeps them
     prepare : gives the model with the weights that a recipe's preparation made
     photos : size of the calibration set that channels are equalized on
-
-    Attributes
-    ----------
-    inputs : as ``representative``, with the photos kept
     """
 
     def __init__(

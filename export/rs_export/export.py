@@ -53,12 +53,9 @@ def export_run(
     """Convert a finished run into verified variants, reports and a kit.
 
     Each variant is measured through the runtime on the run's test photos.  The kit takes one for
-    each engine: see :meth:`rs_export.pipeline.Pipeline.choose`.  With a limit on the size of the
-    packed kit it has one engine: the first variant that is not refused and whose finished kit
-    fits.
-
-    A filter (``settings.filter``) is made first, in the same way, for the engines of the recipes;
-    the kit takes a variant of it for each engine that it has a classifier for.
+    each engine: see :meth:`rs_export.pipeline.Pipeline.choose`; with a limit on its packed size,
+    the first alone that is not refused and fits.  A filter (``settings.filter``) is made first, in
+    the same way; the kit takes one variant of it for each engine that it has a classifier for.
 
     Reports and kit are written into ``out``, by default ``run_dir/export``.
 

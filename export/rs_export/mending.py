@@ -8,9 +8,8 @@ docs/decisions/0005-equalize-and-correct-bias.md).  What is left, in this order:
 3. the most sensitive layers, up to a tenth of the weights, in float32;
 4. training with rounding in the loop (QAT), where the task's model can be trained.
 
-The last two change what the variant is, and with it its name (:mod:`rs_export.recipes`).  A task
-may have further steps of its own.  Steps are judged on validation photos; what passes there meets
-the test photos once.
+The last two change what the variant is, and with it its name.  A task may have further steps of its
+own.  Steps are judged on validation photos; what passes there meets the test photos once.
 """
 
 from __future__ import annotations

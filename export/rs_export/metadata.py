@@ -11,8 +11,6 @@ from rs_toolkit.errors import ExportError
 
 __all__ = ["ModelInfo"]
 
-_TEXTS = ("name", "description", "rank", "data_fingerprint", "created_by")
-
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -47,7 +45,7 @@ class ModelInfo:
 
     def __post_init__(self) -> None:
         texts = {
-            **{key: getattr(self, key) for key in _TEXTS},
+            **{key: value for key, value in vars(self).items() if isinstance(value, str)},
             **{f"label {place}": label for place, label in enumerate(self.labels)},
             **{f"common name {place}": name for place, name in enumerate(self.common_names)},
         }
@@ -70,13 +68,7 @@ class ModelInfo:
             )
 
     def require_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
-        """Check the shapes of a model's input and output; only the batch may be any number.
-
-        Raises
-        ------
-        ExportError
-            They are not (n, size, size, 3) and (n, labels).
-        """
+        """Raise ExportError where a model is not from (n, size, size, 3) to (n, labels), any n."""
         size, classes = self.preprocessing.size, len(self.labels)
         if [*source[1:]] != [size, size, 3] or len(target) != 2 or target[1] != classes:
             raise ExportError(

@@ -31,8 +31,8 @@ _SAME_SIZE = 1.1
 class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
     """Makes the variants of one task, and judges them; a context manager.
 
-    Models are written into ``folder/models``.  ``variants``, ``failed`` and ``mending`` are what
-    :class:`rs_export.result.Result` says of them, so far.
+    Models are written into ``folder/models``.  ``variants``, ``failed`` and ``mending`` are those
+    of :class:`rs_export.result.Result`, so far.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
     def best(self, recipes: Sequence[Recipe]) -> dict[str, Variant | None]:
         """Make every variant, and return the one to ship for each of their engines."""
         # Those of one preparation together: it is loaded once.
-        order = list(dict.fromkeys(recipe.preparation for recipe in recipes))
+        order = [recipe.preparation for recipe in recipes]
         for recipe in sorted(recipes, key=lambda recipe: order.index(recipe.preparation)):
             self.add(recipe)
         return {engine: self.choose(engine) for engine in dict.fromkeys(r.engine for r in recipes)}
@@ -79,9 +79,8 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
         """Return the variant to ship for an engine, or None if even float32 was refused.
 
         The smallest of those that passed: sizes within a tenth count as equal, and then integer
-        arithmetic goes first, and what was made first before what was fine-tuned later.  Where
-        none passed, float32 is made and tried; with ``settings.force``, the choice is among those
-        that were refused.
+        arithmetic goes first, and what needed no fine-tuning.  Where none passed, float32 is tried;
+        with ``settings.force``, the choice is among those that were refused.
         """
         if not self._may_ship(engine):
             self.add(Recipe(engine))
@@ -154,8 +153,8 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
         draft = self.bench.draft(step.recipe, step.how)
         if draft.validation:
             entry["validation"] = draft.validation.evidence
-        if reason := self.bench.refusal_on_validation(draft):
-            entry["result"] = f"validation photos: {reason}"
+        if draft.refusal:
+            entry["result"] = f"validation photos: {draft.refusal}"
             return None
         mended = Mended(broken.name, str(broken.refusal), step.title)
         variant = self.bench.judge(draft, mended)
@@ -169,14 +168,9 @@ def best_within(
 ) -> tuple[Variant | None, str]:
     """Make variants, which lose more and more, until one passes and its packed kit fits.
 
-    With ``line.settings.force``, and none such, it is the first refused one that fits.
     ``packed_mb`` gives the size in 10**6 bytes of the packed kit that holds a variant alone.
-
-    Returns
-    -------
-    tuple
-        That variant, and an empty text; or None, and a text that says what is reachable and what
-        keeps the others out.
+    Returned are that variant, with ``line.settings.force`` else the first refused one that fits,
+    and an empty text; or None, and what is reachable and keeps the others out.
     """
     limit, sizes = line.settings.max_mb, dict[str, float]()
     for recipe in recipes:

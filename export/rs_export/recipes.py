@@ -57,21 +57,18 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one variant is made.
+    """How one variant is made: the parts of its name.
 
     Attributes
     ----------
     engine : ``litert`` or ``onnxruntime``
-    weights : storage of the weights: ``float32``, ``float16``, or ``int8`` with one scale per
-        output channel
+    weights : ``float32``, ``float16``, or ``int8`` with one scale per output channel
     activations : ``float32``, or integers whose ranges are calibrated with training photos
     sparsity : ``dense``, ``10`` to ``95`` (per cent), or ``2:4``
-    clusters : values that a layer's weights may take, 2 to 256; 0: any
+    clusters, float_share : NN of ``cNN`` and ``fNN``; 0: none
     qat : whether the weights were trained with rounding in the loop
     io : numbers of the model's input and output: ``float32`` or ``uint8``
     quantizer : ``converter`` (the engine's own) or ``ai-edge``
-    float_share : most per cent of the weights, in the layers that lose most by rounding, that stay
-        in float32; 0: none
     """
 
     engine: str

@@ -64,8 +64,7 @@ def quantize_onnx(
     recipe : one whose engine is ``onnxruntime``, calibrated
     inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
     ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
-    in_float : kernels as :func:`rs_export.quantize.copies.kernels` gives them
-        Operations with these stay in float32.
+    in_float : operations with one of these :func:`rs_export.quantize.copies.kernels` stay float32
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static

@@ -1,10 +1,9 @@
 """Bias correction: take back what quantization adds to every photo alike.
 
-Rounding errors of weights do not average out over a channel's few weights, so a quantized model's
-outputs are shifted.  The part of the shift that photos share is known from the calibration photos
-and is added to the last bias, in the finished file (Nagel et al. 2019, "Data-Free Quantization
-Through Weight Equalization and Bias Correction", section 4.2; the empirical form, appendix D, at
-the logits).
+Rounding errors do not average out over a channel's few weights, so a quantized model's outputs are
+shifted.  What photos share of the shift is measured on the calibration photos and added to the last
+bias, in the finished file (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization
+and Bias Correction", section 4.2; the empirical form, appendix D, at the logits).
 """
 
 from __future__ import annotations
@@ -58,13 +57,13 @@ def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
         for output in graph.Operators(index).OutputsAsNumpy()
     }
     operator = makers.get(graph.Outputs(0))
-    dense = schema.BuiltinOperator.FULLY_CONNECTED
 
-    def kind_of(operator: Any) -> int:
-        return int(builtin_code(root.OperatorCodes(operator.OpcodeIndex())))
+    def is_dense(operator: Any) -> bool:
+        code = builtin_code(root.OperatorCodes(operator.OpcodeIndex()))
+        return int(code) == schema.BuiltinOperator.FULLY_CONNECTED
 
     # Behind the dense layer there may be a conversion to or from integers.
-    while operator is not None and kind_of(operator) != dense:
+    while operator is not None and not is_dense(operator):
         operator = makers.get(operator.Inputs(0)) if operator.InputsLength() == 1 else None
     if operator is None or operator.InputsLength() < 3 or operator.Inputs(2) < 0:
         return model

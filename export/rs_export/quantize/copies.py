@@ -43,13 +43,10 @@ def marks(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
 
     That is so where a :func:`marked_copy` of ``model`` was converted.
     """
-    found = []
-    for layer in model.layers:
-        if layer.name in layers:
-            found.append(layer.name + _MARK)
-            if layer.output is model.outputs[0]:
-                # TFLite names the graph's output after the call that it came from.
-                found.append("StatefulPartitionedCall")
+    found = [name + _MARK for name in layers]
+    if any(model.get_layer(name).output is model.outputs[0] for name in layers):
+        # TFLite names the graph's output after the call that it came from.
+        found.append("StatefulPartitionedCall")
     return tuple(found)
 
 

@@ -1,14 +1,12 @@
 """Cross-layer equalization: the same function, in numbers that eight bits hold better.
 
 Activations are quantized with one scale per tensor.  Where one channel spans a hundred times the
-range of another, the narrow one keeps one or two bits.  Between two linear maps a channel can be
-divided by any positive number, if what follows multiplies it back; ReLU lets positive factors
-through.  Weights have one scale per output channel, which absorbs a factor at no cost.
+range of another, the narrow one keeps one or two bits.  Between two linear maps, also with a ReLU,
+a channel can be divided by any positive number if what follows multiplies it back.  Weights have
+one scale per output channel, which absorbs a factor at no cost.
 
-Two kinds of pair are equalized, both without a branch in between:
-
-- the depthwise and the pointwise half of a separable convolution;
-- batch normalization, then ReLU, and the depthwise half that follows.
+Equalized are the two halves of a separable convolution; and batch normalization, then ReLU, with
+the depthwise half that follows, if nothing branches off in between.
 
 After Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias Correction",
 section 4.1), with ranges measured on photos instead of taken from the weights, as Xiao et al. 2022

@@ -1,10 +1,10 @@
 """Prune, cluster and train with rounding: ``python -m rs_export.shrink.finetune JOB``.
 
 A process of its own, because importing tensorflow-model-optimization turns ``tf.keras`` into
-tf_keras for good (see rs_export.shrink.legacy).  It reads a JSON job, teaches the changed model to
-answer as the unchanged one does (Hinton et al. 2015, "Distilling the Knowledge in a Neural
-Network") on the run's own oversampled, augmented training photos, and writes the weights.  Progress
-goes to standard output, one JSON object a line.
+tf_keras for good.  It reads a JSON job, teaches the changed model to answer as the unchanged one
+does (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network") on the run's own
+oversampled, augmented training photos, and writes the weights.  Progress goes to standard output,
+one JSON object a line.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,48 +61,44 @@ def _run(job: dict[str, Any]) -> None:
     freeze_light(start)
     run = Run.open(Path(job["run"]))
     inputs = np.load(job["representative"], allow_pickle=False)
-    student, plain, callbacks = _changed(job["method"], start, inputs, _steps(run, job))
-    _teach(student, teacher, run, job, callbacks)
+    batches, source = _batches(run, job)
+    steps = int(batches.cardinality())
+    student, plain, callbacks = _changed(job["method"], start, inputs, steps)
+    taught = batches.map(lambda images, _: (images, teacher(images, training=False))).prefetch(1)
+    with source.unburied():
+        _teach(student, taught, steps, job, callbacks)
     write_weights(Path(job["out"]), plain(student))
 
 
-def _steps(run: Run, job: dict[str, Any]) -> int:
-    return max(1, int(job["passes"] * len(run.split("train")[0]) // job["batch_size"]))
-
-
 def _batches(run: Run, job: dict[str, Any]) -> tuple[Any, PixelSource]:
-    """Return as many batches of photos as there are steps, and what loads their pixels."""
+    """Return batches of photos, one a step, and what loads their pixels."""
     photos, labels = run.split("train")
-    shares = Shares.of(photos)
     source = PixelSource(lambda rows: run.pixels([photos[row] for row in rows]))
-
-    def epoch(number: int) -> Any:
-        return training_epoch(
-            source,
-            labels,
-            run.preprocessing,
-            balance=run.config["balance"],
-            strength=run.config["augment"],
-            batch_size=job["batch_size"],
-            # Not the draws that the float model was trained with.
-            seed=job["seed"] + 1,
-            epoch=number,
-            shares=shares,
-        )
-
-    steps, batches = _steps(run, job), epoch(0)
+    epoch = partial(
+        training_epoch,
+        source,
+        labels,
+        run.preprocessing,
+        balance=run.config["balance"],
+        strength=run.config["augment"],
+        batch_size=job["batch_size"],
+        # Not the draws that the float model was trained with.
+        seed=job["seed"] + 1,
+        shares=Shares.of(photos),
+    )
+    steps, batches = max(1, int(job["passes"] * len(photos) // job["batch_size"])), epoch(epoch=0)
     for number in range(1, -(-steps // int(batches.cardinality()))):
-        batches = batches.concatenate(epoch(number))
+        batches = batches.concatenate(epoch(epoch=number))
     return batches.take(steps), source
 
 
-def _teach(student: Any, teacher: Any, run: Run, job: dict[str, Any], callbacks: list[Any]) -> None:
-    """Fit the student to the teacher's softened answers."""
+def _teach(
+    student: Any, batches: Any, steps: int, job: dict[str, Any], callbacks: list[Any]
+) -> None:
+    """Fit the student to the teacher's softened answers; batches are of images and answers."""
     import tensorflow as tf
     import tf_keras
 
-    batches, source = _batches(run, job)
-    steps = int(batches.cardinality())
     rate = tf_keras.optimizers.schedules.CosineDecay(
         job["learning_rate"] / 20,
         steps,
@@ -118,9 +115,7 @@ def _teach(student: Any, teacher: Any, run: Run, job: dict[str, Any], callbacks:
         on_batch_end=lambda batch, logs: _say(done=batch + 1, total=steps, loss=float(logs["loss"]))
     )
     student.compile(tf_keras.optimizers.Adam(rate, clipnorm=1.0), divergence)
-    taught = batches.map(lambda images, _: (images, teacher(images, training=False))).prefetch(1)
-    with source.unburied():
-        history = student.fit(taught, shuffle=False, verbose=0, callbacks=[*callbacks, report])
+    history = student.fit(batches, shuffle=False, verbose=0, callbacks=[*callbacks, report])
     loss = history.history["loss"][-1]
     if not np.isfinite(loss):
         raise ExportError(
