@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_export.calibrate import Calibration
 from rs_export.convert import Converter, Quantization
 from rs_export.measure.batches import logits_of
 from rs_export.onnx.metadata import onnx_with_metadata
 from rs_export.quantize.ranges import class_balanced
 from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.recipes import Recipe
-from rs_export.result import Measured, Mended, Scores, Variant
+from rs_export.result import Calibration, Measured, Mended, Scores, Variant
 from rs_export.settings import ExportSettings
 from rs_export.task import Side, Task
 from rs_export.tflite.metadata import tflite_with_metadata

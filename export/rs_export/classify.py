@@ -1,26 +1,30 @@
-"""The classifier as an export task: its calibration, its scores, and when it is refused."""
+"""The classifier as an export task: its calibration, its scores, and when it is refused.
+
+Rounding moves logits, so every variant has a calibration of its own, fitted on validation photos.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rs_export.calibrate import Calibration, answered, calibrate
-from rs_export.result import About, Scores
+from rs_export.result import About, Calibration, Scores
 from rs_export.settings import ExportSettings
 from rs_export.shrink.prepared import Preparer
 from rs_export.task import Side, Task, model_info
 from rs_runtime.kit.manifest import ClassInfo
-from rs_runtime.ranks import Level, levels
+from rs_runtime.ranks import Level, finest_taxa, levels
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.run import Run
+from rs_toolkit.metrics import classification as metrics
 from rs_toolkit.metrics.bootstrap import paired_drops
+from rs_toolkit.metrics.temperature import acceptance_threshold, fit_temperature
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["TITLES", "classifier_refusal", "classifier_task"]
+__all__ = ["TITLES", "answered", "calibrate", "classifier_refusal", "classifier_task"]
 
 TITLES = {"macro_f1": "macro-F1", "worst_decile_f1": "worst-decile F1"}
 _SCORES = ("accuracy", "top5", "macro_f1", "worst_decile_f1", "ece")
@@ -85,6 +89,53 @@ def classifier_refusal(scores: Scores, limits: Mapping[str, float]) -> str | Non
     return None
 
 
+def calibrate(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    levels: Sequence[Level],
+    precision: float,
+) -> Calibration:
+    """Fit a variant's calibration on validation photos.
+
+    Parameters
+    ----------
+    logits, labels : the variant's, shape (n, classes), and the classes, (n,); n >= 1
+    levels : ranks to answer with
+    precision : share of the names given that must be right, above 0 and at most 1
+    """
+    temperature = fit_temperature(logits, labels)
+    probabilities = metrics.softmax(logits / temperature)
+    thresholds = {}
+    for level in levels:
+        taxa = level.probabilities(probabilities)
+        right = taxa.argmax(axis=1) == level.places[labels]
+        threshold = acceptance_threshold(taxa.max(axis=1), right, precision)
+        if threshold is not None:
+            thresholds[level.rank] = threshold
+    return Calibration(temperature, thresholds)
+
+
+def answered(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    levels: Sequence[Level],
+    calibration: Calibration,
+) -> dict[str, dict[str, int]]:
+    """Count by rank how many test photos were ``named`` at it, and how many rightly (``right``).
+
+    Ranks without a threshold are left out; photos that are not counted were not named.
+    """
+    probabilities = metrics.softmax(logits / calibration.temperature)
+    right: dict[str, list[bool]] = {
+        level.rank: [] for level in levels if level.rank in calibration.thresholds
+    }
+    found = finest_taxa(probabilities, levels, calibration.thresholds)
+    for taxon, label in zip(found, labels, strict=True):
+        if taxon is not None:
+            right[taxon.level.rank].append(bool(taxon.level.places[label] == taxon.place))
+    return {rank: {"named": len(hits), "right": sum(hits)} for rank, hits in right.items()}
+
+
 def _about(run: Run) -> About:
     counts = {split: len(run.split(split)[0]) for split in ("train", "val", "test")}
     classes = (
@@ -116,18 +167,19 @@ def _scores(
     ranks: Sequence[Level],
 ) -> Scores:
     """Evaluate a model as a whole, per class, and against the float model."""
-    from rs_toolkit.metrics.classification import agreement, evaluate, per_class
-
     names = [item.name for item in classes]
-    found = evaluate(logits, side.labels, names, fitted.temperature)
+    found = metrics.evaluate(logits, side.labels, names, fitted.temperature)
     wanted, predicted = side.logits.argmax(axis=1), logits.argmax(axis=1)
-    before = per_class(side.labels, wanted, len(names))["f1"].tolist()
+    before = metrics.per_class(side.labels, wanted, len(names))["f1"].tolist()
     rows = (
         {"name": new["name"], "support": new["support"], "f1": new["f1"], "change": new["f1"] - old}
         for new, old in zip(found["per_class"], before, strict=True)
     )
     return Scores(
-        row={**{key: found[key] for key in _SCORES}, "agreement": agreement(logits, side.logits)},
+        row={
+            **{key: found[key] for key in _SCORES},
+            "agreement": metrics.agreement(logits, side.logits),
+        },
         drops=paired_drops(side.labels, wanted, predicted, len(names)),
         per_class=tuple(rows),
         answered=answered(logits, side.labels, ranks, fitted),

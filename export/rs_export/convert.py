@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
+import os
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,9 +21,10 @@ from rs_export.onnx.converter import quantize_onnx, to_onnx
 from rs_export.quantize.bias import correct_bias
 from rs_export.quantize.copies import kernels, marked_copy, marks
 from rs_export.quantize.equalize import equalize
-from rs_export.quiet import converting
 from rs_export.recipes import Recipe
 from rs_export.tflite.converter import quantize_tflite, save_for_tflite, to_tflite
+from rs_runtime.stderr import quiet_libraries
+from rs_toolkit.errors import ExportError
 
 if TYPE_CHECKING:
     import keras
@@ -88,7 +93,7 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
         # Outside: a photo that cannot be read, or a failed training, is no fault of the converter.
         inputs = self.inputs(how.photos) if recipe.calibrated else None
         form = self._form_of(recipe.preparation)
-        with converting(recipe.name):
+        with _converting(recipe.name):
             if inputs is not None:
                 # Weights trained with rounding fit the channels that they were trained with.
                 data = _rounded(form if recipe.qat else form.even, recipe, how, inputs)
@@ -111,6 +116,31 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
             folder = Path(self._folder.name)
             self._form = (preparation, _Form(model, folder, lambda: self.inputs(self._photos)))
         return self._form[1]
+
+
+@contextlib.contextmanager
+def _converting(name: str) -> Iterator[None]:
+    """Drop a conversion's logs, warnings and prints; turn its failure into one ExportError."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        # In a command, quiet_libraries also drops what C++ writes to standard error.
+        with (
+            quiet_libraries(),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    except (ExportError, MemoryError):
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = (lines[0] if lines else type(error).__name__)[:300]
+        raise ExportError(f"{name}: the conversion failed ({reason}); leave it out") from error
+    finally:
+        logging.disable(level)
 
 
 def _rounded(form: _Form, recipe: Recipe, how: Quantization, inputs: Inputs) -> bytes:

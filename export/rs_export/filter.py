@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_export.calibrate import Calibration
 from rs_export.metadata import ModelInfo
 from rs_export.recipes import RECIPES, Recipe
-from rs_export.result import About, Scores
+from rs_export.result import About, Calibration, Scores
 from rs_export.task import Side, Task, model_info
 from rs_runtime.filter import NOT_ORGANISM, ORGANISM, organism_log_odds, organism_probability
 from rs_runtime.kit.manifest import FilterClass

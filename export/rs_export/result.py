@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from rs_export.calibrate import Calibration
 from rs_export.convert import Quantization
 from rs_export.quantize.sensitivity import Sensitivity
 from rs_export.recipes import Recipe
@@ -18,7 +17,24 @@ from rs_export.settings import ExportSettings
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.metrics.bootstrap import Drop
 
-__all__ = ["About", "Export", "Measured", "Mended", "Result", "Scores", "Variant"]
+__all__ = ["About", "Calibration", "Export", "Measured", "Mended", "Result", "Scores", "Variant"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns a variant's logits into answers.
+
+    Attributes
+    ----------
+    temperature : above 0: probabilities are ``softmax(logits / temperature)``; of a filter
+        ``sigmoid(odds / temperature + bias)``
+    thresholds : least probability at which a taxon is named, by rank; see :mod:`rs_runtime.ranks`
+    bias : of a filter alone; see :func:`rs_runtime.filter.organism_probability`
+    """
+
+    temperature: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    bias: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +74,7 @@ class Scores:
     row : numbers for tables, by name; each task documents its own
     drops : for each score that has a limit: how much a classifier lost of the float model's
     per_class : for each class: name, support, f1, and change of f1 against the float model
-    answered : see :func:`rs_export.calibrate.answered`
+    answered : see :func:`rs_export.classify.answered`
     """
 
     row: Mapping[str, float]

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rs_export.calibrate import Calibration
 from rs_export.metadata import ModelInfo
 from rs_export.recipes import Recipe
-from rs_export.result import About, Scores
+from rs_export.result import About, Calibration, Scores
 from rs_toolkit.environment import versions
 from rs_toolkit.progress import Progress
 

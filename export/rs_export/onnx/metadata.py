@@ -48,18 +48,14 @@ def _shape(ends: Sequence[Any]) -> list[int]:
 
 
 def _properties(info: ModelInfo) -> dict[str, str]:
-    given = info.preprocessing
-    texts = {
+    values = {
         "name": info.name,
         "rank": info.rank,
         "labels": json.dumps(info.labels, ensure_ascii=False),
         "common_names": json.dumps(info.common_names, ensure_ascii=False),
-        "size": str(given.size),
-        "resize": given.resize,
-        "scale": repr(given.scale),
-        "offset": repr(given.offset),
-        "temperature": repr(info.temperature),
+        **info.preprocessing.to_dict(),
+        "temperature": info.temperature,
         "data_fingerprint": info.data_fingerprint,
         "created_by": info.created_by,
     }
-    return {f"rs.{key}": text for key, text in texts.items()}
+    return {f"rs.{key}": str(value) for key, value in values.items()}
