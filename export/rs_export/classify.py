@@ -65,9 +65,7 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
         ),
         headline=("macro_f1", "agreement"),
         fine_tune=lambda model, inputs, progress: (
-            Preparer(
-                run, model, inputs, passes=settings.passes, seed=settings.seed, progress=progress
-            ).model
+            Preparer(run, model, inputs, settings.passes, settings.seed, progress).model
         ),
     )
 

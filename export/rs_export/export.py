@@ -106,15 +106,13 @@ def _made(
             filters = beside.only(found.shipped) if beside else None
             return Export(found, filters, settings, time.monotonic() - start)
 
-        if not settings.max_mb:
-            shipped = line.best(recipes)
-            found = export(shipped)
-            return found, _missing(found, shipped)
-        chosen, problem = best_within(
-            line, recipes, lambda variant: packed_mb(export({variant.engine: variant}))
+        shipped, problem = (
+            best_within(line, recipes, lambda item: packed_mb(export({item.engine: item})))
+            if settings.max_mb
+            else (line.best(recipes), "")
         )
-        found = export({chosen.engine: chosen} if chosen else {})
-        return found, problem or _missing(found, found.classifier.shipped)
+        found = export(shipped)
+        return found, problem or _missing(found, shipped)
 
 
 def _filter(

@@ -35,7 +35,6 @@ _LAST = {
         ("weights alone in 8 bits", RECIPES["tflite_dynamic_int8"]),
         ("weights alone in 16 bits", RECIPES["tflite_fp16"]),
     ),
-    "onnxruntime": (),
 }
 
 

@@ -140,37 +140,34 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
             except (EngineError, ExportError) as error:
                 entry["result"] = str(error)
                 continue
-            if variant is not None:
+            entry["result"] = variant.refusal or "passed"
+            if not variant.refusal:
                 self._keep(variant)
                 return
 
-    def _attempt(self, step: Step, broken: Variant, entry: dict[str, Any]) -> Variant | None:
-        """Return what a step makes if it passes, and write its results into the record."""
+    def _attempt(self, step: Step, broken: Variant, entry: dict[str, Any]) -> Variant:
+        """Return what a step makes, its scores written into the record; raise what it cannot."""
         known = self.variants.get(self.bench.name(step.recipe))
         if known and known.name != broken.name:
-            entry["result"] = known.refusal or "passed"
-            return None if known.refusal else known
+            return known
         draft = self.bench.draft(step.recipe, step.how)
         if draft.validation:
             entry["validation"] = draft.validation.evidence
         if draft.refusal:
-            entry["result"] = f"validation photos: {draft.refusal}"
-            return None
-        mended = Mended(broken.name, str(broken.refusal), step.title)
-        variant = self.bench.judge(draft, mended)
+            raise ExportError(f"validation photos: {draft.refusal}")
+        variant = self.bench.judge(draft, Mended(broken.name, str(broken.refusal), step.title))
         entry["test"] = variant.test.evidence
-        entry["result"] = variant.refusal or "passed"
-        return None if variant.refusal else variant
+        return variant
 
 
 def best_within(
     line: Pipeline, recipes: Sequence[Recipe], packed_mb: Callable[[Variant], float]
-) -> tuple[Variant | None, str]:
+) -> tuple[dict[str, Variant | None], str]:
     """Make variants, which lose more and more, until one passes and its packed kit fits.
 
     ``packed_mb`` gives the size in 10**6 bytes of the packed kit that holds a variant alone.
-    Returned are that variant, with ``line.settings.force`` else the first refused one that fits,
-    and an empty text; or None, and what is reachable and keeps the others out.
+    Returned are that variant by its engine, with ``line.settings.force`` else the first refused one
+    that fits, and an empty text; or nothing, and what is reachable and keeps the others out.
     """
     limit, sizes = line.settings.max_mb, dict[str, float]()
     for recipe in recipes:
@@ -180,10 +177,11 @@ def best_within(
             size = sizes[variant.name] = packed_mb(variant)
             line.progress.note(f"{variant.name}: {size:.2f} MB packed, {limit:g} allowed")
             if not variant.refusal and size <= limit:
-                return variant, ""
+                return {variant.engine: variant}, ""
     refused = (line.variants[name] for name, size in sizes.items() if size <= limit)
-    forced = next(refused, None) if line.settings.force else None
-    return forced, "" if forced else _reachable(line, sizes)
+    if line.settings.force and (forced := next(refused, None)):
+        return {forced.engine: forced}, ""
+    return {}, _reachable(line, sizes)
 
 
 def _reachable(line: Pipeline, sizes: Mapping[str, float]) -> str:

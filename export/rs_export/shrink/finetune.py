@@ -1,10 +1,10 @@
-"""Prune, cluster and train with rounding: ``python -m rs_export.shrink.finetune JOB``.
+"""Prune, cluster and train with rounding: ``python -m rs_export.shrink.finetune FOLDER``.
 
 A process of its own, because importing tensorflow-model-optimization turns ``tf.keras`` into
-tf_keras for good.  It reads a JSON job, teaches the changed model to answer as the unchanged one
-does (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network") on the run's own
-oversampled, augmented training photos, and writes the weights.  Progress goes to standard output,
-one JSON object a line.
+tf_keras for good.  It reads job.json, start.keras and representative.npy of a folder, and teaches
+the changed model to answer as the run's own does (Hinton et al. 2015, "Distilling the Knowledge in
+a Neural Network") on the run's oversampled, augmented training photos.  It writes the weights, and
+progress to standard output, one JSON object a line.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ __all__ = ["main"]
 _SOFTNESS = 2.0
 
 
-def main(job: Path) -> int:
-    """Do what the job file says; 0 if the weights were written, else 2 and one line of error."""
+def main(folder: Path) -> int:
+    """Do what job.json says; 0 if the weights were written, else 2 and one line of error."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     try:
-        _run(read_json(job))
+        _run(folder, read_json(folder / "job.json"))
         return 0
     except (ToolkitError, OSError) as error:
         _say(error=str(error))
@@ -49,18 +49,20 @@ def _say(**values: Any) -> None:
     print(json.dumps(values), flush=True)
 
 
-def _run(job: dict[str, Any]) -> None:
+def _run(folder: Path, job: dict[str, Any]) -> None:
     import keras
     import tensorflow as tf
     import tf_keras
 
     tf_keras.utils.set_random_seed(job["seed"])
     tf.config.experimental.enable_op_determinism()
-    teacher = legacy_clone(keras.models.load_model(job["teacher"], compile=False, safe_mode=True))
-    start = legacy_clone(keras.models.load_model(job["start"], compile=False, safe_mode=True))
-    freeze_light(start)
     run = Run.open(Path(job["run"]))
-    inputs = np.load(job["representative"], allow_pickle=False)
+    teacher, start = (
+        legacy_clone(keras.models.load_model(path, compile=False, safe_mode=True))
+        for path in (run.path / "model.keras", folder / "start.keras")
+    )
+    freeze_light(start)
+    inputs = np.load(folder / "representative.npy", allow_pickle=False)
     batches, source = _batches(run, job)
     steps = int(batches.cardinality())
     student, plain, callbacks = _changed(job["method"], start, inputs, steps)

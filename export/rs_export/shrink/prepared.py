@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,30 +45,25 @@ _VERSION = 3
 _FREE_SPARSITY = 50
 
 
+@dataclass(frozen=True)
 class Preparer:
     """Prunes, clusters and trains with rounding; training happens in processes of its own.
 
     The answers of the run's model are the target.
 
-    Parameters
+    Attributes
     ----------
     inputs : gives calibration photos as model inputs, float32 (n, S, S, 3)
     passes : photos shown to each preparation, as a multiple of the training photos, above 0;
         pruning is shown twice as many
     """
 
-    def __init__(
-        self,
-        run: Run,
-        model: keras.Model,
-        inputs: Callable[[], NDArray[np.float32]],
-        *,
-        passes: float,
-        seed: int,
-        progress: Progress,
-    ) -> None:
-        self._run, self._model, self._inputs = run, model, inputs
-        self._passes, self._seed, self._progress = passes, seed, progress
+    run: Run
+    trained: keras.Model
+    inputs: Callable[[], NDArray[np.float32]]
+    passes: float
+    seed: int
+    progress: Progress
 
     def model(self, preparation: str) -> keras.Model:
         """Return the model that a recipe's preparation makes, ``sp50_qat`` by way of ``sp50``.
@@ -79,19 +75,19 @@ class Preparer:
         """
         earlier, _, method = preparation.rpartition("_")
         path = self._path(preparation)
-        start = self.model(earlier) if earlier else self._model
+        start = self.model(earlier) if earlier else self.trained
         if method == "qat":
             # Rounding is trained on the numbers that will be rounded.
-            start = equalize(start, self._inputs())
+            start = equalize(start, self.inputs())
         if path.exists():
             try:
                 return _with_weights(start, path)
             except Exception as error:  # What reading a damaged zip archive raises has no list.
-                self._progress.note(f"{path}: damaged ({type(error).__name__}); made again")
+                self.progress.note(f"{path}: damaged ({type(error).__name__}); made again")
                 path.unlink()
         if method.startswith("sp"):
-            self._progress.note(f"{preparation}: prune in one shot")
-            start = pruned_in_one_shot(start, self._inputs(), method, self._seed)
+            self.progress.note(f"{preparation}: prune in one shot")
+            start = pruned_in_one_shot(start, self.inputs(), method, self.seed)
         if _needs_training(method):
             self._fine_tune(preparation, start, path)
         else:
@@ -102,10 +98,10 @@ class Preparer:
         method = preparation.rpartition("_")[2]
         passes, rate = _EFFORTS[method.rstrip("0123456789")]
         return {
-            "batch_size": min(_BATCH, self._run.config["batch_size"]),
-            "learning_rate": rate * self._run.config["learning_rate"],
-            "passes": passes * self._passes,
-            "seed": self._seed,
+            "batch_size": min(_BATCH, self.run.config["batch_size"]),
+            "learning_rate": rate * self.run.config["learning_rate"],
+            "passes": passes * self.passes,
+            "seed": self.seed,
         }
 
     def _path(self, preparation: str) -> Path:
@@ -113,9 +109,9 @@ class Preparer:
         content = {
             "version": _VERSION,
             "preparation": preparation,
-            "model": sha256_file(self._run.path / "model.keras"),
-            "data": self._run.data_fingerprint,
-            "calibration": sha256_bytes(self._inputs().tobytes()),
+            "model": sha256_file(self.run.path / "model.keras"),
+            "data": self.run.data_fingerprint,
+            "calibration": sha256_bytes(self.inputs().tobytes()),
             **self._settings(preparation),
         }
         digest = sha256_bytes(json.dumps(content, sort_keys=True).encode())
@@ -125,14 +121,11 @@ class Preparer:
         with tempfile.TemporaryDirectory(prefix="rs-finetune-") as name:
             folder = Path(name)
             start.save(folder / "start.keras")
-            np.save(folder / "representative.npy", self._inputs(), allow_pickle=False)
+            np.save(folder / "representative.npy", self.inputs(), allow_pickle=False)
             job = {
                 **self._settings(preparation),
                 "method": preparation.rpartition("_")[2],
-                "run": str(self._run.path.resolve()),
-                "teacher": str((self._run.path / "model.keras").resolve()),
-                "start": str(folder / "start.keras"),
-                "representative": str(folder / "representative.npy"),
+                "run": str(self.run.path.resolve()),
                 "out": str(path),
             }
             write_json(folder / "job.json", job)
@@ -140,7 +133,7 @@ class Preparer:
 
     def _watch(self, title: str, folder: Path) -> None:
         """Run the process and show its progress; raise its error if it fails."""
-        command = [sys.executable, "-m", "rs_export.shrink.finetune", str(folder / "job.json")]
+        command = [sys.executable, "-m", "rs_export.shrink.finetune", str(folder)]
         failure = ""
         with (
             (folder / "stderr").open("wb") as stderr,
@@ -152,7 +145,7 @@ class Preparer:
                     failure = said.get("error", failure)
                     if "done" in said:
                         text = f"loss {said['loss']:.3f}"
-                        self._progress.update(title, said["done"], said["total"], text)
+                        self.progress.update(title, said["done"], said["total"], text)
             except BaseException:
                 child.kill()
                 raise
