@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,8 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
         self._representative, self._prepare = representative, prepare
         self.inputs = cache(representative)
         self._wanted = cache(lambda n: logits_of(model.predict_on_batch, self.inputs(n)))
-        self._form: tuple[str, _Form] | None = None
+        # One at a time, because they are large.
+        self._form_of = lru_cache(maxsize=1)(self._made_form)
         self._folder = tempfile.TemporaryDirectory(prefix="rs-export-")
 
     def __exit__(self, *error: object) -> None:
@@ -106,16 +107,13 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
         """Return the model with channels of equal range."""
         return self._form_of("").even.model
 
-    def _form_of(self, preparation: str) -> _Form:
-        """Return the forms of a prepared model; of one at a time, because they are large."""
-        if self._form is None or self._form[0] != preparation:
-            model = self._model
-            if preparation:
-                assert self._prepare is not None
-                model = self._prepare(preparation)
-            folder = Path(self._folder.name)
-            self._form = (preparation, _Form(model, folder, lambda: self.inputs(self._photos)))
-        return self._form[1]
+    def _made_form(self, preparation: str) -> _Form:
+        """Return the forms of a prepared model."""
+        model = self._model
+        if preparation:
+            assert self._prepare is not None
+            model = self._prepare(preparation)
+        return _Form(model, Path(self._folder.name), lambda: self.inputs(self._photos))
 
 
 @contextlib.contextmanager

@@ -174,9 +174,9 @@ def _findings(found: Result) -> list[str]:
     """Return what was refused, lost and mended, as paragraphs and tables."""
     parts = [f"**{name} refused**: {cell(reason)}" for name, reason in found.refused.items()]
     lost = [
-        [name, *(f"{100 * drop.drop:.2f} ({100 * drop.low:.2f})" for drop in drops)]
-        for name, drops in ((n, item.test.drops.values()) for n, item in found.variants.items())
-        if drops
+        [name, *(f"{100 * d.drop:.2f} ({100 * d.low:.2f})" for d in item.test.drops.values())]
+        for name, item in found.variants.items()
+        if item.test.drops
     ]
     if lost:
         head = ["points lost against float", *(TITLES[key] for key in found.reference.test.drops)]

@@ -131,19 +131,17 @@ def _same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> boo
 
 
 def _overrides(proto: Any, inputs: NDArray[np.float32], kind: str) -> dict[str, Any]:
-    """Return every activation's range as onnxruntime.quantization takes it.
+    """Return every activation's range as onnxruntime.quantization takes it; ``proto`` is used up.
 
     Its own percentile calibration keeps all activations of all photos in memory.
     """
     import onnx
     from onnxruntime import InferenceSession
 
-    probe = onnx.ModelProto()
-    probe.CopyFrom(proto)
-    ends = {item.name for item in probe.graph.output}
-    names = [name for node in probe.graph.node for name in node.output]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in ends)
-    session = InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [name for node in proto.graph.node for name in node.output]
+    inner = set(names) - {item.name for item in proto.graph.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(inner))
+    session = InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     found = activation_ranges(
         ["inputs", *names],
         ([photo, *session.run(names, {"inputs": photo[None]})] for photo in inputs),

@@ -61,9 +61,9 @@ def kernels(model: keras.Model, layers: Sequence[str]) -> tuple[NDArray[np.float
         for weight in layer.get_weights() if layer.name in layers else ():
             if weight.ndim == 2:
                 found.append(weight.T)
-            elif weight.ndim == 4 and weight.shape[3] == 1:
-                # Depthwise: (rows, columns, channels, 1).
-                found.append(weight.transpose(2, 3, 0, 1).reshape(weight.shape[2], -1))
             elif weight.ndim == 4:
-                found.append(weight.transpose(3, 2, 0, 1).reshape(weight.shape[3], -1))
+                # Depthwise kernels are (rows, columns, channels, 1).
+                outputs = 2 if weight.shape[3] == 1 else 3
+                flat = weight.transpose(outputs, 5 - outputs, 0, 1)
+                found.append(flat.reshape(len(flat), -1))
     return tuple(found)

@@ -82,9 +82,6 @@ def legacy_clone(model: keras.Model) -> Any:
     )
     for name, weights in legacy_weights(model).items():
         clone.get_layer(name).set_weights(weights)
-    for layer in clone.layers:
-        if isinstance(layer, tf_keras.layers.BatchNormalization):
-            layer.trainable = False
     return clone
 
 
@@ -155,7 +152,8 @@ def _twin(kind: str, config: Mapping[str, Any], name: str) -> Any:
             f"{', '.join(_SETTINGS)}; choose recipes without sp, c and qat"
         )
     settings = {key: config[key] for key in _SETTINGS[kind]}
-    return getattr(tf_keras.layers, kind)(name=name, **settings)
+    trains = kind != "BatchNormalization"
+    return getattr(tf_keras.layers, kind)(name=name, trainable=trains, **settings)
 
 
 def _is_separable(layer: Any) -> bool:

@@ -63,8 +63,7 @@ def pruned_in_one_shot(
     generator = np.random.default_rng(seed)
     for part in batches(inputs):
         # A model of one output gives no list.
-        found = probe.predict_on_batch(part)
-        found = found if isinstance(found, list) else [found]
+        found = keras.tree.flatten(probe.predict_on_batch(part))
         for number, (layer, values) in enumerate(zip(layers, found, strict=True)):
             seen = _seen(layer, values, generator)
             hessians[number] = hessians[number] + seen.T @ seen
