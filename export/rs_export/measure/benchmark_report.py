@@ -197,12 +197,10 @@ def _short(value: float | None) -> str:
 
 
 def _draw(result: Mapping[str, Any], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     counts = result["settings"]["threads"]
     figure = Figure(figsize=(4 * len(counts) + 2, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for axes, count in zip(panels, counts, strict=True):
         marks = _draw_panel(axes, result["rows"], str(count))

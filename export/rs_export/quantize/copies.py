@@ -1,4 +1,4 @@
-"""Copies of Keras models."""
+"""Copies and parts of Keras models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["copy_of", "kernels", "marked_copy", "marks"]
+__all__ = ["copy_of", "depthwise_half", "kernels", "marked_copy", "marks"]
 
 # Converters put layer names into the names of operations.  This ends a layer's name, so that conv2d
 # is not found in conv2d_1; TensorFlow allows it in names, and Keras makes no name that has it.
@@ -48,6 +48,14 @@ def marks(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
         # TFLite names the graph's output after the call that it came from.
         found.append("StatefulPartitionedCall")
     return tuple(found)
+
+
+def depthwise_half(layer: Any, x: Any) -> Any:
+    """Return what a separable convolution's depthwise kernel makes of ``x``, (n, S, S, channels)."""
+    import keras
+
+    settings = {key: getattr(layer, key) for key in ("strides", "padding", "dilation_rate")}
+    return keras.ops.depthwise_conv(x, layer.depthwise_kernel, **settings)
 
 
 def kernels(model: keras.Model, layers: Sequence[str]) -> tuple[NDArray[np.float32], ...]:

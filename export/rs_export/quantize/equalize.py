@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_export.measure.batches import batches
-from rs_export.quantize.copies import copy_of
+from rs_export.quantize.copies import copy_of, depthwise_half
 
 if TYPE_CHECKING:
     import keras
@@ -76,17 +76,9 @@ def _ranges(
     def widest(values: Any) -> Any:
         return keras.ops.max(keras.ops.absolute(values), axis=(1, 2))
 
-    def half(layer: Any) -> Any:
-        return keras.ops.depthwise_conv(
-            layer.input,
-            layer.depthwise_kernel,
-            strides=layer.strides,
-            padding=layer.padding,
-            dilation_rate=layer.dilation_rate,
-        )
-
-    twins = [model.get_layer(layer.name) for layer in layers]
-    values = [tensor for layer in twins for tensor in (layer.input, half(layer))]
+    values = []
+    for twin in (model.get_layer(layer.name) for layer in layers):
+        values += [twin.input, depthwise_half(twin, twin.input)]
     # One graph: run step by step, the activations of Xception at 299 px pile up to 10 GB.
     probe = keras.Model(model.inputs[0], [widest(tensor) for tensor in values])
     parts = [probe.predict_on_batch(part) for part in batches(inputs)]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_export.measure.batches import batches
-from rs_export.quantize.copies import copy_of
+from rs_export.quantize.copies import copy_of, depthwise_half
 from rs_export.shrink.lighter import worth_shrinking
 
 if TYPE_CHECKING:
@@ -136,12 +136,8 @@ def _kernel(layer: Any) -> Any:
 
 def _seen(layer: Any, values: Any, generator: np.random.Generator) -> NDArray[np.float32]:
     """Return what the kernel is multiplied with, (positions of all photos, inputs)."""
-    import keras
-
     if hasattr(layer, "depthwise_kernel"):
-        values = keras.ops.depthwise_conv(
-            values, layer.depthwise_kernel, strides=layer.strides, padding=layer.padding
-        )
+        values = depthwise_half(layer, values)
     else:
         values = values[:, :: layer.strides[0], :: layer.strides[1]]
     seen = np.asarray(values).reshape(len(values), -1, values.shape[-1])
