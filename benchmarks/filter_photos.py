@@ -43,8 +43,8 @@ SETTINGS = DistillConfig(
     student_weights="package",
     imgsz=192,
     test=0.25,
-    epochs=12,
-    patience=12,
+    epochs=5,
+    patience=5,
     learning_rate=2e-4,
 )
 
@@ -165,8 +165,8 @@ def table(found: dict[str, Any]) -> str:
 # The filter on photos of all kinds
 
 {on(found["machine"])}. {found["photos"]} photos that it never saw, {found["organisms"]} of them \
-of organisms; one camera's frames are all among them. {found["birds"]} birds of another collection. \
-8-bit variants, without a teacher and without torch.
+of organisms; one camera's frames are all among them. {found["birds"]} birds of another \
+collection. 8-bit variants, without a teacher and without torch.
 
 {grid(["engine", *(name.replace("_", " ") for name in names)], engines)}
 

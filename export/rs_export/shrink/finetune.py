@@ -50,13 +50,14 @@ def _say(**values: Any) -> None:
 
 
 def _run(folder: Path, job: dict[str, Any]) -> None:
+    # Before TensorFlow, which takes seconds to load: what is missing is said at once.
+    run = Run.open(Path(job["run"]))
     import keras
     import tensorflow as tf
     import tf_keras
 
     tf_keras.utils.set_random_seed(job["seed"])
     tf.config.experimental.enable_op_determinism()
-    run = Run.open(Path(job["run"]))
     teacher, start = (
         legacy_clone(keras.models.load_model(path, compile=False, safe_mode=True))
         for path in (run.path / "model.keras", folder / "start.keras")
