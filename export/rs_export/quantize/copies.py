@@ -51,7 +51,7 @@ def marks(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
 
 
 def depthwise_half(layer: Any, x: Any) -> Any:
-    """Return what a separable convolution makes of ``x`` (n, S, S, channels) before it mixes them."""
+    """Return the depthwise half of a separable convolution of ``x``, (n, S, S, channels)."""
     import keras
 
     settings = {key: getattr(layer, key) for key in ("strides", "padding", "dilation_rate")}
