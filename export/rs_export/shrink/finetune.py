@@ -12,16 +12,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rs_export.shrink.legacy import Weights, legacy_clone, write_weights
-from rs_export.shrink.lighter import clustered, freeze_light, pruned, rounded, rounded_weights
+from rs_export.shrink.legacy import legacy_clone, write_weights
+from rs_export.shrink.lighter import freeze_light, to_train
 from rs_toolkit.batches.oversampling import Shares
 from rs_toolkit.batches.pipeline import PixelSource, training_epoch
 from rs_toolkit.errors import ExportError, ToolkitError
@@ -66,7 +64,7 @@ def _run(folder: Path, job: dict[str, Any]) -> None:
     inputs = np.load(folder / "representative.npy", allow_pickle=False)
     batches, source = _batches(run, job)
     steps = int(batches.cardinality())
-    student, plain, callbacks = _changed(job["method"], start, inputs, steps)
+    student, plain, callbacks = to_train(job["method"], start, inputs, steps)
     taught = batches.map(lambda images, _: (images, teacher(images, training=False))).prefetch(1)
     with source.unburied():
         _teach(student, taught, steps, job, callbacks)
@@ -125,27 +123,6 @@ def _teach(
             f"{job['method']}: the loss became {loss}; leave the recipe out, or train the run "
             "with a lower --learning-rate"
         )
-
-
-def _changed(
-    method: str, model: Any, inputs: NDArray[np.float32], steps: int
-) -> tuple[Any, Callable[[Any], Weights], list[Any]]:
-    """Return the model to train, what reads plain weights from it by layer, and callbacks."""
-    import tensorflow_model_optimization as tfmot
-
-    if method == "qat":
-        return rounded(model, inputs), rounded_weights, []
-    if method.startswith("sp"):
-        library, student = tfmot.sparsity.keras, pruned(method, model, steps)
-        strip, callbacks = library.strip_pruning, [library.UpdatePruningStep()]
-    else:
-        student = clustered(int(method.removeprefix("c")), model)
-        strip, callbacks = tfmot.clustering.keras.strip_clustering, []
-
-    def plain(trained: Any) -> Weights:
-        return {layer.name: layer.get_weights() for layer in strip(trained).layers}
-
-    return student, plain, callbacks
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Models made to be shrunk, by tensorflow-model-optimization: pruned, clustered, rounded.
 
-Each function takes a :func:`rs_export.shrink.legacy.legacy_clone` and returns a model to fine-tune.
 Layers of few weights are neither pruned nor clustered, and what comes before the first of the
 others does not train: there is little to gain in them, and much to lose.
 """
@@ -18,7 +17,7 @@ from rs_export.quantize.ranges import activation_ranges
 from rs_export.shrink.legacy import Weights
 from rs_toolkit.errors import ExportError
 
-__all__ = ["clustered", "freeze_light", "pruned", "rounded", "rounded_weights", "worth_shrinking"]
+__all__ = ["freeze_light", "to_train", "worth_shrinking"]
 
 # The smallest layers, which together hold at most this share of all weights.
 _LIGHT_SHARE = 0.05
@@ -39,13 +38,43 @@ def freeze_light(model: Any) -> None:
         layer.trainable = False
 
 
-def pruned(method: str, model: Any, steps: int) -> Any:
-    """Return a model that trains for ``steps`` steps while its smallest weights are zero.
+def to_train(
+    method: str, model: Any, inputs: NDArray[np.float32], steps: int
+) -> tuple[Any, Callable[[Any], Weights], list[Any]]:
+    """Return a model to train, what reads its plain weights by layer afterwards, and callbacks.
 
-    The model is :func:`rs_export.shrink.sparse.pruned_in_one_shot`: its zeros are the smallest
-    weights and stay zero; the others recover.  ``spNN`` keeps NN % of each kernel zero, ``sp24`` 2
-    of every 4 weights along the input channels (Mishra et al. 2021, "Accelerating Sparse Deep
-    Neural Networks").
+    Parameters
+    ----------
+    method : ``spNN``, ``sp24``, ``cNN`` or ``qat``; of a pruned model the zeros stay zero
+    model : a :func:`rs_export.shrink.legacy.legacy_clone`; for pruning, one made by
+        :func:`rs_export.shrink.sparse.pruned_in_one_shot`
+    inputs : calibration photos, float32 (n, S, S, 3)
+    steps : how many batches it will be trained on
+    """
+    import tensorflow_model_optimization as tfmot
+
+    if method == "qat":
+        return _rounded(model, inputs), _rounded_weights, []
+    if method.startswith("sp"):
+        library, student = tfmot.sparsity.keras, _pruned(method, model, steps)
+        strip, callbacks = library.strip_pruning, [library.UpdatePruningStep()]
+    else:
+        # Kernels take this many values a layer (Han et al. 2016).
+        count, library = int(method.removeprefix("c")), tfmot.clustering.keras
+        student = _changed(model, lambda layer: library.cluster_weights(layer, count))
+        strip, callbacks = library.strip_clustering, []
+
+    def plain(trained: Any) -> Weights:
+        return {layer.name: layer.get_weights() for layer in strip(trained).layers}
+
+    return student, plain, callbacks
+
+
+def _pruned(method: str, model: Any, steps: int) -> Any:
+    """Return a model whose smallest weights stay zero while the others recover.
+
+    ``sp24`` (Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks") counts along the input
+    channels.
     """
     import tensorflow_model_optimization as tfmot
 
@@ -66,20 +95,13 @@ def pruned(method: str, model: Any, steps: int) -> Any:
     return _changed(model, prune)
 
 
-def clustered(count: int, model: Any) -> Any:
-    """Return a model whose kernels take ``count`` values a layer (Han et al. 2016)."""
-    import tensorflow_model_optimization as tfmot
-
-    return _changed(model, lambda layer: tfmot.clustering.keras.cluster_weights(layer, count))
-
-
-def rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
-    """Return a model that rounds weights and activations to 8 bits, and trains through it.
+def _rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
+    """Return a model that trains with weights and activations rounded to 8 bits.
 
     Jacob et al. 2018 ("Quantization and Training of Neural Networks").  Two defaults of the
     library are replaced: activation ranges begin as measured on ``inputs`` instead of at -6 to 6,
     from where a moving average of weight 0.001 would not arrive; and depthwise kernels have one
-    scale per channel, as in TFLite and ONNX.  Weights that are zero stay zero.
+    scale per channel, as in TFLite and ONNX.
     """
     import tensorflow_model_optimization as tfmot
     import tf_keras
@@ -99,8 +121,8 @@ def rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
     return student
 
 
-def rounded_weights(model: Any) -> Weights:
-    """Return the unrounded weights of a :func:`rounded` model, by layer of the original."""
+def _rounded_weights(model: Any) -> Weights:
+    """Return the unrounded weights of a :func:`_rounded` model, by layer of the original."""
     found = {}
     for wrapper in model.layers:
         layer = getattr(wrapper, "layer", None)
