@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -207,9 +207,5 @@ class Bench:
 
 def median_ms(model: Callable[[Any], Any], photo: NDArray[np.float32]) -> float:
     """Return the median milliseconds of one photo (1, S, S, 3): the model alone, warmed up."""
-    seconds = []
-    for _ in range(_WARM_UP + _TIMED):
-        start = time.perf_counter()
-        model(photo)
-        seconds.append(time.perf_counter() - start)
+    seconds = timeit.repeat(lambda: model(photo), number=1, repeat=_WARM_UP + _TIMED)
     return float(np.median(seconds[_WARM_UP:])) * 1000

@@ -13,7 +13,7 @@ from rs_export.kit import packed_mb, ship
 from rs_export.pipeline import Pipeline, best_within
 from rs_export.recipes import Recipe
 from rs_export.report import write_reports
-from rs_export.result import Export, Result, Variant
+from rs_export.result import Export, Variant
 from rs_export.settings import ExportSettings
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.filter import FilterFolder
@@ -97,8 +97,11 @@ def _made(
 ) -> tuple[Export, str]:
     """Make all variants; return what was found out, and why there can be no kit, if so."""
     start = time.monotonic()
-    task = classifier_task(run, settings)
-    beside = _filter(recipes, settings, folder, progress)
+    task, beside = classifier_task(run, settings), None
+    if settings.filter is not None:
+        source = filter_task(FilterFolder.open(Path(settings.filter)))
+        with Pipeline(source, settings, folder, progress) as line:
+            beside = line.result(line.best(filter_recipes(recipes)))
     with Pipeline(task, settings, folder, progress) as line:
 
         def export(shipped: Mapping[str, Variant | None]) -> Export:
@@ -113,17 +116,6 @@ def _made(
         )
         found = export(shipped)
         return found, problem or _missing(found, shipped)
-
-
-def _filter(
-    recipes: Sequence[Recipe], settings: ExportSettings, folder: Path, progress: Progress
-) -> Result | None:
-    """Convert the filter, if there is to be one, for the engines of the recipes."""
-    if settings.filter is None:
-        return None
-    task = filter_task(FilterFolder.open(Path(settings.filter)))
-    with Pipeline(task, settings, folder, progress) as line:
-        return line.result(line.best(filter_recipes(recipes)))
 
 
 def _missing(found: Export, engines: Iterable[str]) -> str:

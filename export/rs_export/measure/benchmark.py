@@ -61,9 +61,8 @@ def benchmark(
 
     Each measurement is a process of its own (:mod:`rs_runtime.probe`); variants and thread counts
     take turns, forwards and backwards, so that heat and other work on the machine weigh on all
-    alike.  What is reported is the median over rounds, and its ratio to a base: with
-    ``against``, the other kit's variant of the same name, else its first float32 one; without,
-    the first float32 variant; where there is none, the first.
+    alike.  Reported are the medians over rounds and their ratios to a base: with ``against``, the
+    other kit's variant of the same name; else the first float32 variant, or the first of all.
 
     Parameters
     ----------
@@ -99,7 +98,9 @@ def benchmark(
         with open_kit(against) as kit:
             rows += _rows(kit, shown, "against:")
     counts = sorted(set(threads))
-    _take_turns(rows, counts, rounds, repeat, timeout, shown)
+    turns = [(row, count) for count in counts for row in rows]
+    order = [turn for number in range(rounds) for turn in turns[:: -1 if number % 2 else 1]]
+    _probe_all(order, repeat, timeout, shown)
     if all(row["error"] for row in rows):
         raise ExportError(f"{path}: no variant could be measured; {rows[0]['error']}")
     result = {
@@ -185,29 +186,22 @@ def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Prog
     progress.update("evaluate", len(rows), len(rows))
 
 
-def _take_turns(
-    rows: Sequence[dict[str, Any]],
-    counts: Sequence[int],
-    rounds: int,
-    repeat: int,
-    timeout: float,
-    progress: Progress,
+def _probe_all(
+    turns: Sequence[tuple[dict[str, Any], int]], repeat: int, timeout: float, progress: Progress
 ) -> None:
-    """Add to each row its ``probes``, one a round and thread count, or an ``error``."""
-    turns = [(row, count) for count in counts for row in rows]
-    order = [turn for number in range(rounds) for turn in turns[:: 1 if number % 2 == 0 else -1]]
+    """Add a probe, or an ``error``, to the row of each turn, measured with its thread count."""
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder, "photo.jpg")
         photo.write_bytes(synthetic_photo())
-        for done, (row, count) in enumerate(order):
-            progress.update("benchmark", done, len(order), f"threads: {count}")
+        for done, (row, count) in enumerate(turns):
+            progress.update("benchmark", done, len(turns), f"threads: {count}")
             if row["error"]:
                 continue
             try:
                 row["probes"].append(_probe(row, count, photo, repeat, timeout))
             except ExportError as error:
                 _give_up(row, str(error), progress)
-    progress.update("benchmark", len(order), len(order))
+    progress.update("benchmark", len(turns), len(turns))
 
 
 def _probe(
