@@ -89,7 +89,11 @@ def benchmark(
             "wanted at least 1 of each"
         )
     shown, start = progress or Progress(), time.monotonic()
-    run, path = _locate(target)
+    run, path = (Run.open(target) if target.is_dir() else None), target
+    if run is not None:
+        path = target / "export" / f"{run.name}.rskit"
+        if not path.is_file():
+            raise RunError(f"{path}: no such kit; make it with: rs-toolkit export {target}")
     with open_kit(path) as kit:
         name, rows = kit.manifest.name, _rows(kit, shown, "")
         if run is not None:
@@ -113,16 +117,6 @@ def benchmark(
     }
     paths = write_benchmark(result, out or path.parent / "benchmark")
     return Benchmark(result, tables(result), paths)
-
-
-def _locate(target: Path) -> tuple[Run | None, Path]:
-    if not target.is_dir():
-        return None, target
-    run = Run.open(target)
-    kit = target / "export" / f"{run.name}.rskit"
-    if not kit.is_file():
-        raise RunError(f"{kit}: no such kit; make it with: rs-toolkit export {target}")
-    return run, kit
 
 
 def _rows(kit: Kit, progress: Progress, prefix: str) -> list[dict[str, Any]]:

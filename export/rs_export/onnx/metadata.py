@@ -34,20 +34,6 @@ def onnx_with_metadata(model: bytes, info: ModelInfo) -> bytes:
             "model metadata: the bytes are no ONNX model; convert it again"
         ) from error
     info.require_shapes(_shape(proto.graph.input), _shape(proto.graph.output))
-    properties = {item.key: item.value for item in proto.metadata_props} | _properties(info)
-    onnx.helper.set_model_props(proto, dict(sorted(properties.items())))
-    proto.doc_string = info.description
-    return bytes(proto.SerializeToString(deterministic=True))
-
-
-def _shape(ends: Sequence[Any]) -> list[int]:
-    """Return the shape of the only input or output, 0 where it is free."""
-    if len(ends) != 1:
-        raise ExportError(f"model metadata: wanted one input and one output, got {len(ends)}")
-    return [side.dim_value for side in ends[0].type.tensor_type.shape.dim]
-
-
-def _properties(info: ModelInfo) -> dict[str, str]:
     values = {
         "name": info.name,
         "rank": info.rank,
@@ -58,4 +44,15 @@ def _properties(info: ModelInfo) -> dict[str, str]:
         "data_fingerprint": info.data_fingerprint,
         "created_by": info.created_by,
     }
-    return {f"rs.{key}": str(value) for key, value in values.items()}
+    properties = {item.key: item.value for item in proto.metadata_props}
+    properties |= {f"rs.{key}": str(value) for key, value in values.items()}
+    onnx.helper.set_model_props(proto, dict(sorted(properties.items())))
+    proto.doc_string = info.description
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _shape(ends: Sequence[Any]) -> list[int]:
+    """Return the shape of the only input or output, 0 where it is free."""
+    if len(ends) != 1:
+        raise ExportError(f"model metadata: wanted one input and one output, got {len(ends)}")
+    return [side.dim_value for side in ends[0].type.tensor_type.shape.dim]

@@ -64,10 +64,10 @@ def sensitivity_table(model: keras.Model, inputs: NDArray[np.float32]) -> tuple[
 
 
 def most_sensitive(table: Sequence[Sensitivity], share: float) -> tuple[str, ...]:
-    """Return the most sensitive layers that together hold at most this share of the weights."""
+    """Return the first layers of a table that together hold at most this share of the weights."""
     room = share * sum(row.weights for row in table)
     chosen = []
-    for row in sorted(table, key=lambda row: -row.noise):
+    for row in table:
         if row.weights <= room:
             room -= row.weights
             chosen.append(row.layer)

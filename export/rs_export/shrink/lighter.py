@@ -71,16 +71,13 @@ def to_train(
 
 
 def _pruned(method: str, model: Any, steps: int) -> Any:
-    """Return a model whose smallest weights stay zero while the others recover.
-
-    ``sp24`` (Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks") counts along the input
-    channels.
-    """
+    """Return a model whose smallest weights stay zero while the others recover."""
     import tensorflow_model_optimization as tfmot
 
     sparsity = tfmot.sparsity.keras
     end = max(1, int(steps * _PRUNING_SHARE))
     frequency = max(1, end // _PRUNING_STEPS)
+    # Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks"; along the input channels.
     in_fours = method == "sp24"
     share = 0.5 if in_fours else int(method.removeprefix("sp")) / 100
     schedule = sparsity.ConstantSparsity(share, 0, end, frequency)

@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_export.quantize.copies import copy_of
 from rs_export.quantize.equalize import equalize
-from rs_export.shrink.legacy import (
-    legacy_weights,
-    read_weights,
-    set_legacy_weights,
-    write_weights,
-)
+from rs_export.shrink.legacy import legacy_weights, with_weights, write_weights
 from rs_export.shrink.sparse import pruned_in_one_shot
 from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.errors import ExportError
@@ -81,18 +75,19 @@ class Preparer:
             start = equalize(start, self.inputs())
         if path.exists():
             try:
-                return _with_weights(start, path)
+                return with_weights(start, path)
             except Exception as error:  # What reading a damaged zip archive raises has no list.
                 self.progress.note(f"{path}: damaged ({type(error).__name__}); made again")
                 path.unlink()
-        if method.startswith("sp"):
+        is_pruning = method.startswith("sp")
+        if is_pruning:
             self.progress.note(f"{preparation}: prune in one shot")
             start = pruned_in_one_shot(start, self.inputs(), method, self.seed)
-        if _needs_training(method):
-            self._fine_tune(preparation, start, path)
-        else:
+        if is_pruning and method != "sp24" and int(method[2:]) <= _FREE_SPARSITY:
             write_weights(path, legacy_weights(start))
-        return _with_weights(start, path)
+        else:
+            self._fine_tune(preparation, start, path)
+        return with_weights(start, path)
 
     def _settings(self, preparation: str) -> dict[str, Any]:
         method = preparation.rpartition("_")[2]
@@ -153,19 +148,6 @@ class Preparer:
             last = (folder / "stderr").read_text("utf-8", "replace").strip().splitlines()[-1:]
             reason = failure or f"exit code {child.returncode}: {' '.join(last)[:300]}"
             raise ExportError(f"{title}: fine-tuning failed ({reason}); leave such recipes out")
-
-
-def _with_weights(start: keras.Model, path: Path) -> keras.Model:
-    """Return a copy of a model with the weights of a file in the cache."""
-    model = copy_of(start)
-    set_legacy_weights(model, read_weights(path))
-    return model
-
-
-def _needs_training(method: str) -> bool:
-    """Whether a method needs fine-tuning; pruning up to half of the weights one by one does not."""
-    share = method.removeprefix("sp")
-    return not method.startswith("sp") or share == "24" or int(share) > _FREE_SPARSITY
 
 
 def _said(line: str) -> dict[str, Any]:
