@@ -98,10 +98,7 @@ class Bench:
     def rounding(self, recipe: Recipe) -> Quantization:
         """Return how a recipe rounds when nothing needs mending.
 
-        Raises
-        ------
-        ExportError
-            No layer is small enough to stay in float32.
+        Raises ExportError where no layer is small enough to stay in float32.
         """
         layers = self.sensitive(recipe.float_share / 100) if recipe.float_share else ()
         if recipe.float_share and not layers:
@@ -112,14 +109,9 @@ class Bench:
         return Quantization(self._settings.calibration_photos, float_layers=layers)
 
     def draft(self, recipe: Recipe, how: Quantization) -> Draft:
-        """Convert, calibrate, and measure on validation photos.
+        """Convert, calibrate, and measure on validation photos; the file is the one to ship.
 
-        What is measured afterwards is the file to ship, to the byte.
-
-        Raises
-        ------
-        ExportError, EngineError
-            The conversion failed, or the engine refused its result.
+        Raises ExportError where the conversion failed, EngineError where the engine refused it.
         """
         data = self.converter.convert(recipe, how)
         calibration, scores, refusal = self.reference.calibration, None, None

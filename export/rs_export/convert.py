@@ -83,13 +83,7 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
         self._folder.cleanup()
 
     def convert(self, recipe: Recipe, how: Quantization | None = None) -> bytes:
-        """Return the model file's bytes.
-
-        Raises
-        ------
-        ExportError
-            The converter failed.
-        """
+        """Return the model file's bytes; raises ExportError where the converter failed."""
         how = how or Quantization(self._photos)
         # Outside: a photo that cannot be read, or a failed training, is no fault of the converter.
         inputs = self.inputs(how.photos) if recipe.calibrated else None
@@ -134,8 +128,7 @@ def _converting(name: str) -> Iterator[None]:
     except (ExportError, MemoryError):
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = (lines[0] if lines else type(error).__name__)[:300]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()[:300]
         raise ExportError(f"{name}: the conversion failed ({reason}); leave it out") from error
     finally:
         logging.disable(level)

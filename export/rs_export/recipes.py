@@ -19,10 +19,9 @@
     _u8io    input and output in uint8 too
     _aeq     quantized by ai-edge-quantizer instead of TensorFlow's converter
 
-``c``, ``qat``, ``sp24`` and ``sp`` above 50 need fine-tuning, the others do not.
-``tflite_sp50_qat_int8`` is pruned first and then trained with rounding (PQAT).  Mending
-(:mod:`rs_export.mending`) makes variants with ``qat`` and ``fNN`` of those that were refused;
-:mod:`rs_export.quantize.sensitivity` finds the layers of ``fNN``.
+``c``, ``qat``, ``sp24`` and ``sp`` above 50 need fine-tuning.  ``tflite_sp50_qat_int8`` is pruned
+first and then trained with rounding (PQAT).  Mending (:mod:`rs_export.mending`) makes variants with
+``qat`` and ``fNN`` of those that were refused.
 """
 
 from __future__ import annotations
@@ -91,10 +90,7 @@ class Recipe:
     def parse(cls, name: str) -> Recipe:
         """Return the recipe of a name.
 
-        Raises
-        ------
-        ExportError
-            The grammar has no such name, or its parts exclude each other.
+        Raises ExportError where the grammar has no such name, or its parts exclude each other.
         """
         match = _NAME.fullmatch(name)
         if match is None or (match["engine"], match["numbers"]) not in _FORMS:

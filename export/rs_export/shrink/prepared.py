@@ -41,9 +41,7 @@ _FREE_SPARSITY = 50
 
 @dataclass(frozen=True)
 class Preparer:
-    """Prunes, clusters and trains with rounding; training happens in processes of its own.
-
-    The answers of the run's model are the target.
+    """Prunes, clusters and trains with rounding towards the answers of the run's model.
 
     Attributes
     ----------
@@ -62,10 +60,7 @@ class Preparer:
     def model(self, preparation: str) -> keras.Model:
         """Return the model that a recipe's preparation makes, ``sp50_qat`` by way of ``sp50``.
 
-        Raises
-        ------
-        ExportError
-            The fine-tuning failed, or a layer cannot be fine-tuned.
+        Raises ExportError where the fine-tuning failed, or a layer cannot be fine-tuned.
         """
         earlier, _, method = preparation.rpartition("_")
         path = self._path(preparation)
