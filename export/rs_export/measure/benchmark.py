@@ -214,8 +214,8 @@ def _probe(
     if done.returncode < 0:
         raise ExportError(f"crashed with signal {-done.returncode}")
     if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").split("\n")
-        raise ExportError(" ".join(lines).removeprefix("rs_runtime.probe: "))
+        said = done.stderr.decode("utf-8", "replace")
+        raise ExportError(said.removeprefix("rs_runtime.probe: "))
     try:
         found: dict[str, Any] = json.loads(done.stdout)
     except ValueError:

@@ -44,9 +44,7 @@ def correct_bias(
 
 def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools.flatbuffer_utils import (
-        get_builtin_code_from_operator_code as builtin_code,
-    )
+    from ai_edge_litert.tools import flatbuffer_utils as tools
 
     data = bytearray(model)
     root = schema.Model.GetRootAs(data)
@@ -59,8 +57,9 @@ def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
     operator = makers.get(graph.Outputs(0))
 
     def is_dense(operator: Any) -> bool:
-        code = builtin_code(root.OperatorCodes(operator.OpcodeIndex()))
-        return int(code) == schema.BuiltinOperator.FULLY_CONNECTED
+        code = root.OperatorCodes(operator.OpcodeIndex())
+        kind = tools.get_builtin_code_from_operator_code(code)
+        return int(kind) == schema.BuiltinOperator.FULLY_CONNECTED
 
     # Behind the dense layer there may be a conversion to or from integers.
     while operator is not None and not is_dense(operator):

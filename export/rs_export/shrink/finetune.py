@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rs_export.shrink.legacy import legacy_clone, write_weights
-from rs_export.shrink.lighter import freeze_light, to_train
+from rs_export.shrink.lighter import to_train
 from rs_toolkit.batches.oversampling import Shares
 from rs_toolkit.batches.pipeline import PixelSource, training_epoch
 from rs_toolkit.errors import ExportError, ToolkitError
@@ -60,7 +60,6 @@ def _run(folder: Path, job: dict[str, Any]) -> None:
         legacy_clone(keras.models.load_model(path, compile=False, safe_mode=True))
         for path in (run.path / "model.keras", folder / "start.keras")
     )
-    freeze_light(start)
     inputs = np.load(folder / "representative.npy", allow_pickle=False)
     batches, source = _batches(run, job)
     steps = int(batches.cardinality())

@@ -7,6 +7,7 @@ others does not train: there is little to gain in them, and much to lose.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -17,25 +18,13 @@ from rs_export.quantize.ranges import activation_ranges
 from rs_export.shrink.legacy import Weights
 from rs_toolkit.errors import ExportError
 
-__all__ = ["freeze_light", "to_train", "worth_shrinking"]
+__all__ = ["to_train", "worth_shrinking"]
 
 # The smallest layers, which together hold at most this share of all weights.
 _LIGHT_SHARE = 0.05
 
 _PRUNING_SHARE = 0.6
 _PRUNING_STEPS = 20
-
-
-def freeze_light(model: Any) -> None:
-    """Freeze the layers before the first whose kernel is worth shrinking, in place.
-
-    They are also those that cost most time to train: their feature maps are the largest.
-    """
-    names = _heavy(model)
-    for layer in model.layers:
-        if layer.name in names:
-            return
-        layer.trainable = False
 
 
 def to_train(
@@ -46,13 +35,17 @@ def to_train(
     Parameters
     ----------
     method : ``spNN``, ``sp24``, ``cNN`` or ``qat``; of a pruned model the zeros stay zero
-    model : a :func:`rs_export.shrink.legacy.legacy_clone`; for pruning, one made by
-        :func:`rs_export.shrink.sparse.pruned_in_one_shot`
+    model : a :func:`rs_export.shrink.legacy.legacy_clone`, in which layers get frozen; for pruning,
+        one made by :func:`rs_export.shrink.sparse.pruned_in_one_shot`
     inputs : calibration photos, float32 (n, S, S, 3)
     steps : how many batches it will be trained on
     """
     import tensorflow_model_optimization as tfmot
 
+    heavy = _heavy(model)
+    # Their feature maps are the largest, so they would also cost most time to train.
+    for layer in takewhile(lambda layer: layer.name not in heavy, model.layers):
+        layer.trainable = False
     if method == "qat":
         return _rounded(model, inputs), _rounded_weights, []
     if method.startswith("sp"):
