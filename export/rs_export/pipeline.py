@@ -166,8 +166,9 @@ def best_within(
     """Make variants, which lose more and more, until one passes and its packed kit fits.
 
     ``packed_mb`` gives the size in 10**6 bytes of the packed kit that holds a variant alone.
-    Returned are that variant by its engine, with ``line.settings.force`` else the first refused one
-    that fits, and an empty text; or nothing, and what is reachable and keeps the others out.
+    Returns that variant by its engine, and an empty text; where there is none, no variant, and a
+    text that says what is reachable and what keeps the others out.  With ``line.settings.force``
+    the first refused variant that fits will do.
     """
     limit, sizes = line.settings.max_mb, dict[str, float]()
     for recipe in recipes:

@@ -143,7 +143,7 @@ def _markdown(export: Export) -> str:
         f"![accuracy against size]({_PICTURE})",
         *_findings(found),
         answer_table(found.measured, counts["test"], settings.min_precision),
-        *_fallen_classes(found),
+        *(_fallen_classes(item) for item in found.measured if item.test.fallen),
     ]
     if export.filter:
         about = export.filter.about
@@ -209,17 +209,13 @@ def _evidence(values: Mapping[str, Any] | None) -> str:
     return ", ".join(f"{TITLES[key]} {100 * drop['drop']:.2f} lost" for key, drop in values.items())
 
 
-def _fallen_classes(found: Result) -> list[str]:
-    lines = []
-    for item in found.measured:
-        listed = "; ".join(
-            f"{cell(row['name'])} {row['f1']:.3f} ({100 * row['change']:+.1f} points, "
-            f"{row['support']} photos)"
-            for row in item.test.fallen[:_LISTED]
-        )
-        if listed:
-            lines.append(f"{item.name}, classes that lost most F1: {listed}.")
-    return lines
+def _fallen_classes(item: Measured) -> str:
+    listed = "; ".join(
+        f"{cell(row['name'])} {row['f1']:.3f} ({100 * row['change']:+.1f} points, "
+        f"{row['support']} photos)"
+        for row in item.test.fallen[:_LISTED]
+    )
+    return f"{item.name}, classes that lost most F1: {listed}."
 
 
 def _picture(found: Result) -> Any:

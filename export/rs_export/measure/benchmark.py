@@ -61,7 +61,7 @@ def benchmark(
 
     Each measurement is a process of its own (:mod:`rs_runtime.probe`); variants and thread counts
     take turns, forwards and backwards, so that heat and other work on the machine weigh on all
-    alike.  Reported are the medians over rounds and their ratios to a base: with ``against``, the
+    alike.  The report has the medians over rounds and their ratios to a base: with ``against``, the
     other kit's variant of the same name; else the first float32 variant, or the first of all.
 
     Parameters

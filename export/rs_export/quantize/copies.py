@@ -67,11 +67,10 @@ def kernels(model: keras.Model, layers: Sequence[str]) -> tuple[NDArray[np.float
     found = []
     for layer in model.layers:
         for weight in layer.get_weights() if layer.name in layers else ():
-            if weight.ndim == 2:
+            if weight.ndim == 4:
+                # Depthwise: (rows, columns, channels, 1).
+                kernel = weight.swapaxes(2, 3) if weight.shape[3] == 1 else weight
+                found.append(kernel.transpose(3, 2, 0, 1).reshape(kernel.shape[3], -1))
+            elif weight.ndim == 2:
                 found.append(weight.T)
-            elif weight.ndim == 4:
-                # Depthwise kernels are (rows, columns, channels, 1).
-                outputs = 2 if weight.shape[3] == 1 else 3
-                flat = weight.transpose(outputs, 5 - outputs, 0, 1)
-                found.append(flat.reshape(len(flat), -1))
     return tuple(found)

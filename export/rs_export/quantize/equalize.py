@@ -5,8 +5,8 @@ range of another, the narrow one keeps one or two bits.  Between two linear maps
 a channel can be divided by any positive number if what follows multiplies it back.  Weights have
 one scale per output channel, which absorbs a factor at no cost.
 
-Equalized are the two halves of a separable convolution; and batch normalization, then ReLU, with
-the depthwise half that follows, if nothing branches off in between.
+Two kinds of pair are equalized, where nothing branches off in between: the halves of a separable
+convolution; and batch normalization, then ReLU, with the depthwise half that follows.
 
 After Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias Correction",
 section 4.1), with ranges measured on photos instead of taken from the weights, as Xiao et al. 2022

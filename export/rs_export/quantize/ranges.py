@@ -18,8 +18,8 @@ def class_balanced(labels: ArrayLike, count: int, seed: int = 0) -> NDArray[np.i
     """Choose ``count`` calibration photos so that rare classes count as much as common ones.
 
     One random photo of each class, then a second of each, and so on; the last round takes a
-    random part of the classes.  Returned are their positions in ``labels``, which has shape (n,):
-    each at most once, shape (min(count, n),).
+    random part of the classes.  Returns their positions in ``labels``, which has shape (n,), each
+    at most once: shape (min(count, n),).
     """
     truth = np.asarray(labels)
     generator = np.random.default_rng(seed)
