@@ -42,8 +42,7 @@ class Quantization:
     Attributes
     ----------
     photos : size of the calibration set
-    ranges : what of an activation's values must fit; a kind of
-        :func:`rs_export.quantize.ranges.activation_ranges`
+    ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
     float_layers : layers, by name, that stay in float32
     """
 
