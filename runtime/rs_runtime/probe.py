@@ -231,10 +231,7 @@ def _parser() -> argparse.ArgumentParser:
         "141 the output was closed.",
     )
     parser.add_argument("kit", type=Path, metavar="KIT", help="a .rskit or .rskit.xz file")
-    parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
-    parser.add_argument(
-        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores, at most 4)"
-    )
+    parser.add_model_options()
     parser.add_argument(
         "--photo", type=Path, metavar="FILE", help="what to classify (default: a synthetic photo)"
     )

@@ -48,17 +48,10 @@ class Engine(ABC):
         """Run one batch in the model's own number format."""
 
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the model on any number of inputs.
+        """Return the logits, float32 (n, classes), of any number of inputs.
 
-        Parameters
-        ----------
-        inputs
-            float32, shape (n, size, size, 3), as :meth:`Preprocessing.model_input` gives them.
-
-        Returns
-        -------
-        float32, shape (n, classes).  Integer models are quantized and dequantized here with the
-        scale and zero point that the model carries.
+        ``inputs`` are float32, (n, size, size, 3), from :meth:`Preprocessing.model_input`.  Where
+        the model holds integers, they are converted here with the scale and zero point it carries.
 
         Raises
         ------

@@ -82,12 +82,8 @@ def check_name(name: str, size: int) -> None:
 def layout(members: dict[str, tuple[int, int]]) -> tuple[list[tuple[Entry, bytes]], bytes]:
     """Return each member with its local header, in file order, and the bytes after the last.
 
-    ``manifest.json`` comes first, the others follow by name.
-
-    Parameters
-    ----------
-    members
-        Number of bytes and CRC-32 of each, by name.
+    ``manifest.json`` comes first, the others follow by name.  ``members`` holds the number of bytes
+    and the CRC-32 of each.
 
     Raises
     ------

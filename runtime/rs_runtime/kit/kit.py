@@ -101,12 +101,7 @@ class Kit:
 def open_kit(path: Path, public_key: Path | None = None) -> Kit:
     """Open a ``.rskit`` or ``.rskit.xz`` file and verify every byte of it.
 
-    Parameters
-    ----------
-    path
-        The kit.
-    public_key
-        A PEM file; the kit must then have a valid signature by its owner beside it.
+    With a ``public_key``, a PEM file, there must be a valid signature by its owner beside the kit.
 
     Raises
     ------
@@ -153,14 +148,8 @@ def open_kit(path: Path, public_key: Path | None = None) -> Kit:
 def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
     """Write a kit, atomically; equal arguments give equal bytes.
 
-    Parameters
-    ----------
-    path
-        Where; its folder is made.  An existing file is replaced once the new one is on disk.
-    manifest
-        Its ``members`` are ignored and computed from ``members``; its ``schema`` becomes SCHEMA.
-    members
-        Bytes by name, without ``manifest.json``.
+    ``members`` are bytes by name, without ``manifest.json``, and are listed in ``manifest``, whose
+    ``schema`` becomes SCHEMA.  The folder of ``path`` is made.
 
     Raises
     ------

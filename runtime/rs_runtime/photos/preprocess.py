@@ -48,8 +48,7 @@ class Preprocessing(PreprocessingSpec):
         source
             A file, or a file's bytes, in JPEG, PNG, TIFF, BMP, WebP or GIF (first frame).
         box
-            The part of the photo to take as if it were all of it, cut at the nearest pixels;
-            None: all of it.
+            The part to take as if it were the whole photo, cut at the nearest pixels.
 
         Returns
         -------
@@ -81,10 +80,7 @@ class Preprocessing(PreprocessingSpec):
     def model_input(self, pixels: Any) -> Any:
         """Return ``pixels * scale + offset`` in float32.
 
-        Parameters
-        ----------
-        pixels
-            A NumPy array of any number type, or a float32 TensorFlow tensor, 0 to 255.
+        ``pixels`` are a NumPy array of any number type or a float32 TensorFlow tensor, 0 to 255.
         """
         if isinstance(pixels, np.ndarray):
             return pixels.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
@@ -112,20 +108,11 @@ class Preprocessing(PreprocessingSpec):
 def load_each(
     source: Path | bytes, preprocessings: Sequence[Preprocessing]
 ) -> list[NDArray[np.uint8]]:
-    """Decode a photo once, for several models.
+    """Decode a photo once, for several models; PhotoError as in :meth:`Preprocessing.load`.
 
-    Returns
-    -------
-    uint8, shape (size, size, 3), for each of ``preprocessings``, at least one.  The photo is
-    decoded for the largest size: these pixels are always what :meth:`Preprocessing.load` gives.  So
-    are the others', but of a JPEG that libjpeg would have halved once more for the smaller size
-    alone: they then come from the finer image, and differ as little as two ways to shrink a photo
-    do.
-
-    Raises
-    ------
-    UnreadablePhotoError, PhotoTooLargeError
-        As :meth:`Preprocessing.load_with_info` does.
+    Return uint8, shape (size, size, 3), for each of ``preprocessings``, at least one: for the
+    largest size just what :meth:`Preprocessing.load` gives.  For a smaller one libjpeg might have
+    halved a JPEG once more; these pixels then come from the finer image and differ slightly.
     """
     largest = max(preprocessing.size for preprocessing in preprocessings)
     image, _ = decode(source, math.ceil(largest * _REDUCING_GAP))

@@ -66,18 +66,18 @@ def distill(
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
     given = {name: value for name, value in locals().items() if value is not None}
+    from rs_toolkit.config.distillation import DistillConfig
+
     if resume is not None:
         if len(given) > 1:
             raise ConfigError("--resume takes every setting from the folder; leave the others out")
-        from rs_train.student.data import saved_distill_config
+        from rs_train.run_folder import settings_begun
 
-        settings, data, not_organism = saved_distill_config(resume)
+        settings, data, not_organism = settings_begun(resume, DistillConfig)
         _distill(data, settings, resume, not_organism, resume=True)
         return
     if data is None:
         raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
-    from rs_toolkit.config.distillation import DistillConfig
-
     flags = options.settings_among(given, DistillConfig) | {
         # A name of a model, or a configuration file.
         "teacher": options.resolved(teacher) if teacher and Path(teacher).is_file() else teacher,

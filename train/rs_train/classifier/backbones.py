@@ -42,10 +42,9 @@ class Backbone:
     blocks
         Layer-name prefixes from input to output, an underscore after ``block`` left out: where
         fine-tuning may start.
-    imagenet
-        Builds it with the ImageNet weights that Keras publishes; None: there are none.
-    package
-        Loads the weights that an installed package ships; None: there is none.
+    imagenet, package
+        Builds it with the ImageNet weights that Keras publishes; loads those that an installed
+        package ships.
     """
 
     name: str
@@ -64,13 +63,7 @@ _MIDDLE = range(5, 13)
 
 
 def register(backbone: Backbone) -> None:
-    """Make a backbone known to ``--backbone``.
-
-    Raises
-    ------
-    ValueError
-        The name is taken.
-    """
+    """Make a backbone known to ``--backbone``; ValueError: the name is taken."""
     if backbone.name in BACKBONES:
         raise ValueError(f"backbone {backbone.name!r} is registered already; choose another name")
     BACKBONES[backbone.name] = backbone
@@ -98,13 +91,8 @@ def load_backbone_weights(
 ) -> None:
     """Load weights into what :func:`build_backbone` made of ``name``, all or none.
 
-    Parameters
-    ----------
-    weights
-        ``imagenet``, ``package``, ``none`` (nothing), or an HDF5 file (``.h5``), which holds arrays
-        and no code.
-    option
-        Of the command line, that gave the weights; for messages.
+    ``weights`` are ``imagenet``, ``package``, ``none`` (nothing), or an HDF5 file (``.h5``), which
+    holds arrays and no code; ``option`` is what the command line calls them.
 
     Raises
     ------

@@ -33,16 +33,8 @@ def embed(
     """Return the mean feature of each photo and its mirror image, shape (n, channels).
 
     The features are those of stage 1, and share its cache.  Where every photo is cached, neither
-    TensorFlow nor the backbone is loaded.
-
-    Parameters
-    ----------
-    photos, root
-        Readable photos, and the folder that their paths start from.
-    cache
-        Gives the pixels, and says how they are made.
-    backbone, weights
-        As ``rs-toolkit train`` takes them.
+    TensorFlow nor the backbone is loaded.  The photos are readable, their paths start from
+    ``root``; ``backbone`` and ``weights`` are as ``rs-toolkit train`` takes them.
 
     Raises
     ------

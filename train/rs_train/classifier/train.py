@@ -55,25 +55,18 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Train a classifier and write its run folder.
+    """Train a classifier, write its run folder and return ``run``.
 
     Parameters
     ----------
     data
         A folder or CSV file that :func:`rs_toolkit.data.readers.read_dataset` reads.
-    config
-        Settings.
     run
         The folder to write; it must not hold a run already unless ``resume``.
     resume
         Continue an interrupted run; a finished one is left alone.
     progress
         Where to show progress; silent by default.
-
-    Returns
-    -------
-    Path
-        ``run``.
 
     Raises
     ------

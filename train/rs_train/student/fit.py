@@ -33,14 +33,7 @@ _MOST_VIEWS = 2**31
 class StudentCourse(Course):
     """The training of what :func:`rs_train.student.student.build_student` made.
 
-    Parameters
-    ----------
-    train, val
-        Photos to learn from, and to choose the best epoch by.
-    lesson, preprocessing
-        What is taught, and what makes a photo the student's input.
-    progress
-        Told of features as they are computed.
+    ``val`` chooses the best epoch; ``progress`` is told of features as they are computed.
     """
 
     def __init__(
@@ -115,10 +108,7 @@ class StudentCourse(Course):
     def ask(self, photos: StudentPhotos) -> dict[str, NDArray[np.float32]]:
         """Return what the student makes of photos as they are.
 
-        Returns
-        -------
-        dict
-            ``embedding`` (n, dim), of a student that has a teacher, and ``verdict``, logits (n, K).
+        ``verdict`` are logits (n, K); a student that has a teacher gives ``embedding`` (n, dim).
         """
         if self._head_only:
             found = self.learner.predict(self._features(photos, 1)[:, 0], verbose=0)

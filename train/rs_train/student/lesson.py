@@ -39,9 +39,7 @@ class Lesson:
         Text embeddings (K, dim), rows of length 1, and the scale of the logits.
     embeddings, probability
         The teacher's, of the n photos that are used: float32 (n, views, dim), and the calibrated
-        probability of an organism, float64 (n,).
-    temperature, bias
-        The teacher's calibration.
+        probability of an organism, float64 (n,), by ``temperature`` and ``bias``.
     about
         What is recorded of the teacher.
     """

@@ -44,27 +44,11 @@ def build_student(
     text: NDArray[np.float32] | None = None,
     scale: float = 1.0,
 ) -> keras.Model:
-    """Build a student.
+    """Return a student: from (n, imgsz, imgsz, 3) in [-1, 1] to logits (n, K).
 
-    Parameters
-    ----------
-    config
-        Gives the backbone, the side of the photos and the seed of random weights.
-    weights
-        As :func:`rs_train.classifier.backbones.load_backbone_weights` takes them.
-    text, scale
-        The teacher's text embeddings (K, dim), rows of length 1, and the scale of its logits;
-        None: no teacher, two logits.
-
-    Returns
-    -------
-    keras.Model
-        From (n, imgsz, imgsz, 3) in [-1, 1] to logits (n, K); see :func:`outputs_of`.
-
-    Raises
-    ------
-    ConfigError, WeightsError, MissingPackageError
-        There is no such backbone; the weights cannot be had or do not fit.
+    ``weights`` are as :func:`rs_train.classifier.backbones.load_backbone_weights` takes them, which
+    says what is raised.  ``text`` are the teacher's text embeddings (K, dim), rows of length 1, and
+    ``scale`` that of its logits; without them there are two logits.
     """
     import keras
 

@@ -51,12 +51,7 @@ class Prompts:
 
 
 def read_prompts(path: Path | None = None) -> Prompts:
-    """Read a prompts file.
-
-    Parameters
-    ----------
-    path
-        TOML file as above; None: the packaged one.
+    """Read a prompts file, a TOML file as above; None: the packaged one.
 
     Raises
     ------
