@@ -67,14 +67,11 @@ def probe(
 
     Parameters
     ----------
-    kit
-        A ``.rskit`` or ``.rskit.xz`` file.
-    variant, threads
-        As :class:`~rs_runtime.classify.Classifier` takes them.
-    photo
-        What to classify; None means :func:`synthetic_photo`, whose making is not timed.
-    repeat
-        Timed answers, at least 1, after 5 that warm up.
+    kit, variant, threads
+        The file, and what :class:`~rs_runtime.classify.Classifier` takes.
+    photo, repeat
+        What to classify, None: :func:`synthetic_photo`, whose making is not timed; how many timed
+        answers, at least 1, after 5 that warm up.
 
     Returns
     -------

@@ -114,7 +114,7 @@ def clean(
     given = {name: value for name, value in locals().items() if value is not None}
     from rs_toolkit.clean.policy import Policy
     from rs_toolkit.clean.run import recorded_clean
-    from rs_toolkit.config.training import read_toml
+    from rs_toolkit.config.training import read_config
 
     if again is not None:
         if len(given) > 1:
@@ -124,7 +124,7 @@ def clean(
     if data is None:
         raise ConfigError("clean: which photos? give DATA, or --again FOLDER")
     settings = _settings(config, given)
-    rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
+    rules = Policy.from_dict(read_config(policy)) if policy else Policy()
     _clean(out or options.output_folder(Path("clean"), data), data, settings, rules, filter_)
 
 

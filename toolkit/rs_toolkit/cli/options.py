@@ -76,10 +76,10 @@ def settings_among(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
 
 def train_settings(config: Path | None, options: dict[str, Any], preset: dict[str, Any]) -> Any:
     """Return a TrainConfig: the preset, overridden by a settings file, overridden by options."""
-    from rs_toolkit.config.training import TrainConfig, read_toml
+    from rs_toolkit.config.training import TrainConfig, read_config
 
     flags = settings_among(options, TrainConfig)
-    return load_settings(TrainConfig, preset, read_toml(config) if config else {}, flags)
+    return load_settings(TrainConfig, preset, read_config(config) if config else {}, flags)
 
 
 def resolved(value: str | Path | None) -> str | None:

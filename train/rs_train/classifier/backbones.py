@@ -115,8 +115,11 @@ def load_backbone_weights(
             )
         load(model)
         return
-    advice += f", or train from scratch: {option} none"
-    path = _imagenet_file(name, advice) if weights == "imagenet" else Path(weights)
+    if weights == "imagenet":
+        advice += f", or train from scratch: {option} none"
+        model.set_weights(_published(name, advice).get_weights())
+        return
+    path = Path(weights)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; check {option}")
     if path.suffix != ".h5":
@@ -132,22 +135,17 @@ def load_backbone_weights(
         ) from None
 
 
-def _imagenet_file(name: str, advice: str) -> Path:
-    import keras
-
+def _published(name: str, advice: str) -> keras.Model:
     published = BACKBONES[name].imagenet
     if published is None:
         raise WeightsError(f"weights imagenet: none are published for backbone {name}; {advice}")
     try:
-        full = published()
+        return published()
     except Exception as error:
         # Keras raises whatever urllib, ssl or h5py raised; offline is the usual cause.
         raise WeightsError(
             f"weights imagenet: cannot be downloaded ({reason(error)}); {advice}"
         ) from None
-    path = Path(keras.config.keras_home()) / "models" / f"{name}_notop_converted.weights.h5"
-    full.save_weights(path)
-    return path
 
 
 def _xception(imgsz: int, weights: str | None = None) -> keras.Model:

@@ -86,32 +86,19 @@ def losses(lesson: Lesson, config: DistillConfig) -> dict[str, Loss]:
 
     ``lesson`` gives the classes and the teacher's calibration, ``config`` the weights a, b and c.
     """
-    verdict = {"verdict": _verdict_loss(lesson, config)}
-    return (
-        verdict if lesson.embeddings is None else {"embedding": _embedding_loss(config), **verdict}
-    )
-
-
-def _embedding_loss(config: DistillConfig) -> Loss:
-    """Return the loss of unit rows (n, d) against the teacher's."""
     from keras import losses, ops
 
-    def loss(taught: Any, embedding: Any) -> Any:
+    shown, others = (np.flatnonzero(lesson.organism == kind) for kind in (True, False))
+
+    def embedding_loss(taught: Any, embedding: Any) -> Any:
+        """Unit rows (n, d) against the teacher's."""
         scale = embedding.shape[1] ** 0.5
         cosine = ops.sum(embedding * taught, axis=1)
         distance = losses.huber(scale * taught, scale * embedding, delta=1.0)
         return ops.mean(config.cosine_weight * (1 - cosine) + config.l1_weight * distance)
 
-    return loss
-
-
-def _verdict_loss(lesson: Lesson, config: DistillConfig) -> Loss:
-    """Return the loss of logits (n, K) against probabilities of an organism (n,)."""
-    from keras import ops
-
-    shown, others = (np.flatnonzero(lesson.organism == kind) for kind in (True, False))
-
-    def loss(target: Any, logits: Any) -> Any:
+    def verdict_loss(target: Any, logits: Any) -> Any:
+        """Logits (n, K) against probabilities of an organism (n,)."""
         # As rs_runtime.filter.organism_log_odds, with gradients.
         odds = ops.logsumexp(ops.take(logits, shown, axis=1), axis=1)
         odds = odds - ops.logsumexp(ops.take(logits, others, axis=1), axis=1)
@@ -121,4 +108,5 @@ def _verdict_loss(lesson: Lesson, config: DistillConfig) -> Loss:
             ops.binary_crossentropy(wanted, scaled, from_logits=True)
         )
 
-    return loss
+    verdict: dict[str, Loss] = {"verdict": verdict_loss}
+    return verdict if lesson.embeddings is None else {"embedding": embedding_loss, **verdict}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rs_toolkit.config.training import read_toml
+from rs_toolkit.config.training import read_config
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["DEFAULT_PROMPTS", "PromptClass", "Prompts", "read_prompts"]
@@ -61,7 +61,7 @@ def read_prompts(path: Path | None = None) -> Prompts:
         ``{}``, or more than one.
     """
     path = path or DEFAULT_PROMPTS
-    settings = read_toml(path)
+    settings = read_config(path)
     _known(path, "", settings, {"templates", *_KINDS})
     templates = _texts(path, "templates", settings.get("templates", ["{}"]))
     for template in templates:
