@@ -54,13 +54,7 @@ def is_finished(folder: Path, last: str, kind: str, resume: bool, progress: Prog
 
 
 def begun(folder: Path) -> dict[str, Any]:
-    """Return what ``config.json`` of an interrupted training says.
-
-    Raises
-    ------
-    RunError
-        There is none, or it is damaged.
-    """
+    """Return what ``config.json`` of a training says; RunError: there is none, or it is damaged."""
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder}: nothing to resume (config.json missing); start without --resume")
     with undamaged(folder / "config.json"):
@@ -83,10 +77,7 @@ def write_begun(
 def settings_begun(folder: Path, kind: type[Kind]) -> tuple[Kind, Path, Path | None]:
     """Return the settings, the data and the photos of no organism that a training began with.
 
-    Raises
-    ------
-    RunError
-        The folder is none of a training, or its settings are damaged.
+    RunError: the folder is not a training's, or its settings are damaged.
     """
     saved = begun(folder)
     with undamaged(folder / "config.json"):
@@ -99,10 +90,7 @@ def settings_begun(folder: Path, kind: type[Kind]) -> tuple[Kind, Path, Path | N
 def resumed(folder: Path, settings: Settings) -> Iterator[dict[str, Any]]:
     """Yield what :func:`begun` returns, to a block that reads the folder's other files.
 
-    Raises
-    ------
-    RunError
-        The training began with other settings than these, or a file is damaged.
+    RunError: the training began with other settings than these, or a file is damaged.
     """
     saved = begun(folder)
     with undamaged(folder):

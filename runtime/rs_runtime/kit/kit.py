@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from rs_runtime.errors import KitError, KitFormatError, KitIntegrityError, KitNotFoundError
 from rs_runtime.files import atomic_write
-from rs_runtime.kit.archive import MAX_KIT_BYTES, Entry, check_name, layout, read_entries
+from rs_runtime.kit.archive import MAX_KIT_BYTES, Entry, layout, read_entries
 from rs_runtime.kit.manifest import SCHEMA, Manifest, Member
 from rs_runtime.kit.signature import check_signature
 
@@ -186,7 +186,7 @@ def find_kit(explicit: Path | None = None) -> Path:
         return explicit
     if named := os.environ.get("RS_KIT"):
         return Path(named)
-    here = [path for pattern in ("*.rskit", "*.rskit.xz") for path in Path().glob(pattern)]
+    here = (*Path().glob("*.rskit"), *Path().glob("*.rskit.xz"))
     files = [path for path in here if path.is_file()]
     if not files:
         raise KitNotFoundError(
@@ -216,7 +216,6 @@ def _verify(file: BinaryIO) -> tuple[Manifest, bytes, dict[str, Entry]]:
 
 
 def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
-    check_name(entry.name, member.size)
     if entry.size != member.size:
         raise KitIntegrityError(
             f"member {entry.name!r} has {entry.size} bytes, the manifest says {member.size}"

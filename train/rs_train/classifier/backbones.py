@@ -72,10 +72,7 @@ def register(backbone: Backbone) -> None:
 def build_backbone(name: str, imgsz: int) -> keras.Model:
     """Build a registered backbone with random weights.
 
-    Raises
-    ------
-    ConfigError
-        The name is unknown, or the input is too small for it.
+    ConfigError: the name is unknown, or the input is too small for it.
     """
     if name not in BACKBONES:
         raise ConfigError(f"backbone: got {name!r}, wanted one of {', '.join(sorted(BACKBONES))}")

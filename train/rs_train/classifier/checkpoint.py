@@ -55,10 +55,7 @@ class Checkpoints:
     def load(self) -> FitState | None:
         """Return the saved state, or None where no epoch was finished.
 
-        Raises
-        ------
-        RunError
-            The state is damaged, or was made with other settings or data.
+        RunError: the state is damaged, or was made with other settings or data.
         """
         path = self.folder / "state.json"
         if not self.begun(self.folder):
@@ -81,10 +78,7 @@ class Checkpoints:
     def save(self, state: FitState, model: keras.Model) -> None:
         """Write the model, its optimizer and the state; drop what is no longer needed.
 
-        Raises
-        ------
-        OSError
-            The disk is full; the last saved state still holds.
+        OSError: the disk is full; the last saved state still holds.
         """
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink()

@@ -95,13 +95,7 @@ def _normalized(x: Any, name: str, activation: str = "") -> Any:
 
 
 def package_file() -> Path:
-    """Return the file of the installed package.
-
-    Raises
-    ------
-    MissingPackageError
-        It is not installed.
-    """
+    """Return the file of the installed package; MissingPackageError: it is not installed."""
     spec = find_spec(_PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(

@@ -9,8 +9,9 @@ import numpy as np
 
 from rs_toolkit.data.remembered import known_arrays
 from rs_toolkit.environment import quiet_tensorflow
-from rs_toolkit.files import atomic_write, sha256_file
+from rs_toolkit.files import atomic_write
 from rs_toolkit.progress import Progress
+from rs_train.classifier.checkpoint import weights_sha256
 from rs_train.classifier.linear_probe import features_folder, frozen_features
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def embed(
     WeightsError
         The weights are missing, damaged, or of another backbone.
     """
-    note = cache.directory / "features" / f"{_source(backbone, weights, cache)}.txt"
+    source = f"{backbone}-{(weights_sha256(weights) or Path(weights).name)[:16]}"
+    note = cache.directory / "features" / f"{source}-{cache.preprocessing.fingerprint()}.txt"
     if note.is_file():
         known = known_arrays(photos, note.with_name(note.read_text("utf-8")))
         if known is not None and known.ndim == 3:
@@ -58,9 +60,3 @@ def embed(
     with atomic_write(note) as temporary:
         temporary.write_text(features_folder(extractor, cache).name, "utf-8")
     return np.asarray(found.mean(axis=1), np.float32)
-
-
-def _source(backbone: str, weights: str, cache: PhotoCache) -> str:
-    path = Path(weights)
-    content = sha256_file(path)[:16] if path.is_file() else path.name
-    return f"{backbone}-{content}-{cache.preprocessing.fingerprint()}"

@@ -66,13 +66,7 @@ def learn_from_labels() -> Lesson:
 
 
 def meet_teacher(config: DistillConfig) -> tuple[Teacher, Prompts]:
-    """Load the teacher that the settings name, and read its prompts.
-
-    Raises
-    ------
-    ConfigError, WeightsError, MissingPackageError
-        The teacher or the prompts cannot be had.
-    """
+    """Load the teacher that the settings name, and read its prompts; raises what these raise."""
     from rs_train.teacher.prompts import read_prompts
     from rs_train.teacher.teacher import load_teacher
 
@@ -90,12 +84,7 @@ def ask_teacher(
     """Embed the photos that are used, once each, and calibrate the teacher's judgement.
 
     The calibration is fitted on the labelled validation photos; where those are of one kind, the
-    teacher's own odds stand.
-
-    Raises
-    ------
-    WeightsError
-        The teacher is broken.
+    teacher's own odds stand.  WeightsError: the teacher is broken.
     """
     from rs_train.teacher.embeddings import teacher_embeddings, text_weights
 
