@@ -37,12 +37,7 @@ def is_finished(folder: Path, last: str, kind: str, resume: bool, progress: Prog
     """Return whether a training in this folder has ended, and tell ``progress`` so.
 
     ``last`` is the file that it writes last, ``kind`` what messages call it: run, filter.
-    ``resume`` allows to continue one that is there.
-
-    Raises
-    ------
-    RunError
-        Something is there, and is not to be continued.
+    ``resume`` allows to continue one that is there.  RunError: one is there, without ``resume``.
     """
     if not resume and any((folder / name).exists() for name in ("config.json", last)):
         raise RunError(

@@ -107,10 +107,7 @@ def package_file() -> Path:
 def load_package(model: keras.Model) -> None:
     """Load the package's weights into what :func:`build_efficientnet_lite0` made.
 
-    Raises
-    ------
-    MissingPackageError, WeightsError
-        The package is not installed, or its file is not the known one.
+    MissingPackageError, WeightsError: it is not installed, or its file is not the known one.
     """
     found = read_package(package_file())
     for layer in model.layers:

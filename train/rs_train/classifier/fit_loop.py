@@ -100,12 +100,8 @@ def fit(
     Continues from ``checkpoints`` where a state exists.  Every epoch is a function of the saved
     state, the seed and the epoch number, so a run that was killed and resumed takes the same
     steps as one that was not.  ``started`` is the ``time.perf_counter()`` at which this session
-    of the run began, ``stage_1`` what a classifier's first stage measured.
-
-    Raises
-    ------
-    RunError
-        The loss became infinite, or a checkpoint is damaged.
+    of the run began, ``stage_1`` what a classifier's first stage measured.  RunError: the loss
+    became infinite, or a checkpoint is damaged.
     """
     model = course.model
     model.optimizer.build(model.trainable_variables)

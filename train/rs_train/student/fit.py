@@ -52,6 +52,7 @@ class StudentCourse(Course):
         self.train, self.val, self.pixels = train, val, train.views
         self.preprocessing, self.config = preprocessing, config
         self._losses = losses(lesson, config)
+        self._head_only = config.train_from == "head"
         extractor = feature_extractor(student)
         # Used where the backbone stays as it is: computed once.
         self._features = cache(
@@ -122,10 +123,6 @@ class StudentCourse(Course):
     def odds(self, found: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return the log odds of an organism, (n,), of what :meth:`ask` returned."""
         return organism_log_odds(found["verdict"], self.lesson.organism)
-
-    @property
-    def _head_only(self) -> bool:
-        return self.config.train_from == "head"
 
     def _targets(
         self, photos: StudentPhotos, rows: NDArray[np.int64], views: NDArray[np.int64]

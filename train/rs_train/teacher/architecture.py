@@ -62,13 +62,10 @@ class Architecture:
 def architecture(name: str) -> Architecture:
     """Return what a teacher's name means.
 
-    Parameters
-    ----------
-    name
-        A short name (:data:`TEACHERS`); an architecture of open_clip, alone or, where its weights
-        are not given as a file, as ``ARCHITECTURE:TAG`` of open_clip's pretrained models or
-        ``ARCHITECTURE:OWNER/REPOSITORY`` of Hugging Face; or a ``.json`` file, which is open_clip's
-        ``open_clip_config.json`` or its ``model_cfg`` alone.
+    It is a short name (:data:`TEACHERS`); an architecture of open_clip, alone or, where its weights
+    are not given as a file, as ``ARCHITECTURE:TAG`` of open_clip's pretrained models or
+    ``ARCHITECTURE:OWNER/REPOSITORY`` of Hugging Face; or a ``.json`` file, which is open_clip's
+    ``open_clip_config.json`` or its ``model_cfg`` alone.
 
     Raises
     ------

@@ -89,12 +89,8 @@ class Teacher:
     def embed_texts(self, texts: list[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts: float32, shape (n, dim), rows of length 1.
 
-        What goes beyond the model's context, as a rule 77 tokens, is cut off.
-
-        Raises
-        ------
-        WeightsError
-            The embeddings are not finite: the weights are broken.
+        What goes beyond the model's context, as a rule 77 tokens, is cut off.  WeightsError: the
+        embeddings are not finite, because the weights are broken.
         """
 
         def encoded(batch: list[str]) -> Any:
