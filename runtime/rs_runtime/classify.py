@@ -12,7 +12,7 @@ from rs_runtime.engines.engine import load_engine
 from rs_runtime.errors import EngineError
 from rs_runtime.kit.manifest import NOT_ORGANISM, RANKS
 from rs_runtime.kit.variants import choose
-from rs_runtime.photos.preprocess import Preprocessing, load_each
+from rs_runtime.photos.preprocess import load_each
 from rs_runtime.ranks import Answer, answers, levels
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Classifier:
         only_organisms: bool = False,
     ) -> None:
         self.manifest = kit.manifest
-        self.preprocessing = Preprocessing.of(kit.manifest.preprocessing)
+        self.preprocessing = kit.manifest.preprocessing
         self.filter = filter
         self._only_organisms = only_organisms
         self.variant = choose(

@@ -20,7 +20,6 @@ from rs_runtime.engines.engine import load_engine
 from rs_runtime.errors import EngineError, FilterError, KitFormatError
 from rs_runtime.kit.manifest import NOT_ORGANISM, ORGANISM, UNCERTAIN
 from rs_runtime.kit.variants import choose
-from rs_runtime.photos.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -163,7 +162,7 @@ class Filter:
         if spec is None:
             raise KitFormatError(f"{owner} has no filter; go without, or export it with one")
         self.spec = spec
-        self.preprocessing = Preprocessing.of(spec.preprocessing)
+        self.preprocessing = spec.preprocessing
         self.thresholds = dict(spec.thresholds)
         if threshold is not None:
             self.thresholds = {NOT_ORGANISM: threshold, ORGANISM: threshold}
