@@ -43,8 +43,8 @@ SETTINGS = DistillConfig(
     student_weights="package",
     imgsz=192,
     test=0.25,
-    epochs=12,
-    patience=12,
+    epochs=5,
+    patience=5,
     learning_rate=2e-4,
 )
 

@@ -49,6 +49,8 @@ def _say(**values: Any) -> None:
 
 
 def _run(job: dict[str, Any]) -> None:
+    # Before TensorFlow, which takes seconds to load: what is missing is said at once.
+    run = Run.open(Path(job["run"]))
     import keras
     import tensorflow as tf
     import tf_keras
@@ -58,7 +60,6 @@ def _run(job: dict[str, Any]) -> None:
     teacher = legacy_clone(keras.models.load_model(job["teacher"], compile=False, safe_mode=True))
     start = legacy_clone(keras.models.load_model(job["start"], compile=False, safe_mode=True))
     freeze_light(start)
-    run = Run.open(Path(job["run"]))
     inputs = np.load(job["representative"], allow_pickle=False)
     student, plain, callbacks = _changed(job["method"], start, inputs, _steps(run, job))
     _teach(student, teacher, run, job, callbacks)

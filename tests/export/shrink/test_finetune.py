@@ -61,43 +61,38 @@ def pointwise(model: Any) -> np.ndarray:
     return np.asarray(model.get_layer("block2_sepconv1").get_weights()[1])[0, 0]
 
 
-def in_process(code: str) -> str:
-    """Run code where tensorflow-model-optimization may turn tf.keras into tf_keras."""
-    head = "import os; os.environ['TF_USE_LEGACY_KERAS'] = '1'\n"
-    done = subprocess.run(
-        [sys.executable, "-c", head + code], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
-def test_legacy_clone_computes_the_same(trained) -> None:
-    said = in_process(
+@pytest.fixture(scope="module")
+def said(trained) -> list[str]:
+    """What a process prints where tensorflow-model-optimization may turn tf.keras into tf_keras."""
+    code = (
+        "import os; os.environ['TF_USE_LEGACY_KERAS'] = '1'\n"
         "import keras, numpy as np\n"
         "from rs_export.shrink.legacy import legacy_clone\n"
+        "from rs_export.shrink.lighter import _require\n"
+        "from rs_toolkit.errors import ExportError\n"
         f"model = keras.models.load_model({str(trained / 'model.keras')!r}, compile=False)\n"
         "x = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype('float32')\n"
         "one, other = (np.asarray(m(x, training=False)) for m in (model, legacy_clone(model)))\n"
-        "print(abs(one - other).max(), abs(one).max())"
-    )
-    difference, size = map(float, said.split())
-    assert difference < 1e-5 * size
-
-
-def test_the_library_is_never_believed_when_it_gives_nothing() -> None:
-    """On a Keras 3 model clustering returns None and pruning raises: both must be said."""
-    said = in_process(
-        "import keras\n"
-        "from rs_export.shrink.lighter import _require\n"
-        "from rs_export.shrink.legacy import legacy_clone\n"
-        "from rs_toolkit.errors import ExportError\n"
+        "print(abs(one - other).max(), abs(one).max())\n"
         "x = keras.Input((8, 8, 3))\n"
         "odd = keras.Model(x, keras.layers.Conv2DTranspose(2, 3)(x))\n"
         "for act in (lambda: _require(None), lambda: legacy_clone(odd)):\n"
         "    try: act()\n"
         "    except ExportError as error: print(error)\n"
     )
-    nothing, odd = said.strip().splitlines()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip().splitlines()
+
+
+def test_legacy_clone_computes_the_same(said) -> None:
+    difference, size = map(float, said[0].split())
+    assert difference < 1e-5 * size
+
+
+def test_the_library_is_never_believed_when_it_gives_nothing(said) -> None:
+    """On a Keras 3 model clustering returns None and pruning raises: both must be said."""
+    nothing, odd = said[1:]
     assert "gave NoneType instead of a model" in nothing
     assert "got a Conv2DTranspose, which cannot be fine-tuned for export" in odd
 
