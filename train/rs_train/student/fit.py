@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,11 +55,7 @@ class StudentCourse(Course):
         self._head_only = config.train_from == "head"
         extractor = feature_extractor(student)
         # Used where the backbone stays as it is: computed once.
-        self._features = cache(
-            lambda photos, views: student_features(
-                extractor, photos, views, preprocessing, progress
-            )
-        )
+        self._features = cache(partial(student_features, extractor, preprocessing, progress))
         freeze(student, body=self._head_only, batch_norm=config.frozen_batch_norm)
         outputs = outputs_of(student)
         self.model = self.learner = keras.Model(student.input, outputs)

@@ -66,7 +66,10 @@ def learn_from_labels() -> Lesson:
 
 
 def meet_teacher(config: DistillConfig) -> tuple[Teacher, Prompts]:
-    """Load the teacher that the settings name, and read its prompts; raises what these raise."""
+    """Load the teacher that the settings name, and read its prompts.
+
+    ConfigError, WeightsError, MissingPackageError: one of the two cannot be had.
+    """
     from rs_train.teacher.prompts import read_prompts
     from rs_train.teacher.teacher import load_teacher
 

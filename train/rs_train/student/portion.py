@@ -111,10 +111,10 @@ def balanced_order(train: StudentPhotos, config: DistillConfig, epoch: int) -> N
 
 def student_features(
     extractor: keras.Model,
-    photos: StudentPhotos,
-    views: int,
     preprocessing: Preprocessing,
     progress: Progress,
+    photos: StudentPhotos,
+    views: int,
 ) -> NDArray[np.float32]:
     """Return the features of views 0 to ``views - 1``, float32 (n, views, width).
 
