@@ -114,7 +114,8 @@ def load_backbone_weights(
         return
     if weights == "imagenet":
         advice += f", or train from scratch: {option} none"
-        model.set_weights(_published(name, advice).get_weights())
+        full = _published(name, advice)
+        model.set_weights(full.get_weights())
         return
     path = Path(weights)
     if not path.is_file():
