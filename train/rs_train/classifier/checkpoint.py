@@ -19,7 +19,7 @@ __all__ = ["Checkpoints", "FitState", "weights_sha256", "weights_to_load"]
 
 @dataclass
 class FitState:
-    """Where a training stands: ``epoch`` are finished, and in ``seconds`` of all sessions.
+    """Where a training stands: after ``epoch`` finished epochs and ``seconds`` of wall time.
 
     ``history`` has one row a finished epoch; row 0 is the state before the first.  The weights of
     ``best_epoch`` are kept, whose :class:`rs_train.classifier.fit_loop.Judgement` was
