@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.errors import ExportError
 
 __all__ = ["ModelInfo"]
@@ -38,7 +38,7 @@ class ModelInfo:
     rank: str
     labels: tuple[str, ...]
     common_names: tuple[str | None, ...]
-    preprocessing: PreprocessingSpec
+    preprocessing: Preprocessing
     temperature: float
     data_fingerprint: str
     created_by: str

@@ -18,7 +18,6 @@ from rs_export.measure.benchmark_report import summarize, tables, write_benchmar
 from rs_runtime.classify import Classifier
 from rs_runtime.errors import EngineError, PhotoError
 from rs_runtime.kit.kit import Kit, open_kit
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.probe import MEASURES, synthetic_photo
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.errors import ExportError, RunError
@@ -153,7 +152,7 @@ def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Prog
     manifest = kit.manifest
     same = (
         manifest.data_fingerprint == run.data_fingerprint
-        and Preprocessing.of(manifest.preprocessing) == run.preprocessing
+        and manifest.preprocessing == run.preprocessing
         and [item.name for item in manifest.classes] == [item["name"] for item in run.classes]
     )
     if not same:

@@ -17,7 +17,7 @@ import numpy as np
 
 from rs_export.metadata import ModelInfo
 from rs_export.tflite.file import IDENTIFIER, pack, unpack
-from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.errors import ExportError
 
 __all__ = ["tflite_with_metadata"]
@@ -132,7 +132,7 @@ def _ends(tree: Any) -> tuple[Any, Any]:
     return graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
 
 
-def _range(source: Any, given: PreprocessingSpec) -> tuple[float, float, str]:
+def _range(source: Any, given: Preprocessing) -> tuple[float, float, str]:
     """Return the smallest and the largest number an input takes, and how pixels become numbers."""
     from ai_edge_litert.schema_py_generated import TensorType
 
