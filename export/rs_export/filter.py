@@ -93,20 +93,17 @@ def filter_scores(
 ) -> Scores:
     """Compare a model with the student on photos of both kinds.
 
+    The row holds cosine (mean cosine of the logits to the student's, -1 to 1, both less the
+    student's mean logits, because what all photos have in common says nothing of any); agreement
+    (share of the photos with the student's verdict); auroc (area under the curve of the odds,
+    organisms against others); flagged, found (share of the organisms, and of the others, with the
+    verdict ``not_organism``); uncertain (share without a verdict).
+
     Parameters
     ----------
     logits, calibration : the model's; logits are float32 (n, K)
     side : the photos' truth, bool (n,), and the student's logits and calibration
     organism : which of the K classes are organisms, bool (K,)
-
-    Returns
-    -------
-    Scores
-        The row: cosine (mean cosine of the logits to the student's, -1 to 1, both less the
-        student's mean logits, because what all photos have in common says nothing of any);
-        agreement (share of the photos with the student's verdict); auroc (area under the curve of
-        the odds, organisms against others); flagged, found (share of the organisms, and of the
-        others, with the verdict ``not_organism``); uncertain (share without a verdict).
     """
     odds, wanted_odds = (organism_log_odds(values, organism) for values in (logits, side.logits))
     given = _verdicts(odds, calibration, thresholds)

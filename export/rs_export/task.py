@@ -30,10 +30,9 @@ __all__ = ["Side", "Task", "created_by", "model_info"]
 
 @dataclass(frozen=True)
 class Side:
-    """The n photos of one split, and the float model's logits of them and calibration.
+    """The n photos of one split, and the float model's logits of them, float32 (n, classes).
 
-    ``labels`` are classes, or whether each photo shows an organism, shape (n,); ``logits`` are
-    float32 (n, classes).
+    ``labels`` (n,) are classes, or whether each photo shows an organism.
     """
 
     photos: Sequence[Photo]
