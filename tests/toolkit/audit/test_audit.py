@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from unittest.mock import patch
@@ -22,17 +22,19 @@ from PIL import Image, ImageFilter
 
 from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photos.preprocess import Preprocessing
-from rs_toolkit.audit.figures import (
+from rs_toolkit.audit.html import print_summary, write_audit
+from rs_toolkit.audit.statistics import (
+    WORST,
+    Audit,
     ClassCount,
     Conflict,
     Imbalance,
     Places,
     RankCount,
+    audit,
     binned,
     imbalance,
 )
-from rs_toolkit.audit.html import print_summary, write_audit
-from rs_toolkit.audit.statistics import WORST, Audit, audit
 from rs_toolkit.checks.findings import FLAGS, Finding
 from rs_toolkit.checks.quality import quality_findings, unreadable_findings
 from rs_toolkit.data.index import build_index
@@ -248,7 +250,7 @@ def test_twelve_thousand_absent_photos_are_counted_at_once(tmp_path: Path) -> No
 def test_json_holds_the_whole_audit(tmp_path: Path) -> None:
     found = audit([photo("a.jpg", "felidae")], [Finding("a.jpg", "dark", 0.7)], "family")
     data, _ = write_audit(found, tmp_path / "new", (), grey, "Photos")
-    assert json.loads(data.read_text("utf-8")) == json.loads(json.dumps(found.to_dict()))
+    assert json.loads(data.read_text("utf-8")) == json.loads(json.dumps(asdict(found)))
     assert json.loads(data.read_text())["flags"]["dark"]["worst"][0]["path"] == "a.jpg"
 
 

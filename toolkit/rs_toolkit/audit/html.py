@@ -9,27 +9,25 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from rs_runtime.errors import PhotoError
-from rs_toolkit.audit.figures import Audit, binned
 from rs_toolkit.audit.plots import STYLE, bars, long_tail, table, text
+from rs_toolkit.audit.statistics import Audit, binned
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import printable
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import atomic_write, write_json
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Pixels = Callable[[Photo], NDArray[Any]]
-
 __all__ = ["print_summary", "write_audit"]
+
+Pixels = Callable[[Photo], NDArray[Any]]
 
 _CLASS_SIZES = (5, 10, 20, 50, 100, 200, 500)
 _MOST_LISTED = {"terminal": 5, "page": 200, "classes": 2000}
@@ -58,20 +56,13 @@ _HEAD = (
 def write_audit(
     audit: Audit, folder: Path, photos: Sequence[Photo], pixels: Pixels, title: str
 ) -> tuple[Path, Path]:
-    """Write ``audit.json`` and ``audit.html``, each whole or not at all; return their paths.
+    """Write ``audit.json`` and ``audit.html`` in a folder, made if absent; return their paths.
 
-    Parameters
-    ----------
-    folder
-        Made if absent.
-    photos, pixels
-        What :func:`rs_toolkit.checks.quality.quality_findings` takes: for the labels and thumbnails
-        of the photos that the page names.  A photo whose pixels cannot be read gets no thumbnail.
-    title
-        The page's, such as the data set's name.
+    ``photos`` and ``pixels``, uint8 RGB (S, S, 3), are for the labels and thumbnails of the photos
+    that the page names.  A photo whose pixels cannot be read gets no thumbnail.
     """
     data, page = folder / "audit.json", folder / "audit.html"
-    write_json(data, audit.to_dict())
+    write_json(data, asdict(audit))
     with atomic_write(page) as temporary:
         temporary.write_text(_page(audit, photos, pixels, title), "utf-8", newline="\n")
     return data, page
@@ -86,6 +77,8 @@ def print_summary(audit: Audit) -> None:
     console = Console(highlight=False)
 
     def show(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        if not rows:
+            return
         # Text, because rich would read "[red]" in a name as markup.
         shown = Table(show_header=any(head))
         for place, name in enumerate(head):
@@ -102,12 +95,10 @@ def print_summary(audit: Audit) -> None:
         console.print(Text(f"… and {more:,} more of the same bytes", style="red"))
     show(("", ""), _figures(audit))
     show(_RANK_HEAD, _ranks(audit))
-    if audit.flags:
-        flags = audit.flags.items()
-        rows = [(_name(flag), f"{item.photos:,}", f"{item.share:.1%}") for flag, item in flags]
-        show(("flag", "photos", "share"), rows)
-    if audit.reasons:
-        show(("why unreadable", "photos"), list(audit.reasons.items())[: _MOST_LISTED["terminal"]])
+    flags = audit.flags.items()
+    rows = [(_name(flag), f"{item.photos:,}", f"{item.share:.1%}") for flag, item in flags]
+    show(("flag", "photos", "share"), rows)
+    show(("why unreadable", "photos"), list(audit.reasons.items())[: _MOST_LISTED["terminal"]])
 
 
 def _figures(audit: Audit) -> list[tuple[str, str]]:
@@ -118,8 +109,7 @@ def _figures(audit: Audit) -> list[tuple[str, str]]:
         (f"without {_name(audit.rank)}", f"{audit.ranks[audit.rank].unlabelled:,}"),
         (f"classes ({_name(audit.rank)})", f"{audit.ranks[audit.rank].names:,}"),
     ]
-    if audit.imbalance:
-        uneven = audit.imbalance
+    if uneven := audit.imbalance:
         under = uneven.under.items()
         found += [
             ("largest, smallest class", f"{uneven.largest:,}, {uneven.smallest:,}"),
@@ -141,10 +131,8 @@ def _name(rank: str) -> str:
 
 
 def _ranks(audit: Audit) -> list[tuple[str, ...]]:
-    return [
-        (_name(rank), *(f"{count:,}" for count in astuple(item)))
-        for rank, item in audit.ranks.items()
-    ]
+    counts = {_name(rank): astuple(item) for rank, item in audit.ranks.items()}
+    return [(rank, *(f"{count:,}" for count in of)) for rank, of in counts.items()]
 
 
 def _page(audit: Audit, photos: Sequence[Photo], pixels: Pixels, title: str) -> str:
@@ -199,7 +187,7 @@ def _labels(audit: Audit) -> Iterator[str]:
         yield "</div>\n"
     yield table(_RANK_HEAD, _ranks(audit), numbers=True)
     if audit.classes:
-        rows = [(item.name, item.photos, item.unreadable) for item in audit.classes]
+        rows = [astuple(item) for item in audit.classes]
         yield f"<details><summary>All {len(rows):,} classes ({rank})</summary>\n"
         shown = rows[: _MOST_LISTED["classes"]]
         yield table(("class", "photos", "unreadable"), shown, numbers=True)
@@ -207,19 +195,17 @@ def _labels(audit: Audit) -> Iterator[str]:
 
 
 def _files(audit: Audit) -> Iterator[str]:
-    if audit.sizes:
-        sizes = audit.sizes
+    if sizes := audit.sizes:
         yield '<h2>Files</h2>\n<div class="plots">'
         yield bars("Photos by their shorter side (px)", sizes.shorter_side)
         yield bars("Photos by colour mode", audit.modes) + "</div>\n"
-        spreads = {"width (px)": sizes.width, "height (px)": sizes.height}
-        spreads["file (bytes)"] = sizes.bytes
-        rows = [(name, *(f"{value:,.0f}" for value in of)) for name, of in spreads.items()]
+        names, spreads = ("width (px)", "height (px)", "file (bytes)"), astuple(sizes)[:3]
+        rows = [(name, *map("{:,.0f}".format, of)) for name, of in zip(names, spreads, strict=True)]
         yield table(("", "least", "median", "most"), rows, numbers=True)
     if audit.unreadable:
         yield f"<h2>Unreadable: {len(audit.unreadable):,}</h2>\n"
-        reasons = list(audit.reasons.items())
-        yield table(("reason", "photos"), reasons[: _MOST_LISTED["page"]], numbers=True)
+        reasons = list(audit.reasons.items())[: _MOST_LISTED["page"]]
+        yield table(("reason", "photos"), reasons, numbers=True)
         yield "<details><summary>Which</summary>\n"
         yield table(("photo", "reason"), audit.unreadable[: _MOST_LISTED["page"]])
         yield _rest(len(audit.unreadable), "page") + "</details>\n"

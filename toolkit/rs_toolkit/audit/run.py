@@ -9,8 +9,8 @@ from rs_toolkit.audit.html import print_summary, write_audit
 from rs_toolkit.audit.statistics import audit
 from rs_toolkit.checks.run import Checks
 from rs_toolkit.config.training import TrainConfig
-from rs_toolkit.data.open import open_data
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
+from rs_toolkit.data.readers import open_data
 from rs_toolkit.progress import Progress
 
 __all__ = ["check"]
@@ -19,21 +19,11 @@ __all__ = ["check"]
 def check(data: Path, config: TrainConfig, out: Path, *, progress: Progress) -> Path:
     """Audit a data set, print a summary, and return the page that was written.
 
-    Duplicates are looked for by hashes alone; labels are compared by ``rs-toolkit clean``.
+    Duplicates are looked for by hashes alone; labels are compared by ``rs-toolkit clean``.  Of
+    ``config`` the rank and the size of images count.  ``audit.html`` and ``audit.json`` are
+    written into ``out``.
 
-    Parameters
-    ----------
-    data
-        As :func:`rs_toolkit.data.readers.read_dataset` takes it.
-    config
-        Its rank and image size.
-    out
-        Folder to write ``audit.html`` and ``audit.json`` into.
-
-    Raises
-    ------
-    DataError, MetadataError
-        There is nothing to audit.
+    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
     dataset, photos = open_data(data, cache, progress)

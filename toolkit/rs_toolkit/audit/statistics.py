@@ -5,52 +5,169 @@ Nothing here opens a photo: everything is counted from the index and from findin
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
-from rs_toolkit.audit.figures import (
-    Audit,
-    ClassCount,
-    Conflict,
-    FlagCount,
-    Places,
-    RankCount,
-    Sizes,
-    binned,
-    imbalance,
-)
+import numpy as np
+
 from rs_toolkit.checks.findings import FLAGS, Finding
 from rs_toolkit.data.photos import Photo
-from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.data.taxonomy import LABELS
+from rs_toolkit.errors import DataError
 
-__all__ = ["WORST", "Audit", "audit"]
+__all__ = [
+    *("WORST", "Audit", "ClassCount", "Conflict", "FlagCount", "Imbalance", "Places"),
+    *("RankCount", "Sizes", "audit", "binned", "imbalance"),
+]
 
 WORST = 24
 """Findings of a flag that are named, the worst first."""
 
-_LABELS = (*RANKS, "common_name")
 _SIDES = (64, 128, 256, 512, 1024, 2048, 4096)
+_SMALL_CLASSES = (5, 10, 20)
+
+
+@dataclass(frozen=True)
+class RankCount:
+    """How many different names a rank has, and how many photos have and lack one."""
+
+    names: int
+    labelled: int
+    unlabelled: int
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """A class of the audited rank: its counted photos, and its rows that cannot be read."""
+
+    name: str
+    photos: int
+    unreadable: int
+
+
+@dataclass(frozen=True)
+class Imbalance:
+    """How unevenly photos are spread over the classes that have any.
+
+    Attributes
+    ----------
+    ratio
+        ``largest``, the photos of the largest class, by ``smallest``.
+    gini
+        Gini coefficient: half the relative mean absolute difference between classes.  0: all
+        are equal; towards 1: one class has nearly everything.
+    effective_classes
+        exp(H), H the Shannon entropy of the classes' shares: the number of equally large classes
+        that would be as diverse (Hill 1973, order 1), 1 to ``classes``.
+    under
+        Share of classes with fewer than 5, 10 and 20 photos, by that number as text, 0 to 1.
+    """
+
+    classes: int
+    largest: int
+    smallest: int
+    ratio: float
+    gini: float
+    effective_classes: float
+    under: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """(least, median, most) of readable photos' width, height (pixels) and file size (bytes).
+
+    ``shorter_side`` counts photos by the length of their shorter side in pixels.
+    """
+
+    width: tuple[float, float, float]
+    height: tuple[float, float, float]
+    bytes: tuple[float, float, float]
+    shorter_side: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Photos of the same bytes (and box) that have different names at ``rank``, and above none.
+
+    ``photos`` holds (path, name at that rank or None).
+    """
+
+    rank: str
+    photos: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True)
+class FlagCount:
+    """Findings of one flag: how many, their share of all rows, and the worst of them in order."""
+
+    photos: int
+    share: float
+    worst: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Sites or observations: how many there are, photos that name one, photos of the largest."""
+
+    names: int
+    photos: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a data set holds, at the rank that classes are counted at; see :func:`audit`.
+
+    Attributes
+    ----------
+    rows, readable
+        Photos that the data set lists, and how many of them can be used.
+    counted
+        What labels are counted over: ``readable`` photos, or ``all`` rows where none can be read.
+    conflicts
+        Exact duplicates whose labels disagree, in the order of their paths.
+    ranks
+        By rank, kingdom to species, and ``common_name``.
+    classes, imbalance
+        The largest class first; None where no counted photo has a label.
+    modes
+        Photos by Pillow's name of their colour mode, the most frequent first.
+    unreadable, reasons
+        (path, reason) of every row that cannot be used; and rows by reason, with N for each
+        number but 0, the most frequent first.
+    flags
+        Of the flags that were checked for or found.
+    """
+
+    rank: str
+    rows: int
+    readable: int
+    counted: str
+    conflicts: tuple[Conflict, ...]
+    ranks: dict[str, RankCount]
+    classes: tuple[ClassCount, ...]
+    imbalance: Imbalance | None
+    modes: dict[str, int]
+    sizes: Sizes | None
+    unreadable: tuple[tuple[str, str], ...]
+    reasons: dict[str, int]
+    flags: dict[str, FlagCount]
+    sites: Places | None
+    observations: Places | None
 
 
 def audit(
-    photos: Sequence[Photo],
-    findings: Sequence[Finding],
-    rank: str,
-    checked: Iterable[str] = (),
+    photos: Sequence[Photo], findings: Sequence[Finding], rank: str, checked: Iterable[str] = ()
 ) -> Audit:
-    """Count what a data set holds.
+    """Count what a data set holds, classes at ``rank``: kingdom … species, or ``common_name``.
 
-    Parameters
-    ----------
-    photos, findings
-        Every row as :func:`rs_toolkit.data.index.build_index` returns them, and what the checks
-        found about them.
-    rank
-        The rank to be trained: one of kingdom … species, or ``common_name``.
-    checked
-        Flags that were looked for, so that "none found" is reported too.
+    ``photos`` is every row of the index, ``findings`` what the checks found about them.  The flags
+    in ``checked`` were looked for, so that "none found" is reported too.
 
     Raises
     ------
@@ -68,7 +185,7 @@ def audit(
         readable=len(readable),
         counted="readable" if readable else "all",
         conflicts=_conflicts(readable),
-        ranks={name: _rank_count(counted, name) for name in _LABELS},
+        ranks={name: _rank_count(counted, name) for name in LABELS},
         classes=classes,
         imbalance=imbalance(sizes) if sizes else None,
         modes=_most_frequent(photo.mode for photo in readable),
@@ -102,33 +219,26 @@ def _classes(
 
 
 def _conflicts(readable: Sequence[Photo]) -> tuple[Conflict, ...]:
-    # Two boxes of one photo may well show two species.
-    copies: dict[tuple[str, str | None], list[Photo]] = defaultdict(list)
+    # By content with its box: two boxes of one photo may well show two species.
+    copies: dict[str, list[Photo]] = defaultdict(list)
     for photo in readable:
         if photo.sha256:
-            copies[photo.sha256, photo.box].append(photo)
-    found = [_conflict(same) for same in copies.values() if len(same) > 1]
-    return tuple(sorted((item for item in found if item), key=lambda item: item.photos[0][0]))
-
-
-def _conflict(same: Sequence[Photo]) -> Conflict | None:
-    for rank in _LABELS:
-        names = [(photo.path, photo.label(rank)) for photo in same]
-        if len({name for _, name in names if name is not None}) > 1:
-            return Conflict(rank, tuple(sorted(names, key=lambda item: item[0])))
-    return None
+            copies[photo.content].append(photo)
+    found = []
+    for same in (photos for photos in copies.values() if len(photos) > 1):
+        for rank in LABELS:
+            names = sorted(((p.path, p.label(rank)) for p in same), key=lambda item: item[0])
+            if len({name for _, name in names if name is not None}) > 1:
+                found.append(Conflict(rank, tuple(names)))
+                break
+    return tuple(sorted(found, key=lambda item: item.photos[0][0]))
 
 
 def _sizes(readable: Sequence[Photo]) -> Sizes:
-    def spread(values: list[int]) -> tuple[float, float, float]:
-        return min(values), median(values), max(values)
-
-    return Sizes(
-        spread([photo.width for photo in readable]),
-        spread([photo.height for photo in readable]),
-        spread([photo.bytes for photo in readable]),
-        binned((min(photo.width, photo.height) for photo in readable), _SIDES),
-    )
+    sizes = zip(*((photo.width, photo.height, photo.bytes) for photo in readable), strict=True)
+    width, height, size = ((min(values), median(values), max(values)) for values in sizes)
+    shorter = binned((min(photo.width, photo.height) for photo in readable), _SIDES)
+    return Sizes(width, height, size, shorter)
 
 
 def _flags(findings: Sequence[Finding], flags: set[str], rows: int) -> dict[str, FlagCount]:
@@ -148,3 +258,37 @@ def _flags(findings: Sequence[Finding], flags: set[str], rows: int) -> dict[str,
 def _places(names: Iterable[str | None]) -> Places | None:
     counts = Counter(name for name in names if name is not None)
     return Places(len(counts), counts.total(), max(counts.values())) if counts else None
+
+
+def imbalance(sizes: Sequence[int]) -> Imbalance:
+    """Return how uneven classes of these sizes are; each has one photo at least.
+
+    Raises
+    ------
+    DataError
+        There is no class, or an empty one.
+    """
+    if not sizes or min(sizes) < 1:
+        raise DataError("imbalance: got no class, or one without a photo; leave empty classes out")
+    ordered = np.sort(np.asarray(sizes, np.float64))
+    count, total = len(ordered), float(ordered.sum())
+    # With sizes x_1 <= ... <= x_n: sum of (2 i - n - 1) x_i / (n sum of x_i).
+    places = 2 * np.arange(1, count + 1) - count - 1
+    shares = ordered / total
+    return Imbalance(
+        classes=count,
+        largest=int(ordered[-1]),
+        smallest=int(ordered[0]),
+        ratio=float(ordered[-1] / ordered[0]),
+        gini=float(places @ ordered / (count * total)),
+        effective_classes=math.exp(float(-(shares * np.log(shares)).sum())),
+        under={str(limit): float(np.mean(ordered < limit)) for limit in _SMALL_CLASSES},
+    )
+
+
+def binned(values: Iterable[float], edges: Sequence[int]) -> dict[str, int]:
+    """Count integers below, between and from ``edges``, which ascend; empty bins are kept."""
+    between = [f"{low}–{high - 1}" for low, high in pairwise(edges)]
+    names = [f"< {edges[0]}", *between, f"≥ {edges[-1]}"]
+    counts = Counter(np.searchsorted(edges, list(values), side="right").tolist())
+    return {name: counts[place] for place, name in enumerate(names)}

@@ -20,16 +20,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import DataError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from rs_toolkit.data.photos import Photo
 
 __all__ = ["Shares", "class_sizes", "class_targets", "epoch_order", "photo_weights"]
 
@@ -38,14 +34,10 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Shares:
-    """What photos count for in training.
+    """What n photos count for in training.
 
-    Attributes
-    ----------
-    groups
-        int64 (n,), 0 or more: photos of one number are duplicates of each other.
-    weights
-        float64 (n,), 0 to 1.
+    ``groups`` are int64 (n,), 0 or more: photos of one number are duplicates of each other.
+    ``weights`` are float64 (n,), 0 to 1.
     """
 
     groups: NDArray[np.int64]
@@ -68,14 +60,13 @@ class Shares:
         numbers: dict[str | int, int] = {}
         keys = [row if photo.group is None else photo.group for row, photo in enumerate(photos)]
         groups = [numbers.setdefault(key, len(numbers)) for key in keys]
-        weights = [photo.weight for photo in photos]
-        return cls(np.array(groups, np.int64), np.array(weights, np.float64))
+        return cls(np.array(groups, np.int64), np.array([photo.weight for photo in photos], float))
 
 
 def class_sizes(labels: NDArray[np.int64], shares: Shares) -> NDArray[np.float64]:
-    """Return the size of each class, shape (max(labels) + 1,); see the module's equation.
+    """Return the size of each class, shape (max(labels) + 1,), by the module's equation.
 
-    ``labels`` are the class numbers of n photos and ``shares`` what they count for.
+    ``labels`` are the class numbers of n photos.
     """
     return _units(labels, shares).sizes
 
@@ -96,8 +87,8 @@ def class_targets(
 def photo_weights(labels: NDArray[np.int64], balance: float, shares: Shares) -> NDArray[np.float64]:
     """Return how often an epoch shows each photo on average, for a fit that takes weights.
 
-    ``labels`` and ``shares`` are as for :func:`class_sizes`, ``balance`` is from 0 to 1.  Of shape
-    (n,), 0 or more, and 0 exactly where the photo's own weight is.
+    ``labels`` are class numbers, ``balance`` is from 0 to 1.  The result is of shape (n,), 0 or
+    more, and 0 exactly where the photo's own weight is.
     """
     units = _units(labels, shares)
     sizes = np.where(units.sizes > 0, units.sizes, 1)
@@ -110,11 +101,7 @@ def photo_weights(labels: NDArray[np.int64], balance: float, shares: Shares) -> 
 
 
 def epoch_order(
-    labels: NDArray[np.int64],
-    balance: float,
-    seed: int,
-    epoch: int,
-    shares: Shares,
+    labels: NDArray[np.int64], balance: float, seed: int, epoch: int, shares: Shares
 ) -> NDArray[np.int64]:
     """Return the photo numbers of one epoch, oversampled and shuffled.
 
@@ -122,8 +109,6 @@ def epoch_order(
     same photos.  Each class meets its target exactly, and each group's number of shows is its
     expected one (see the module's equation), rounded down or up at random; so groups of equal
     weights are seen at most once more than each other.  The photos of a group take turns.
-
-    ``labels`` and ``shares`` are as for :func:`class_sizes`, ``balance`` is from 0 to 1.
 
     Raises
     ------

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.batches.oversampling import Shares, epoch_order
 
 if TYPE_CHECKING:
     import tensorflow as tf
-    from numpy.typing import NDArray
-
-    from rs_runtime.photos.preprocess import Preprocessing
 
 __all__ = [
     *("PixelSource", "augment", "changed_batches", "evaluation_batches"),
@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 
+@dataclass(eq=False)
 class PixelSource:
     """From photo numbers, int64 (n,), to uint8 RGB pixels (n, S, S, 3), by ``load``.
 
@@ -30,15 +31,14 @@ class PixelSource:
     error, so that a photo that vanished is reported as just that.
     """
 
-    def __init__(self, load: Callable[..., NDArray[np.uint8]]) -> None:
-        self._load = load
-        self._failure: Exception | None = None
+    load: Callable[..., NDArray[np.uint8]]
+    failure: Exception | None = None
 
     def __call__(self, *picks: NDArray[np.int64]) -> NDArray[np.uint8]:
         try:
-            return self._load(*picks)
+            return self.load(*picks)
         except Exception as error:
-            self._failure = error
+            self.failure = error
             raise
 
     @contextmanager
@@ -47,8 +47,8 @@ class PixelSource:
         try:
             yield
         except Exception:
-            if self._failure is not None:
-                raise self._failure from None
+            if self.failure is not None:
+                raise self.failure from None
             raise
 
 
@@ -91,7 +91,7 @@ def changed_batches(
     batch_size: int,
     seed: tuple[int, ...],
 ) -> tf.data.Dataset:
-    """Return batches of (inputs, targets) in the order given.
+    """Return batches of (inputs, targets) in the order given; the last one may be smaller.
 
     Parameters
     ----------
@@ -102,10 +102,6 @@ def changed_batches(
     change
         From float32 images (b, S, S, 3), 0 to 255, and an int32 seed (2,), which differs from
         batch to batch, to images of the same kind.
-    batch_size
-        Photos per batch; the last one may have fewer.
-    seed
-        Of the changes.
     """
     import tensorflow as tf
 
@@ -136,18 +132,11 @@ def evaluation_batches(
 
 
 def augment(images: Any, strength: float, seed: Any) -> Any:
-    """Flip, crop and recolour a batch.
+    """Flip, crop and recolour a batch, a float32 tensor (n, S, S, 3) in [0, 255].
 
-    Parameters
-    ----------
-    images
-        float32 tensor (n, S, S, 3) in [0, 255], as the result is.
-    strength
-        0 changes nothing; at 1 each photo is mirrored half the time, cropped to 55-100 % of its
-        area at aspect 3:4 to 4:3, and changed by up to 20 % in brightness, 30 % in contrast and
-        saturation.
-    seed
-        int32 tensor (2,); equal seeds give equal changes.
+    Strength 0 changes nothing; at 1 each photo is mirrored half the time, cropped to 55-100 % of
+    its area at aspect 3:4 to 4:3, and changed by up to 20 % in brightness, 30 % in contrast and
+    saturation.  Equal seeds, int32 (2,), give equal changes.
     """
     import tensorflow as tf
 
@@ -163,9 +152,8 @@ def augment(images: Any, strength: float, seed: Any) -> Any:
     left = uniform(4, 0.0, 1.0) * (1 - width)
     right = left + width
     mirrored = uniform(5, 0.0, 1.0) < 0.5
-    boxes = tf.stack(
-        [top, tf.where(mirrored, right, left), top + height, tf.where(mirrored, left, right)], 1
-    )
+    start, end = tf.where(mirrored, right, left), tf.where(mirrored, left, right)
+    boxes = tf.stack([top, start, top + height, end], 1)
     images = tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), [side, side])
     return recolour(images, strength, seed)
 

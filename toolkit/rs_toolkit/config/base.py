@@ -66,14 +66,11 @@ def load_settings(kind: type[Kind], *layers: Mapping[str, Any]) -> Kind:
         A key is unknown, or a value is of the wrong type or out of range.
     """
     known = [item.name for item in fields(kind)]
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.items():
-            if key not in known:
-                raise ConfigError(f"unknown setting {key!r}; wanted one of: {', '.join(known)}")
-            if value is not None:
-                merged[key] = value
-    return kind(**merged)
+    given = [item for layer in layers for item in layer.items()]
+    for key, _ in given:
+        if key not in known:
+            raise ConfigError(f"unknown setting {key!r}; wanted one of: {', '.join(known)}")
+    return kind(**{key: value for key, value in given if value is not None})
 
 
 def check_fractions(val: float, test: float) -> None:

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from rs_toolkit.data.photos import Photo
 
 __all__ = ["LEVELS", "Grouping", "connected", "group_photos"]
 
@@ -26,14 +23,9 @@ LEVELS = ("photo", "duplicates", "species", "site", "observation")
 class Grouping:
     """The group of each photo.
 
-    Attributes
-    ----------
-    names
-        n strings, equal for photos that belong together and for no others.  They are not for
-        people: each is the first of its photos' keys in sorted order (see :func:`group_photos`).
-    unknown
-        Paths of the photos whose species, site or observation is unknown: each is in a group of
-        its own, or of its duplicates.
+    ``names`` are n strings, equal for photos that belong together and for no others; they are not
+    for people.  ``unknown`` are the paths of the photos whose species, site or observation is
+    unknown: each is in a group of its own, or of its duplicates.
     """
 
     names: tuple[str, ...]
@@ -42,11 +34,6 @@ class Grouping:
 
 def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping:
     """Group n photos by their duplicates and by ``level``, one of :data:`LEVELS`.
-
-    Photos that share a key belong together.  Each has a key for its group of duplicates (the
-    group's name or, where it has none, a NUL character and the photo's path), and one for its
-    species, site or observation (two NULs, the level, a NUL and the name).  The NULs keep keys of
-    one kind apart from those of another.
 
     Raises
     ------
@@ -57,12 +44,11 @@ def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping
     """
     if level not in LEVELS:
         raise ConfigError(f"group_by: got {level!r}, wanted one of: {', '.join(LEVELS)}")
+    # The NULs keep the keys of one kind apart from those of another.
     own = [photo.group or f"\0{photo.path}" for photo in photos]
     if level in ("photo", "duplicates"):
         return Grouping(tuple(own))
-    values = [
-        photo.taxon.species if level == "species" else getattr(photo, level) for photo in photos
-    ]
+    values = [getattr(photo.taxon if level == "species" else photo, level) for photo in photos]
     if photos and not any(values):
         raise DataError(
             f"group_by {level}: got {len(photos)} photos without a {level}; add it to the data, "

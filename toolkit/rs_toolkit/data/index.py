@@ -15,7 +15,7 @@ from typing import Any
 from rs_runtime.errors import PhotoError
 from rs_runtime.photos.photo import read_photo
 from rs_toolkit.data.groups import connected
-from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
+from rs_toolkit.data.photos import SIDES, Dataset, Photo, PhotoCache
 from rs_toolkit.data.table import read_table, write_table
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.files import sha256_bytes
@@ -40,15 +40,7 @@ def build_index(
     and are not opened.  Photos with the same bytes get one group, and so do the groups that such
     photos connect, so that no split separates them.
 
-    Parameters
-    ----------
-    progress
-        Called with (done, total) after each photo.
-
-    Returns
-    -------
-    tuple of Photo
-        As many photos as the data set has, in its order.
+    ``progress`` is called with (done, total) after each photo.  The photos keep their order.
 
     Raises
     ------
@@ -86,16 +78,14 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache) -> Photo:
 def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
     """Join photos of the same bytes or group."""
     copies = Counter(photo.sha256 for photo in photos if photo.error is None)
-
-    def names(photo: Photo) -> list[str]:
+    keys: dict[int, list[str]] = {}
+    for row, photo in enumerate(photos):
         content = f"sha256:{photo.sha256}" if copies[photo.sha256] > 1 else None
-        return [name for name in (photo.group, content) if name and photo.error is None]
-
-    keys = {row: found for row, photo in enumerate(photos) if (found := names(photo))}
+        if photo.error is None and (photo.group or content):
+            keys[row] = [name for name in (photo.group, content) if name]
     groups = dict(zip(keys, connected(keys.values()), strict=True))
-    return tuple(
-        replace(photo, group=groups.get(row, photo.group)) for row, photo in enumerate(photos)
-    )
+    rows = enumerate(photos)
+    return tuple(replace(photo, group=groups.get(row, photo.group)) for row, photo in rows)
 
 
 def write_index(path: Path, photos: Iterable[Photo]) -> None:
@@ -143,12 +133,12 @@ def _schema(left_out: Sequence[str] = (), version: bytes = _VERSION) -> Any:
 
 
 def _row(photo: Photo) -> dict[str, Any]:
-    row = {item.name: getattr(photo, item.name) for item in fields(Photo)}
-    return {**row, **{rank: photo.taxon.at(rank) for rank in RANKS}}
+    return {**vars(photo), **photo.taxon.to_dict()}
 
 
 def _photo(row: dict[str, Any]) -> Photo:
-    known: dict[str, Any] = {
-        item.name: row.get(item.name) for item in fields(Photo) if item.name != "taxon"
-    }
-    return Photo(taxon=Taxon.from_dict(row), **known)
+    known: dict[str, Any] = {item.name: row.get(item.name) for item in fields(Photo)}
+    if known["split"] not in (None, *SIDES):
+        wanted = ", ".join(SIDES)
+        raise ValueError(f"{row['path']} is in split {known['split']!r:.60}, wanted {wanted}")
+    return Photo(**{**known, "taxon": Taxon.from_dict(row)})

@@ -6,21 +6,19 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_runtime.photos.photo import PhotoInfo, read_photo
 from rs_runtime.photos.preprocess import Box, Preprocessing
 from rs_toolkit.data.remembered import read_array, write_array
-from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name
+from rs_toolkit.data.taxonomy import LABELS, Taxon, normalize_name
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json, sha256_bytes, write_json
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 __all__ = [
+    "SIDES",
     "Dataset",
     "Photo",
     "PhotoCache",
@@ -29,6 +27,9 @@ __all__ = [
     "tidy_box",
     "unlabelled",
 ]
+
+SIDES = ("train", "val", "test")
+"""What a split may be called."""
 
 # Detectors and rounded pixels put edges a little outside the photo.
 _OVERSHOOT = 0.01
@@ -42,20 +43,16 @@ class Photo:
     ----------
     path
         POSIX path relative to the data set's root; of a bad row, its text as it was given.
-    taxon, common_name
-        The label.
     group
         Photos of one group must not be separated by a split (a burst, exact duplicates).
     site, observation
-        Where the photo was taken, and of which encounter it is one; None where that is unknown.
+        Where the photo was taken, and of which encounter it is one.
     box
-        The part of the upright photo to use, as :func:`tidy_box` writes it:
-        ``left,top,width,height``, fractions of its sides; None: all of it.
+        The part of the upright photo to use, as :func:`tidy_box` writes it; None: all of it.
     sha256
-        64 hexadecimal digits of the file's content; empty where that is not known (yet).
+        64 hexadecimal digits of the file's content; empty before it is indexed.
     bytes, width, height, mode
-        File size, upright size in pixels, and Pillow's name of the stored colour mode; 0 and
-        empty where they are not known (yet).
+        File size, upright size in pixels, and Pillow's name of the stored colour mode.
     error
         Why the photo cannot be used; None if it can.
     split
@@ -63,8 +60,7 @@ class Photo:
     weight
         How much the photo counts in training, 0 to 1.
     organism
-        Probability, 0 to 1, that the photo shows an organism, by the filter that cleaning used;
-        None where there was none.
+        Probability, 0 to 1, that it shows an organism, by the filter that cleaning used, if any.
 
     Raises
     ------
@@ -106,28 +102,17 @@ class Photo:
         ConfigError
             There is no such rank.
         """
-        if rank == "common_name":
-            return normalize_name(self.common_name)
-        if rank not in RANKS:
-            wanted = ", ".join((*RANKS, "common_name"))
-            raise ConfigError(f"rank: got {rank!r}, wanted one of: {wanted}")
-        return self.taxon.at(rank)
+        if rank not in LABELS:
+            raise ConfigError(f"rank: got {rank!r}, wanted one of: {', '.join(LABELS)}")
+        return normalize_name(self.common_name) if rank == "common_name" else self.taxon.at(rank)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Photos as a reader found them, before any of them is opened.
+    """Photos as a reader found them, in the order of its rows, before any of them is opened.
 
-    Attributes
-    ----------
-    root
-        Folder that the photos' paths start from.
-    photos
-        In the order of the rows or, of a folder tree, of the paths.
-    source
-        Name of the reader: ``csv``, ``tree``, ``coco``, ``camtrap``, ``parquet`` or ``clean``.
-    notes
-        Lines for people: what was odd about rows that are used all the same.
+    Their paths start from ``root``.  ``source`` is ``csv``, ``tree``, ``coco``, ``camtrap``,
+    ``parquet`` or ``clean``.  ``notes`` say what was odd about rows that are used all the same.
     """
 
     root: Path
@@ -231,12 +216,11 @@ class PhotoCache:
         """Return size and mode of a photo; None where the pixels of its box are not cached."""
         path = self._path(photo)
         try:
-            if not path.is_file():
-                return None
             saved = read_json(path.with_suffix(".json"))
-            return PhotoInfo(int(saved["width"]), int(saved["height"]), str(saved["mode"]))
+            info = PhotoInfo(int(saved["width"]), int(saved["height"]), str(saved["mode"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return info if path.is_file() else None
 
     def decode(self, photo: Photo, data: bytes) -> tuple[NDArray[np.uint8], PhotoInfo]:
         """Decode the bytes of a photo, cache the pixels of its box, return both and its size.

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.files import atomic_write
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from rs_toolkit.data.photos import Photo
 
 __all__ = ["known_arrays", "read_array", "remembered", "remembered_arrays", "write_array"]
@@ -46,15 +45,9 @@ def remembered(
 ) -> NDArray[Any]:
     """Return ``compute()``, or what it returned earlier for the same inputs.
 
-    Parameters
-    ----------
-    folder
-        The cache; ``results/<kind>/<sha256 of the inputs>.npy`` below it holds the result.
-    kind
-        What is computed, with a number that is raised whenever ``compute`` would return something
-        else than before.
-    inputs
-        All that the result depends on.
+    ``results/<kind>/<sha256 of the inputs>.npy`` below ``folder`` holds the result.  ``kind`` says
+    what is computed, with a number that is raised whenever ``compute`` would return something else
+    than before; ``inputs`` are all that the result depends on.
     """
     digest = hashlib.sha256()
     for item in inputs:
@@ -81,32 +74,26 @@ def remembered_arrays(
     title: str,
     batch_size: int,
 ) -> NDArray[np.float32]:
-    """Return one array per photo, shape (n, *shape), computing those that are not on disk.
+    """Return one array per indexed photo, shape (n, *shape), computing those not on disk.
 
     Each photo has a file of its own, written as soon as its batch is computed, so that an
     interrupted pass goes on where it stopped.
 
     Parameters
     ----------
-    photos
-        Indexed ones.
     folder
         Named by all that the arrays depend on, apart from the photo.
-    shape
-        Of one photo's array.
     compute
         From 1 to ``batch_size`` photos to their arrays, shape (len, *shape).
-    progress, title
-        Where and under what name the work is shown.
     """
     found = np.empty((len(photos), *shape), np.float32)
     missing = []
     for row, photo in enumerate(photos):
         saved = _known(folder, photo)
-        if saved is None or saved.shape != shape:
-            missing.append(row)
-        else:
+        if saved is not None and saved.shape == shape:
             found[row] = saved
+        else:
+            missing.append(row)
     for start in range(0, len(missing), batch_size):
         rows = missing[start : start + batch_size]
         found[rows] = compute([photos[row] for row in rows])
@@ -121,13 +108,9 @@ def known_arrays(photos: list[Photo], folder: Path) -> NDArray[np.float32] | Non
 
     None where that is not known of every photo, or there is no photo.
     """
-    found: list[NDArray[np.float32]] = []
-    for photo in photos:
-        saved = _known(folder, photo)
-        if saved is None or (found and saved.shape != found[0].shape):
-            return None
-        found.append(saved)
-    return np.stack(found) if found else None
+    found = [saved for photo in photos if (saved := _known(folder, photo)) is not None]
+    same = len(found) == len(photos) and len({saved.shape for saved in found}) == 1
+    return np.stack(found) if same else None
 
 
 def _file(folder: Path, photo: Photo) -> Path:

@@ -31,16 +31,10 @@ def read_table(
     kind: str,
     advice: str,
 ) -> tuple[Row, ...]:
-    """Return what ``build`` makes of each row of a table.
+    """Return what ``build`` makes of each row of a table, which has one of the ``schemas``.
 
-    Parameters
-    ----------
-    build
-        May raise ValueError or TypeError.
-    schemas
-        The table must have one of these, metadata included.
-    kind, advice
-        What the file should be (``an index``), and what to do if it is not.
+    Metadata of the schema count.  ``build`` may raise ValueError or TypeError.  ``kind`` is what
+    the file should be (``an index``), ``advice`` what to do if it is not.
 
     Raises
     ------

@@ -10,7 +10,10 @@ from typing import Any
 from rs_runtime.kit.manifest import RANKS
 from rs_toolkit.errors import ConfigError
 
-__all__ = ["RANKS", "Taxon", "normalize_name", "printable"]
+__all__ = ["LABELS", "RANKS", "Taxon", "normalize_name", "printable"]
+
+LABELS = (*RANKS, "common_name")
+"""What a photo can be labelled by."""
 
 # What spreadsheets and pandas write for an empty cell.
 _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
@@ -52,8 +55,8 @@ class Taxon:
     species: str | None = None
 
     def __post_init__(self) -> None:
-        for rank in RANKS:
-            object.__setattr__(self, _field(rank), normalize_name(self.at(rank)))
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, normalize_name(value))
         if self.species and self.genus and " " not in self.species:
             object.__setattr__(self, "species", f"{self.genus} {self.species}")
 
@@ -67,7 +70,7 @@ class Taxon:
         """
         if rank not in RANKS:
             raise ConfigError(f"rank: got {rank!r}, wanted one of: {', '.join(RANKS)}")
-        name: str | None = getattr(self, _field(rank))
+        name: str | None = getattr(self, "class_" if rank == "class" else rank)
         return name
 
     def to_dict(self) -> dict[str, str]:
@@ -77,8 +80,4 @@ class Taxon:
     @classmethod
     def from_dict(cls, names: Mapping[str, Any]) -> Taxon:
         """Build from names by rank; keys that are no rank are ignored."""
-        return cls(**{_field(rank): names.get(rank) for rank in RANKS})
-
-
-def _field(rank: str) -> str:
-    return "class_" if rank == "class" else rank
+        return cls(*map(names.get, RANKS))

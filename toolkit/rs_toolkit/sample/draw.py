@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from rs_toolkit.sample import herptiles, invertebrates, vertebrates
+from rs_toolkit.sample import invertebrates, vertebrates
 from rs_toolkit.sample.background import HABITATS, Size, background, foreground, noise
 from rs_toolkit.sample.shapes import PATTERNED, Build, Floats, Part, Rng
 from rs_toolkit.sample.species import Family, Look, Species
 
 __all__ = ["ASPECTS", "WIDTHS", "camera", "draw_photo", "photo_size"]
 
-PLANS = {**vertebrates.PLANS, **herptiles.PLANS, **invertebrates.PLANS}
+PLANS = vertebrates.PLANS | invertebrates.PLANS
 # Pixels across, and heights as shares of them.
 WIDTHS = range(148, 177)
 ASPECTS = (0.75, 0.8, 0.9, 1.0, 1.12)
@@ -51,10 +51,7 @@ def photo_size(rng: Rng) -> Size:
 
 
 def _pose(rng: Rng, upright: bool, size: Size, points: Floats) -> tuple[Floats, Floats]:
-    """Choose turn, mirror, foreshortening, scale and place so that most of the animal shows.
-
-    Returns the map from the body frame to pixels, ``pixel = body @ matrix.T + offset``.
-    """
+    """Return a random map to pixels that shows most of the animal: ``body @ matrix.T + offset``."""
     turn = np.radians(rng.uniform(-16, 16) if upright else rng.uniform(-55, 55))
     c, s = np.cos(turn), np.sin(turn)
     squeeze = np.diag(rng.uniform(0.84, 1.0, 2)) + np.array([[0, rng.uniform(-0.12, 0.12)], [0, 0]])

@@ -39,15 +39,13 @@ def _encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
 
 def encode(rng: Rng, image: Image.Image, fault: str) -> bytes:
     """Encode an RGB picture in the format of ``fault``; a plain JPEG for any other name."""
-    if fault == "grayscale":
-        return jpeg(image.convert("L"))
+    if fault in ("grayscale", "cmyk"):
+        return jpeg(image.convert("CMYK" if fault == "cmyk" else "L"))
     if fault in ("palette_png", "palette_gif"):
         few = image.quantize(int(rng.choice([32, 64, 128])))
         return _encoded(few, "PNG" if fault == "palette_png" else "GIF")
     if fault == "rgba":
         return _encoded(_faded(rng, image), "PNG")
-    if fault == "cmyk":
-        return jpeg(image.convert("CMYK"))
     if fault == "sixteen_bit":
         gray = np.asarray(image.convert("L"), dtype=np.uint16)
         return _encoded(Image.fromarray(gray * 257), "PNG")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rs_toolkit.data.taxonomy import RANKS
+from rs_toolkit.data.taxonomy import LABELS, RANKS
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.sample.draw import draw_photo
 from rs_toolkit.sample.faults import encode, near_duplicate, non_organism
@@ -55,10 +55,8 @@ def generate_sample(
     ----------
     directory
         Where to write: new, empty, or a finished sample of the same arguments, which is kept.
-    seed
-        0 or more.
-    photos
-        Number of rows and files, 100 to 20,000, planted duplicates and faults included.
+    seed, photos
+        0 or more; and 100 to 20,000, planted duplicates and faults included.
     progress
         Called with (done, total) after each photo.
 
@@ -73,7 +71,11 @@ def generate_sample(
         ``seed`` or ``photos`` is out of range; ``directory`` holds something else, or another
         run draws there.
     """
-    _check(seed, photos)
+    if seed < 0:
+        raise ConfigError(f"sample: seed is {seed}, wanted 0 or more; choose another --seed")
+    if not LEAST_PHOTOS <= photos <= MOST_PHOTOS:
+        wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
+        raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
     header = {"seed": seed, "version": VERSION, "photos": photos}
     remove_leftovers(directory.resolve())
     if not _is_finished(directory, header):
@@ -86,14 +88,6 @@ def generate_sample(
                     "draws there, or choose another folder"
                 )
     return directory / "metadata.csv"
-
-
-def _check(seed: int, photos: int) -> None:
-    if seed < 0:
-        raise ConfigError(f"sample: seed is {seed}, wanted 0 or more; choose another --seed")
-    if not LEAST_PHOTOS <= photos <= MOST_PHOTOS:
-        wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
-        raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
 
 
 def _is_finished(directory: Path, header: dict[str, Any]) -> bool:
@@ -121,10 +115,7 @@ def _refuse_occupied(directory: Path) -> None:
 
 
 def _write(
-    root: Path,
-    header: dict[str, Any],
-    slots: list[Slot],
-    progress: Callable[[int, int], None],
+    root: Path, header: dict[str, Any], slots: list[Slot], progress: Callable[[int, int], None]
 ) -> None:
     """Draw every slot under ``root``, then write the tables."""
     for done, (slot, data) in enumerate(_files(root, header["seed"], slots), 1):
@@ -156,9 +147,8 @@ def _photo(root: Path, seed: int, slot: Slot, slots: list[Slot]) -> bytes:
     rng = slot_rng(seed, len(slots), slot.index)
     if slot.original >= 0:
         original = (root / slots[slot.original].path).read_bytes()
-        if slot.fault == "exact_duplicates":
-            return original
-        return near_duplicate(rng, original, slot.detail)
+        exact = slot.fault == "exact_duplicates"
+        return original if exact else near_duplicate(rng, original, slot.detail)
     if slot.fault == "non_organism":
         return encode(rng, non_organism(rng, slot.detail), "")
     shown = slot.shown or slot.species
@@ -169,7 +159,7 @@ def _write_metadata(path: Path, slots: list[Slot]) -> None:
     """Write one row per file, sorted by path, with the given (sometimes wrong) label."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file_path", *RANKS, "common_name"])
+        writer.writerow(["file_path", *LABELS])
         for slot in sorted(slots, key=lambda s: s.path):
             writer.writerow([slot.path, *slot.species.ranks, slot.species.common_name])
 
@@ -177,14 +167,11 @@ def _write_metadata(path: Path, slots: list[Slot]) -> None:
 def _truth(slots: list[Slot]) -> dict[str, list[Any]]:
     """Return every planted fault by kind, each list sorted by path."""
     truth: dict[str, list[Any]] = {fault: [] for fault in (*FORMATS, *DAMAGES)}
-    for slot in sorted(slots, key=lambda s: s.path):
-        if not slot.fault:
-            continue
+    for slot in sorted((s for s in slots if s.fault), key=lambda s: s.path):
         entry: Any = slot.path
         if slot.original >= 0:
             entry = {"original": slots[slot.original].path, "copy": slot.path}
-            if slot.detail:
-                entry["how"] = slot.detail
+            entry |= {"how": slot.detail} if slot.detail else {}
         elif slot.shown is not None:
             labels = (("given", slot.species), ("true", slot.shown))
             taxa = {name: dict(zip(RANKS, kind.ranks, strict=True)) for name, kind in labels}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import glob
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -68,24 +68,14 @@ def _move_contents(root: Path, target: Path) -> None:
 def remove_leftovers(target: Path) -> None:
     """Remove what killed runs for this very ``target`` left beside it or inside it."""
     # The eight characters are those that tempfile appends.
-    name = re.compile(re.escape(_prefix(target)) + "[a-z0-9_]{8}")
-    for folder in (target.parent, target):
-        for entry in _entries(folder):
-            if name.fullmatch(entry.name) and _is_scratch(entry):
-                shutil.rmtree(entry, ignore_errors=True)
+    pattern = glob.escape(_prefix(target)) + "?" * 8
+    for entry in [*target.parent.glob(pattern), *target.glob(pattern)]:
+        if _is_scratch(entry):
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _is_scratch(folder: Path) -> bool:
     """Tell whether a folder holds nothing but what ``placed`` makes in it."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    ours = all(entry.name == _SAMPLE for entry in _entries(folder))
-    return ours and all(entry.name in _CONTENTS for entry in _entries(folder / _SAMPLE))
-
-
-def _entries(folder: Path) -> list[Path]:
-    """List a folder; nothing where it is absent, unreadable or no folder."""
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
+    made = {folder / _SAMPLE, *(folder / _SAMPLE / name for name in _CONTENTS)}
+    found = {*folder.glob("*"), *folder.glob("*/*")}
+    return folder.is_dir() and not folder.is_symlink() and found <= made

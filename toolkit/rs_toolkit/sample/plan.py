@@ -48,19 +48,15 @@ _FAMILY_DECAY, _SPECIES_DECAY = 0.8, 0.55
 
 @dataclass(frozen=True)
 class Slot:
-    """One photo to be made: its number, its label, its fault, and what the fault needs.
-
-    ``detail`` is the way of a near-duplicate or the kind of a non-organism picture; ``shown`` is
-    what a wrongly labelled photo shows; ``original`` is the slot number that a duplicate copies.
-    """
+    """One photo to be made: its number, its label, its fault, and what the fault needs."""
 
     index: int
     path: str
     species: Species
     fault: str = ""
-    detail: str = ""
-    shown: Species | None = None
-    original: int = -1
+    detail: str = ""  # the way of a near-duplicate, or the kind of a non-organism picture
+    shown: Species | None = None  # in a wrongly labelled photo
+    original: int = -1  # the slot that a duplicate copies
 
 
 def _shares(total: int, count: int, decay: float, least: int) -> list[int]:
@@ -80,10 +76,9 @@ def _labels(photos: int) -> list[Species]:
     labels: list[Species] = []
     sizes = _shares(photos, len(FAMILIES), _FAMILY_DECAY, least)
     for family, size in zip(FAMILIES, sizes, strict=True):
-        for kind, n in zip(
-            family.species, _shares(size, len(family.species), _SPECIES_DECAY, 1), strict=True
-        ):
-            labels += [kind] * n
+        parts = _shares(size, len(family.species), _SPECIES_DECAY, 1)
+        for kind, part in zip(family.species, parts, strict=True):
+            labels += [kind] * part
     return labels
 
 
@@ -98,13 +93,9 @@ def _faults(rng: Rng, labels: list[Species]) -> dict[int, tuple[str, str]]:
     common = {family for family, n in sizes.items() if n >= 2 * min(sizes.values())}
     faults: dict[int, tuple[str, str]] = {}
     for group in (DAMAGES, FORMATS):
-        free = [
-            i
-            for i, label in enumerate(labels)
-            if i not in faults
-            and first[label.slug] != i
-            and (group is FORMATS or label.family in common)
-        ]
+        allowed = sizes if group is FORMATS else common
+        taken = {*faults, *first.values()}
+        free = [i for i, kind in enumerate(labels) if i not in taken and kind.family in allowed]
         order = iter(rng.permutation(free).tolist())
         for fault, share in group.items():
             several = _DETAILS.get(fault, ("",))

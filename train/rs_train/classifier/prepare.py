@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rs_runtime.kit.manifest import MAX_TEXT
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import fingerprint, read_index
-from rs_toolkit.data.open import open_data
 from rs_toolkit.data.photos import Photo, PhotoCache, unlabelled
+from rs_toolkit.data.readers import open_data
 from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json, write_json
@@ -81,7 +81,7 @@ def prepare(
     preprocessing = cache.preprocessing.to_dict()
     table = {"rank": config.rank, "preprocessing": preprocessing, "classes": classes}
     write_json(run / "classes.json", table)
-    write_json(run / "splits.json", report.to_dict())
+    write_json(run / "splits.json", asdict(report))
     sources = {
         "data": str(data),
         "data_root": str(found.root),

@@ -12,9 +12,8 @@ import numpy as np
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.index import fingerprint, read_index
-from rs_toolkit.data.open import open_data
 from rs_toolkit.data.photos import Photo, PhotoCache
-from rs_toolkit.data.readers import require_data
+from rs_toolkit.data.readers import open_data, require_data
 from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES, split

@@ -174,7 +174,7 @@ def test_unusable_files_name_the_fault(tmp_path, one_line, text, said) -> None:
 
 def test_limits_and_encodings(tmp_path, monkeypatch) -> None:
     path = write(tmp_path, [image(1)], [])
-    monkeypatch.setattr("rs_toolkit.data.readers.tables.MAX_METADATA_BYTES", 5)
+    monkeypatch.setattr("rs_toolkit.data.readers.rows.MAX_METADATA_BYTES", 5)
     with pytest.raises(MetadataError, match="larger than 5 bytes"):
         read_dataset(path)
     monkeypatch.undo()

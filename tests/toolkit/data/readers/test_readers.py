@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rs_toolkit.data.photos import Photo
-from rs_toolkit.data.readers import read_dataset, tables
+from rs_toolkit.data.readers import read_dataset, rows
 from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import DataError, MetadataError
 
@@ -174,7 +174,7 @@ def test_other_encodings_are_refused(tmp_path) -> None:
 
 def test_size_limit(tmp_path, monkeypatch) -> None:
     file = table(tmp_path, "path,family\na.jpg,felidae\n")
-    monkeypatch.setattr(tables, "MAX_METADATA_BYTES", 5)
+    monkeypatch.setattr(rows, "MAX_METADATA_BYTES", 5)
     with pytest.raises(MetadataError, match="larger than 5 bytes"):
         read_dataset(file)
 

@@ -2,24 +2,14 @@
 
 Takes a folder, an archive or a file of metadata.  Gives photos with paths and labels, or with the
 reason why one cannot be used.
-
-==============  =====================================================================
-module          reads
-==============  =====================================================================
-``csv_file``    one table, one row per photo (and BioCLIP's annotation file beside it)
-``tree``        one folder per class; iNaturalist's folder names
-``coco``        COCO Camera Traps JSON
-``camtrap``     Camera Trap Data Packages (Camtrap DP 1.0)
-``parquet``     tables with the photos' bytes inside (Hugging Face)
-``unpack``      zip archives of any of these
-==============  =====================================================================
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rs_toolkit.data.photos import Dataset
+from rs_toolkit.data.index import build_index, read_index
+from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
 from rs_toolkit.data.readers.camtrap import PACKAGE_FILE, read_camtrap
 from rs_toolkit.data.readers.coco import find_coco, read_coco
 from rs_toolkit.data.readers.csv_file import read_csv
@@ -28,8 +18,9 @@ from rs_toolkit.data.readers.tree import read_tree
 from rs_toolkit.data.readers.unpack import unpack_zip
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json
+from rs_toolkit.progress import Progress
 
-__all__ = ["CLEAN_FILE", "read_dataset", "require_data"]
+__all__ = ["CLEAN_FILE", "open_data", "read_dataset", "require_data"]
 
 # Made by rs-toolkit clean, last of its folder's files.
 CLEAN_FILE = "clean.json"
@@ -38,22 +29,10 @@ CLEAN_FILE = "clean.json"
 def read_dataset(path: Path) -> Dataset:
     """Read the photos of a data set and their labels.
 
-    A folder is read as the first of these that it is:
-
-    - **Clean folder**: made by ``rs-toolkit clean``; its groups, splits and weights come along.
-    - **Camtrap DP**: a folder holding ``datapackage.json``, or that file.
-    - **CSV**: a ``.csv`` file, or a folder holding ``metadata.csv``: UTF-8, comma-separated, one
-      photo a row.  One of the columns file_path, path, filepath, image (relative to the file's
-      folder) and one of kingdom … species (``cls`` is taken for class) or ``label`` are
-      required; common_name, group, site, observation and box are used, others ignored.
-    - **COCO Camera Traps**: a ``.json`` file, or a folder holding one such file; paths start
-      from its folder.
-    - **Parquet** with the photos' bytes: a ``.parquet`` file, or a folder of them.
-    - **Folder tree**: any other folder; one folder per class, photos at any depth below it.
-
-    A ``.zip`` file is unpacked into the cache, once, and read as a folder.  The name of a class
-    folder, a ``label`` and a COCO category are a species' name; where all folders or categories
-    end in ``idae`` or ``aceae``, they are families' names.
+    ``docs/data.md`` says how each layout is read.  A folder is read as the first of these that it
+    is: one made by ``rs-toolkit clean``, whose groups, splits and weights come along; a Camera Trap
+    Data Package; one with a ``metadata.csv``; one with a COCO Camera Traps file; one with Parquet
+    files; a folder per class.  A ``.zip`` file is unpacked into the cache, once.
 
     Rows that cannot be used (ragged, no path, a path out of the folder, a path given before,
     several labels, a box outside the photo), photos in a format that is not supported, and files
@@ -73,12 +52,26 @@ def read_dataset(path: Path) -> Dataset:
     return _read_folder(path) if path.is_dir() else _read_file(path)
 
 
+def open_data(
+    data: Path, cache: PhotoCache, progress: Progress
+) -> tuple[Dataset, tuple[Photo, ...]]:
+    """Read a data set, show its notes, and return it and its indexed photos.
+
+    Raises as :func:`read_dataset` does.
+    """
+    dataset = read_dataset(data)
+    for note in dataset.notes:
+        progress.note(note)
+    return dataset, build_index(
+        dataset, cache, lambda done, total: progress.update("index photos", done, total)
+    )
+
+
 def require_data(path: Path) -> None:
     """Raise DataError where nothing is at ``path``, before anything slow is begun."""
     if not path.exists():
-        raise DataError(
-            f"{path}: no such folder or CSV file (or .json, .parquet, .zip); check the path"
-        )
+        wanted = "folder or CSV file (or .json, .parquet, .zip)"
+        raise DataError(f"{path}: no such {wanted}; check the path")
 
 
 def _read_folder(root: Path) -> Dataset:
@@ -88,31 +81,25 @@ def _read_folder(root: Path) -> Dataset:
         if (root / name).is_file():
             return _read_file(root / name)
     if (file := find_coco(root)) is not None:
-        return _read_file(file)
+        return read_coco(file)
     if files := find_parquet(root):
         return read_parquet(files)
     return read_tree(root)
 
 
 def _read_file(path: Path) -> Dataset:
-    suffix = path.suffix.lower()
     if path.name == PACKAGE_FILE:
         return read_camtrap(path)
-    if suffix == ".csv":
-        return read_csv(path)
-    if suffix == ".json":
-        return read_coco(path)
+    suffix = path.suffix.lower()
     if suffix == ".parquet":
         return read_parquet([path])
-    raise DataError(
-        f"{path}: got a {suffix or 'plain'} file, wanted a folder or a .csv, .json, .parquet or "
-        ".zip file"
-    )
+    if suffix in (".csv", ".json"):
+        return (read_csv if suffix == ".csv" else read_coco)(path)
+    wanted = "a folder or a .csv, .json, .parquet or .zip file"
+    raise DataError(f"{path}: got a {suffix or 'plain'} file, wanted {wanted}")
 
 
 def _read_clean(folder: Path) -> Dataset:
-    from rs_toolkit.data.index import read_index
-
     try:
         root = Path(read_json(folder / CLEAN_FILE)["data_root"])
     except (OSError, ValueError, KeyError, TypeError) as error:

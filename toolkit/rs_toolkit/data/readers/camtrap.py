@@ -7,16 +7,21 @@ on a file or during an event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from rs_toolkit.data.photos import Dataset, Photo, tidy_box
-from rs_toolkit.data.readers.camtrap_names import Names, names_of
-from rs_toolkit.data.readers.camtrap_observations import COLUMNS, Observations, Record, Seen
-from rs_toolkit.data.readers.rows import keep_first, one_label, relative_path, tidy
-from rs_toolkit.data.readers.tables import open_csv, read_object
-from rs_toolkit.data.taxonomy import Taxon
+from rs_toolkit.data.photos import Dataset, Photo
+from rs_toolkit.data.readers import rows
+from rs_toolkit.data.readers.rows import described, label_rank, relative_path, tidy
+from rs_toolkit.data.taxonomy import RANKS, normalize_name
 from rs_toolkit.errors import MetadataError
 
 __all__ = ["PACKAGE_FILE", "read_camtrap"]
@@ -25,7 +30,20 @@ PACKAGE_FILE = "datapackage.json"
 
 # Kinds of observations that contradict an animal on the same file.
 _NO_ANIMAL = ("human", "vehicle", "blank")
+_BELOW_SPECIES = frozenset({"subspecies", "variety", "form"})
+# "Canis sp." is some species of the genus.
+_SOME_SPECIES = frozenset({"sp", "sp.", "spp", "spp.", "indet", "indet."})
+# From a scientific name to what is known about it, by column of a table.
+_Names = Callable[[str], dict[str, Any]]
 _MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype")
+# A row of a table: where it stands, its cells by column, and why it cannot be used, if so.
+_Record = tuple[str, dict[str, str], str | None]
+_BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
+_COLUMNS = (
+    *("observationType", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd"),
+    *("scientificName", *_BOX),
+)
+_KINDS = frozenset({"animal", "human", "vehicle", "blank", "unknown", "unclassified"})
 
 
 def read_camtrap(package: Path) -> Dataset:
@@ -41,20 +59,22 @@ def read_camtrap(package: Path) -> Dataset:
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    content = read_object(package)
+    content = rows.read_object(package)
 
-    def records(name: str, columns: Sequence[str]) -> Iterator[Record]:
-        return _records(_table(package, content, name), columns)
+    def records(name: str, columns: Sequence[str]) -> Iterator[_Record]:
+        table = _table(package, content, name)
+        for line, cells, error in rows.csv_rows(table, columns, [columns[:1]]):
+            yield f"{table.name} line {line}", dict.fromkeys(columns, "") | cells, error
 
     places = records("deployments", ("deploymentID", "locationID"))
     sites = {place["deploymentID"]: place["locationID"] for _, place, error in places if not error}
     media = list(records("media", _MEDIA))
     if not media:
         raise MetadataError(f"{package}: its media table has no rows; add one per photo")
-    seen = Observations(
-        records("observations", COLUMNS), {cells["mediaID"] for _, cells, _ in media}
+    seen = _Observations(
+        records("observations", _COLUMNS), {cells["mediaID"] for _, cells, _ in media}
     )
-    photos = keep_first(_rows(media, seen, sites, names_of(content)))
+    photos = rows.keep_first(_rows(media, seen, sites, _names_of(content)))
     return Dataset(package.parent, tuple(photos), "camtrap")
 
 
@@ -65,21 +85,14 @@ def _table(package: Path, content: dict[str, Any], name: str) -> Path:
     for resource in resources if isinstance(resources, list) else []:
         if isinstance(resource, dict) and resource.get("name") == name:
             given = resource.get("path")
-    path, error = relative_path(given if isinstance(given, str) else "")
+    path, error = relative_path(given)
     if error is not None:
         raise MetadataError(f"{package}: path of the resource {name}: {error}")
     return package.parent / path
 
 
-def _records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
-    """Yield the rows of a table of which the first column is required."""
-    with open_csv(path, columns, [columns[:1]]) as (_, rows):
-        for line, cells, error in rows:
-            yield f"{path.name} line {line}", dict.fromkeys(columns, "") | cells, error
-
-
 def _rows(
-    media: list[Record], observations: Observations, sites: dict[str, str], names: Names
+    media: list[_Record], observations: _Observations, sites: dict[str, str], names: _Names
 ) -> Iterator[tuple[str, Photo]]:
     """Yield every file with its place, then the observations that belong to none."""
     ids: set[str] = set()
@@ -90,42 +103,147 @@ def _rows(
         if cells["mediaID"] in ids:
             error = error or f"repeats the mediaID {cells['mediaID'][:80]!r}; renumber it"
         ids.add(cells["mediaID"])
-        if error := ragged or error:
-            yield place, Photo(path, Taxon(), error=error)
-        else:
-            yield place, _photo(path, cells, observations, sites, names)
+        error = ragged or error
+        found: dict[str, Any] = {}
+        if error is None:
+            camera = cells["deploymentID"]
+            own, during, event = observations.of(cells["mediaID"], camera, cells["timestamp"])
+            boxes = [item.box for item in own if item.box]
+            found = {"site": sites.get(camera) or camera, "observation": event}
+            try:
+                name = _label(own or during)
+                found["box"] = boxes[0] if len(boxes) == 1 else None
+                found |= names(name) if name else {}
+            except ValueError as problem:
+                error = str(problem)
+        yield place, described(found, path, error)
     for place, error in observations.errors:
-        yield place, Photo("", Taxon(), error=error)
+        yield place, described({}, "", error)
 
 
-def _photo(
-    path: str,
-    cells: dict[str, str],
-    observations: Observations,
-    sites: dict[str, str],
-    names: Names,
-) -> Photo:
-    deployment = cells["deploymentID"]
-    own, during, event = observations.of(cells["mediaID"], deployment, cells["timestamp"])
-    place: dict[str, Any] = {
-        "site": tidy(sites.get(deployment) or deployment),
-        "observation": tidy(event),
-    }
-    try:
-        name = _label(own or during)
-        boxes = [item.box for item in own if item.box]
-        box = tidy_box(boxes[0]) if len(boxes) == 1 else None
-    except ValueError as error:
-        return Photo(path, Taxon(), error=str(error), **place)
-    taxon, common_name = names(name) if name else (Taxon(), None)
-    return Photo(path, taxon, common_name, box=box, **place)
-
-
-def _label(seen: list[Seen]) -> str | None:
+def _label(seen: list[_Seen]) -> str | None:
     """Return the one scientific name among observations; None where there is none.
 
     An animal that one observation names and another does not is the same animal: classifications
     by people and by machines stand side by side.
     """
     animals = {item.name for item in seen if item.kind == "animal" and item.name}
-    return one_label(animals | {item.kind for item in seen if item.kind in _NO_ANIMAL})
+    return rows.one_label(animals | {item.kind for item in seen if item.kind in _NO_ANIMAL})
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One observation; what it does not have is empty."""
+
+    kind: str
+    name: str  # scientific, in lower case
+    event: str
+    box: str  # left,top,width,height as they were given
+
+
+class _Observations:
+    """What was seen on a file, or during the event that it is of; ``media`` are all files' IDs.
+
+    ``errors`` are the place and fault of each row that belongs to no file.
+    """
+
+    def __init__(self, rows: Iterable[_Record], media: Collection[str]) -> None:
+        self.errors: list[tuple[str, str]] = []
+        self._own: dict[str, list[_Seen]] = defaultdict(list)
+        # What was seen during events: by camera and name of the event, and by camera and time.
+        self._named: dict[tuple[str, str], list[_Seen]] = defaultdict(list)
+        self._timed: dict[str, list[tuple[datetime, datetime, _Seen]]] = defaultdict(list)
+        for place, row, error in rows:
+            if error := error or self._add(row, media):
+                self.errors.append((place, error))
+        # The latest end of each event and those before it, which start no later.
+        self._latest: dict[str, list[datetime]] = {}
+        for camera, spans in self._timed.items():
+            spans.sort(key=itemgetter(0))
+            self._latest[camera] = list(accumulate((end for _, end, _ in spans), max))
+
+    def _add(self, row: dict[str, str], media: Collection[str]) -> str | None:
+        """Take one row; return why it cannot be used, if so."""
+        kind = row["observationType"].lower()
+        if kind not in _KINDS:
+            return f"observationType {kind[:80]!r}, wanted one of: {', '.join(sorted(_KINDS))}"
+        box = ",".join(row[name] for name in _BOX) if any(row[name] for name in _BOX) else ""
+        seen = _Seen(kind, normalize_name(row["scientificName"]) or "", row["eventID"], box)
+        if own := row["mediaID"]:
+            if own not in media:
+                return f"mediaID {own[:80]!r} is of no media; add the file, or delete this"
+            self._own[own].append(seen)
+            return None
+        start, end = _moment(row["eventStart"]), _moment(row["eventEnd"])
+        if not seen.event and (start is None or end is None):
+            return "has no mediaID, and no eventID or eventStart and eventEnd; add one"
+        camera = row["deploymentID"]
+        self._named[camera, seen.event].append(seen)
+        if start is not None and end is not None:
+            self._timed[camera].append((start, end, seen))
+        return None
+
+    def of(self, media: str, camera: str, timestamp: str) -> tuple[list[_Seen], list[_Seen], str]:
+        """Return what was seen on a file, what was seen during its event, and the event's ID.
+
+        Observations that classify nothing are left out.
+        """
+        own = self._own.get(media, [])
+        event = next((item.event for item in own if item.event), "")
+        during: list[_Seen] = []
+        if event:
+            during = self._named.get((camera, event), [])
+        elif (taken := _moment(timestamp)) and camera in self._timed:
+            begin = bisect_left(self._latest[camera], taken)
+            stop = bisect_right(self._timed[camera], taken, key=itemgetter(0))
+            spans = self._timed[camera][begin:stop]
+            during = [seen for _, end, seen in spans if end >= taken]
+            event = next((item.event for item in during if item.event), "")
+        own, during = ([x for x in part if x.kind != "unclassified"] for part in (own, during))
+        return own, during, event
+
+
+def _moment(text: str) -> datetime | None:
+    """Read a date and time in ISO 8601; without a time zone, in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _names_of(package: dict[str, Any]) -> _Names:
+    """Return what looks names up in the list ``taxonomic`` of ``datapackage.json``."""
+    taxonomic = package.get("taxonomic")
+    listed: dict[str | None, dict[str, Any]] = {
+        normalize_name(item["scientificName"]): item
+        for item in (taxonomic if isinstance(taxonomic, list) else [])
+        if isinstance(item, dict) and isinstance(item.get("scientificName"), str)
+    }
+
+    @cache
+    def named(name: str) -> dict[str, Any]:
+        item = listed.get(normalize_name(name), {})
+        common = item.get("vernacularNames")
+        english = (common.get("eng") or common.get("en")) if isinstance(common, dict) else None
+        return {**_ranks(name, item), "common_name": english}
+
+    return named
+
+
+def _ranks(name: str, listed: dict[str, Any]) -> dict[str, Any]:
+    """Put a name at its ``taxonRank`` or, without one, at the rank that its form suggests."""
+    names = {rank: tidy(listed.get(rank)) for rank in RANKS}
+    first, *rest = name.split()
+    given = listed.get("taxonRank")
+    rank = normalize_name(given) if isinstance(given, str) else None
+    if rank is None:
+        rank = "species" if rest else label_rank([first])
+        if rank == "species" and (not rest or rest[0].lower() in _SOME_SPECIES):
+            rank = "genus"
+    if rank == "species" or rank in _BELOW_SPECIES:
+        names["species"] = " ".join((first, *rest[:1]))
+        names["genus"] = names["genus"] or first
+    elif rank in RANKS:
+        names[rank] = first
+    return names

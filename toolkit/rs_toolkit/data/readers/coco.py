@@ -8,28 +8,22 @@ iNaturalist 2021, whose categories have the ranks.
 from __future__ import annotations
 
 import mmap
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rs_toolkit.data.photos import Dataset, Photo, tidy_box
-from rs_toolkit.data.readers.rows import (
-    is_organism,
-    keep_first,
-    label_rank,
-    one_label,
-    relative_path,
-    tidy,
-)
-from rs_toolkit.data.readers.tables import read_object
-from rs_toolkit.data.taxonomy import RANKS, Taxon
+from rs_toolkit.data.photos import Dataset, Photo
+from rs_toolkit.data.readers import rows
+from rs_toolkit.data.readers.rows import described, is_organism, relative_path, tidy
+from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import DataError, MetadataError
 
 __all__ = ["find_coco", "read_coco"]
 
-# A category's name, taxon and common name.
-_Category = tuple[str, Taxon, str | None]
+# A category's name, and what it says about its photos, by column of a table.
+_Category = tuple[str, dict[str, Any]]
 
 
 def find_coco(root: Path) -> Path | None:
@@ -63,95 +57,88 @@ def read_coco(path: Path) -> Dataset:
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    content = read_object(path)
+    content = rows.read_object(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
             raise MetadataError(f"{path}: no list {key!r}; give a COCO Camera Traps file")
     categories = _categories(path, content["categories"])
-    photos = tuple(keep_first(_photos(content["images"], content["annotations"], categories)))
+    photos = tuple(rows.keep_first(_photos(content["images"], content["annotations"], categories)))
     if not photos:
         raise MetadataError(f"{path}: has no images; add one per photo")
     return Dataset(path.parent, photos, "coco")
 
 
-def _key(value: Any) -> str | None:
+def _key(item: Any, name: str) -> str | None:
     """Return an id as text; some files quote the numbers in one place and not in another."""
+    value = item.get(name) if isinstance(item, dict) else None
     return str(value) if type(value) in (str, int) else None
 
 
 def _categories(path: Path, categories: list[Any]) -> dict[str, _Category]:
     named: dict[str, dict[str, Any]] = {}
     for number, item in enumerate(categories):
-        key = _key(item.get("id")) if isinstance(item, dict) else None
+        key = _key(item, "id")
         if key is None or not isinstance(item.get("name"), str):
             raise MetadataError(f"{path}: categories[{number}] lacks an id or a name; add it")
         if key in named:
             raise MetadataError(f"{path}: categories[{number}] repeats the id {key!r}; renumber it")
         named[key] = item
-    rank = label_rank(item["name"] for item in named.values() if is_organism(item["name"]))
-    return {key: (item["name"], *_taxon(item, rank)) for key, item in named.items()}
+    rank = rows.label_rank(item["name"] for item in named.values() if is_organism(item["name"]))
+    return {key: (item["name"], _cells(item, rank)) for key, item in named.items()}
 
 
-def _taxon(category: dict[str, Any], name_rank: str) -> tuple[Taxon, str | None]:
+def _cells(category: dict[str, Any], name_rank: str) -> dict[str, Any]:
     if not is_organism(category["name"]):
-        return Taxon(), None
-    names = {rank: tidy(category.get(rank)) for rank in RANKS}
-    names[name_rank] = names[name_rank] or category["name"]
-    return Taxon.from_dict(names), tidy(category.get("common_name"))
+        return {}
+    cells = {column: tidy(category.get(column)) for column in LABELS}
+    return {**cells, name_rank: cells[name_rank] or category["name"]}
 
 
 def _photos(
     images: list[Any], annotations: list[Any], categories: dict[str, _Category]
 ) -> Iterator[tuple[str, Photo]]:
     """Yield every image with its place, then the annotations that belong to none."""
-    ids = [_key(image.get("id")) if isinstance(image, dict) else None for image in images]
-    marks: dict[str, list[dict[str, Any]]] = {key: [] for key in ids if key is not None}
-    strays = []
+    marks: dict[str | None, list[tuple[int, Any]]] = defaultdict(list)
     for number, item in enumerate(annotations):
-        key = _key(item.get("image_id")) if isinstance(item, dict) else None
-        if key in marks:
-            marks[key].append(item)
-        else:
-            strays.append((number, key))
+        marks[_key(item, "image_id")].append((number, item))
     seen: set[str] = set()
-    for number, (image, key) in enumerate(zip(images, ids, strict=True)):
+    for number, image in enumerate(images):
+        key = _key(image, "id")
         place = f"images[{number}]" if key is None else f"images[{number}] (id {key[:80]!r})"
         if key is None:
-            yield place, Photo("", Taxon(), error="is no object with an id; write the file anew")
+            photo = described({}, "", "is no object with an id; write the file anew")
         elif key in seen:
             photo = _photo(image, [], categories)
-            yield place, replace(photo, error="repeats the id of another image; renumber it")
+            photo = replace(photo, error="repeats the id of another image; renumber it")
         else:
-            yield place, _photo(image, marks[key], categories)
+            photo = _photo(image, [item for _, item in marks.pop(key, [])], categories)
             seen.add(key)
-    for number, key in strays:
-        error = f"image_id {key and key[:80]!r} is of no image; add the image, or delete this"
-        yield f"annotations[{number}]", Photo("", Taxon(), error=error)
+        yield place, photo
+    strays = sorted((number, key or "") for key, items in marks.items() for number, _ in items)
+    for number, stray in strays:
+        error = f"image_id {stray[:80]!r} is of no image; add the image, or delete this"
+        yield f"annotations[{number}]", described({}, "", error)
 
 
 def _photo(
     image: dict[str, Any], marks: list[dict[str, Any]], categories: dict[str, _Category]
 ) -> Photo:
-    given = image.get("file_name")
-    path, error = relative_path(given if isinstance(given, str) else "")
-    place: dict[str, Any] = {
-        "site": tidy(image.get("location")),
-        "observation": tidy(image.get("seq_id")),
-    }
-    keys = sorted({_key(mark.get("category_id")) or "" for mark in marks})
-    labels = {categories[key][0]: categories[key] for key in keys if key in categories}
+    path, error = relative_path(image.get("file_name"))
+    cells = {"site": image.get("location"), "observation": image.get("seq_id")}
+    keys = sorted({_key(mark, "category_id") or "" for mark in marks})
+    labels = dict(categories[key] for key in keys if key in categories)
     boxes = [mark["bbox"] for mark in marks if mark.get("bbox") is not None]
     try:
         if error is not None:
             raise ValueError(error)
         if unknown := [key for key in keys if key not in categories]:
             raise ValueError(f"category_id {unknown[0][:80]!r} is of no category; add the category")
-        name = one_label(labels)
-        box = _box(boxes[0], image) if len(boxes) == 1 else None
+        name = rows.one_label(labels)
+        cells["box"] = _box(boxes[0], image) if len(boxes) == 1 else None
+        cells |= labels[name] if name else {}
     except ValueError as problem:
-        return Photo(path, Taxon(), error=str(problem), **place)
-    _, taxon, common_name = labels[name] if name else ("", Taxon(), None)
-    return Photo(path, taxon, common_name, box=box, **place)
+        error = str(problem)
+    return described(cells, path, error)
 
 
 def _box(pixels: Any, image: dict[str, Any]) -> str:
@@ -164,4 +151,4 @@ def _box(pixels: Any, image: dict[str, Any]) -> str:
     except (TypeError, ValueError, OverflowError):
         wanted = "wanted left, top, width, height in pixels"
         raise ValueError(f"bbox {str(pixels)[:80]!r}: {wanted}") from None
-    return tidy_box(",".join(map(str, parts)))
+    return ",".join(map(str, parts))

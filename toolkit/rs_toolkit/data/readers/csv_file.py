@@ -1,51 +1,94 @@
-"""One table, one row per photo."""
+"""One table, one row per photo; and full taxonomy for the Rare Species catalogue.
+
+The catalogue's ``metadata.csv`` has kingdom, phylum and family; ``bioclip_annotation.csv`` beside
+it (imageomics/bioclip, data/annotation/rare_species) has all ranks and the common name of the same
+photos.  What joins them are the content and page numbers of the Encyclopedia of Life, which the
+annotation has in its ``filepath`` only: ``2024-03-20/12853737_449393_eol-full-size-copy.jpg``.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from rs_toolkit.data.photos import Dataset, Photo
-from rs_toolkit.data.readers.bioclip import ID_COLUMNS, Annotation, read_annotation
-from rs_toolkit.data.readers.rows import keep_first, relative_path
-from rs_toolkit.data.readers.tables import (
-    DESCRIBING_COLUMNS,
-    LABEL_COLUMNS,
-    PATH_COLUMNS,
-    Row,
-    described,
-    open_csv,
-)
+from rs_toolkit.data.readers import rows
+from rs_toolkit.data.readers.rows import csv_rows, described, taxon_of, tidy
+from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.errors import MetadataError
 
 __all__ = ["read_csv"]
 
+_ID_COLUMNS = ("eol_content_id", "eol_page_id")
+_ANNOTATION = "bioclip_annotation.csv"
+_ANNOTATED = (*("cls" if rank == "class" else rank for rank in RANKS), "common_name", "filepath")
+_IDS = re.compile(r"(?:.*/)?([0-9]+)_([0-9]+)_[^/]*")
+# Taxon and common name, by content and page number.
+_Names = dict[tuple[str, ...], tuple[Taxon, str | None]]
+
 
 def read_csv(path: Path) -> Dataset:
-    """Read a CSV file; see :func:`rs_toolkit.data.readers.read_dataset`.
-
-    A table with the columns eol_content_id and eol_page_id, beside which lies BioCLIP's
-    annotation file, gets full taxonomy from there.
+    """Read a CSV file, with full taxonomy where it is the Rare Species catalogue.
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    used = (*PATH_COLUMNS, *DESCRIBING_COLUMNS, *ID_COLUMNS)
-    with open_csv(path, used, (PATH_COLUMNS, LABEL_COLUMNS)) as (names, rows):
-        has_ids = set(names) >= set(ID_COLUMNS)
-        annotation = read_annotation(path.parent) if has_ids else None
-        photos = tuple(keep_first(_photos(rows, annotation)))
-    if not photos:
+    used = (*rows.PATH_COLUMNS, *rows.DESCRIBING_COLUMNS, *_ID_COLUMNS)
+    table = csv_rows(path, used, (rows.PATH_COLUMNS, rows.LABEL_COLUMNS))
+    first = next(table, None)
+    if first is None:
         raise MetadataError(f"{path}: has a header and no rows; add one row per photo")
-    notes = tuple(annotation.notes) if annotation else ()
-    return Dataset(path.parent, photos, "csv", notes)
+    notes: list[str] = []
+    has_ids = first[1].keys() >= set(_ID_COLUMNS)
+    known = _annotated(path.parent / _ANNOTATION, notes) if has_ids else None
+    photos = tuple(rows.keep_first(_photos(chain([first], table), known, notes)))
+    return Dataset(path.parent, photos, "csv", tuple(notes))
 
 
-def _photos(rows: Iterable[Row], annotation: Annotation | None) -> Iterator[tuple[str, Photo]]:
-    for line, cells, ragged in rows:
-        path, error = relative_path(cells["file_path"])
+def _photos(
+    table: Iterable[rows.Row], known: _Names | None, notes: list[str]
+) -> Iterator[tuple[str, Photo]]:
+    for line, cells, ragged in table:
+        path, error = rows.relative_path(cells["file_path"])
         # Nothing in a ragged row can be trusted to be in its own column.
         photo = described(cells, path, ragged or error)
-        if photo.error is None and annotation is not None:
-            content, page = (cells[name] for name in ID_COLUMNS)
-            photo = annotation.complete(photo, content, page)
+        if photo.error is None and known is not None:
+            photo = _completed(photo, tuple(cells[name] for name in _ID_COLUMNS), known, notes)
         yield f"line {line}", photo
+
+
+def _annotated(path: Path, notes: list[str]) -> _Names | None:
+    """Read the annotation file, if there is one; note the rows that cannot be used."""
+    if not path.is_file():
+        return None
+    known: _Names = {}
+    for line, cells, error in csv_rows(path, _ANNOTATED, [(name,) for name in _ANNOTATED]):
+        given = cells["file_path"]
+        names = taxon_of(*(cells[rank] for rank in RANKS)), tidy(cells["common_name"])
+        ids = _IDS.fullmatch(given)
+        if ids is None:
+            error = error or f"filepath {given[:80]!r} has no content and page number"
+        elif error is None and known.setdefault(ids.groups(), names) != names:
+            error = f"repeats {'_'.join(ids.groups())} with other names, which are not used"
+        if error is not None:
+            notes.append(f"{_ANNOTATION} line {line}: {error}")
+    return known
+
+
+def _completed(photo: Photo, ids: tuple[str, ...], known: _Names, notes: list[str]) -> Photo:
+    """Return a photo with all its names; as it was, and noted, where that is impossible."""
+    given = photo.taxon.to_dict()
+    taxon, common_name = known.get(ids, (Taxon(), None))
+    other = [rank for rank, name in given.items() if taxon.at(rank) not in (name, None)]
+    if ids not in known:
+        problem = f"{'_'.join(ids)} is not in {_ANNOTATION}"
+    elif other:
+        problem = f"{other[0]} is {given[other[0]]}, but {taxon.at(other[0])} in {_ANNOTATION}"
+    else:
+        names = [taxon.at(rank) or given.get(rank) for rank in RANKS]
+        common_name = photo.common_name or common_name
+        return replace(photo, taxon=taxon_of(*names), common_name=common_name)
+    notes.append(f"{photo.path}: {problem}; only the names of metadata.csv are used")
+    return photo

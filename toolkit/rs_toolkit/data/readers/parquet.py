@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_runtime.errors import reason
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, photo_suffix
 from rs_toolkit.data.photos import Dataset, Photo
-from rs_toolkit.data.readers.rows import keep_first
-from rs_toolkit.data.readers.tables import DESCRIBING_COLUMNS, LABEL_COLUMNS, columns_of, described
+from rs_toolkit.data.readers import rows
 from rs_toolkit.data.readers.unpack import MAX_UNPACKED_BYTES, unpack_once
 from rs_toolkit.errors import DataError, MetadataError
 from rs_toolkit.files import read_json, require_space, sha256_bytes, sha256_file, write_json
@@ -39,18 +39,16 @@ def find_parquet(root: Path) -> list[Path]:
 
     Files that cannot be read are among them, so that they are reported.
     """
-    return [
-        path for path in sorted(root.glob("*.parquet")) if path.is_file() and _may_hold_photos(path)
-    ]
-
-
-def _may_hold_photos(path: Path) -> bool:
     import pyarrow.parquet
 
-    try:
-        return _IMAGE in pyarrow.parquet.read_schema(path).names
-    except (pyarrow.ArrowException, OSError, ValueError):
-        return True
+    def may_hold_photos(path: Path) -> bool:
+        try:
+            return _IMAGE in pyarrow.parquet.read_schema(path).names
+        except (pyarrow.ArrowException, OSError, ValueError):
+            return True
+
+    files = filter(Path.is_file, sorted(root.glob("*.parquet")))
+    return [path for path in files if may_hold_photos(path)]
 
 
 def read_parquet(files: Sequence[Path]) -> Dataset:
@@ -76,7 +74,7 @@ def read_parquet(files: Sequence[Path]) -> Dataset:
             raise ValueError(f"has {len(names)} rows")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{root / _ROWS}: damaged ({error}); delete its folder") from None
-    photos = tuple(keep_first(_photos(tables, names, errors), what="photo"))
+    photos = tuple(rows.keep_first(_photos(tables, names, errors), what="photo"))
     if not photos:
         raise MetadataError(f"{files[0]}: has no rows; add one per photo")
     return Dataset(root, photos, "parquet")
@@ -87,7 +85,7 @@ class _Table:
     """One file.
 
     ``used`` are its describing columns: their own names, and those that they are used under.
-    ``classes`` are the names that a column's whole numbers stand for.
+    ``classes`` are the names that a column's whole numbers stand for, the last of them -1.
     """
 
     path: Path
@@ -106,9 +104,8 @@ def _reading(path: Path) -> Iterator[pyarrow.parquet.ParquetFile]:
         with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
             yield file
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read as Parquet ({reason(error)}); copy it again"
-        ) from None
+        problem = f"cannot be read as Parquet ({reason(error)}); copy it again"
+        raise DataError(f"{path}: {problem}") from None
 
 
 def _open(path: Path) -> _Table:
@@ -122,7 +119,7 @@ def _open(path: Path) -> _Table:
             f"{path}: a row group has {max(groups)} bytes, wanted at most {_MAX_ROW_GROUP_BYTES}; "
             "write it with row_group_size=100"
         )
-    names = columns_of(path, schema.names, DESCRIBING_COLUMNS, [LABEL_COLUMNS])
+    names = rows.columns_of(path, schema.names, rows.DESCRIBING_COLUMNS, [rows.LABEL_COLUMNS])
     used = {given: name for given, name in zip(schema.names, names, strict=True) if name}
     place = schema.get_field_index(_IMAGE)
     kind = schema.field(place).type if place >= 0 else None
@@ -139,11 +136,11 @@ def _open(path: Path) -> _Table:
 
 
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
-    """Return the names of the columns that Hugging Face's datasets library calls ClassLabel."""
+    """Return the names of each column that Hugging Face's datasets library calls ClassLabel."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         return {
-            column: [str(name) for name in feature["names"]]
+            column: [*map(str, feature["names"]), ""]
             for column, feature in features.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
@@ -165,21 +162,20 @@ def _unpack(files: Sequence[Path], folder: Path) -> None:
     total = 0
     for file in files:
         for row in _rows(file, [_IMAGE], _PHOTOS_AT_ONCE):
-            data = (row[_IMAGE] or {}).get("bytes")
+            data = (row[_IMAGE] or {}).get("bytes") or b""
             try:
-                names.append(_store(data, folder))
+                name = _store(data, folder)
             except ValueError as problem:
-                errors[str(len(names))] = str(problem)
-                names.append("")
-            total += len(data or b"")
+                name, errors[str(len(names))] = "", str(problem)
+            names.append(name)
+            total += len(data)
             if total > MAX_UNPACKED_BYTES:
-                raise DataError(
-                    f"{file}: photos have more than {MAX_UNPACKED_BYTES} bytes; split it"
-                )
+                limit = f"more than {MAX_UNPACKED_BYTES} bytes"
+                raise DataError(f"{file}: photos have {limit}; split it")
     write_json(folder / _ROWS, {"names": names, "errors": errors})
 
 
-def _store(data: bytes | None, folder: Path) -> str:
+def _store(data: bytes, folder: Path) -> str:
     """Write a photo under the name that its bytes give it, and return that name."""
     if not data:
         raise ValueError("has no bytes; write the table with embedded photos")
@@ -195,18 +191,17 @@ def _store(data: bytes | None, folder: Path) -> str:
 def _photos(
     tables: Sequence[_Table], names: list[str], errors: dict[str, str]
 ) -> Iterator[tuple[str, Photo]]:
-    number = 0
+    numbers = count()
     for table in tables:
         for line, row in enumerate(_rows(table.path, list(table.used), _LABELS_AT_ONCE), 1):
-            error, cells = errors.get(str(number)), {}
+            number = next(numbers)
+            error = errors.get(str(number))
             try:
-                for given, name in table.used.items():
-                    cells[name] = _cell(row[given], given, table.classes)
+                used = table.used.items()
+                cells = {name: _cell(row[given], given, table.classes) for given, name in used}
             except ValueError as problem:
                 error, cells = error or str(problem), {}
-            photo = described(cells, names[number], error)
-            yield f"{table.path.name} row {line}", photo
-            number += 1
+            yield f"{table.path.name} row {line}", rows.described(cells, names[number], error)
 
 
 def _cell(value: Any, column: str, classes: Mapping[str, list[str]]) -> str:
@@ -214,10 +209,10 @@ def _cell(value: Any, column: str, classes: Mapping[str, list[str]]) -> str:
     if value is None:
         return ""
     if type(value) is int and column in classes:
-        if not -1 <= value < len(classes[column]):
-            count = len(classes[column])
-            raise ValueError(f"{column} is {value}, wanted -1 to {count - 1}; write it anew")
-        return "" if value == -1 else classes[column][value].strip()
+        names = classes[column]
+        if not -1 <= value < len(names) - 1:
+            raise ValueError(f"{column} is {value}, wanted -1 to {len(names) - 2}; write it anew")
+        return names[value].strip()
     if type(value) not in (str, int, float):
         raise ValueError(f"{column} holds a {type(value).__name__}, wanted text; write it anew")
     return str(value).strip()

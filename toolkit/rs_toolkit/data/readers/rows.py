@@ -1,16 +1,52 @@
-"""What every reader does with a row: check its path, refuse repeats, tidy its texts."""
+"""Rows of files that are not trusted: how they are read, checked and turned into photos."""
 
 from __future__ import annotations
 
+import csv
+import json
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TextIO
 
-from rs_toolkit.data.photos import Photo
-from rs_toolkit.data.taxonomy import Taxon, normalize_name, printable
+from rs_runtime.errors import reason
+from rs_toolkit.data.photos import Photo, tidy_box
+from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name, printable
+from rs_toolkit.errors import MetadataError
 
-__all__ = ["is_organism", "keep_first", "label_rank", "one_label", "relative_path", "tidy"]
+__all__ = [
+    *("DESCRIBING_COLUMNS", "LABEL_COLUMNS", "MAX_METADATA_BYTES", "PATH_COLUMNS", "Row"),
+    *("columns_of", "csv_rows", "described", "is_organism", "keep_first", "label_rank"),
+    *("one_label", "read_object", "relative_path", "taxon_of", "tidy"),
+]
+
+MAX_METADATA_BYTES = 500_000_000
+PATH_COLUMNS = ("file_path", "path", "filepath", "image")
+LABEL_COLUMNS = (*RANKS, "cls", "label")
+# The first of these that is there is used under the name before them, the others are not used.
+_ALIASES = {
+    "file_path": PATH_COLUMNS,
+    # The BioCLIP catalogues have both: cls is the taxonomic class, class a training label.
+    "class": ("cls", "class"),
+    "site": ("site", "location", "location_id", "deployment"),
+    "observation": ("observation", "seq_id", "sequence", "event_id"),
+}
+Row = tuple[int, dict[str, str], str | None]
+"""A row of a CSV file: its line, from 1, its cells by column, and what is wrong with it, if so."""
+
+# The taxon of seven names by rank, made once for all photos of a species.
+taxon_of = lru_cache(maxsize=10_000)(Taxon)
+
+DESCRIBING_COLUMNS = (
+    *LABEL_COLUMNS,
+    *("common_name", "group", "box"),
+    *_ALIASES["site"],
+    *_ALIASES["observation"],
+)
 
 # Absolute paths of POSIX, and of Windows with a drive letter.
 _ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
@@ -28,6 +64,120 @@ _NO_ORGANISM = frozenset(
         *("setup", "setup_pickup", "calibration"),
     }
 )
+
+
+def columns_of(
+    path: Path, header: Sequence[str], used: Collection[str], required: Collection[Sequence[str]]
+) -> list[str | None]:
+    """Return the name that each column of a table is used under; None: it is not used.
+
+    Looked for are the names ``used``, in upper or lower case; of each of the sequences in
+    ``required`` one must be there.
+
+    Raises
+    ------
+    MetadataError
+        A used column appears twice, or a required one not at all.
+    """
+    known = {name.lower(): name for name in used}
+    names = [known.get(name.strip().lower()) for name in header]
+    if twice := sorted(name for name in known.values() if names.count(name) > 1):
+        raise MetadataError(f"{path}: column {twice[0]} appears twice; rename or delete one")
+    for choice in required:
+        if not any(name in names for name in choice):
+            got = ", ".join(printable(name)[:40] for name in header[:20]) or "an empty file"
+            wanted = " or ".join(filter(None, [", ".join(choice[:-1]), choice[-1]]))
+            raise MetadataError(
+                f"{path}: no column {wanted}; got: {got}; name one so (comma-separated)"
+            )
+    used_as: dict[str | None, str | None] = {name: name for name in names}
+    for name, choice in _ALIASES.items():
+        present = [other for other in choice if other in names]
+        used_as |= dict.fromkeys(present)
+        if present:
+            used_as[present[0]] = name
+    return [used_as[name] for name in names]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Open a UTF-8 file of metadata; what goes wrong becomes a MetadataError."""
+    try:
+        if path.stat().st_size > MAX_METADATA_BYTES:
+            raise MetadataError(f"{path}: larger than {MAX_METADATA_BYTES} bytes; split it")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
+    except OSError as error:
+        raise MetadataError(f"{path}: cannot be read ({error.strerror}); check it") from None
+
+
+def csv_rows(
+    path: Path, used: Collection[str], required: Collection[Sequence[str]]
+) -> Iterator[Row]:
+    """Yield the rows of a UTF-8 CSV file but the blank ones, named as :func:`columns_of` does.
+
+    Raises
+    ------
+    MetadataError
+        The file is too large, not UTF-8, not CSV, not readable, or lacks a column.
+    """
+    with _opened(path) as file:
+        table = csv.reader(file, strict=True)
+        try:
+            names = columns_of(path, next(table, []), used, required)
+            # A row begins on the line after the last line of the row before it.
+            line = table.line_num + 1
+            for row in table:
+                error = None
+                if row and len(row) != len(names):
+                    cells = f"has {len(row)} cells, the header {len(names)}"
+                    error = f"{cells}; quote cells that hold commas"
+                    row += [""] * len(names)
+                if row:
+                    named = zip(names, row, strict=False)
+                    yield line, {name: cell.strip() for name, cell in named if name}, error
+                line = table.line_num + 1
+        except csv.Error as error:
+            raise MetadataError(f"{path}: not a CSV file: line {table.line_num}: {error}") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object; raises as :func:`csv_rows` does."""
+    with _opened(path) as file:
+        text = file.read()
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MetadataError(f"{path}: not a JSON file: {reason(error)}; write it anew") from None
+    if not isinstance(content, dict):
+        raise MetadataError(f"{path}: holds a {type(content).__name__}, wanted a JSON object")
+    return content
+
+
+def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
+    """Return the photo at ``path`` with what the describing columns of its row say.
+
+    ``error`` is what is already known to be wrong with the row.
+    """
+    names = {rank: cells.get(rank) for rank in RANKS}
+    names["species"] = names["species"] or cells.get("label")
+    box = cells.get("box") or None
+    try:
+        box = tidy_box(box) if box else None
+    except ValueError as problem:
+        box, error = None, error or str(problem)
+    return Photo(
+        path=path,
+        taxon=taxon_of(*names.values()),
+        common_name=tidy(cells.get("common_name")),
+        group=cells.get("group") or None,
+        site=tidy(cells.get("site")),
+        observation=tidy(cells.get("observation")),
+        box=box,
+        error=error,
+    )
 
 
 def is_organism(name: str | None) -> bool:
@@ -64,7 +214,7 @@ def tidy(value: object) -> str | None:
     return printable(str(value)) or None
 
 
-def relative_path(given: str) -> tuple[str, str | None]:
+def relative_path(value: object) -> tuple[str, str | None]:
     """Check the path of a photo, which comes from a file that is not trusted.
 
     Returns
@@ -73,6 +223,7 @@ def relative_path(given: str) -> tuple[str, str | None]:
         The path in POSIX form relative to the data set's root, below which it stays, and None;
         or the text as it was given, fit to be written, and why it cannot be used.
     """
+    given = value if isinstance(value, str) else ""
     path = posixpath.normpath(given.replace("\\", "/"))
     error = None
     if not given:
@@ -93,12 +244,8 @@ def relative_path(given: str) -> tuple[str, str | None]:
 def keep_first(rows: Iterable[tuple[str, Photo]], what: str = "path") -> Iterator[Photo]:
     """Yield the photos of rows; an error begins with its row's place, and repeats are errors.
 
-    Parameters
-    ----------
-    rows
-        The place of each row (``line 4``), and its photo.
-    what
-        What a row with the path of an earlier one is said to repeat.
+    ``rows`` are the place of each (``line 4``), and its photo; ``what`` is what a row with the
+    path of an earlier one is said to repeat.
     """
     first: dict[str, tuple[str, Taxon]] = {}
     for place, photo in rows:

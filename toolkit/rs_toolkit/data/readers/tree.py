@@ -11,7 +11,7 @@ from pathlib import Path
 from rs_runtime.photos.photo import PHOTO_SUFFIXES
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers.rows import label_rank
-from rs_toolkit.data.taxonomy import RANKS, Taxon
+from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import DataError
 
 __all__ = ["read_tree"]
@@ -37,10 +37,8 @@ def read_tree(root: Path) -> Dataset:
     """
     paths = sorted(_files(root))
     if not paths:
-        raise DataError(
-            f"{root}: no photos below it (JPEG, PNG, TIFF, BMP, WebP, GIF) and no metadata.csv; "
-            "check the path"
-        )
+        wanted = "(JPEG, PNG, TIFF, BMP, WebP, GIF) and no metadata.csv"
+        raise DataError(f"{root}: no photos below it {wanted}; check the path")
     folders = {path.split("/")[0] for path in paths if "/" in path}
     splits = {name.strip().lower() for name in folders}
     if folders and splits <= _SPLIT_FOLDERS:
@@ -56,11 +54,7 @@ def _taxa(folders: set[str]) -> dict[str, Taxon]:
     """Return the taxon that each class folder's name stands for."""
     parts = {name: _INATURALIST.fullmatch(name) for name in folders}
     if folders and all(parts.values()):
-        return {
-            name: Taxon.from_dict(dict(zip(RANKS, match.groups(), strict=True)))
-            for name, match in parts.items()
-            if match
-        }
+        return {name: Taxon(*match.groups()) for name, match in parts.items() if match}
     rank = label_rank(folders)
     return {name: Taxon.from_dict({rank: name}) for name in folders}
 

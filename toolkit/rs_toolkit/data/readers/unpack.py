@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 import posixpath
-import secrets
 import shutil
 import stat
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,8 +17,7 @@ from pathlib import Path
 from rs_runtime.errors import reason
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PHOTO_SUFFIXES
 from rs_toolkit.data.photos import default_cache_dir
-from rs_toolkit.data.readers.rows import relative_path
-from rs_toolkit.data.readers.tables import MAX_METADATA_BYTES
+from rs_toolkit.data.readers.rows import MAX_METADATA_BYTES, relative_path
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import require_space, sha256_file
 
@@ -46,21 +45,22 @@ def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
     target = default_cache_dir() / "unpacked" / key
     if target.is_dir():
         return target
-    temporary = target.with_name(f".tmp-{key[:16]}-{secrets.token_hex(4)}")
-    temporary.mkdir(parents=True)
-    try:
-        fill(temporary)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=".tmp-", dir=target.parent, ignore_cleanup_errors=True
+    ) as scratch:
+        whole = Path(scratch) / "whole"
+        whole.mkdir()
+        fill(whole)
         # A power cut after the rename must not leave empty files in the finished folder.
         if hasattr(os, "sync"):
             os.sync()
         try:
-            temporary.rename(target)
+            whole.rename(target)
         except OSError:
             # Another process was faster.
             if not target.is_dir():
                 raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -80,9 +80,8 @@ def unpack_zip(path: Path) -> Path:
     try:
         root = unpack_once(sha256_file(path), lambda folder: _unpack(path, folder))
     except _DAMAGED as error:
-        raise DataError(
-            f"{path}: cannot be read as a zip ({reason(error)}); copy it again"
-        ) from None
+        problem = f"cannot be read as a zip ({reason(error)}); copy it again"
+        raise DataError(f"{path}: {problem}") from None
     while len(inside := list(root.iterdir())) == 1 and inside[0].is_dir():
         root = inside[0]
     return root
@@ -116,23 +115,14 @@ def _unpack(path: Path, folder: Path) -> None:
             target = folder / name
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as copy:
-                    _copy(path, archive, member, copy)
+                with target.open("xb") as copy, archive.open(member) as data:
+                    shutil.copyfileobj(data, copy, 1 << 20)
             except (FileExistsError, NotADirectoryError):
                 raise _refused(path, name, "is a file and a folder, or in it twice") from None
-
-
-def _copy(
-    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, copy: io.BufferedWriter
-) -> None:
-    try:
-        with archive.open(member) as data:
-            shutil.copyfileobj(data, copy, 1 << 20)
-    except _DAMAGED as error:
-        if posixpath.splitext(member.filename)[1].lower() in _METADATA_SUFFIXES:
-            raise _refused(path, member.filename, f"is damaged ({reason(error)})") from None
-        copy.seek(0)
-        copy.truncate()
+            except _DAMAGED as error:
+                if target.suffix.lower() in _METADATA_SUFFIXES:
+                    raise _refused(path, name, f"is damaged ({reason(error)})") from None
+                target.write_bytes(b"")
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -140,34 +130,31 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     members: dict[str, zipfile.ZipInfo] = {}
     folded: set[str] = set()
     for member in archive.infolist():
-        name, error = relative_path(member.filename)
         # `is_dir` fails where the name is empty.
         if member.filename.endswith("/"):
             continue
-        if error is not None:
-            raise _refused(path, member.filename, error)
+        name, error = relative_path(member.filename)
         suffix = posixpath.splitext(name)[1].lower()
         hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-        if hidden or suffix not in PHOTO_SUFFIXES | _METADATA_SUFFIXES:
+        if error is None and (hidden or suffix not in PHOTO_SUFFIXES | _METADATA_SUFFIXES):
             continue
-        most = MAX_METADATA_BYTES if suffix in _METADATA_SUFFIXES else MAX_PHOTO_BYTES
         # Some file systems do not tell upper from lower case.
-        error = "is in it twice" if name.casefold() in folded else _fault(member, most)
-        if error is not None:
+        twice = "is in it twice" if name.casefold() in folded else None
+        if error := error or twice or _fault(member, suffix):
             raise _refused(path, name, error)
         folded.add(name.casefold())
         members[name] = member
     total = sum(member.file_size for member in members.values())
     if len(members) > MAX_UNPACKED_FILES or total > MAX_UNPACKED_BYTES:
-        raise DataError(
-            f"{path}: has {len(members)} files of {total} bytes, wanted at most "
-            f"{MAX_UNPACKED_FILES} of {MAX_UNPACKED_BYTES}; unpack it and give the folder"
-        )
+        wanted = f"at most {MAX_UNPACKED_FILES} of {MAX_UNPACKED_BYTES}"
+        got = f"{len(members)} files of {total} bytes"
+        raise DataError(f"{path}: has {got}, wanted {wanted}; unpack it and give the folder")
     return members
 
 
-def _fault(member: zipfile.ZipInfo, most: int) -> str | None:
+def _fault(member: zipfile.ZipInfo, suffix: str) -> str | None:
     """Return why a member must not be unpacked, if so."""
+    most = MAX_METADATA_BYTES if suffix in _METADATA_SUFFIXES else MAX_PHOTO_BYTES
     if member.file_size > most:
         return f"has {member.file_size} bytes, more than {most}"
     if stat.S_ISLNK(member.external_attr >> 16):
