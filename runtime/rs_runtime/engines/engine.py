@@ -24,7 +24,7 @@ _MAX_DEFAULT_THREADS = 4
 
 
 @dataclass(frozen=True)
-class Port:
+class _Port:
     """The number format of a model's input or output.
 
     Where it holds integers: ``real = (stored - zero_point) * scale``.
@@ -66,8 +66,8 @@ class Engine(ABC):
 
     name: str
     size: int | None
-    _input: Port
-    _output: Port
+    _input: _Port
+    _output: _Port
     _batch: int | None
     """The only batch size the model takes; None if it takes any."""
 
@@ -217,21 +217,21 @@ def load_engine(engine: str, model: bytes | Path, threads: int | None = None) ->
         raise EngineError(f"{engine} refused the model: {reason(error)}") from error
 
 
-def _litert_port(details: dict[str, Any]) -> Port:
+def _litert_port(details: dict[str, Any]) -> _Port:
     """Read one end from LiteRT's tensor details."""
     dtype = np.dtype(details["dtype"])
     if dtype.kind == "f":
-        return Port(dtype)
+        return _Port(dtype)
     scales = details["quantization_parameters"]["scales"]
     zero_points = details["quantization_parameters"]["zero_points"]
     if len(scales) != 1 or len(zero_points) != 1:
         raise EngineError(
             f"litert model's {dtype} tensor must have one scale and zero point, got {len(scales)}"
         )
-    return Port(dtype, float(scales[0]), int(zero_points[0]))
+    return _Port(dtype, float(scales[0]), int(zero_points[0]))
 
 
-def _onnx_port(kind: str, notes: dict[str, str], end: str) -> Port:
+def _onnx_port(kind: str, notes: dict[str, str], end: str) -> _Port:
     """Read one end from its ONNX type and, for integers, the model's metadata properties."""
     names = {"float": "f4", "float16": "f2", "uint8": "u1", "int8": "i1"}
     name = kind.removeprefix("tensor(").removesuffix(")")
@@ -241,9 +241,9 @@ def _onnx_port(kind: str, notes: dict[str, str], end: str) -> Port:
         )
     dtype = np.dtype(names[name])
     if dtype.kind == "f":
-        return Port(dtype)
+        return _Port(dtype)
     try:
-        return Port(dtype, float(notes[f"rs.{end}_scale"]), int(notes[f"rs.{end}_zero_point"]))
+        return _Port(dtype, float(notes[f"rs.{end}_scale"]), int(notes[f"rs.{end}_zero_point"]))
     except (KeyError, ValueError) as error:
         raise EngineError(
             f"onnxruntime model's {name} {end} needs the metadata properties "
