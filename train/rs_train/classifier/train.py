@@ -53,16 +53,9 @@ def train(
 ) -> Path:
     """Train a classifier, write its run folder and return ``run``.
 
-    Parameters
-    ----------
-    data
-        A folder or CSV file that :func:`rs_toolkit.data.readers.read_dataset` reads.
-    run
-        The folder to write; it must not hold a run already unless ``resume``.
-    resume
-        Continue an interrupted run; a finished one is left alone.
-    progress
-        Where to show progress; silent by default.
+    ``data`` is a folder or CSV file that :func:`rs_toolkit.data.readers.read_dataset` reads.  The
+    folder ``run`` must not hold a run already unless ``resume``, which continues an interrupted one
+    and leaves a finished one alone.
 
     Raises
     ------
