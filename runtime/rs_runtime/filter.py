@@ -46,8 +46,8 @@ def organism_log_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.floa
         log odds = log(sum of p_k, k organism / sum of p_k, k not)
                  = logsumexp(logits, organism) - logsumexp(logits, not organism).
 
-    ``logits`` (n, K) are finite, and n may be 0; ``organism``, bool (K,), says which classes show an
-    organism, and some must and some must not.
+    ``logits`` (n, K) are finite, and n may be 0; ``organism``, bool (K,), says which classes show
+    an organism: some, but not all.
 
     Raises
     ------
