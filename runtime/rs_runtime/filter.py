@@ -46,12 +46,8 @@ def organism_log_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.floa
         log odds = log(sum of p_k, k organism / sum of p_k, k not)
                  = logsumexp(logits, organism) - logsumexp(logits, not organism).
 
-    Parameters
-    ----------
-    logits
-        Shape (n, K), finite; n may be 0.
-    organism
-        Shape (K,), bool: whether class k shows an organism; both kinds.
+    ``logits`` (n, K) are finite, and n may be 0; ``organism``, bool (K,), says which classes show
+    an organism: some, but not all.
 
     Raises
     ------

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_runtime.engines.tensor_format import Port, litert_port, onnx_port
 from rs_runtime.errors import EngineError, EngineMissingError, reason
 from rs_runtime.stderr import quiet_libraries
 
@@ -21,6 +21,35 @@ __all__ = ["Engine", "default_threads", "load_engine"]
 
 _MAX_BATCH = 64
 _MAX_DEFAULT_THREADS = 4
+
+
+@dataclass(frozen=True)
+class _Port:
+    """The number format of a model's input or output.
+
+    Where it holds integers: ``real = (stored - zero_point) * scale``.
+
+    Source: Jacob et al. 2018, "Quantization and Training of Neural Networks", equation 1.
+    """
+
+    dtype: np.dtype[Any]
+    scale: float = 1.0
+    zero_point: int = 0
+
+    def encode(self, real: NDArray[np.float32]) -> NDArray[Any]:
+        """Return float32 values in the model's number format, rounded and clipped to it."""
+        if self.dtype.kind == "f":
+            return np.ascontiguousarray(real, self.dtype)
+        limits = np.iinfo(self.dtype)
+        levels = np.round(real / np.float32(self.scale)) + self.zero_point
+        return np.clip(levels, limits.min, limits.max).astype(self.dtype)
+
+    def decode(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the float32 values of what the model gave."""
+        if self.dtype.kind == "f":
+            return stored.astype(np.float32)
+        shifted = stored.astype(np.float32) - np.float32(self.zero_point)
+        return shifted * np.float32(self.scale)
 
 
 class Engine(ABC):
@@ -37,8 +66,8 @@ class Engine(ABC):
 
     name: str
     size: int | None
-    _input: Port
-    _output: Port
+    _input: _Port
+    _output: _Port
     _batch: int | None
     """The only batch size the model takes; None if it takes any."""
 
@@ -100,7 +129,7 @@ class _LiteRt(Engine):
         self._source, self._target = source["index"], target["index"]
         self._allocated = int(source["shape"][0])
         self.size, self._batch = _check_shape(source["shape_signature"].tolist())
-        self._input, self._output = litert_port(source), litert_port(target)
+        self._input, self._output = _litert_port(source), _litert_port(target)
 
     def _run(self, stored: NDArray[Any]) -> NDArray[Any]:
         if len(stored) != self._allocated:
@@ -130,8 +159,8 @@ class _OnnxRuntime(Engine):
         self._source, self._target = source.name, target.name
         self.size, self._batch = _check_shape(source.shape)
         notes = self._session.get_modelmeta().custom_metadata_map
-        self._input = onnx_port(source.type, notes, "input")
-        self._output = onnx_port(target.type, notes, "output")
+        self._input = _onnx_port(source.type, notes, "input")
+        self._output = _onnx_port(target.type, notes, "output")
 
     def _run(self, stored: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(self._session.run([self._target], {self._source: stored})[0])
@@ -186,6 +215,40 @@ def load_engine(engine: str, model: bytes | Path, threads: int | None = None) ->
         ) from error
     except Exception as error:
         raise EngineError(f"{engine} refused the model: {reason(error)}") from error
+
+
+def _litert_port(details: dict[str, Any]) -> _Port:
+    """Read one end from LiteRT's tensor details."""
+    dtype = np.dtype(details["dtype"])
+    if dtype.kind == "f":
+        return _Port(dtype)
+    scales = details["quantization_parameters"]["scales"]
+    zero_points = details["quantization_parameters"]["zero_points"]
+    if len(scales) != 1 or len(zero_points) != 1:
+        raise EngineError(
+            f"litert model's {dtype} tensor must have one scale and zero point, got {len(scales)}"
+        )
+    return _Port(dtype, float(scales[0]), int(zero_points[0]))
+
+
+def _onnx_port(kind: str, notes: dict[str, str], end: str) -> _Port:
+    """Read one end from its ONNX type and, for integers, the model's metadata properties."""
+    names = {"float": "f4", "float16": "f2", "uint8": "u1", "int8": "i1"}
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    if name not in names:
+        raise EngineError(
+            f"onnxruntime model's {end} must be one of {', '.join(names)}; got {name}"
+        )
+    dtype = np.dtype(names[name])
+    if dtype.kind == "f":
+        return _Port(dtype)
+    try:
+        return _Port(dtype, float(notes[f"rs.{end}_scale"]), int(notes[f"rs.{end}_zero_point"]))
+    except (KeyError, ValueError) as error:
+        raise EngineError(
+            f"onnxruntime model's {name} {end} needs the metadata properties "
+            f"rs.{end}_scale and rs.{end}_zero_point; export it again"
+        ) from error
 
 
 def _only(ends: Sequence[Any], kind: str) -> Any:

@@ -9,7 +9,8 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.progress import Progress
-from rs_train.classifier.linear_probe import fit_head, frozen_features
+from rs_train.classifier.embed import frozen_features
+from rs_train.classifier.linear_probe import fit_head
 
 
 def blobs(classes: int, count: int = 40, seed: int = 0):

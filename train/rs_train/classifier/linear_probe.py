@@ -8,27 +8,18 @@ would show it, and the L2 strength is the one of best validation macro-F1.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_toolkit.data.remembered import remembered_arrays
 from rs_toolkit.metrics.classification import macro_f1
-from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
-    import keras
     from numpy.typing import NDArray
 
-    from rs_toolkit.data.photos import Photo, PhotoCache
+__all__ = ["Head", "fit_head"]
 
-__all__ = ["Head", "features_folder", "fit_head", "frozen_features"]
-
-_BATCH = 32
-_VIEWS = 2  # as it is, and mirrored
 _STRENGTHS = (0.001, 0.01, 0.1)
 
 
@@ -48,42 +39,6 @@ class Head:
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (n, classes) of features (n, channels)."""
         return features @ self.kernel + self.bias
-
-
-def frozen_features(
-    extractor: keras.Model,
-    photos: list[Photo],
-    root: Path,
-    cache: PhotoCache,
-    progress: Progress,
-) -> NDArray[np.float32]:
-    """Return features of each photo as it is and mirrored, shape (n, 2, channels).
-
-    Kept in :func:`features_folder`, one small file a photo, so that an interrupted pass goes on
-    where it stopped and a second run embeds nothing.  ``root`` is the folder that the photos'
-    paths start from.
-    """
-
-    def embedded(batch: list[Photo]) -> NDArray[np.float32]:
-        # Always a full batch: a smaller one may be rounded differently.
-        images = np.zeros((_BATCH, *extractor.input_shape[1:]), np.float32)
-        pixels = cache.stacked(batch, lambda _: root)
-        images[: len(batch)] = cache.preprocessing.model_input(pixels)
-        views = [extractor.predict_on_batch(x) for x in (images, images[:, :, ::-1])]
-        return np.stack(views, 1)[: len(batch)]
-
-    folder = features_folder(extractor, cache)
-    shape = (_VIEWS, int(extractor.output_shape[-1]))
-    return remembered_arrays(photos, folder, shape, embedded, progress, "frozen features", _BATCH)
-
-
-def features_folder(extractor: keras.Model, cache: PhotoCache) -> Path:
-    """Return where features are kept: its name changes with any weight or with the pixels."""
-    digest = hashlib.sha256()
-    for weight in extractor.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    name = f"{digest.hexdigest()[:16]}-{cache.preprocessing.fingerprint()}"
-    return cache.directory / "features" / name
 
 
 def fit_head(

@@ -19,18 +19,18 @@ from rs_toolkit.batches.pipeline import PixelSource
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import require_data
-from rs_toolkit.files import write_json
+from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import evaluate
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
 from rs_train.classifier.backbones import load_backbone_weights
 from rs_train.classifier.checkpoint import Checkpoints, FitState, weights_to_load
+from rs_train.classifier.embed import frozen_features
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
 from rs_train.classifier.fit_loop import fit, make_deterministic
-from rs_train.classifier.linear_probe import fit_head, frozen_features
+from rs_train.classifier.linear_probe import fit_head
 from rs_train.classifier.model import build_classifier, feature_extractor, freeze_below, save_model
-from rs_train.classifier.plots import plot_confusion
 from rs_train.classifier.prepare import RunData, prepare
 from rs_train.run_folder import is_finished, write_environment
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["train"]
+
+_MOST_NAMES = 60
 
 
 def train(
@@ -51,16 +53,9 @@ def train(
 ) -> Path:
     """Train a classifier, write its run folder and return ``run``.
 
-    Parameters
-    ----------
-    data
-        A folder or CSV file that :func:`rs_toolkit.data.readers.read_dataset` reads.
-    run
-        The folder to write; it must not hold a run already unless ``resume``.
-    resume
-        Continue an interrupted run; a finished one is left alone.
-    progress
-        Where to show progress; silent by default.
+    ``data`` is a folder or CSV file that :func:`rs_toolkit.data.readers.read_dataset` reads.  The
+    folder ``run`` must not hold a run already unless ``resume``, which continues an interrupted one
+    and leaves a finished one alone.
 
     Raises
     ------
@@ -194,7 +189,26 @@ class _Training:
         )
         predicted, numbers = logits["test"].argmax(1), np.arange(len(names))
         table = confusion_matrix(labels["test"], predicted, labels=numbers)
-        plot_confusion(run / "confusion.png", table, names)
+        _draw_confusion(run / "confusion.png", table, names)
         write_environment(run, self.config.seed, state.seconds)
         # Last: its presence says that the run is finished.
         write_json(run / "metrics.json", metrics)
+
+
+def _draw_confusion(path: Path, table: NDArray[np.int64], names: list[str]) -> None:
+    """Draw a confusion matrix as a PNG, each row divided by its number of photos."""
+    from matplotlib.figure import Figure
+
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    side = float(np.clip(0.25 * len(names), 5, 16))
+    figure = Figure((side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(picture, ax=axes, label="share of the true class's test photos")
+    axes.set(xlabel="predicted", ylabel="true")
+    # More could not be read.
+    if len(names) <= _MOST_NAMES:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=100)

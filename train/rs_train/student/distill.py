@@ -52,10 +52,8 @@ def distill(
     data
         Photos that :func:`rs_toolkit.data.readers.read_dataset` reads.  Those with a label show an
         organism; the others are used only where there is a teacher to judge them.
-    config, resume, progress
+    config, out, resume, progress
         As :func:`rs_train.classifier.train.train` takes them.
-    out
-        The folder to write; it must not hold a filter already unless ``resume``.
     not_organism
         Photos that show no organism, read in the same way; labels do not matter.
 

@@ -44,7 +44,7 @@ def teacher_embeddings(
     views: int = 1,
     seed: int = 0,
 ) -> NDArray[np.float32]:
-    """Return the teacher's embeddings of photos.
+    """Return the teacher's embeddings of photos, float32 (n, views, dim), rows of length 1.
 
     Kept below ``cache_dir/embeddings``, one small file a photo: an interrupted pass goes on where
     it stopped, a second one embeds nothing, and prompts do not count.  View 0 lies apart from the
@@ -56,10 +56,6 @@ def teacher_embeddings(
         From a photo to its pixels by ``teacher.preprocessing``: uint8, (size, size, 3).
     views, seed
         1: the photo as it is; above: that, and ``views - 1`` random ones of :func:`photo_view`.
-
-    Returns
-    -------
-    float32, shape (n, views, dim), rows of length 1.
 
     Raises
     ------

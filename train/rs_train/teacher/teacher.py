@@ -31,12 +31,11 @@ class Teacher:
 
     Attributes
     ----------
-    name, fingerprint
-        As it was asked for, and 16 hexadecimal digits that change with architecture or any weight.
-    size, dim
-        Side of the square photo that it sees, in pixels, and length of an embedding.
-    logit_scale
-        What the cosine of photo and text is multiplied by to give a logit, above 0.
+    fingerprint
+        16 hexadecimal digits that change with architecture or any weight.
+    size, dim, logit_scale
+        Side of the square photo that it sees, in pixels; length of an embedding; what the cosine of
+        photo and text is multiplied by to give a logit, above 0.
     preprocessing
         How a photo becomes the pixels of :meth:`embed_images`.  Pillow's bilinear filter stands
         in for the bicubic one that most CLIP models were trained with.
