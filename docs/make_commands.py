@@ -21,8 +21,6 @@ import typer
 import rs_runtime.cli
 import rs_runtime.probe
 from rs_toolkit.cli.main import app
-from rs_toolkit.config.base import Settings
-from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
 
 COMMANDS = Path(__file__).with_name("commands.md")
@@ -39,11 +37,6 @@ SETTINGS = """## Settings files
 ([`samples/birds.toml`](../samples/birds.toml) is one). A key is a flag, with `_` for `-`;
 some settings have no flag. Flags override the file.
 """
-# The options of these commands that default to None stand for a setting, whose default is used.
-SETTINGS_OF: dict[str, type[Settings]] = {
-    **dict.fromkeys(("check", "split", "clean", "train"), TrainConfig),
-    "distill": DistillConfig,
-}
 PARSERS = {"rs-classify": rs_runtime.cli, "python -m rs_runtime.probe": rs_runtime.probe}
 KINDS = {int: "integer", float: "number", str: "text", Path: "path"}
 
@@ -71,7 +64,7 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
 
 def text() -> str:
     """Return what ``docs/commands.md`` is to hold."""
-    found = [(name, *_of_click(name, command)) for name, command in commands()]
+    found = [(name, *_of_click(command)) for name, command in commands()]
     found += [(name, *_of_argparse(parser)) for name, parser in parsers()]
     overview = "".join(
         f"- [`{name}`](#{_anchor(name)}): {(help_text.splitlines() or [''])[0]}\n"
@@ -86,10 +79,8 @@ def text() -> str:
     return "\n".join((HEAD, overview, *sections, SETTINGS, table))
 
 
-def _of_click(name: str, command: Any) -> tuple[str, str, list[Row]]:
+def _of_click(command: Any) -> tuple[str, str, list[Row]]:
     """Return a command's arguments in one line, its help text and its rows."""
-    kind = SETTINGS_OF.get(name.removeprefix("rs-toolkit "))
-    known = {item.name: item.default for item in fields(kind)} if kind else {}
     hints = typing.get_type_hints(command.callback, include_extras=True)
     arguments, rows = [], []
     for item in command.params:
@@ -101,7 +92,6 @@ def _of_click(name: str, command: Any) -> tuple[str, str, list[Row]]:
             flags = [*item.opts, *item.secondary_opts]
         # Of two flags the first is for true.
         default = flags[0] if item.default is True else item.default
-        default = known.get(item.name) if default is None else default
         shown = item.show_default if isinstance(item.show_default, str) else _value(default)
         rows.append((_code(flags), _kind(hints[item.name]), shown, item.help or ""))
     return " ".join(arguments), inspect.cleandoc(command.help or ""), rows

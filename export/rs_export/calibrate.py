@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rs_runtime.ranks import Level, finest_taxa
+from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import softmax
-from rs_toolkit.metrics.temperature import acceptance_threshold, fit_temperature
+from rs_toolkit.metrics.thresholds import acceptance_threshold
 
 __all__ = ["Calibration", "answered", "calibrate"]
 

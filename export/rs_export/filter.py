@@ -21,7 +21,7 @@ from rs_runtime.kit.manifest import FilterClass
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.metrics.binary import auroc
-from rs_toolkit.metrics.platt import fit_platt
+from rs_toolkit.metrics.calibration import fit_platt
 
 __all__ = ["filter_recipes", "filter_refusal", "filter_scores", "filter_task"]
 

@@ -30,7 +30,7 @@ from rs_toolkit.errors import ExportError, ToolkitError
 from rs_toolkit.files import write_json
 from rs_toolkit.folders.filter import FilterFolder, Verdicts, write_filter_json
 from rs_toolkit.folders.kit import packed
-from rs_toolkit.metrics.platt import fit_platt
+from rs_toolkit.metrics.calibration import fit_platt
 from rs_toolkit.progress import Progress
 
 SIDE = 32

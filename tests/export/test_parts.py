@@ -23,11 +23,9 @@ from rs_export.tables import markdown_table
 from rs_runtime.ranks import Level
 from rs_toolkit.errors import DataError, ExportError, ToolkitError
 from rs_toolkit.metrics.bootstrap import Drop
+from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import softmax
-from rs_toolkit.metrics.temperature import (
-    acceptance_threshold,
-    fit_temperature,
-)
+from rs_toolkit.metrics.thresholds import acceptance_threshold
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)

@@ -26,7 +26,7 @@ FLAGS = {
     "learning_rate": 0.003,
     "balance": 0.25,
     "group_by": "site",
-    "splits_from": "runs/earlier",
+    "splits_from": str(Path("runs/earlier").resolve()),
     "seed": 9,
     "precision": "mixed_bfloat16",
 }
@@ -107,10 +107,11 @@ def test_data_and_out_reach_the_training(asked, tmp_path) -> None:
     assert (data, folder) == (tmp_path, tmp_path / "r")
 
 
-def test_a_weights_file_is_found_from_another_folder(asked, tmp_path, monkeypatch) -> None:
+def test_files_are_found_from_another_folder(asked, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    _, settings, _ = asked(tmp_path, "--weights", "w.h5")
+    _, settings, _ = asked(tmp_path, "--weights", "w.h5", "--splits-from", "run")
     assert settings.weights == str(tmp_path / "w.h5")
+    assert settings.splits_from == str(tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", FLAGS)

@@ -6,7 +6,7 @@ import csv
 import json
 import time
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,9 @@ from rs_toolkit.data.index import write_index
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import DataError
-from rs_toolkit.files import write_json
+from rs_toolkit.files import write_csv, write_json
 from rs_toolkit.splits.assign import SIDES
-from rs_toolkit.splits.table import (
-    EarlierSides,
-    SplitRow,
-    make_splits,
-    split_table,
-    write_split_table,
-)
+from rs_toolkit.splits.table import EarlierSides, SplitRow, make_splits, split_table
 
 CONFIG = TrainConfig(val=0.2, test=0.2)
 
@@ -48,7 +42,7 @@ def sides_of(photos) -> dict[str, str | None]:
 def saved(photos, report, folder: Path) -> Path:
     """Write what a run folder holds of its splits."""
     write_index(folder / "index.parquet", photos)
-    write_json(folder / "splits.json", report.to_dict())
+    write_json(folder / "splits.json", asdict(report))
     return folder
 
 
@@ -142,7 +136,7 @@ def test_what_could_not_be_done_is_said_with_the_reason(one_line) -> None:
     notes = "\n".join(one_line(note) for note in report.notes())
     assert "3 photos without a site, such as u0.jpg" in notes
     assert "4 classes without a val photo (3: 1 group; 1: 2 groups): canidae, mustelidae" in notes
-    assert json.loads(json.dumps(report.to_dict()))["missing"] == report.missing
+    assert json.loads(json.dumps(asdict(report)))["missing"] == report.missing
 
 
 def test_labels_that_share_groups_are_told_apart_from_small_ones() -> None:
@@ -352,7 +346,7 @@ def test_the_table_has_a_row_a_photo_and_is_read_again(tmp_path) -> None:
     assert rows[17] == SplitRow("gone.jpg", "", "", "felidae")
     assert rows[18] == SplitRow("nameless.jpg", "", "", "")
     assert sum(report.photos.values()) == 33
-    write_split_table(tmp_path / "deep" / "split.csv", rows)
+    write_csv(tmp_path / "deep" / "split.csv", SplitRow._fields, rows)
     with (tmp_path / "deep" / "split.csv").open(encoding="utf-8", newline="") as file:
         assert [SplitRow(**row) for row in csv.DictReader(file)] == rows
 

@@ -36,22 +36,10 @@ _FORMAT = {b"rs_toolkit.findings": b"1"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is odd about one photo.
+    """One thing that is odd about one photo; the module's table says what flag and score mean.
 
-    Attributes
-    ----------
-    path
-        The photo's, as in the index.
-    flag
-        One of FLAGS.
-    score
-        0 to 1; more is worse, and means what the module's table says.
-    suggested_label
-        Class that fits better; None if there is no suggestion.
-    suggested_weight
-        How much the photo should count in training, 0 to 1, before any cap.
-    detail
-        For people: why.
+    ``suggested_label`` is a class that fits better, if any, ``suggested_weight`` how much the photo
+    should count in training, 0 to 1, before any cap, and ``detail`` says why, to people.
     """
 
     path: str

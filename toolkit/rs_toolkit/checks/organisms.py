@@ -39,14 +39,13 @@ class OrganismFilter:
 
     Attributes
     ----------
-    preprocessing
-        Gives the pixels that it judges.
     thresholds
         As :func:`rs_runtime.filter.verdict` takes them.
     fingerprint
         Changes with the model and with how its answers are read.
     judge
-        From uint8 pixels (n, S, S, 3) to probabilities (n,) that they show an organism.
+        From uint8 pixels (n, S, S, 3), made by ``preprocessing``, to probabilities (n,) that they
+        show an organism.
     path
         The folder or kit that it was read from, if any.
     """
@@ -100,11 +99,7 @@ def _of_folder(path: Path) -> OrganismFilter:
 
 
 def judge_organisms(
-    photos: Sequence[Photo],
-    root: Path,
-    cache_dir: Path,
-    loaded: OrganismFilter,
-    progress: Progress,
+    photos: Sequence[Photo], root: Path, cache_dir: Path, loaded: OrganismFilter, progress: Progress
 ) -> tuple[Photo, ...]:
     """Return the photos with the filter's probability in ``organism``; each is judged once.
 

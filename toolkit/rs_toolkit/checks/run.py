@@ -37,9 +37,7 @@ class Checks:
         As indexed, and the folder that their paths start from.  Photos that cannot be read are
         reported and passed over.
     cache, embed
-        Give their pixels and features; None: what needs features is not looked for.
-    progress
-        Who is told.
+        Give their pixels and features; without ``embed``, what needs features is not looked for.
 
     Raises
     ------
@@ -81,10 +79,7 @@ class Checks:
     ) -> tuple[tuple[Photo, ...], list[Finding]]:
         """Return the photos with their groups of duplicates, and a finding for every copy.
 
-        Parameters
-        ----------
-        apart
-            Pairs of paths that a person said are not the same.
+        ``apart`` are pairs of paths that a person said are not the same.
         """
         contents = (photo.content for photo in self._readable)
         marks = (self._cache.preprocessing.fingerprint(), *contents, repr(DuplicateSettings()))
@@ -127,14 +122,8 @@ class Checks:
         What training photos are weighed by comes from training photos alone: the labels of
         validation and test photos must not shape what they are to judge.
 
-        Parameters
-        ----------
-        photos
-            The same as before, with their groups and splits.
-        config
-            Its rank and seed are used.
-        label_filter
-            One of :data:`rs_toolkit.checks.labels.label_noise.FILTERS`.
+        ``photos`` are the same as before, with their groups and splits, ``label_filter`` is one of
+        :data:`rs_toolkit.checks.labels.label_noise.FILTERS`.
         """
         if self._features is None:
             return []

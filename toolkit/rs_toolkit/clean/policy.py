@@ -1,17 +1,7 @@
 """From findings to training weights, under caps that keep rare classes alive.
 
 Nothing is deleted: a photo that is not to be trained on gets weight 0.  Validation and test
-photos are never touched, whatever was found out about them.
-
-A policy file is TOML::
-
-    max_loss = 0.1       # share of a class's training photos that all weights together may take
-    min_photos = 5       # effective photos that a class keeps in any case
-    label_filter = "prune_by_class"  # which rule of confident learning doubts labels
-
-    [label_noise]        # one table a flag of rs_toolkit.checks.findings
-    action = "weigh"     # drop, weigh (by the suggested weight) or report
-    min_score = 0.9      # lower scores are only reported
+photos are never touched, whatever was found out about them.  ``docs/data.md`` shows a policy file.
 
 What a class may lose is counted in effective photos, the sum of ``1 - weight``.  The worst findings
 come first; one that would take more than is left takes what is left.
@@ -101,11 +91,7 @@ class Policy(Settings):
 
 @dataclass(frozen=True)
 class Decided:
-    """What became of one training photo.
-
-    ``wanted`` is the weight that its findings ask for, ``weight`` what the caps allow; ``why``
-    names the flags.
-    """
+    """A training photo: the weight that its findings ask for (``wanted``), and what it got."""
 
     path: str
     label: str
@@ -117,10 +103,7 @@ class Decided:
 def apply_policy(
     photos: Sequence[Photo], findings: Sequence[Finding], policy: Policy, rank: str
 ) -> tuple[tuple[Photo, ...], tuple[Decided, ...]]:
-    """Weigh training photos down by what was found out about them.
-
-    Photos that are not in ``train`` come back as they are.  The caps protect the classes at
-    ``rank``.
+    """Weigh training photos down by findings; the caps protect the classes at ``rank``.
 
     Returns
     -------
@@ -169,16 +152,16 @@ def _decide(
     # What a person gave or took in review is no loss by cleaning.
     effective = sum(photo.weight for photo in members)
     left = max(0.0, min(policy.max_loss * effective, effective - policy.min_photos))
-    rows = []
-    for photo in members:
-        if reasons := asked.get(photo.path):
-            weight = min(weight for weight, _ in reasons)
-            score = max(finding.score for _, finding in reasons)
-            rows.append((weight, -score, photo.path, photo.weight, reasons))
+
+    def badness(photo: Photo) -> tuple[float, float, str]:
+        weights, reasons = zip(*asked[photo.path], strict=True)
+        return min(weights), -max(finding.score for finding in reasons), photo.path
+
     found = []
-    for weight, _, path, before, reasons in sorted(rows, key=lambda row: row[:3]):
-        loss = min(max(0.0, before - weight), left)
+    for photo in sorted((photo for photo in members if photo.path in asked), key=badness):
+        wanted = min(weight for weight, _ in asked[photo.path])
+        loss = min(max(0.0, photo.weight - wanted), left)
         left -= loss
-        why = ", ".join(sorted({finding.flag for _, finding in reasons}))
-        found.append(Decided(path, label, weight, before - loss, why))
+        why = ", ".join(sorted({finding.flag for _, finding in asked[photo.path]}))
+        found.append(Decided(photo.path, label, wanted, photo.weight - loss, why))
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import NamedTuple
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.clean.policy import Decided, Policy
 from rs_toolkit.data.photos import Photo
-from rs_toolkit.files import atomic_write
+from rs_toolkit.files import atomic_write, write_csv
 
 __all__ = ["Tally", "tally", "write_clean_report"]
 
@@ -70,16 +69,11 @@ def write_clean_report(
     ]
     with atomic_write(folder / "clean.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", "utf-8")
-    with (
-        atomic_write(folder / "decided.csv") as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "wanted", "weight", "why"))
-        writer.writerows(
-            (item.path, item.label, f"{item.wanted:.4g}", f"{item.weight:.4g}", item.why)
-            for item in decided
-        )
+    rows = (
+        (item.path, item.label, f"{item.wanted:.4g}", f"{item.weight:.4g}", item.why)
+        for item in decided
+    )
+    write_csv(folder / "decided.csv", ("path", "label", "wanted", "weight", "why"), rows)
 
 
 def _rule(policy: Policy, flag: str) -> str:

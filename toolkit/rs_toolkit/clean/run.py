@@ -11,8 +11,7 @@ A clean folder holds::
     audit.html         counts, figures and thumbnails (also audit.json)
     decisions.jsonl    what a person decided in ``rs-toolkit review``; read here, never written
 
-``rs-toolkit train`` takes such a folder as its data.  Cleaning again into the same folder applies
-the decisions made since, and every photo keeps its side.
+Cleaning again into the same folder applies the decisions made since, and photos keep their sides.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +48,7 @@ __all__ = ["Cleaned", "clean", "recorded_clean"]
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What cleaning came to.
-
-    ``photos`` have their groups, splits and weights; ``findings`` are those of every check, also
-    about photos that a person has judged since; ``decided`` is what the policy did.
-    """
+    """Photos with groups, splits and weights, all findings, and what the policy did."""
 
     photos: tuple[Photo, ...]
     findings: tuple[Finding, ...]
@@ -83,7 +78,7 @@ def clean(
     organisms: OrganismFilter | None = None,
     progress: Progress | None = None,
 ) -> Cleaned:
-    """Clean a data set into a folder; nothing in the data set is changed.
+    """Clean a data set into the folder ``out``; nothing in the data set is changed.
 
     Parameters
     ----------
@@ -91,10 +86,6 @@ def clean(
         As :func:`rs_toolkit.data.readers.read_dataset` takes it.
     config
         Of the later training: rank, image size, fractions, groups and seed are used.
-    policy
-        What findings may cost.
-    out
-        The clean folder; made if it is missing.
     embed
         Gives features to compare photos by; None: duplicates are found by hashes alone, label
         noise and outliers are not looked for.
@@ -129,7 +120,7 @@ def clean(
     judged = settled(decisions)
     standing = [item for item in findings if item.path not in judged]
     photos, decided = apply_policy(photos, standing, policy, config.rank)
-    write_json(out / "splits.json", splits.to_dict())
+    write_json(out / "splits.json", asdict(splits))
     write_findings(out / "findings.parquet", findings)
     write_clean_report(out, photos, findings, decided, policy, config.rank)
     found = audit(photos, findings, config.rank, checked=looked_for)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,23 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from rs_toolkit.cli import options
+from rs_toolkit.config.training import TrainConfig, read_toml
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["check", "clean", "review", "split"]
 
 Data = Annotated[Path, options.DATA]
-Validation = Annotated[
-    float | None, typer.Option(help="Fraction of the photos that is for validation.")
-]
-Test = Annotated[float | None, typer.Option(help="Fraction of the photos that is for the test.")]
 
 
+@options.takes_settings(TrainConfig)
 def check(
     data: Data,
     out: Annotated[Path | None, options.folder_option("check/NAME")] = None,
-    rank: options.Rank = None,
-    imgsz: options.Pixels = None,
+    rank: str | None = None,
+    imgsz: int | None = None,
 ) -> None:
     """Audit photos, and write a report about them.
 
@@ -36,7 +33,7 @@ def check(
 
     Exit codes: 0 audited, 2 wrong usage or data, 130 interrupted.
     """
-    settings = _settings(None, locals())
+    settings = options.train_settings(None, locals())
     from rs_toolkit.audit.run import check as audit_data
 
     folder = out or options.output_folder(Path("check"), data)
@@ -45,16 +42,17 @@ def check(
     print(page)
 
 
+@options.takes_settings(TrainConfig)
 def split(
     data: Data,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("splits.csv"),
     config: options.Config = None,
-    rank: options.Rank = None,
-    group_by: options.GroupBy = None,
-    val: Validation = None,
-    test: Test = None,
-    splits_from: options.SplitsFrom = None,
-    seed: options.Seed = None,
+    rank: str | None = None,
+    group_by: str | None = None,
+    val: float | None = None,
+    test: float | None = None,
+    splits_from: str | None = None,
+    seed: int | None = None,
 ) -> None:
     """Assign photos to training, validation and test.
 
@@ -62,20 +60,22 @@ def split(
 
     Exit codes: 0 written, 2 wrong usage, data or settings, 130 interrupted.
     """
-    settings = _settings(config, locals())
+    settings = options.train_settings(config, locals())
     from rs_toolkit.data.readers import read_dataset
-    from rs_toolkit.splits.table import split_table, write_split_table
+    from rs_toolkit.files import write_csv
+    from rs_toolkit.splits.table import SplitRow, split_table
 
     dataset = read_dataset(data)
     rows, report = split_table(dataset.photos, settings)
     with ConsoleProgress() as progress:
         for note in (*dataset.notes, *report.notes()):
             progress.note(note)
-    write_split_table(out, rows)
+    write_csv(out, SplitRow._fields, rows)
     print(", ".join(f"{side} {count}" for side, count in report.photos.items()))
     print(out)
 
 
+@options.takes_settings(TrainConfig)
 def clean(
     data: Annotated[Path | None, options.DATA] = None,
     out: Annotated[Path | None, options.folder_option("clean/NAME")] = None,
@@ -87,15 +87,15 @@ def clean(
         typer.Option("--filter", help="Filter folder or kit: looks for photos of no organism."),
     ] = None,
     config: options.Config = None,
-    weights: options.Weights = None,
-    backbone: options.Backbone = None,
-    rank: options.Rank = None,
-    imgsz: options.Pixels = None,
-    group_by: options.GroupBy = None,
-    val: Validation = None,
-    test: Test = None,
-    splits_from: options.SplitsFrom = None,
-    seed: options.Seed = None,
+    weights: str | None = None,
+    backbone: str | None = None,
+    rank: str | None = None,
+    imgsz: int | None = None,
+    group_by: str | None = None,
+    val: float | None = None,
+    test: float | None = None,
+    splits_from: str | None = None,
+    seed: int | None = None,
     again: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +114,6 @@ def clean(
     given = {name: value for name, value in locals().items() if value is not None}
     from rs_toolkit.clean.policy import Policy
     from rs_toolkit.clean.run import recorded_clean
-    from rs_toolkit.config.training import read_toml
 
     if again is not None:
         if len(given) > 1:
@@ -123,7 +122,7 @@ def clean(
         return
     if data is None:
         raise ConfigError("clean: which photos? give DATA, or --again FOLDER")
-    settings = _settings(config, given)
+    settings = options.train_settings(config, given)
     rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
     _clean(out or options.output_folder(Path("clean"), data), data, settings, rules, filter_)
 
@@ -164,10 +163,3 @@ def review(
     with ConsoleProgress() as progress:
         serve(folder, port=port, open_browser=browser, progress=progress)
     print(f"apply the decisions with: rs-toolkit clean --again {shlex.quote(str(folder))}")
-
-
-def _settings(config: Path | None, given: dict[str, Any]) -> Any:
-    found = options.train_settings(config, given, {})
-    # ``clean --again`` may start in another folder.
-    sides = options.resolved(found.splits_from or None) or ""
-    return replace(found, weights=options.resolved(found.weights) or "none", splits_from=sides)

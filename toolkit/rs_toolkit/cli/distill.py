@@ -9,13 +9,13 @@ import typer
 
 from rs_toolkit.cli import options
 from rs_toolkit.config.base import load_settings
+from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["distill"]
 
-FILTERS_DIR = Path("filters")
 
-
+@options.takes_settings(DistillConfig)
 def distill(
     data: Annotated[
         Path | None,
@@ -28,30 +28,18 @@ def distill(
             "not matter."
         ),
     ] = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option(help="An open_clip model, such as BioCLIP; none: learn from labels alone."),
-    ] = None,
-    teacher_weights: Annotated[
-        Path | None, typer.Option(help="The teacher's weights: .safetensors, .pt or .bin.")
-    ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="TOML file of what photos may show (docs/filter.md).")
-    ] = None,
-    student: Annotated[
-        str | None,
-        typer.Option(help=f"mobilenetv2-w50 (default), or another of: {options.BACKBONES}."),
-    ] = None,
-    student_weights: Annotated[str | None, typer.Option(help=options.WEIGHTS)] = None,
-    train_from: Annotated[
-        str | None, typer.Option(help="all layers, or the head on frozen features.")
-    ] = None,
-    imgsz: options.Pixels = None,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
-    batch_size: options.BatchSize = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak rate.")] = None,
-    splits_from: options.SplitsFrom = None,
-    seed: options.Seed = None,
+    teacher: str | None = None,
+    teacher_weights: Path | None = None,
+    prompts: Path | None = None,
+    student: str | None = None,
+    student_weights: str | None = None,
+    train_from: str | None = None,
+    imgsz: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    splits_from: str | None = None,
+    seed: int | None = None,
     out: Annotated[Path | None, options.folder_option("filters/NAME", "Filter folder.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted one in this folder.")
@@ -76,19 +64,14 @@ def distill(
         return
     if data is None:
         raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
-    from rs_toolkit.config.distillation import DistillConfig
-
-    flags = options.settings_among(given, DistillConfig) | {
-        # A name of a model, or a configuration file.
-        "teacher": options.resolved(teacher) if teacher and Path(teacher).is_file() else teacher,
-        "teacher_weights": options.resolved(teacher_weights),
-        "prompts": options.resolved(prompts),
-        "student_weights": options.resolved(student_weights),
-    }
+    flags = options.settings_among(given, DistillConfig)
+    for name in ("teacher", "teacher_weights", "prompts", "student_weights"):
+        # A teacher is the name of a model, or a configuration file.
+        if name in flags and (name != "teacher" or Path(flags[name]).is_file()):
+            flags[name] = options.resolved(flags[name])
     settings = load_settings(DistillConfig, flags)
-    _distill(
-        data, settings, out or options.free_folder(FILTERS_DIR, data), not_organism, resume=False
-    )
+    folder = out or options.free_folder(Path("filters"), data)
+    _distill(data, settings, folder, not_organism, resume=False)
 
 
 def _distill(

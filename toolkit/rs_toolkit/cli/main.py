@@ -7,6 +7,7 @@ data, settings, or nothing fit to ship, 130 interrupted.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,6 +19,7 @@ from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.kit import app as kit_app
+from rs_toolkit.config.training import TrainConfig, sample_preset
 from rs_toolkit.errors import ConfigError, ToolkitError
 from rs_toolkit.progress import ConsoleProgress
 
@@ -36,7 +38,6 @@ for command in (check, split, clean, review, distill):
     app.command()(command)
 
 SAMPLE_DIR = Path("rs-sample")
-RUNS_DIR = Path("runs")
 
 
 @app.callback(invoke_without_command=True)
@@ -67,6 +68,7 @@ def sample(
 
 
 @app.command()
+@options.takes_settings(TrainConfig)
 def train(
     data: Annotated[
         Path | None,
@@ -77,22 +79,18 @@ def train(
         Path | None, typer.Option(help="Continue the interrupted run in this folder.")
     ] = None,
     config: options.Config = None,
-    weights: options.Weights = None,
-    backbone: options.Backbone = None,
-    rank: options.Rank = None,
-    imgsz: options.Pixels = None,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs of fine-tuning.")] = None,
-    batch_size: options.BatchSize = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak rate of stage 2.")] = None,
-    balance: Annotated[
-        float | None, typer.Option(help="Oversampling: 0 none, 0.5 square root, 1 full.")
-    ] = None,
-    group_by: options.GroupBy = None,
-    splits_from: options.SplitsFrom = None,
-    seed: options.Seed = None,
-    precision: Annotated[
-        str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
-    ] = None,
+    weights: str | None = None,
+    backbone: str | None = None,
+    rank: str | None = None,
+    imgsz: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    balance: float | None = None,
+    group_by: str | None = None,
+    splits_from: str | None = None,
+    seed: int | None = None,
+    precision: str | None = None,
 ) -> None:
     """Train an oversampled Xception by hybrid transfer learning.
 
@@ -110,15 +108,11 @@ def train(
         settings, data = saved_config(resume)
         _train(data, settings, resume, resume=True)
         return
-    from rs_toolkit.config.training import sample_preset
-
-    preset = sample_preset() if data is None else {}
-    given["weights"] = options.resolved(weights)
-    settings = options.train_settings(config, given, preset)
+    settings = options.train_settings(config, given, sample_preset() if data is None else {})
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)
-    _train(data, settings, out or options.free_folder(RUNS_DIR, data), resume=False)
+    _train(data, settings, out or options.free_folder(Path("runs"), data), resume=False)
 
 
 @app.command()
@@ -252,12 +246,8 @@ def _draw_sample(directory: Path, photos: int, seed: int) -> None:
     from rs_toolkit.sample import generate_sample
 
     with ConsoleProgress() as progress:
-        generate_sample(
-            directory,
-            seed=seed,
-            photos=photos,
-            progress=lambda done, total: progress.update("draw the sample", done, total),
-        )
+        shown = partial(progress.update, "draw the sample")
+        generate_sample(directory, seed=seed, photos=photos, progress=shown)
 
 
 def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:

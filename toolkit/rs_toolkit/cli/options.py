@@ -1,66 +1,59 @@
-"""What several commands share: options with one help text each, folders, how they go on."""
+"""What several commands share: options made of settings, names of folders, and Ctrl-C."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from rs_toolkit.config.base import load_settings
+from rs_toolkit.config.training import TrainConfig, read_toml
 from rs_toolkit.progress import ConsoleProgress, Progress
 
 __all__ = [
-    "BACKBONES",
     "DATA",
-    "WEIGHTS",
-    "Backbone",
-    "BatchSize",
     "Config",
-    "GroupBy",
-    "Pixels",
-    "Rank",
-    "Seed",
-    "SplitsFrom",
-    "Weights",
     "folder_option",
     "free_folder",
     "output_folder",
     "resolved",
     "resumable",
     "settings_among",
+    "takes_settings",
     "train_settings",
 ]
 
-BACKBONES = (
-    "xception, xception-w50, xception-w25, xception-mini, efficientnet_lite0 or mobilenetv2-w50"
-)
-WEIGHTS = (
-    "imagenet (Keras downloads them), package (installed, of efficientnet_lite0), none (random), "
-    "or a .h5 file."
-)
 DATA = typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")
-Backbone = Annotated[str | None, typer.Option(help=f"{BACKBONES}.")]
-BatchSize = Annotated[int | None, typer.Option(help="Photos a step.")]
 Config = Annotated[
     Path | None, typer.Option(help="TOML file of settings, as of train; flags override it.")
 ]
-GroupBy = Annotated[
-    str | None,
-    typer.Option(help="What no split separates: duplicates, species, site or observation."),
-]
-Pixels = Annotated[int | None, typer.Option(help="Pixels per side that the model sees.")]
-Rank = Annotated[
-    str | None, typer.Option(help="Rank of the classes: kingdom … species, or common_name.")
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
-SplitsFrom = Annotated[
-    str | None, typer.Option(help="Earlier run or clean folder whose photos keep their side.")
-]
-Weights = Annotated[str | None, typer.Option(help=WEIGHTS)]
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def takes_settings(kind: type[Any]) -> Callable[[Command], Command]:
+    """Return a decorator for a command: parameters called like a setting become options.
+
+    Their help and default are those of the setting in the dataclass ``kind``.  None, the default
+    of the parameter itself, means that the option was not given.
+    """
+    settings = {item.name: item for item in fields(kind)}
+
+    def decorate(command: Command) -> Command:
+        hints = get_type_hints(command, include_extras=True)
+        for name in hints.keys() & settings.keys():
+            setting = settings[name]
+            text = setting.metadata["text"]
+            shown = str(setting.default) or False
+            option = typer.Option(help=f"{text[0].upper()}{text[1:]}.", show_default=shown)
+            hints[name] = Annotated[hints[name], option]
+        command.__annotations__ = hints
+        return command
+
+    return decorate
 
 
 def folder_option(default: str, text: str = "Folder to write.") -> Any:
@@ -74,19 +67,19 @@ def settings_among(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in names}
 
 
-def train_settings(config: Path | None, options: dict[str, Any], preset: dict[str, Any]) -> Any:
-    """Return a TrainConfig: the preset, overridden by a settings file, overridden by options."""
-    from rs_toolkit.config.training import TrainConfig, read_toml
-
+def train_settings(
+    config: Path | None, options: dict[str, Any], preset: dict[str, Any] | None = None
+) -> TrainConfig:
+    """Return the settings of a preset, overridden by a settings file, overridden by options."""
     flags = settings_among(options, TrainConfig)
-    return load_settings(TrainConfig, preset, read_toml(config) if config else {}, flags)
+    found = load_settings(TrainConfig, preset or {}, read_toml(config) if config else {}, flags)
+    # ``--resume`` and ``--again`` may start in another folder.
+    return replace(found, weights=resolved(found.weights), splits_from=resolved(found.splits_from))
 
 
-def resolved(value: str | Path | None) -> str | None:
+def resolved(value: str | Path) -> str:
     """Return a path so that it is found from any folder; names of weights stay as they are."""
-    if value is None:
-        return None
-    if value in ("none", "imagenet", "package"):
+    if value in ("", "none", "imagenet", "package"):
         return str(value)
     return str(Path(value).expanduser().resolve())
 
@@ -112,7 +105,7 @@ def free_folder(parent: Path, data: Path) -> Path:
 
 @contextmanager
 def resumable(command: str, folder: Path) -> Iterator[Progress]:
-    """Show progress; where Ctrl-C ends the work, say how ``folder`` is gone on with."""
+    """Show progress; where Ctrl-C ends the work, say how to continue in ``folder``."""
     with ConsoleProgress() as progress:
         try:
             yield progress

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rs_toolkit.config.base import Settings, check_fractions, choice, number, text
+from rs_toolkit.config.training import BACKBONES, WEIGHTS
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["DistillConfig"]
@@ -17,11 +18,11 @@ class DistillConfig(Settings):
     Two filters with equal settings, data and versions on one machine are the same.
     """
 
-    student: str = text("mobilenetv2-w50", "name in the backbone registry")
-    student_weights: str = text("none", "imagenet, package, none, or a weights file (.h5)")
-    teacher: str = text("none", "an open_clip model, or none: labels alone")
-    teacher_weights: str = text("", "the teacher's weights file; empty: the public ones")
-    prompts: str = text("", "TOML file of prompts; empty: those that come along")
+    student: str = text("mobilenetv2-w50", BACKBONES)
+    student_weights: str = text("none", WEIGHTS)
+    teacher: str = text("none", "an open_clip model, such as BioCLIP; none: labels alone")
+    teacher_weights: str = text("", "the teacher's weights: .safetensors, .pt or .bin")
+    prompts: str = text("", "TOML file of what photos may show (docs/filter.md)")
     imgsz: int = number(160, 32, 1024, "pixels per side that the student sees")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
@@ -29,7 +30,7 @@ class DistillConfig(Settings):
     splits_from: str = text("", "earlier run or clean folder whose photos keep their side")
     balance: float = number(0.5, 0.0, 1.0, "oversampling of families: 0 none, 1 full balance")
     train_from: str = choice(
-        "all", ("all", "head"), "what is trained: all layers, or the last ones on frozen features"
+        "all", ("all", "head"), "what is trained: all layers, or the head on frozen features"
     )
     batch_norm: str = choice(
         "auto",
@@ -49,7 +50,7 @@ class DistillConfig(Settings):
         0.3, 0.0, 1.0, "part that the teacher's probability has in a labelled photo's target"
     )
     augment: float = number(1.0, 0.0, 2.0, "strength of changes of colour")
-    seed: int = number(0, 0, 2**31 - 1, "seed of splits, order, views and weights")
+    seed: int = number(0, 0, 2**31 - 1, "seed of everything random")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,8 +12,16 @@ from rs_toolkit.data.groups import LEVELS
 from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import ConfigError
 
-__all__ = ["TrainConfig", "read_toml", "sample_preset"]
+__all__ = ["BACKBONES", "WEIGHTS", "TrainConfig", "read_toml", "sample_preset"]
 
+BACKBONES = (
+    "one of xception, xception-w50, xception-w25, xception-mini, efficientnet_lite0 and "
+    "mobilenetv2-w50"
+)
+WEIGHTS = (
+    "initial weights: imagenet (Keras downloads them), package (installed, of efficientnet_lite0), "
+    "none (random), or a .h5 file"
+)
 _MAX_CONFIG_BYTES = 1_000_000
 
 
@@ -24,9 +32,9 @@ class TrainConfig(Settings):
     Two runs with equal settings, data and versions on one machine give the same model.
     """
 
-    backbone: str = text("xception", "name in the backbone registry")
-    weights: str = text("imagenet", "imagenet, package, none, or a weights file (.h5)")
-    rank: str = choice("family", LABELS, "taxon rank to train, or common_name")
+    backbone: str = text("xception", BACKBONES)
+    weights: str = text("imagenet", WEIGHTS)
+    rank: str = choice("family", LABELS, "rank of the classes: kingdom … species, or common_name")
     imgsz: int = number(224, 32, 1024, "pixels per side that the model sees")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
@@ -34,10 +42,10 @@ class TrainConfig(Settings):
     stratify_by: str = choice(
         "", ("", *LABELS), "whose proportions the splits keep; empty: the rank's"
     )
-    group_by: str = choice("duplicates", LEVELS, "what no split separates, beside duplicates")
-    splits_from: str = text(
-        "", "earlier run folder or index.parquet whose photos keep their splits; empty: none"
+    group_by: str = choice(
+        "duplicates", LEVELS, "what no split separates: duplicates, species, site or observation"
     )
+    splits_from: str = text("", "earlier run or clean folder whose photos keep their side")
     balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 full balance")
     epochs: int = number(20, 0, 10_000, "most epochs of fine-tuning (stage 2)")
     patience: int = number(6, 1, 10_000, "epochs without a better validation macro-F1 before stop")
@@ -51,9 +59,11 @@ class TrainConfig(Settings):
         "auto", "first block trained in stage 2; all; auto: block9, or all from random weights"
     )
     precision: str = choice(
-        "float32", ("float32", "mixed_bfloat16", "mixed_float16"), "arithmetic of stage 2"
+        "float32",
+        ("float32", "mixed_bfloat16", "mixed_float16"),
+        "arithmetic of stage 2: float32, mixed_bfloat16 or mixed_float16",
     )
-    seed: int = number(0, 0, 2**31 - 1, "seed of splits, order, augmentation and weights")
+    seed: int = number(0, 0, 2**31 - 1, "seed of everything random")
 
     def __post_init__(self) -> None:
         super().__post_init__()

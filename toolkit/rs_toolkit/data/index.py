@@ -15,7 +15,7 @@ from typing import Any
 from rs_runtime.errors import PhotoError
 from rs_runtime.photos.photo import read_photo
 from rs_toolkit.data.groups import connected
-from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
+from rs_toolkit.data.photos import SIDES, Dataset, Photo, PhotoCache
 from rs_toolkit.data.table import read_table, write_table
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.files import sha256_bytes
@@ -138,4 +138,7 @@ def _row(photo: Photo) -> dict[str, Any]:
 
 def _photo(row: dict[str, Any]) -> Photo:
     known: dict[str, Any] = {item.name: row.get(item.name) for item in fields(Photo)}
+    if known["split"] not in (None, *SIDES):
+        wanted = ", ".join(SIDES)
+        raise ValueError(f"{row['path']} is in split {known['split']!r:.60}, wanted {wanted}")
     return Photo(**{**known, "taxon": Taxon.from_dict(row)})

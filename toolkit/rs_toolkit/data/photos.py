@@ -18,6 +18,7 @@ from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json, sha256_bytes, write_json
 
 __all__ = [
+    "SIDES",
     "Dataset",
     "Photo",
     "PhotoCache",
@@ -26,6 +27,9 @@ __all__ = [
     "tidy_box",
     "unlabelled",
 ]
+
+SIDES = ("train", "val", "test")
+"""What a split may be called."""
 
 # Detectors and rounded pixels put edges a little outside the photo.
 _OVERSHOOT = 0.01

@@ -14,8 +14,7 @@
     environment.json  machine, versions, seconds
     checkpoints/      what ``--resume`` continues from
 
-A folder may come from anywhere, so nothing in it is trusted: types, ranges and sizes are checked,
-and what is wrong becomes one line.
+A folder may come from anywhere, so types, ranges and sizes of everything in it are checked.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ from rs_toolkit.data.table import read_table, write_table
 from rs_toolkit.errors import DataError, RunError
 from rs_toolkit.folders.filter_json import checked_json, read_filter_json, write_filter_json
 from rs_toolkit.folders.finished import load_keras_model, require_files
-from rs_toolkit.splits.assign import SIDES
 
 if TYPE_CHECKING:
     import keras
@@ -53,15 +51,9 @@ _VERDICTS = {b"rs_toolkit.verdicts": b"1"}
 class Verdicts:
     """What is known of each of n photos.
 
-    Attributes
-    ----------
-    of_data
-        bool (n,): whether the photo lies in ``data_root``; the others, in ``not_organism_root``.
-    truth
-        bool (n,): whether it shows an organism, by its label or, where it has none, by the
-        teacher.
-    target
-        float64 (n,), 0 to 1: the probability of an organism that the student was taught.
+    ``of_data``, bool: whether it lies in ``data_root``, not in ``not_organism_root``.  ``truth``,
+    bool: whether it shows an organism, by its label or, where it has none, by the teacher.
+    ``target``, float64, 0 to 1: the probability of an organism that the student was taught.
     """
 
     of_data: NDArray[np.bool_]
@@ -70,8 +62,8 @@ class Verdicts:
 
     def write(self, path: Path) -> None:
         """Write a Parquet table with one row per photo, atomically."""
-        columns = self.of_data.tolist(), self.truth.tolist(), self.target.tolist()
         schema = _verdicts_schema()
+        columns = (getattr(self, name).tolist() for name in schema.names)
         rows = (dict(zip(schema.names, row, strict=True)) for row in zip(*columns, strict=True))
         write_table(path, rows, schema)
 
@@ -123,9 +115,7 @@ class FilterFolder:
     metrics
         What was measured on the test photos.
     photos, verdicts
-        The index, usable photos or not, and a row for each of them.
-    data_root, not_organism_root
-        Folders that the photos' paths start from; see :attr:`Verdicts.of_data`.
+        The index, usable photos or not, and a row for each of them, with the folder of its path.
     """
 
     path: Path
@@ -184,12 +174,9 @@ class FilterFolder:
         return load_keras_model(path, size, len(self.classes), "distil again")
 
     def side(self, name: str) -> tuple[list[Photo], NDArray[np.bool_]]:
-        """Return the photos of ``train``, ``val`` or ``test`` and whether each shows an organism.
+        """Return the n photos of ``train``, ``val`` or ``test``, and which show an organism, (n,).
 
-        Returns
-        -------
-        photos, truth
-            n photos in the order of the index, and bool (n,).
+        They are in the order of the index.
         """
         rows = [row for row, photo in enumerate(self.photos) if photo.split == name]
         return [self.photos[row] for row in rows], self.verdicts.truth[rows]
@@ -227,9 +214,4 @@ def _photos(path: Path) -> tuple[tuple[Photo, ...], Verdicts]:
             f"{path}: damaged ({len(photos)} photos in index.parquet, {len(verdicts.truth)} in "
             "verdicts.parquet); distil again"
         )
-    for photo in photos:
-        if photo.split not in (None, *SIDES):
-            raise RunError(
-                f"{path / 'index.parquet'}: damaged (split {photo.split!r:.60}); distil again"
-            )
     return photos, verdicts

@@ -44,13 +44,7 @@ def write_filter_json(folder: Path, *, preprocessing: Preprocessing, **values: A
 
 
 def read_filter_json(folder: Path) -> dict[str, Any]:
-    """Return the arguments of :func:`write_filter_json`; unknown keys are ignored.
-
-    Raises
-    ------
-    RunError
-        The file is missing, damaged, of another version, or a value is out of range.
-    """
+    """Return the arguments of :func:`write_filter_json`; raises as :func:`checked_json` does."""
     return checked_json(folder / "filter.json", _checked)
 
 
@@ -60,8 +54,7 @@ def checked_json(path: Path, check: Callable[[JsonNode], T]) -> T:
     Raises
     ------
     RunError
-        The file is missing, larger than 16 MiB or no JSON, or ``check`` raised KitFormatError or
-        ValueError.
+        The file is missing, larger than 16 MiB, no JSON, or refused by ``check``.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:

@@ -33,21 +33,14 @@ def require_files(folder: Path, names: tuple[str, ...], kind: str, command: str)
 
 
 def load_keras_model(path: Path, size: int, classes: int, advice: str) -> keras.Model:
-    """Load a float32 model in Keras' safe mode, which runs no code of the file.
+    """Load a float32 model, from (n, size, size, 3) to (n, classes), of a ``.keras`` file.
 
-    Parameters
-    ----------
-    path
-        A ``.keras`` file, which is not trusted.
-    size, classes
-        What the model must be of: from (n, size, size, 3) to (n, classes).
-    advice
-        What to do about a wrong file.
+    The file is not trusted; Keras' safe mode runs no code of it.
 
     Raises
     ------
     RunError
-        The file is damaged, or its model is of another size or number of classes.
+        The file is damaged, or its model has other shapes; ``advice`` says what to do then.
     """
     quiet_tensorflow()
     import keras

@@ -12,8 +12,6 @@ from rs_toolkit.files import atomic_write
 
 __all__ = ["describe", "differences", "extract", "pack", "packed"]
 
-_KINDS = {True: ORGANISM, False: NOT_ORGANISM}
-_PRESET = 6
 _CHUNK = 2**20
 
 
@@ -40,8 +38,9 @@ def describe(kit: Kit) -> dict[str, Any]:
 
 
 def _describe_filter(spec: FilterSpec) -> dict[str, Any]:
+    kinds = {item.name: ORGANISM if item.organism else NOT_ORGANISM for item in spec.classes}
     return {
-        "classes": {item.name: _KINDS[item.organism] for item in spec.classes},
+        "classes": kinds,
         "preprocessing": spec.preprocessing.to_dict(),
         "default_variants": spec.default_variants,
         "thresholds": spec.thresholds,
@@ -59,10 +58,7 @@ def _variants(variants: Sequence[Variant | FilterVariant], *own: str) -> dict[st
 
 
 def differences(one: Kit, other: Kit) -> list[str]:
-    """Return one line for everything that two kits say differently; none if they are equal.
-
-    Classes are compared by name; everything else as :func:`describe` gives it.
-    """
+    """Return a line for each difference of the class names and of what :func:`describe` gives."""
     old, new = ({item.name for item in kit.manifest.classes} for kit in (one, other))
     lines = [f"- class {name}" for name in sorted(old - new)]
     lines += [f"+ class {name}" for name in sorted(new - old)]
@@ -103,7 +99,7 @@ def packed(data: bytes) -> bytes:
     """Return bytes as xz, the transport form of kits; equal bytes give equal bytes."""
     import lzma
 
-    packer = lzma.LZMACompressor(preset=_PRESET)
+    packer = lzma.LZMACompressor()
     # In parts, because Ctrl-C has to wait until a call into lzma ends.
     parts = [packer.compress(data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
     return b"".join([*parts, packer.flush()])

@@ -6,7 +6,9 @@ all the photos of a rare kind, so what it flags is counted family by family and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -17,13 +19,14 @@ from rs_toolkit.errors import DataError
 
 __all__ = ["ENOUGH", "auroc", "check_scores", "filter_metrics", "flagged_by"]
 
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
 ENOUGH = 10
 """Photos that a family or class must have for its share of flagged photos to be held to a limit."""
 
 
-def check_scores(
-    what: str, scores: ArrayLike, truth: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def check_scores(what: str, scores: ArrayLike, truth: ArrayLike) -> tuple[Floats, Flags]:
     """Return n finite scores and n booleans of both kinds as arrays.
 
     Raises
@@ -55,19 +58,15 @@ def auroc(scores: ArrayLike, truth: ArrayLike) -> float:
 
 
 def filter_metrics(
-    photos: Sequence[Photo],
-    probability: NDArray[np.float64],
-    truth: NDArray[np.bool_],
-    thresholds: Mapping[str, float],
+    photos: Sequence[Photo], probability: Floats, truth: Flags, thresholds: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return what n photos say of a filter, as JSON values.
+    """Return what n photos say of a filter, as JSON values; raises as :func:`check_scores` does.
 
     Parameters
     ----------
-    photos
-        n photos that were not trained on.
-    probability, truth
-        Calibrated probability of an organism, (n,), 0 to 1, and whether they show one, (n,).
+    photos, probability, truth
+        n photos that were not trained on, their calibrated probability of an organism, (n,), 0 to
+        1, and whether they show one, (n,).
     thresholds
         ``not_organism`` and ``organism``; photos below the first are flagged.
 
@@ -79,11 +78,6 @@ def filter_metrics(
         that are flagged), ``uncertain`` (share of all that are neither flagged nor sure),
         ``families`` and ``phyla`` (see :func:`flagged_by`), and the ``worst_family`` of those
         with 10 photos or more, None if there is none.
-
-    Raises
-    ------
-    DataError
-        A kind is missing, or shapes do not fit.
     """
     low, high = thresholds["not_organism"], thresholds["organism"]
     area, flagged = auroc(probability, truth), probability < low
@@ -104,17 +98,12 @@ def filter_metrics(
     }
 
 
-def flagged_by(
-    rank: str, photos: Sequence[Photo], flagged: NDArray[np.bool_]
-) -> list[dict[str, Any]]:
+def flagged_by(rank: str, photos: Sequence[Photo], flagged: Flags) -> list[dict[str, Any]]:
     """Return ``name``, ``photos`` and ``flagged`` (numbers) of each taxon at a rank, by name.
 
     Photos whose taxon is unknown at the rank are counted under the name None, at the end.
     """
-    counts: dict[str | None, list[int]] = {}
-    for photo, hit in zip(photos, flagged, strict=True):
-        row = counts.setdefault(photo.label(rank), [0, 0])
-        row[0] += 1
-        row[1] += int(hit)
-    ordered = sorted(counts.items(), key=lambda item: (item[0] is None, item[0] or ""))
-    return [{"name": name, "photos": row[0], "flagged": row[1]} for name, row in ordered]
+    names = [photo.label(rank) for photo in photos]
+    total, hits = Counter(names), Counter(compress(names, flagged))
+    ordered = sorted(total, key=lambda name: (name is None, name or ""))
+    return [{"name": name, "photos": total[name], "flagged": hits[name]} for name in ordered]

@@ -9,6 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Drop", "paired_drops"]
 
+Classes = NDArray[np.int64]
+Weights = NDArray[np.float32]
+Scores = NDArray[np.float64]
+
 _LEVEL = 0.95
 _CELLS = 2**24  # of the resampling matrix at a time
 
@@ -45,10 +49,8 @@ def paired_drops(
     labels, reference, other
         True classes and those predicted by the two models, integers 0 to classes - 1, shape (n,),
         n >= 1.
-    classes
-        Number of classes of the models.
-    rounds, seed
-        Of the resamples; at least one round.
+    rounds
+        Number of resamples, 1 or more.
 
     References
     ----------
@@ -60,7 +62,7 @@ def paired_drops(
     step = max(1, _CELLS // len(truth))
     shares = np.full(len(truth), 1 / len(truth))
 
-    def drops(weights: NDArray[np.float32]) -> NDArray[np.float64]:
+    def drops(weights: Weights) -> Scores:
         before, after = (_scores(truth, predicted, classes, weights) for predicted in (one, two))
         return before - after
 
@@ -75,12 +77,7 @@ def paired_drops(
     }
 
 
-def _scores(
-    truth: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    classes: int,
-    weights: NDArray[np.float32],
-) -> NDArray[np.float64]:
+def _scores(truth: Classes, predicted: Classes, classes: int, weights: Weights) -> Scores:
     """Return macro-F1 and worst-decile F1, (rounds, 2); a photo counts its weight of the round."""
     numbers = np.arange(classes)
     is_true = (truth[:, None] == numbers).astype(np.float32)
@@ -88,10 +85,8 @@ def _scores(
     support, given = weights @ is_true, weights @ is_predicted
     hits = weights @ (is_true * is_predicted)
     f1 = 2 * hits / np.maximum(support + given, 1)
-    # Absent classes sort last and count nothing.
-    ordered = np.sort(np.where(support > 0, f1, np.inf), axis=1)
-    present = np.maximum((support > 0).sum(axis=1), 1)
-    sums = np.cumsum(np.where(np.isfinite(ordered), ordered, 0), axis=1, dtype=np.float64)
-    decile = np.maximum(present // 10, 1)
-    rows = np.arange(len(weights))
-    return np.stack([sums[:, -1] / present, sums[rows, decile - 1] / decile], axis=1)
+    # Absent classes sort last, as NaN.
+    ordered = np.sort(np.where(support > 0, f1.astype(np.float64), np.nan), axis=1)
+    decile = np.maximum((support > 0).sum(axis=1, keepdims=True) // 10, 1)
+    worst = np.where(numbers < decile, ordered, np.nan)
+    return np.stack([np.nanmean(ordered, axis=1), np.nanmean(worst, axis=1)], axis=1)

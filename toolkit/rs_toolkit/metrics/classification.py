@@ -4,10 +4,9 @@ Throughout, ``y_true``, ``y_pred`` and ``labels`` are class numbers: integers of
 classes - 1, n >= 1.  ``logits`` are finite numbers of shape (n, classes).  Anything else raises
 :class:`rs_toolkit.errors.DataError`.
 
-Every function counts every class of the model.  A class without a photo in ``y_true`` has
-support 0 and an F1 of 0; the means over classes (:func:`macro_f1`, :func:`worst_decile_f1`) leave
-it out, because nothing was measured of it, and :func:`evaluate` lists it under ``untested``.
-Photos wrongly given to such a class still count against the recall of their true classes.
+A class without a photo in ``y_true`` has support 0 and an F1 of 0.  Means over classes leave it
+out, because nothing was measured of it; photos wrongly given to it still count against the recall
+of their true classes.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from rs_toolkit.errors import DataError
 __all__ = [
     "accuracy",
     "agreement",
-    "confusion_matrix",
+    "check_logits",
     "evaluate",
     "expected_calibration_error",
     "macro_f1",
@@ -53,19 +52,11 @@ def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
     Equal logits rank by class number, so that k = 1 agrees with ``argmax``.  With ``k`` classes
     or fewer the result is 1.
     """
-    scores, truth = _scores(logits, labels)
+    scores, truth = check_logits("top-k accuracy", logits, labels)
     own = np.take_along_axis(scores, truth[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < truth[:, None]
     rank = (scores > own).sum(axis=1) + ((scores == own) & earlier).sum(axis=1)
     return float(np.mean(rank < k))
-
-
-def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> NDArray[np.int64]:
-    """Return counts of shape (classes, classes): rows are true classes, columns predicted ones."""
-    from sklearn.metrics import confusion_matrix as count
-
-    truth, predicted = _pair(y_true, y_pred, classes)
-    return np.asarray(count(truth, predicted, labels=np.arange(classes)), np.int64)
 
 
 def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, NDArray[Any]]:
@@ -91,12 +82,7 @@ def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, N
 def macro_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> float:
     """Return the unweighted mean F1 of the classes that have photos in ``y_true``, 0 to 1.
 
-    A class that has photos and is never predicted counts as 0.  scikit-learn's ``f1_score`` gives
-    the same with ``labels=unique(y_true)``.
-
-    References
-    ----------
-    Opitz, Burst (2019), Macro F1 and Macro F1: the mean of the classes' F1, not the F1 of means.
+    The mean of the classes' F1, not the F1 of means (Opitz, Burst 2019, Macro F1 and Macro F1).
     """
     return float(np.mean(_tested_f1(y_true, y_pred, classes)))
 
@@ -123,7 +109,7 @@ def expected_calibration_error(
     ----------
     Guo, Pleiss, Sun, Weinberger (2017), On calibration of modern neural networks, equation 3.
     """
-    scores, truth = _scores(probabilities, labels)
+    scores, truth = check_logits("calibration error", probabilities, labels)
     confidence = scores.max(axis=1)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(place, (scores.argmax(axis=1) == truth) - confidence, bins)
@@ -132,23 +118,16 @@ def expected_calibration_error(
 
 def agreement(logits: ArrayLike, reference: ArrayLike) -> float:
     """Return the share of photos to which two models' logits give the same class, 0 to 1."""
-    one, other = np.asarray(logits), np.asarray(reference)
-    if one.shape != other.shape or one.ndim != 2 or not len(one):
-        raise DataError(f"agreement: got {one.shape} and {other.shape}, wanted (n, classes) twice")
-    return float(np.mean(one.argmax(axis=1) == other.argmax(axis=1)))
+    one, other = (np.asarray(values).argmax(axis=1) for values in (logits, reference))
+    return float(np.mean(np.equal(*_pair(one, other, what="agreement"))))
 
 
 def evaluate(
     logits: ArrayLike, labels: ArrayLike, class_names: Sequence[str], temperature: float = 1.0
 ) -> dict[str, Any]:
-    """Measure a classifier; every value of the result fits JSON.
+    """Measure a classifier with one name per class; every value of the result fits JSON.
 
-    Parameters
-    ----------
-    logits, labels
-        See the module.
-    class_names : one name per class
-    temperature : positive; divides the logits before the softmax and changes ``ece`` only
+    ``temperature``, above 0, divides the logits before the softmax and changes ``ece`` only.
 
     Returns
     -------
@@ -156,13 +135,8 @@ def evaluate(
         ``accuracy``, ``top5``, ``macro_f1``, ``worst_decile_f1``, ``ece`` (15 bins), each 0 to 1;
         ``n``; ``per_class``, one ``{name, support, precision, recall, f1}`` for every class in
         the order of ``class_names``; ``untested``, names of classes without photos.
-
-    Raises
-    ------
-    DataError
-        As the module says, or there are not as many names as classes.
     """
-    scores, truth = _scores(logits, labels)
+    scores, truth = check_logits("evaluate", logits, labels)
     classes = scores.shape[1]
     if classes != len(class_names):
         raise DataError(f"evaluate: got {classes} logits a photo and {len(class_names)} classes")
@@ -190,29 +164,38 @@ def _tested_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> NDArray[np
 
 
 def _pair(
-    y_true: ArrayLike, y_pred: ArrayLike, classes: int | None = None
+    y_true: ArrayLike, y_pred: ArrayLike, classes: int | None = None, what: str = "metrics"
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     truth, predicted = np.asarray(y_true), np.asarray(y_pred)
     are_numbers = {truth.dtype.kind, predicted.dtype.kind} <= {"i", "u"}
-    if truth.ndim != 1 or truth.shape != predicted.shape or not len(truth) or not are_numbers:
+    if truth.ndim != 1 or truth.shape != predicted.shape or not truth.size or not are_numbers:
         raise DataError(
-            f"metrics: got {truth.dtype} {truth.shape} and {predicted.dtype} {predicted.shape}; "
+            f"{what}: got {truth.dtype} {truth.shape} and {predicted.dtype} {predicted.shape}; "
             "wanted class numbers (n,) twice, n >= 1"
         )
     low, high = min(truth.min(), predicted.min()), max(truth.max(), predicted.max())
     if classes is not None and not 0 <= low <= high < classes:
         raise DataError(
-            f"metrics: got class numbers {low} to {high}, wanted 0 to {classes - 1}; "
+            f"{what}: got class numbers {low} to {high}, wanted 0 to {classes - 1}; "
             "do the labels belong to this model?"
         )
     return truth.astype(np.int64), predicted.astype(np.int64)
 
 
-def _scores(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def check_logits(
+    what: str, logits: ArrayLike, labels: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return logits and labels as arrays, if they are as the module says.
+
+    Raises
+    ------
+    DataError
+        They are not; ``what`` they are for begins the message.
+    """
     scores = np.asarray(logits, np.float64)
     if scores.ndim != 2:
-        raise DataError(f"metrics: got scores of shape {scores.shape}, wanted (n, classes)")
-    truth, _ = _pair(labels, np.zeros(len(scores), np.int64), scores.shape[1])
+        raise DataError(f"{what}: got scores of shape {scores.shape}, wanted (n, classes)")
+    truth, _ = _pair(labels, np.zeros(len(scores), np.int64), scores.shape[1], what)
     if not np.isfinite(scores).all():
-        raise DataError("metrics: some scores are not finite; the model is broken")
+        raise DataError(f"{what}: some scores are not finite; the model is broken")
     return scores, truth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +27,9 @@ _Findings = Mapping[int, Sequence[Finding]]
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to decide.
+    """One photo, or a group of duplicates, to decide about.
 
-    ``photos`` are places in the index: one, or those of a group of duplicates.  ``flags`` are the
-    highest score, 0 to 1, of each flag that was found.
+    ``photos`` are places in the index; ``flags`` are the highest score, 0 to 1, of each flag.
     """
 
     photos: tuple[int, ...]
@@ -45,16 +45,8 @@ class Item:
 class CleanFolder:
     """What ``rs-toolkit clean`` left to review; photos are named by their place in the index.
 
-    Attributes
-    ----------
-    root
-        Folder that the photos' paths start from.
-    rank, classes
-        What photos are labelled with.
-    findings
-        By photo.
-    items
-        Sorted, worst first.
+    Photos' paths start from ``root``, and their labels are ``classes`` of ``rank``.  ``items`` are
+    sorted, worst first.
     """
 
     root: Path
@@ -71,7 +63,7 @@ class CleanFolder:
 
 
 def read_folder(folder: Path, report: Report) -> CleanFolder:
-    """Read a folder that ``rs-toolkit clean`` made; each finding on no photo of it is reported.
+    """Read a folder that ``rs-toolkit clean`` made; findings on no photo of it are reported.
 
     Raises
     ------
@@ -82,10 +74,10 @@ def read_folder(folder: Path, report: Report) -> CleanFolder:
     photos = read_index(folder / "index.parquet")
     # The first row of a path is the one that is used.
     places = {photo.path: n for n, photo in reversed(list(enumerate(photos)))}
-    findings: dict[int, list[Finding]] = {}
+    findings: dict[int, list[Finding]] = defaultdict(list)
     for finding in read_findings(folder / "findings.parquet"):
         if finding.path in places:
-            findings.setdefault(places[finding.path], []).append(finding)
+            findings[places[finding.path]].append(finding)
         else:
             report(f"findings.parquet: no photo {printable(finding.path)[:100]!r}; left aside")
     items, typical = _items(photos, findings), _typical(photos, findings, rank)
@@ -113,16 +105,16 @@ def _settings(folder: Path) -> tuple[Path, str, tuple[str, ...]]:
 
 
 def _items(photos: Sequence[Photo], findings: _Findings) -> tuple[Item, ...]:
-    # Groups of the index in which a duplicate was found, of two photos or more.
-    members: dict[str | None, list[int]] = {
-        photos[n].group: []
-        for n, found in findings.items()
-        if any(finding.flag in _DUPLICATES for finding in found)
-    }
+    members: dict[str, list[int]] = defaultdict(list)
     for n, photo in enumerate(photos):
-        if photo.group is not None and photo.group in members:
+        if photo.group is not None:
             members[photo.group].append(n)
-    groups = [tuple(group) for group in members.values() if len(group) > 1]
+    copies = {n for n, found in findings.items() if any(f.flag in _DUPLICATES for f in found)}
+    groups = [
+        tuple(group)
+        for group in members.values()
+        if len(group) > 1 and not copies.isdisjoint(group)
+    ]
     grouped = {n for group in groups for n in group}
     items = [Item(group, _flags(findings, group, _DUPLICATES)) for group in groups]
     for n, found in findings.items():
@@ -135,11 +127,8 @@ def _items(photos: Sequence[Photo], findings: _Findings) -> tuple[Item, ...]:
 
 def _flags(findings: _Findings, photos: Sequence[int], flags: Sequence[str]) -> dict[str, float]:
     """Return the highest score of each of these flags among the photos."""
-    highest: dict[str, float] = {}
-    for finding in (found for n in photos for found in findings.get(n, ())):
-        if finding.flag in flags:
-            highest[finding.flag] = max(finding.score, highest.get(finding.flag, 0.0))
-    return highest
+    found = [finding for n in photos for finding in findings.get(n, ()) if finding.flag in flags]
+    return {finding.flag: finding.score for finding in sorted(found, key=lambda one: one.score)}
 
 
 def _typical(photos: Sequence[Photo], findings: _Findings, rank: str) -> dict[str, list[int]]:
@@ -148,11 +137,11 @@ def _typical(photos: Sequence[Photo], findings: _Findings, rank: str) -> dict[st
     def oddness(n: int) -> tuple[float, str]:
         return max((found.score for found in findings.get(n, ())), default=-1.0), photos[n].sha256
 
-    members: dict[str, list[int]] = {}
+    members: dict[str, list[int]] = defaultdict(list)
     for n, photo in enumerate(photos):
         label = photo.label(rank)
         if photo.error is None and label is not None:
-            members.setdefault(label, []).append(n)
+            members[label].append(n)
     # One more than are shown, because the photo under review may be among them.
     return {
         label: heapq.nsmallest(_EXAMPLES + 1, numbers, key=oddness)

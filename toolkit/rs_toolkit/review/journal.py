@@ -24,8 +24,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,7 @@ def ignore(problem: str) -> None:
 class Decision:
     """One line of the journal; the module's table explains the fields.
 
-    Attributes
-    ----------
-    line
-        Where it stands in the journal, from 1; 0 if it was not read from one.
+    ``line`` is where it stands in the journal, from 1; 0 if it was not read from one.
     """
 
     time: str
@@ -107,11 +105,11 @@ def append(path: Path, decision: Decision) -> None:
     Raises
     ------
     OSError
-        The journal cannot be written or the disk is full.  What part of the line was written
-        is left aside by every reader.
+        The journal cannot be written or the disk is full.  Readers leave aside what part of the
+        line was written.
     """
-    names = ("time", "path", "sha256", "action", "label", "group", "note")
-    row = {name: value for name in names if (value := getattr(decision, name)) not in (None, {})}
+    written = {name: value for name, value in asdict(decision).items() if name != "line"}
+    row = {name: value for name, value in written.items() if value not in (None, {})}
     data = json.dumps(row).encode() + b"\n"
     is_new = not path.exists()
     with path.open("ab+", buffering=0) as file:
@@ -134,12 +132,7 @@ def append(path: Path, decision: Decision) -> None:
 def read_journal(path: Path, report: Report = ignore) -> list[Decision]:
     """Return the decisions that were not taken back, oldest first; of no file, none.
 
-    Parameters
-    ----------
-    path
-        A ``decisions.jsonl``; none need exist.
-    report
-        Called with one line of text for each line of the journal that cannot be used.
+    ``report`` is called with one line of text for each line that cannot be used.
 
     Raises
     ------
@@ -171,11 +164,10 @@ def _replay(standing: list[Decision], decision: Decision) -> None:
     if decision.action != "undo":
         standing.append(decision)
         return
-    for place in range(len(standing) - 1, -1, -1):
-        if standing[place].subject == decision.subject:
-            del standing[place]
-            return
-    raise ValueError("takes back a decision that is not there")
+    places = [n for n, other in enumerate(standing) if other.subject == decision.subject]
+    if not places:
+        raise ValueError("takes back a decision that is not there")
+    del standing[places[-1]]
 
 
 def _parse(raw: bytes, line: int) -> Decision:
@@ -225,9 +217,9 @@ def of_photos(
 
     A decision on a group loses the photos that are not here, or all of itself if none is left.
     """
-    contents: dict[str, set[str]] = {}
+    contents: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
-        contents.setdefault(photo.path, set()).add(photo.sha256)
+        contents[photo.path].add(photo.sha256)
     known: list[Decision] = []
     for decision in decisions:
         group = {p: sha for p, sha in decision.group.items() if sha in contents.get(p, ())}

@@ -33,21 +33,13 @@ _DECODERS = threading.Semaphore(2)
 def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress) -> None:
     """Show the review page of a clean folder until Ctrl-C; then return.
 
-    Parameters
-    ----------
-    folder
-        Made by ``rs-toolkit clean``; decisions are appended to its ``decisions.jsonl``.
-    port
-        Of 127.0.0.1, 1 to 65535; 0: one that is free.
-    open_browser
-        Whether to open the page in the user's browser.
-    progress
-        Told the page's address, what of the folder cannot be used and, at the end, what is left.
+    ``progress`` is told the page's address, what of the folder cannot be used and, at the end,
+    what is left.
 
     Raises
     ------
     ConfigError
-        The port is taken or not allowed.
+        The port (of 127.0.0.1; 0: one that is free) is taken or not allowed.
     DataError, OSError
         As of :class:`rs_toolkit.review.session.Session`.
     """

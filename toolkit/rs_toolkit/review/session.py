@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,36 +28,21 @@ class Session:
 
     Methods that return a dict return JSON values.  They raise :class:`Refused` where a request
     makes no sense, and OSError where the journal cannot be written; then nothing is changed.
+    ``lock`` is held while a decision is written.
 
-    Parameters
-    ----------
-    folder
-        Made by ``rs-toolkit clean``; its ``decisions.jsonl`` is read, and appended to.
-    report
-        Told each finding or decision that cannot be used.
-
-    Attributes
-    ----------
-    folder
-        What there is to review.
-    lock
-        Held while a decision is written.
-
-    Raises
-    ------
-    DataError, OSError
-        As of :func:`rs_toolkit.review.items.read_folder` and of
-        :func:`rs_toolkit.review.journal.read_journal`.
+    The ``decisions.jsonl`` of ``folder`` is read, and appended to; ``report`` is told each finding
+    or decision that cannot be used.  Errors are those of
+    :func:`rs_toolkit.review.items.read_folder` and :func:`rs_toolkit.review.journal.read_journal`.
     """
 
     def __init__(self, folder: Path, report: Report) -> None:
         self.folder: CleanFolder = read_folder(folder, report)
         self.lock = threading.Lock()
         self._journal = folder / journal.JOURNAL
-        self._about: dict[str, list[int]] = {}
+        self._about: dict[str, list[int]] = defaultdict(list)
         for number, item in enumerate(self.folder.items):
             for path in self._contents(item):
-                self._about.setdefault(path, []).append(number)
+                self._about[path].append(number)
         written = journal.read_journal(self._journal, report)
         # Lines on other photos stay in the journal; they are neither shown nor taken back.
         here = {item.line: item for item in journal.of_photos(written, self.folder.photos, report)}
@@ -97,20 +83,12 @@ class Session:
     def decide(
         self, number: object, n: object, action: object, label: object = None, note: object = None
     ) -> dict[str, Any]:
-        """Write one decision to the journal and, when it is on the disk, count it.
+        """Write a decision on photo ``n`` of item ``number`` to the journal, then count it.
 
-        Parameters
-        ----------
-        number, n
-            The item, and the photo of it that is meant.
-        action
-            One of :data:`rs_toolkit.review.journal.ACTIONS`.  ``same`` puts the photo together
-            with those of its group that were not set apart, ``different`` sets it apart from
-            them; either takes the whole group where that leaves no other photo.
-        label
-            Of ``relabel``: one of the classes.
-        note
-            Up to 500 letters.
+        ``action`` is one of :data:`rs_toolkit.review.journal.ACTIONS`.  ``same`` puts the photo
+        together with those of its group that were not set apart, ``different`` sets it apart from
+        them; either takes the whole group where that leaves no other photo.  ``label``, of
+        ``relabel``, is one of the classes; a note has up to 500 letters.
         """
         item = self._item(number)
         name = normalize_name(label) if isinstance(label, str) else None
@@ -180,10 +158,10 @@ class Session:
         self._count()
         items = self.folder.items
         paths = (decision.path, *decision.group)
-        touched = sorted({number for path in paths for number in self._about.get(path, ())})
+        touched = sorted({number for path in paths for number in self._about[path]})
         # Where a photo is both a question of its own and part of a group.
         about = sorted(
-            self._about.get(decision.path, ()),
+            self._about[decision.path],
             key=lambda number: items[number].is_group != bool(decision.group),
         )
         return {

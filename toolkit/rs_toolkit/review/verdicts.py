@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,17 +19,9 @@ _Names = tuple[Taxon, str | None]
 class Relations:
     """Which photos a person put together, and which apart, by their paths.
 
-    Parameters
-    ----------
-    decisions
-        Oldest first; where one contradicts an earlier one, it wins.
-
-    Attributes
-    ----------
-    together
-        Sets of photos of one animal; they may overlap.
-    apart
-        Of a photo, those that it was set apart from.
+    Decisions come oldest first; where one contradicts an earlier one, it wins.  ``together`` are
+    sets of photos of one animal, which may overlap; ``apart`` has, by photo, those that it was set
+    apart from.
     """
 
     def __init__(self, decisions: Iterable[Decision]) -> None:
@@ -65,9 +57,8 @@ class Relations:
 def apart(decisions: Mapping[str, Decision]) -> set[frozenset[str]]:
     """Return the pairs of paths that a person said are not the same.
 
-    Take them out of the list of near-duplicate pairs before it is grouped.  Two photos of such
-    a pair can still come together through a third one, and files of the same bytes stay
-    together, because the index groups them.
+    Two photos of such a pair can still come together through a third one, and files of the same
+    bytes stay together, because the index groups them.
     """
     found = Relations(decisions.values()).apart
     return {frozenset((path, other)) for path, others in found.items() for other in others}
@@ -79,10 +70,7 @@ def settled(decisions: Mapping[str, Decision]) -> frozenset[str]:
 
 
 def apply_decisions(
-    photos: Sequence[Photo],
-    decisions: Mapping[str, Decision],
-    rank: str,
-    report: Report = ignore,
+    photos: Sequence[Photo], decisions: Mapping[str, Decision], rank: str, report: Report = ignore
 ) -> tuple[Photo, ...]:
     """Return the photos as a person decided; nothing is deleted, and the order stays.
 
@@ -101,19 +89,8 @@ def apply_decisions(
     different  none; see :func:`apart`
     =========  ====================================================================
 
-    Parameters
-    ----------
-    photos, decisions
-        As they were indexed, and as :func:`rs_toolkit.review.journal.read_decisions` returns them.
-    rank
-        Of the classes that photos are relabelled to.
-    report
-        Told each decision that cannot be applied.
-
-    Raises
-    ------
-    ConfigError
-        There is no such rank.
+    ``decisions`` are those of :func:`rs_toolkit.review.journal.read_decisions`; ``report`` is told
+    each that cannot be applied.  An unknown rank raises ConfigError.
     """
     known = of_photos(decisions.values(), photos, report)
     of_photo = {(item.path, item.sha256): item for item in known if not item.group}
@@ -132,11 +109,7 @@ def apply_decisions(
 
 
 def _relabel(
-    photo: Photo,
-    decision: Decision,
-    rank: str,
-    classes: Mapping[str, _Names],
-    report: Report,
+    photo: Photo, decision: Decision, rank: str, classes: Mapping[str, _Names], report: Report
 ) -> Photo:
     label = normalize_name(decision.label) or ""
     if label == photo.label(rank):
@@ -151,11 +124,11 @@ def _relabel(
 
 def _classes(photos: Iterable[Photo], rank: str) -> dict[str, _Names]:
     """Return, by class, the names that most of its photos have down to the rank."""
-    counts: dict[str, Counter[_Names]] = {}
+    counts: dict[str, Counter[_Names]] = defaultdict(Counter)
     for photo in photos:
         label = photo.label(rank)
         if label is not None and photo.error is None:
-            counts.setdefault(label, Counter())[_names(photo, rank)] += 1
+            counts[label][_names(photo, rank)] += 1
     return {label: count.most_common(1)[0][0] for label, count in counts.items()}
 
 
@@ -168,9 +141,9 @@ def _names(photo: Photo, rank: str) -> _Names:
 
 def _groups(photos: Iterable[Photo], together: Iterable[set[str]]) -> dict[str, str]:
     """Return the new group of every old group, or photo without one, that was joined."""
-    names: dict[str, set[str]] = {}
+    names: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
-        names.setdefault(photo.path, set()).add(_name(photo))
+        names[photo.path].add(_name(photo))
     joined = [set().union(*(names[path] for path in paths)) for paths in together if paths]
     new = connected([sorted(nodes) for nodes in joined])
     return {node: name for nodes, name in zip(joined, new, strict=True) for node in nodes}

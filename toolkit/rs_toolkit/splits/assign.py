@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from rs_toolkit.data.photos import SIDES
 
 __all__ = ["SIDES", "quotas", "split"]
 
-SIDES = ("train", "val", "test")
 # Where a group's photos were on several sides, it stays on the first of these that it was on:
 # photos that were trained on must not be tested on, but the others may be left out of training.
 _KEEPS = ("test", "val", "train")
@@ -30,8 +31,8 @@ def split(
     Groups are taken label by label and stratum by stratum, and each goes to the side that is
     owed most: its fraction of the photos so far, less what it has got.  What a side is still
     owed is carried on to the next stratum and label, so that strata too small for the fractions
-    meet them together (cumulative rounding).  The order of labels, of strata and of groups of
-    equal size is given by hashes of their names and the seed.
+    meet them together (cumulative rounding).  Labels, strata and groups of equal size come in the
+    order of hashes of their names and the seed.
 
     - A group is never divided.
     - A label in three groups or more is on all three sides (so small labels exceed ``val`` and
@@ -54,15 +55,8 @@ def split(
         stay together (default: every photo alone).
     val, test
         Fractions of the photos, 0 or more, below 1 together.
-    seed
-        Another seed, another split.
     before
         n sides that the photos had, None where there was none.  Default: all photos are new.
-
-    Returns
-    -------
-    list of str or None
-        n sides; None only where a photo had another side than its group keeps.
     """
     strata = labels if strata is None else strata
     groups = [str(n) for n in range(len(labels))] if groups is None else groups
@@ -105,11 +99,13 @@ class _Unit:
     """A group of photos; ``label`` and ``stratum`` are those of most of them."""
 
     name: str
-    fixed: bool = False
-    members: Counter[tuple[str, str]] = field(default_factory=Counter)
-    label: str = ""
-    stratum: str = ""
-    side: str = ""
+    members: Counter[tuple[str, str]]
+    side: str
+
+    def __post_init__(self) -> None:
+        shares = self.members
+        self.fixed = bool(self.side)
+        self.label, self.stratum = min(shares, key=lambda share: (-shares[share], share))
 
     @property
     def size(self) -> int:
@@ -121,15 +117,10 @@ class _Unit:
 
 
 def _units(rows: Iterable[tuple[str, str, str]], kept: Mapping[str, str]) -> dict[str, _Unit]:
-    units: dict[str, _Unit] = {}
+    members: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for label, stratum, name in rows:
-        if name not in units:
-            units[name] = _Unit(name, fixed=name in kept, side=kept.get(name, ""))
-        units[name].members[label, stratum] += 1
-    for unit in units.values():
-        shares = unit.members
-        unit.label, unit.stratum = min(shares, key=lambda share: (-shares[share], share))
-    return units
+        members[name][label, stratum] += 1
+    return {name: _Unit(name, shares, kept.get(name, "")) for name, shares in members.items()}
 
 
 def _assign(units: dict[str, _Unit], fractions: dict[str, float], seed: int) -> None:

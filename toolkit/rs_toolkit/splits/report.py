@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence, Sized
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.data.groups import Grouping
+from rs_toolkit.data.photos import Photo
 from rs_toolkit.splits.assign import SIDES, quotas
 
 __all__ = ["SplitReport", "report_split"]
@@ -22,22 +24,17 @@ class SplitReport:
 
     Attributes
     ----------
-    group_by
-        The level of the groups.
     photos, groups
         Numbers by side.
     missing
-        By side, the labels that have no photo on it, each with the reason: ``1 group``,
-        ``2 groups``, ``its groups hold other labels``, ``its groups keep the sides they had``,
-        or ``all left out``.
+        By side, the labels that have no photo on it, each with the reason.
     uneven
         Labels that are on all sides, one of which has more than 2 photos and 5 % of the label
         too many or too few: the share of their photos on each side, 0 to 1.
     left_out
         Paths of photos whose group keeps another side than theirs, with the side that they had.
     ungrouped
-        Paths of photos whose species, site or observation is unknown; see
-        :class:`rs_toolkit.data.groups.Grouping`.
+        As :attr:`rs_toolkit.data.groups.Grouping.unknown`.
     kept
         Number of photos that keep the side of an earlier split; None without one.
     """
@@ -50,10 +47,6 @@ class SplitReport:
     left_out: dict[str, str]
     ungrouped: tuple[str, ...] = ()
     kept: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON values."""
-        return asdict(self)
 
     def notes(self) -> list[str]:
         """Return what a person should know, one line each; nothing where all went as asked."""
@@ -89,31 +82,21 @@ class SplitReport:
 
 
 def report_split(
-    labels: Sequence[str],
-    groups: Sequence[str],
+    photos: Sequence[Photo],
+    grouping: Grouping,
     sides: Sequence[str | None],
-    paths: Sequence[str],
-    *,
-    val: float,
-    test: float,
     before: Sequence[str | None] | None,
-    group_by: str,
-    ungrouped: tuple[str, ...],
+    config: TrainConfig,
 ) -> SplitReport:
     """Compare what :func:`rs_toolkit.splits.assign.split` gave with what was asked of it.
 
-    Parameters
-    ----------
-    labels, groups, val, test, before
-        As they were given to it.
-    sides
-        n sides, as it returned them.
-    paths, group_by, ungrouped
-        For the report; see :class:`SplitReport`.
+    ``sides`` are those that it returned for n photos and their groups, ``before`` those that it
+    was given.
     """
-    fractions = {"train": 1 - val - test, "val": val, "test": test}
-    had = before or [None] * len(labels)
-    rows = list(zip(paths, had, sides, strict=True))
+    fractions = {"train": 1 - config.val - config.test, "val": config.val, "test": config.test}
+    had = before or [None] * len(photos)
+    labels, groups = [str(photo.label(config.rank)) for photo in photos], grouping.names
+    rows = list(zip([photo.path for photo in photos], had, sides, strict=True))
     side_of = {group: side for group, side in zip(groups, sides, strict=True) if side is not None}
     groups_of: dict[str, set[str]] = {label: set() for label in sorted(set(labels))}
     for label, group, side in zip(labels, groups, sides, strict=True):
@@ -133,13 +116,13 @@ def report_split(
             uneven[label] = {side: round(number / total, 3) for side, number in numbers.items()}
     kept = sum(was is not None and was == now for _, was, now in rows)
     return SplitReport(
-        group_by=group_by,
+        group_by=config.group_by,
         photos=_by_side(sides),
         groups=_by_side(side_of.values()),
         missing={side: reasons for side, reasons in missing.items() if reasons},
         uneven=uneven,
         left_out={path: was for path, was, now in rows if was is not None and now is None},
-        ungrouped=ungrouped,
+        ungrouped=grouping.unknown,
         kept=None if before is None else kept,
     )
 

@@ -5,22 +5,21 @@ No photo is opened here.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import DataError
-from rs_toolkit.files import atomic_write, read_json
+from rs_toolkit.files import read_json
 from rs_toolkit.splits.assign import SIDES, split
 from rs_toolkit.splits.report import SplitReport, report_split
 
-__all__ = ["EarlierSides", "SplitRow", "make_splits", "split_table", "write_split_table"]
+__all__ = ["EarlierSides", "SplitRow", "make_splits", "split_table"]
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,6 @@ class EarlierSides:
         left_out = _left_out(index.parent / "splits.json")
         by_content, by_path = {}, {}
         for photo in read_index(index):
-            if photo.split not in (None, *SIDES):
-                raise DataError(
-                    f"{index}: damaged ({photo.path} is in split {photo.split!r}, wanted "
-                    f"{', '.join(SIDES)}); give another run"
-                )
             if side := photo.split or left_out.get(photo.path):
                 by_path[photo.path] = side
                 # Of several copies, one that is left out does not speak for the others.
@@ -87,9 +81,9 @@ def make_splits(
 ) -> tuple[tuple[Photo, ...], SplitReport]:
     """Assign train, val and test to every readable photo that has a label at the trained rank.
 
-    Grouped by ``config.group_by``, stratified by ``config.stratify_by``; photos that
-    ``config.splits_from`` knows keep their side.  The other photos get none.  All photos come back
-    in their order, with a report of what could not be done as asked.
+    They are grouped by ``config.group_by`` and stratified by ``config.stratify_by``; photos that
+    ``config.splits_from`` knows keep their side.  All photos come back in their order, the others
+    without a side, together with a report of what could not be done as asked.
 
     Raises
     ------
@@ -103,25 +97,19 @@ def make_splits(
     labels = [str(photo.label(config.rank)) for photo in usable]
     _require_classes(photos, labels, config.rank)
     grouping = group_photos(usable, config.group_by)
-    strata = [
-        f"{label}\0{photo.label(config.stratum)}"
-        for label, photo in zip(labels, usable, strict=True)
-    ]
-    before = None
-    if config.splits_from:
-        earlier = EarlierSides.read(Path(config.splits_from))
-        before = [earlier.of(photo) for photo in usable]
-    asked: dict[str, Any] = {"val": config.val, "test": config.test, "before": before}
-    sides = split(labels, strata=strata, groups=grouping.names, seed=config.seed, **asked)
-    report = report_split(
+    strata = [f"{photo.label(config.rank)}\0{photo.label(config.stratum)}" for photo in usable]
+    earlier = EarlierSides.read(Path(config.splits_from)) if config.splits_from else None
+    before = [earlier.of(photo) for photo in usable] if earlier else None
+    sides = split(
         labels,
-        grouping.names,
-        sides,
-        [photo.path for photo in usable],
-        group_by=config.group_by,
-        ungrouped=grouping.unknown,
-        **asked,
+        strata=strata,
+        groups=grouping.names,
+        val=config.val,
+        test=config.test,
+        seed=config.seed,
+        before=before,
     )
+    report = report_split(usable, grouping, sides, before, config)
     _require_sides(usable, labels, sides, report)
     side_of = dict(zip(rows, sides, strict=True))
     found = tuple(replace(photo, split=side_of.get(row)) for row, photo in enumerate(photos))
@@ -156,14 +144,6 @@ def split_table(photos: Sequence[Photo], config: TrainConfig) -> tuple[list[Spli
         )
         for row, photo in enumerate(photos)
     ], report
-
-
-def write_split_table(path: Path, rows: Iterable[SplitRow]) -> None:
-    """Write rows as UTF-8 CSV with the header ``path,side,group,label``, atomically."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(SplitRow._fields)
-        table.writerows(rows)
 
 
 def _usable(photos: Sequence[Photo], rank: str) -> list[int]:

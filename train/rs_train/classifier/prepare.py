@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ def prepare(
     preprocessing = cache.preprocessing.to_dict()
     table = {"rank": config.rank, "preprocessing": preprocessing, "classes": classes}
     write_json(run / "classes.json", table)
-    write_json(run / "splits.json", report.to_dict())
+    write_json(run / "splits.json", asdict(report))
     sources = {
         "data": str(data),
         "data_root": str(found.root),

@@ -20,8 +20,8 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.files import write_json
-from rs_toolkit.metrics.classification import confusion_matrix, evaluate
-from rs_toolkit.metrics.temperature import fit_temperature
+from rs_toolkit.metrics.calibration import fit_temperature
+from rs_toolkit.metrics.classification import evaluate
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
 from rs_train.classifier.backbones import load_backbone_weights
@@ -186,6 +186,8 @@ class _Training:
 
     def finish(self, run: Path, model: keras.Model, state: FitState) -> None:
         """Measure the float32 model on validation and test, and write the run's results."""
+        from sklearn.metrics import confusion_matrix
+
         names = [str(item["name"]) for item in self.data.classes]
         labels = {side: self.portions[side].labels for side in ("val", "test")}
         size = self.config.batch_size
@@ -203,7 +205,8 @@ class _Training:
             run / "history.json",
             {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history},
         )
-        table = confusion_matrix(labels["test"], logits["test"].argmax(1), len(names))
+        predicted, numbers = logits["test"].argmax(1), np.arange(len(names))
+        table = confusion_matrix(labels["test"], predicted, labels=numbers)
         plot_confusion(run / "confusion.png", table, names)
         write_environment(run, self.config.seed, state.seconds)
         # Last: its presence says that the run is finished.

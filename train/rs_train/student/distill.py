@@ -16,7 +16,7 @@ from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.files import write_json
 from rs_toolkit.folders.filter import write_filter_json
 from rs_toolkit.metrics.binary import auroc, filter_metrics
-from rs_toolkit.metrics.platt import fit_platt
+from rs_toolkit.metrics.calibration import fit_platt
 from rs_toolkit.metrics.thresholds import fit_thresholds
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES

@@ -13,7 +13,7 @@ from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.errors import DataError
 from rs_toolkit.folders.filter import Verdicts
-from rs_toolkit.metrics.platt import fit_platt
+from rs_toolkit.metrics.calibration import fit_platt
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
 from rs_train.student.data import DistillData

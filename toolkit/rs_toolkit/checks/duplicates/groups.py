@@ -32,10 +32,8 @@ class Pair(NamedTuple):
 def duplicate_groups(count: int, pairs: Sequence[Pair]) -> tuple[int | None, ...]:
     """Return the group of each of ``count`` photos: the connected components of the pairs.
 
-    Returns
-    -------
-    tuple
-        Numbers from 0, in the order of the groups' first photos; None for a photo in no pair.
+    Groups are numbered from 0 in the order of their first photos; None stands for a photo in no
+    pair.
     """
     import numpy as np
     from scipy.sparse import coo_array
@@ -74,13 +72,8 @@ def duplicate_findings(photos: Sequence[Photo], pairs: Sequence[Pair]) -> list[F
     The bytes stand for sharpness: of photos of one size, the less compressed is the larger file.
     A copy of the same bytes (and box) is ``exact_duplicate``, not ``near_duplicate`` too.  The
     suggested weight stays 1, because a group counts once in training, however many it has.
-
-    Returns
-    -------
-    list of Finding
-        In the photos' order, none of those that could not be read.  A near-duplicate's score is
-        the similarity to the photo that its detail names: the group's best, or, where the two are
-        no pair, the most similar one.
+    A near-duplicate's score is the similarity to the photo that its detail names: the group's best
+    or, where the two are no pair, the most similar one.
     """
     exact = _repeated(photos)
     partners: dict[int, dict[int, float]] = defaultdict(dict)

@@ -32,22 +32,17 @@ def near_hashes(
     half a nanosecond, less than the hash tables of its IndexBinaryMultiHash take
     (``benchmarks/million_hashes.py``), and no distribution of hashes makes it slower.
 
+    Pairs are numbers of a query and of another photo's hash, in any order and, unless
+    ``symmetric``, possibly both ways.
+
     Parameters
     ----------
     queries, hashes
         uint8 of shape (n, 8): two hashes of each photo, or twice the same.
-    radius
-        Largest number of bits, 0 to 64.
     limit
         Nearest photos that each query keeps, so that n * limit bounds the memory.
     symmetric
         Query i is as far from hash j as query j from hash i: half the search will do.
-
-    Returns
-    -------
-    NDArray
-        Numbers of a query and of another photo's hash, in any order and, unless ``symmetric``,
-        possibly both ways.
     """
     import faiss
 
@@ -86,16 +81,9 @@ def _nearest(
 def near_features(features: NDArray[np.float32], cosine: float) -> NDArray[np.int64]:
     """Return pairs (m, 2) of rows, one among the other's 8 nearest, of at least this cosine.
 
-    Exhaustive up to 20,000 rows; beyond, faiss searches an inverted file of their 128 principal
-    components (Jégou, Douze and Schmid 2011), which may miss some.  Pairs come in any order,
-    possibly both ways.
-
-    Parameters
-    ----------
-    features
-        float32 of shape (n, d), finite; zero rows match nothing.
-    cosine
-        Above 0 to 1.
+    ``features`` are float32 of shape (n, d), finite; zero rows match nothing.  Exhaustive up to
+    20,000 rows; beyond, faiss searches an inverted file of their 128 principal components (Jégou,
+    Douze and Schmid 2011), which may miss some.  Pairs come in any order, possibly both ways.
     """
     import faiss
     from sklearn.preprocessing import normalize

@@ -32,6 +32,8 @@ from rs_toolkit.progress import Progress
 
 __all__ = ["DuplicateSettings", "near_duplicates"]
 
+Pixels = NDArray[np.uint8]
+
 # From pairs of photos by number, (m, 2), to those that show the same picture.
 Alike = Callable[[NDArray[np.int64]], list[Pair]]
 
@@ -44,18 +46,11 @@ _COMPARISONS = 50
 
 @dataclass(frozen=True)
 class DuplicateSettings:
-    """What counts as a near-duplicate.
+    """What counts as a near-duplicate: a pair of at least this ``similarity``, above 0 to 1.
 
-    Attributes
-    ----------
-    similarity
-        Least similarity of a pair, above 0 to 1.
-    radius
-        Hashes that differ in more bits, 0 to 64, are no candidates.
-    cosine
-        Features of a smaller cosine, above 0 to 1, are no candidates.
-    largest
-        Photos of a component above which it is taken for a chain and broken up, 2 or more.
+    Hashes that differ in more than ``radius`` bits, 0 to 64, and features of a smaller ``cosine``,
+    above 0 to 1, are no candidates.  A component of more than ``largest`` photos, 2 or more, is
+    taken for a chain and broken up.
     """
 
     similarity: float = 0.65
@@ -66,7 +61,7 @@ class DuplicateSettings:
 
 def near_duplicates(
     count: int,
-    pixels: Callable[[int], NDArray[np.uint8]],
+    pixels: Callable[[int], Pixels],
     features: NDArray[np.float32] | None = None,
     settings: DuplicateSettings | None = None,
     progress: Progress | None = None,
@@ -78,15 +73,12 @@ def near_duplicates(
 
     Parameters
     ----------
-    count
-        Number of photos n.
     pixels
-        Gives a photo's RGB pixels by its number: uint8 of shape (S, S, 3), squashed.
+        Gives the RGB pixels of one of ``count`` photos by its number: uint8 of shape (S, S, 3),
+        squashed.
     features
-        float32 of shape (n, d), finite, rows of any length; those of zeros propose nothing.  None:
-        only hashes propose.
-    settings, progress
-        None: the defaults, silently.
+        float32 of shape (count, d), finite, rows of any length; those of zeros propose nothing.
+        None: only hashes propose.
 
     Raises
     ------
@@ -119,11 +111,11 @@ def near_duplicates(
 
 
 def _hashes(
-    thumbnails: NDArray[np.uint8], pixels: Callable[[int], NDArray[np.uint8]], progress: Progress
-) -> tuple[NDArray[np.uint8], ...]:
+    thumbnails: Pixels, pixels: Callable[[int], Pixels], progress: Progress
+) -> tuple[Pixels, ...]:
     """Fill in the thumbnails; return hashes (n, 8) of them whole, mirrored, and cropped."""
     count = len(thumbnails)
-    views: list[list[NDArray[np.uint8]]] = [[], [], []]
+    views: list[list[Pixels]] = [[], [], []]
     for start in range(0, count, _BATCH):
         rows = range(start, min(start + _BATCH, count))
         photos = np.stack([pixels(row) for row in rows])
@@ -137,9 +129,7 @@ def _hashes(
 
 
 def _candidates(
-    views: tuple[NDArray[np.uint8], ...],
-    features: NDArray[np.float32] | None,
-    settings: DuplicateSettings,
+    views: tuple[Pixels, ...], features: NDArray[np.float32] | None, settings: DuplicateSettings
 ) -> NDArray[np.int64]:
     """Return pairs to compare, (m, 2), each once, smaller number first, sorted."""
     whole, mirrored, inner = views

@@ -26,6 +26,8 @@ from rs_toolkit.checks.duplicates.hashes import greys
 
 __all__ = ["THUMBNAIL", "picture_similarity"]
 
+Frames = NDArray[np.float32]
+
 THUMBNAIL = 64
 """Side in pixels of what is compared."""
 
@@ -38,18 +40,12 @@ _NOISE = 20.0  # grey levels squared
 
 def picture_similarity(
     first: NDArray[np.uint8], second: NDArray[np.uint8], least: float = 0.0
-) -> NDArray[np.float32]:
+) -> Frames:
     """Return how surely photos show the same picture, as it is or mirrored.
 
-    The similarities are float32 of shape (n,), 0 (different) to 1 (the same).
-
-    Parameters
-    ----------
-    first, second
-        uint8 greys of shape (n, 64, 64), squashed to a square.
-    least
-        Pairs that cannot reach it are not looked at closely: what they get is above their
-        similarity, and below ``least``.
+    From uint8 greys of shape (n, 64, 64), squashed, to float32 similarities of shape (n,), 0
+    (different) to 1 (the same).  Pairs that cannot reach ``least`` are not looked at closely: what
+    they get is above their similarity, and below ``least``.
     """
     one, other = first.astype(np.float32), second.astype(np.float32)
     small, small_other = greys(first, _COARSE), greys(second, _COARSE)
@@ -70,16 +66,12 @@ def picture_similarity(
     return np.asarray(np.maximum(similarity, 0), np.float32)
 
 
-def _correlation(
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    inside: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
+def _correlation(first: Frames, second: Frames, inside: Frames | None = None) -> Frames:
     """Return the correlation of whole frames (n,), lowered where there is little structure."""
     mask = np.ones_like(first) if inside is None else inside
     total = np.maximum(mask.sum(axis=(1, 2)), 1)
 
-    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def mean(values: Frames) -> Frames:
         return np.asarray((mask * values).sum(axis=(1, 2)) / total, np.float32)
 
     a = first - mean(first)[:, None, None]
@@ -87,7 +79,7 @@ def _correlation(
     return np.asarray(mean(a * b) / (np.sqrt(mean(a * a) * mean(b * b)) + _NOISE))
 
 
-def _align(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+def _align(first: Frames, second: Frames) -> Frames:
     """Return (n, 4) scale and shift down, scale and shift across, that map second onto first.
 
     Coordinates run from -1 to 1.  Each step solves ``first = gain * (second + J d) + offset``,
@@ -114,13 +106,11 @@ def _align(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[n
     return place
 
 
-def _coordinates(side: int) -> NDArray[np.float32]:
+def _coordinates(side: int) -> Frames:
     return ((np.arange(side, dtype=np.float32) + 0.5) * 2 / side - 1).astype(np.float32)
 
 
-def _warp(
-    frames: NDArray[np.float32], place: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _warp(frames: Frames, place: Frames) -> tuple[Frames, Frames]:
     """Return frames scaled and shifted, and 1 where they have pixels, else 0; both (n, s, s).
 
     Bilinear; scale and shift act on each axis alone, so that two matrix products will do.
@@ -138,9 +128,7 @@ def _warp(
     return moved, masks[0][:, :, None] * masks[1][:, None, :]
 
 
-def _worst_window(
-    first: NDArray[np.float32], second: NDArray[np.float32], inside: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _worst_window(first: Frames, second: Frames, inside: Frames) -> Frames:
     """Return the least correlation (n,) over windows, each at its best shift of the second."""
     count, side, _ = first.shape
     starts = np.arange(0, side - _WINDOW + 1, _STRIDE)
@@ -148,7 +136,7 @@ def _worst_window(
     member = (cells >= starts[:, None]) & (cells < starts[:, None] + _WINDOW)
     windows = member.astype(np.float32)
 
-    def total(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def total(values: Frames) -> Frames:
         return np.asarray(windows @ values @ windows.T)
 
     # Sums of squares in float32 need values about zero.

@@ -1,9 +1,7 @@
 """Label noise: photos whose labels the other photos contradict.
 
-1. :func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold` gives each photo class probabilities by
-   classifiers that have seen neither it nor its near-duplicates.
-2. :func:`doubt_labels` tells from them how probably each label is wrong, and flags some.
-3. :func:`noise_findings` writes the flags down.
+:func:`doubt_labels` tells how probably each label is wrong from the class probabilities that
+:func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold` gives.
 
 Confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in
 dataset labels", JAIR 70) doubts a label where another class is as probable as it is, on average,
@@ -27,6 +25,10 @@ from rs_toolkit.data.photos import Photo
 
 __all__ = ["FILTERS", "LabelDoubts", "doubt_labels", "noise_findings"]
 
+Numbers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
 FILTERS = ("prune_by_class", "prune_by_noise_rate", "both", "confident_learning")
 """Rules of confident learning, explained at ``cleanlab.filter.find_label_issues``."""
 
@@ -37,38 +39,32 @@ _LEAST_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class LabelDoubts:
-    """What the other photos say about each label.
+    """What the other photos say about each of n labels.
 
     Attributes
     ----------
-    own
-        Out-of-fold probability of the label, (n,): cleanlab's self-confidence; 0 where the class
-        could not be learnt.
-    doubt
-        Probability that the label is wrong, (n,), 0 to 1; 0 where the class could not be learnt.
+    own, doubt
+        Out-of-fold probability of the label (cleanlab's self-confidence), and probability that it
+        is wrong; both 0 where the class could not be learnt.
     suggested, better
-        The most probable other class, (n,), and its out-of-fold probability, (n,).
+        The most probable other class, and its out-of-fold probability.
     pruned, flagged
-        Whether confident learning doubts the label, and whether a person should look at it, (n,).
+        Whether confident learning doubts the label, and whether a person should look at it.
     share
         Estimated share of wrong labels, 0 to 1.
     """
 
-    own: NDArray[np.float64]
-    doubt: NDArray[np.float64]
-    suggested: NDArray[np.int64]
-    better: NDArray[np.float64]
-    pruned: NDArray[np.bool_]
-    flagged: NDArray[np.bool_]
+    own: Floats
+    doubt: Floats
+    suggested: Numbers
+    better: Floats
+    pruned: Flags
+    flagged: Flags
     share: float
 
 
 def doubt_labels(
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    *,
-    filter_by: str = FILTERS[0],
-    floor: int = 8,
+    labels: Numbers, probabilities: Floats, *, filter_by: str = FILTERS[0], floor: int = 8
 ) -> LabelDoubts:
     """Tell how probably each label is wrong, and flag some.
 
@@ -106,9 +102,7 @@ def doubt_labels(
     )
 
 
-def _confident_learning(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float64], filter_by: str
-) -> NDArray[np.bool_]:
+def _confident_learning(labels: Numbers, probabilities: Floats, filter_by: str) -> Flags:
     from cleanlab.filter import find_label_issues
 
     if len(np.unique(labels)) < 2:
@@ -122,10 +116,7 @@ def _confident_learning(
 
 
 def noise_findings(
-    photos: Sequence[Photo],
-    labels: NDArray[np.int64],
-    class_names: Sequence[str],
-    doubts: LabelDoubts,
+    photos: Sequence[Photo], labels: Numbers, class_names: Sequence[str], doubts: LabelDoubts
 ) -> list[Finding]:
     """Return a finding for each flagged label, the most doubtful first.
 

@@ -10,9 +10,8 @@ for K classes, and by Bayes' rule its label is wrong with probability
 
     doubt(y) = e (1 - p(y)) / (K - 1) / L(y).
 
-So a label is doubted where it is less probable than a guess, not merely where another is more
-probable.  This is the symmetric noise of Natarajan, Dhillon, Ravikumar, Tewari (2013), "Learning
-with noisy labels"; e is found by expectation maximization (Dempster, Laird, Rubin 1977).
+This is the symmetric noise of Natarajan, Dhillon, Ravikumar, Tewari (2013), "Learning with noisy
+labels"; e is found by expectation maximization (Dempster, Laird, Rubin 1977).
 """
 
 from __future__ import annotations
@@ -22,30 +21,27 @@ from numpy.typing import NDArray
 
 __all__ = ["fit_share", "label_doubt", "log_likelihood", "own_probability"]
 
+Floats = NDArray[np.float64]
+
 _START, _STEPS, _CLOSE = 0.1, 200, 1e-6
 
 
-def own_probability(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def own_probability(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
     """Return each photo's probability of its label, (n,), from (n, classes) and (n,)."""
     return np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
 
 
-def label_doubt(own: NDArray[np.float64], classes: int, share: float) -> NDArray[np.float64]:
+def label_doubt(own: Floats, classes: int, share: float) -> Floats:
     """Return the probability that each label is wrong, 0 to 1.
 
-    Parameters
-    ----------
-    own : probabilities of the labels, (n,), above 0
-    classes : 2 or more
-    share : of wrong labels, 0 to 1
+    ``own`` are probabilities of the labels, (n,), above 0, of 2 ``classes`` or more; ``share`` is
+    that of wrong labels, 0 to 1.
     """
     wrong = share * (1 - own) / (classes - 1)
     return np.asarray(wrong / ((1 - share) * own + wrong))
 
 
-def fit_share(own: NDArray[np.float64], classes: int) -> float:
+def fit_share(own: Floats, classes: int) -> float:
     """Return the share of wrong labels that makes the labels most likely; as in label_doubt."""
     share = _START
     for _ in range(_STEPS):
@@ -55,6 +51,6 @@ def fit_share(own: NDArray[np.float64], classes: int) -> float:
     return share
 
 
-def log_likelihood(own: NDArray[np.float64], classes: int, share: float) -> float:
+def log_likelihood(own: Floats, classes: int, share: float) -> float:
     """Return the mean logarithm of L(y); parameters as in :func:`label_doubt`."""
     return float(np.mean(np.log((1 - share) * own + share * (1 - own) / (classes - 1))))

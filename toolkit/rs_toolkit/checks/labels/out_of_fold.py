@@ -12,6 +12,10 @@ from rs_toolkit.checks.labels.noise_model import fit_share, log_likelihood, own_
 
 __all__ = ["group_numbers", "out_of_fold"]
 
+Features = NDArray[np.float32]
+Numbers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 _COMPONENTS = 256
 # Inverse L2 strength C, for features of mean squared length 1.
 _STRENGTH = 20.0
@@ -28,14 +32,14 @@ _BLOCK = 2**25
 
 
 def out_of_fold(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    features: Features,
+    labels: Numbers,
     groups: Sequence[str | None] | None = None,
     *,
     classes: int,
     folds: int = 5,
     seed: int = 0,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return each photo's class probabilities by classifiers that were fitted without it.
 
     Features are standardized and reduced to their 256 principal components, which needs no
@@ -60,7 +64,6 @@ def out_of_fold(
         There are two groups at least.
     classes : 2 or more
     folds : at least 2; each class is spread evenly over them
-    seed : of the folds
 
     Returns
     -------
@@ -76,7 +79,7 @@ def out_of_fold(
     return _sharpen(_predict_folds(table, labels, group, fold, classes), labels, first)
 
 
-def group_numbers(groups: Sequence[str | None] | None, count: int) -> NDArray[np.int64]:
+def group_numbers(groups: Sequence[str | None] | None, count: int) -> Numbers:
     """Return a number for each of ``count`` photos, equal for photos of one group.
 
     ``groups`` holds a name a photo; None, for one or for all of them, is a photo alone.
@@ -91,9 +94,7 @@ def group_numbers(groups: Sequence[str | None] | None, count: int) -> NDArray[np
     return np.unique(raw, return_inverse=True)[1].astype(np.int64)
 
 
-def _components(
-    features: NDArray[np.float32], first: NDArray[np.intp], seed: int
-) -> NDArray[np.float32]:
+def _components(features: Features, first: Numbers, seed: int) -> Features:
     """Standardize, rotate to principal components, and scale to a mean squared length of 1.
 
     All of this is fitted to the photos ``first``, one a group.
@@ -112,9 +113,7 @@ def _components(
     return np.asarray(rotated / (length if length > 0 else 1), np.float32)
 
 
-def _deal(
-    labels: NDArray[np.int64], group: NDArray[np.int64], folds: int, generator: np.random.Generator
-) -> NDArray[np.int64]:
+def _deal(labels: Numbers, group: Numbers, folds: int, generator: np.random.Generator) -> Numbers:
     """Return each photo's fold: class by class, one group after the other goes to the next fold."""
     _, first = np.unique(group, return_index=True)
     order = generator.permutation(len(first))
@@ -125,12 +124,8 @@ def _deal(
 
 
 def _predict_folds(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    group: NDArray[np.int64],
-    fold: NDArray[np.int64],
-    classes: int,
-) -> NDArray[np.float64]:
+    features: Features, labels: Numbers, group: Numbers, fold: Numbers, classes: int
+) -> Floats:
     """Return probabilities (n, classes), those of each fold by the photos of the others."""
     once = 1 / np.bincount(group)[group]
     found = np.zeros((len(labels), classes))
@@ -145,12 +140,7 @@ def _predict_folds(
     return found
 
 
-def _regression(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    held: NDArray[np.float32],
-) -> NDArray[np.float64]:
+def _regression(features: Features, labels: Numbers, weights: Floats, held: Features) -> Floats:
     """Return probabilities (held, classes) by class-balanced logistic regression."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -165,12 +155,7 @@ def _regression(
     return np.asarray(solver.predict_proba(held), np.float64)
 
 
-def _votes(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    held: NDArray[np.float32],
-) -> NDArray[np.float64]:
+def _votes(features: Features, labels: Numbers, weights: Floats, held: Features) -> Floats:
     """Return each class's share of the votes, (held, classes)."""
     from scipy.sparse import csr_array
     from sklearn.preprocessing import normalize
@@ -185,16 +170,14 @@ def _votes(
     return np.asarray(found / found.sum(axis=1, keepdims=True), np.float64)
 
 
-def _sharpen(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], first: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _sharpen(probabilities: Floats, labels: Numbers, first: Numbers) -> Floats:
     """Raise probabilities to the power that makes the labels of ``first`` most likely."""
     from scipy.optimize import minimize_scalar
 
     classes = probabilities.shape[1]
     learnt = first[own_probability(probabilities, labels)[first] > 0]
 
-    def raised(power: float) -> NDArray[np.float64]:
+    def raised(power: float) -> Floats:
         result = (probabilities / probabilities.max(axis=1, keepdims=True)) ** power
         return np.asarray(result / result.sum(axis=1, keepdims=True))
 

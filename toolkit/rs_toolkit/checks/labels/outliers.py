@@ -5,13 +5,10 @@ A photo's distance is 1 - cosine of the features to the k-th nearest other photo
 others (rounded up) where they are fewer than five, so that one odd photo does not make its whole
 class odd.
 
-The score is the one of Kriegel, Kröger, Schubert, Zimek 2009 (LoOP: local outlier probabilities)
-for a distance that is z robust standard deviations (1.4826 times the median absolute deviation)
-above the median of all photos:
-
-    score = max(0, erf(z / sqrt 2)),
-
-the share of a normal population that is less extreme: 0.95 at two, 0.997 at three deviations.
+The score of a distance that is z robust standard deviations (1.4826 times the median absolute
+deviation) above the median of all photos is ``max(0, erf(z / sqrt 2))``, the share of a normal
+population that is less extreme: 0.95 at two, 0.997 at three deviations (Kriegel, Kröger, Schubert,
+Zimek 2009, LoOP: local outlier probabilities).
 
 The distance to the k-th nearest photo of any class is given beside it.  It tells a photo that is
 like another class (small) from one that is like none (large), and is not scored, since things that
@@ -32,6 +29,10 @@ from rs_toolkit.data.photos import Photo
 
 __all__ = ["Outliers", "find_outliers", "outlier_findings"]
 
+Features = NDArray[np.float32]
+Numbers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 _NEIGHBOUR = 3
 _THRESHOLD = 0.997
 _LEAST_WEIGHT = 0.1
@@ -39,39 +40,26 @@ _LEAST_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class Outliers:
-    """How far each photo is from others, as the module says.
+    """How far each of n photos is from others, as the module says.
 
-    Attributes
-    ----------
-    own, any
-        Distance among the photos of its class, and among all, (n,), 0 to 2; NaN where there is
-        no other photo.
-    score
-        0 to 1, (n,); 0 where ``own`` is NaN.
-    typical
-        Median of ``own``; NaN if all are.
+    ``own`` and ``any`` are distances among the photos of its class, and among all, 0 to 2, NaN
+    where there is no other photo; ``score`` is 0 where ``own`` is NaN.  ``typical`` is the median
+    of ``own``, NaN if all are.
     """
 
-    own: NDArray[np.float64]
-    any: NDArray[np.float64]
-    score: NDArray[np.float64]
+    own: Floats
+    any: Floats
+    score: Floats
     typical: float
 
 
 def find_outliers(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    groups: Sequence[str | None] | None = None,
+    features: Features, labels: Numbers, groups: Sequence[str | None] | None = None
 ) -> Outliers:
     """Measure how far each photo is from those of its class, and from all.
 
-    The search is exact, hence takes time quadratic in the number of photos.
-
-    Parameters
-    ----------
-    features : shape (n, d), finite
-    labels : shape (n,), 0 or more
-    groups : n names, equal for near-duplicates; None: alone
+    The search is exact, hence takes time quadratic in the number of photos.  Features are of shape
+    (n, d), finite, labels 0 or more, (n,); groups are n names, equal for near-duplicates.
     """
     from sklearn.preprocessing import normalize
 
@@ -85,7 +73,7 @@ def find_outliers(
     return Outliers(own, _distances(unit, group), score, typical)
 
 
-def _distances(unit: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float64]:
+def _distances(unit: Features, group: Numbers) -> Floats:
     """Return each photo's distance to its k-th nearest, with one photo for every other group."""
     import faiss
 
@@ -102,7 +90,7 @@ def _distances(unit: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[n
     return np.clip(1 - nearest.astype(np.float64), 0, 2)
 
 
-def _scores(distances: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def _scores(distances: Floats) -> tuple[Floats, float]:
     from scipy.special import erf
 
     known = ~np.isnan(distances)
@@ -117,17 +105,13 @@ def _scores(distances: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]
 
 
 def outlier_findings(
-    photos: Sequence[Photo],
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    class_names: Sequence[str],
+    photos: Sequence[Photo], features: Features, labels: Numbers, class_names: Sequence[str]
 ) -> list[Finding]:
     """Return a finding for each photo whose score is 0.997 or more, the farthest first.
 
-    ``suggested_weight`` is the typical distance divided by the photo's, at least 0.1.  There is no
-    suggested label: that is for :mod:`rs_toolkit.checks.labels.label_noise`.  The photos have their
-    groups of near-duplicates; features (n, d) and labels (n,), numbers in ``class_names``, are
-    those of :func:`find_outliers`.
+    ``suggested_weight`` is the typical distance divided by the photo's, at least 0.1.  The photos
+    have their groups of near-duplicates; features (n, d) and labels (n,), numbers in
+    ``class_names``, are those of :func:`find_outliers`.
     """
     found = find_outliers(features, labels, [photo.group for photo in photos])
     far = (found.score >= _THRESHOLD) & (found.own > found.typical)

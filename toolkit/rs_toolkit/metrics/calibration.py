@@ -1,4 +1,4 @@
-"""Platt scaling: a temperature and a bias that turn log odds into true probabilities."""
+"""Temperature scaling of logits, and Platt scaling of log odds, into true probabilities."""
 
 from __future__ import annotations
 
@@ -6,12 +6,41 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rs_toolkit.metrics.binary import check_scores
+from rs_toolkit.metrics.classification import check_logits
 
-__all__ = ["fit_platt"]
+__all__ = ["fit_platt", "fit_temperature"]
 
+_COLDEST, _HOTTEST = 0.05, 20.0
 # What a kit may hold; see rs_runtime.kit.manifest.
 _LOW, _HIGH = 1e-3, 1e3
 _FLAT = 1e-9
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+    """Fit the temperature T that minimises the negative log-likelihood of softmax(logits / T).
+
+    T is 0.05 to 20, and above 1 where the model was overconfident.  The negative log-likelihood is
+    convex in 1/T, hence has one minimum.  The predicted class never changes.  ``logits``, of shape
+    (n, classes), and ``labels``, of shape (n,), are those of photos that were not trained on; they
+    are checked by :func:`rs_toolkit.metrics.classification.check_logits`.
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger (2017), On calibration of modern neural networks, section 4.2.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    scores, truth = check_logits("temperature (of validation photos)", logits, labels)
+
+    def loss(log_t: float) -> float:
+        likely = log_softmax(scores / np.exp(log_t), axis=1)
+        return -float(np.take_along_axis(likely, truth[:, None], axis=1).mean())
+
+    ends = float(np.log(_COLDEST)), float(np.log(_HOTTEST))
+    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10})
+    # The search never reaches the ends; where the loss is flat, the lower end is as good.
+    return float(np.exp(min((ends[0], found.x, ends[1]), key=loss)))
 
 
 def fit_platt(odds: ArrayLike, truth: ArrayLike) -> tuple[float, float]:
@@ -24,22 +53,8 @@ def fit_platt(odds: ArrayLike, truth: ArrayLike) -> tuple[float, float]:
     the root lies outside the temperature's range, the nearer end is the best: odds that tell
     nothing, or the opposite, give the highest temperature.
 
-    Parameters
-    ----------
-    odds : array of shape (n,)
-        Log odds of photos that were not trained on (the validation photos), any finite number.
-    truth : boolean array of shape (n,)
-        What they are; at least one of each kind.
-
-    Returns
-    -------
-    tuple
-        Temperature, 0.001 to 1000, and bias, a finite number.
-
-    Raises
-    ------
-    DataError
-        Shapes that do not fit, a kind without photos, or odds that are not finite.
+    The temperature is 0.001 to 1000, the bias a finite number.  ``odds`` and ``truth`` are those
+    of photos that were not trained on, (n,), as :func:`check_scores` demands.
 
     References
     ----------

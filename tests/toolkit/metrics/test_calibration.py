@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rs_toolkit.errors import DataError
-from rs_toolkit.metrics.platt import fit_platt
+from rs_toolkit.metrics.calibration import fit_platt
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
