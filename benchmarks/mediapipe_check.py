@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from rs_runtime.engines.engine import load_engine
 from rs_runtime.kit.kit import open_kit
 from rs_runtime.kit.manifest import Manifest
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.metrics.classification import softmax
 
 TOP = 5
@@ -33,7 +32,7 @@ Floats = NDArray[np.float32]
 
 def our_probabilities(model: bytes, manifest: Manifest, pixels: NDArray[np.uint8]) -> Floats:
     """Return what ``rs-classify`` says of each photo, (n, classes), of this model."""
-    inputs = Preprocessing.of(manifest.preprocessing).model_input(pixels)
+    inputs = manifest.preprocessing.model_input(pixels)
     logits = load_engine("litert", model).logits(inputs)
     return softmax(logits / manifest.calibration["temperature"])
 
@@ -77,7 +76,7 @@ def check(path: Path, manifest: Manifest, photos: Sequence[Path]) -> dict[str, A
     from mediapipe import Image, ImageFormat
 
     model = path.read_bytes()
-    pixels = np.stack([Preprocessing.of(manifest.preprocessing).load(photo) for photo in photos])
+    pixels = np.stack([manifest.preprocessing.load(photo) for photo in photos])
     wanted = our_probabilities(model, manifest, pixels)
     images = {
         "photo_files": (Image.create_from_file(str(photo)) for photo in photos),

@@ -53,7 +53,7 @@ FLOORS = {
     "rs_toolkit/data": ("readers",),
     "rs_train": ("student", "teacher", "classifier"),
     "rs_export": ("shrink", "tflite", "onnx", "quantize", "measure"),
-    "rs_runtime": ("engines", "photos", "kit"),
+    "rs_runtime": ("engines", "kit", "photos"),
 }
 # Files beside those folders that stand below them all; the other files stand above.
 GROUND = {

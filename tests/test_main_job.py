@@ -14,7 +14,6 @@ from PIL import Image
 import rs_runtime.cli
 import rs_toolkit.cli.main
 from rs_runtime.kit.kit import open_kit
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.folders.run import Run
 
 SIDE = 48
@@ -110,7 +109,7 @@ def test_training_and_the_kit_see_the_same_pixels(job) -> None:
     photos = [photo for photo in run.photos if photo.split]
     assert {photo.mode for photo in photos} >= {"CMYK", "P", "I;16", "RGBA", "L", "RGB"}
     with open_kit(job / "run" / "export" / "run.rskit") as kit:
-        field = Preprocessing.of(kit.manifest.preprocessing)
+        field = kit.manifest.preprocessing
     trained = run.pixels(photos)
     for pixels, photo in zip(trained, photos, strict=True):
         np.testing.assert_array_equal(pixels, field.load(run.data_root / photo.path), photo.path)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_export.calibrate import Calibration
 from rs_export.convert import Converter, Quantization
 from rs_export.measure.batches import logits_of
 from rs_export.onnx.metadata import onnx_with_metadata
-from rs_export.quantize.calibration_set import class_balanced
+from rs_export.quantize.ranges import class_balanced
 from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.recipes import Recipe
-from rs_export.result import Measured, Mended, Scores, Variant
+from rs_export.result import Calibration, Measured, Mended, Scores, Variant
 from rs_export.settings import ExportSettings
 from rs_export.task import Side, Task
 from rs_export.tflite.metadata import tflite_with_metadata
@@ -42,8 +40,8 @@ _WARM_UP, _TIMED = 5, 25
 class Draft:
     """A converted model that was not measured on the test photos yet.
 
-    ``data`` is the file and ``engine`` what runs it.  Without validation photos ``calibration`` is
-    the float model's, and ``validation`` None.
+    ``refusal`` says why validation photos refuse it.  Without any ``calibration`` is the float
+    model's, ``validation`` None.
     """
 
     recipe: Recipe
@@ -52,21 +50,17 @@ class Draft:
     engine: Engine
     calibration: Calibration
     validation: Scores | None
+    refusal: str | None
 
 
 class Bench:
     """Converts and measures variants of a task; the float model is measured once.
 
-    Of the settings ``calibration_photos``, ``threads`` and ``seed`` are used.
-
     Attributes
     ----------
-    reference
-        The float model's results.
-    converter
-        A context manager that is to be entered.
-    sensitivity
-        How much each layer loses by rounding; empty unless it was asked for.
+    reference : the float model's results
+    converter : a context manager, which the caller has to leave
+    sensitivity : how much each layer loses by rounding; empty unless it was asked for
     """
 
     def __init__(self, task: Task, settings: ExportSettings, progress: Progress) -> None:
@@ -81,13 +75,18 @@ class Bench:
         )
         progress.note(f"measure the {task.reference} model")
         self._val, self._test = self._sides(model.predict_on_batch)
-        assert self._test.scores is not None
+        self._one = self._inputs(task.pixels(self._test.photos[:1]))
+        calibration = self._test.calibration
+
+        def scored(side: Side) -> Scores:
+            return task.scores(side.logits, calibration, side)
+
         self.reference = Measured(
             name=task.reference,
             size=task.size,
-            calibration=self._test.calibration,
-            validation=self._val.scores,
-            test=self._test.scores,
+            calibration=calibration,
+            validation=scored(self._val) if self._val else None,
+            test=scored(self._test),
             ms=median_ms(model.predict_on_batch, self._one),
         )
         self._say(self.reference)
@@ -99,10 +98,7 @@ class Bench:
     def rounding(self, recipe: Recipe) -> Quantization:
         """Return how a recipe rounds when nothing needs mending.
 
-        Raises
-        ------
-        ExportError
-            No layer is small enough to stay in float32.
+        Raises ExportError where no layer is small enough to stay in float32.
         """
         layers = self.sensitive(recipe.float_share / 100) if recipe.float_share else ()
         if recipe.float_share and not layers:
@@ -113,32 +109,22 @@ class Bench:
         return Quantization(self._settings.calibration_photos, float_layers=layers)
 
     def draft(self, recipe: Recipe, how: Quantization) -> Draft:
-        """Convert, calibrate, and measure on validation photos.
+        """Convert, calibrate, and measure on validation photos; the file is the one to ship.
 
-        What is measured afterwards is the file to ship, to the byte.
-
-        Raises
-        ------
-        ExportError, EngineError
-            The conversion failed, or the engine refused its result.
+        Raises ExportError where the conversion failed, EngineError where the engine refused it.
         """
         data = self.converter.convert(recipe, how)
-        calibration, validation = self.reference.calibration, None
-        if self._val.scores:
+        calibration, scores, refusal = self.reference.calibration, None, None
+        if self._val and self.reference.validation:
             engine = load_engine(recipe.engine, data, self._settings.threads)
             logits = self._logits(engine.logits, self._val.photos)
             calibration = self.task.calibrate(logits, self._val.labels)
-            validation = self.task.scores(logits, calibration, self._val)
+            scores = self.task.scores(logits, calibration, self._val)
+            refusal = self.task.refusal(scores, self.reference.validation)
         describe = tflite_with_metadata if recipe.engine == "litert" else onnx_with_metadata
         data = describe(data, self.task.info(calibration))
         engine = load_engine(recipe.engine, data, self._settings.threads)
-        return Draft(recipe, how, data, engine, calibration, validation)
-
-    def refusal_on_validation(self, draft: Draft) -> str | None:
-        """Return why validation photos refuse a draft, or None if they do not or cannot."""
-        if draft.validation is None or self._val.scores is None:
-            return None
-        return self.task.refusal(draft.validation, self._val.scores)
+        return Draft(recipe, how, data, engine, calibration, scores, refusal)
 
     def judge(self, draft: Draft, mended: Mended | None = None) -> Variant:
         """Measure a draft on the test photos, and decide whether it may ship."""
@@ -171,23 +157,17 @@ class Bench:
             self.sensitivity = sensitivity_table(model, inputs)
         return most_sensitive(self.sensitivity, share)
 
-    def _sides(self, model: Model) -> tuple[Side, Side]:
-        """Return validation and test photos with the float model's scores."""
-        task = self.task
-        (val, val_labels), (test, test_labels) = task.photos("val"), task.photos("test")
-        logits, test_logits = (self._logits(model, photos) for photos in (val, test))
-        # As variants are calibrated, so that what differs is the model alone.
-        tells = len(np.unique(val_labels)) >= task.kinds
-        calibration = task.calibrate(logits, val_labels) if tells else task.about.calibration
-
-        def scored(side: Side) -> Side:
-            return replace(side, scores=task.scores(side.logits, calibration, side))
-
-        validation = Side(val, val_labels, logits, calibration)
-        return (
-            scored(validation) if tells else validation,
-            scored(Side(test, test_labels, test_logits, calibration)),
+    def _sides(self, model: Model) -> tuple[Side | None, Side]:
+        """Return validation photos, None if they cannot tell models apart, and test photos."""
+        val, test = (
+            Side(photos, labels, self._logits(model, photos), self.task.about.calibration)
+            for photos, labels in map(self.task.photos, ("val", "test"))
         )
+        if len(np.unique(val.labels)) < self.task.kinds:
+            return None, test
+        # As variants are calibrated, so that what differs is the model alone.
+        calibration = self.task.calibrate(val.logits, val.labels)
+        return replace(val, calibration=calibration), replace(test, calibration=calibration)
 
     def _say(self, item: Measured) -> None:
         scores = ", ".join(f"{key} {item.test.row[key]:.4f}" for key in self.task.headline)
@@ -204,11 +184,6 @@ class Bench:
     def _inputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(self.task.about.preprocessing.model_input(pixels), np.float32)
 
-    @cached_property
-    def _one(self) -> NDArray[np.float32]:
-        """One test photo as the model's input, shape (1, S, S, 3)."""
-        return self._inputs(self.task.pixels(self._test.photos[:1]))
-
     def _representative(self, count: int) -> NDArray[np.float32]:
         photos, labels = self.task.photos("train")
         if not len(photos):
@@ -224,9 +199,5 @@ class Bench:
 
 def median_ms(model: Callable[[Any], Any], photo: NDArray[np.float32]) -> float:
     """Return the median milliseconds of one photo (1, S, S, 3): the model alone, warmed up."""
-    seconds = []
-    for _ in range(_WARM_UP + _TIMED):
-        start = time.perf_counter()
-        model(photo)
-        seconds.append(time.perf_counter() - start)
+    seconds = timeit.repeat(lambda: model(photo), number=1, repeat=_WARM_UP + _TIMED)
     return float(np.median(seconds[_WARM_UP:])) * 1000

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rs_export.classify import classes_that_fell
 from rs_export.report import answer_table, filter_photos
 from rs_export.result import Export, Measured, Result
 from rs_export.tables import by_name, cell, markdown_table
@@ -141,7 +140,7 @@ def _failures(found: Result) -> str:
         worst = sorted(tested, key=lambda row: (row["f1"], -row["support"], row["name"]))
         if worst:
             lines.append(f"- {item.name}, lowest F1: {_listed(worst, 'f1')}.")
-        if fallen := classes_that_fell(item.test):
+        if fallen := item.test.fallen:
             lines.append(f"- {item.name}, lost most against float: {_listed(fallen, 'change')}.")
     return "\n".join(lines)
 

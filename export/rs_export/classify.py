@@ -1,26 +1,31 @@
-"""The classifier as an export task: its calibration, its scores, and when it is refused."""
+"""The classifier as an export task: its calibration, its scores, and when it is refused.
+
+Rounding moves logits, so every variant has a calibration of its own, fitted on validation photos.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rs_export.calibrate import Calibration, answered, calibrate
-from rs_export.result import About, Scores
+from rs_export.result import About, Calibration, Scores
 from rs_export.settings import ExportSettings
 from rs_export.shrink.prepared import Preparer
 from rs_export.task import Side, Task, model_info
 from rs_runtime.kit.manifest import ClassInfo
-from rs_runtime.ranks import Level, levels
+from rs_runtime.ranks import Level, finest_taxa, levels
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.run import Run
+from rs_toolkit.metrics import classification as metrics
 from rs_toolkit.metrics.bootstrap import paired_drops
+from rs_toolkit.metrics.calibration import fit_temperature
+from rs_toolkit.metrics.thresholds import acceptance_threshold
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["TITLES", "classes_that_fell", "classifier_refusal", "classifier_task"]
+__all__ = ["TITLES", "answered", "calibrate", "classifier_refusal", "classifier_task"]
 
 TITLES = {"macro_f1": "macro-F1", "worst_decile_f1": "worst-decile F1"}
 _SCORES = ("accuracy", "top5", "macro_f1", "worst_decile_f1", "ece")
@@ -61,9 +66,7 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
         ),
         headline=("macro_f1", "agreement"),
         fine_tune=lambda model, inputs, progress: (
-            Preparer(
-                run, model, inputs, passes=settings.passes, seed=settings.seed, progress=progress
-            ).model
+            Preparer(run, model, inputs, settings.passes, settings.seed, progress).model
         ),
     )
 
@@ -71,37 +74,75 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
 def classifier_refusal(scores: Scores, limits: Mapping[str, float]) -> str | None:
     """Return why a classifier must not ship, or None.
 
-    Refused: a score that fell by more than its limit (points, hundredths of F1), where the fall
-    is also beyond noise: 95 % of paired bootstrap resamples lost something.
-
-    ``limits`` are the points allowed, by name of the drop.
+    Refused: a score that fell by more points (hundredths of F1) than ``limits`` allows it, by its
+    name, where the fall is also beyond noise: 95 % of paired bootstrap resamples lost something.
     """
     for key, limit in limits.items():
         drop = scores.drops[key]
         if 100 * drop.drop > limit + 1e-6 and drop.low > 0:
             worst = ", ".join(
-                f"{item['name']} ({100 * item['change']:+.1f})"
-                for item in classes_that_fell(scores)[:_NAMED]
+                f"{item['name']} ({100 * item['change']:+.1f})" for item in scores.fallen[:_NAMED]
             )
             lost = f"{TITLES[key]} fell by {100 * drop.drop:.2f} points"
             return f"{lost}, allowed {limit:g}; most: {worst}"
     return None
 
 
-def classes_that_fell(scores: Scores) -> list[Mapping[str, Any]]:
-    """Return the classes with test photos whose F1 is below the float model's, worst first."""
-    fallen = [item for item in scores.per_class if item["support"] and item["change"] < 0]
-    return sorted(fallen, key=lambda item: (item["change"], item["name"]))
+def calibrate(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    levels: Sequence[Level],
+    precision: float,
+) -> Calibration:
+    """Fit a variant's calibration on validation photos.
+
+    Parameters
+    ----------
+    logits, labels : the variant's, shape (n, classes), and the classes, (n,); n >= 1
+    levels : ranks to answer with
+    precision : share of the names given that must be right, above 0 and at most 1
+    """
+    temperature = fit_temperature(logits, labels)
+    probabilities = metrics.softmax(logits / temperature)
+    thresholds = {}
+    for level in levels:
+        taxa = level.probabilities(probabilities)
+        right = taxa.argmax(axis=1) == level.places[labels]
+        threshold = acceptance_threshold(taxa.max(axis=1), right, precision)
+        if threshold is not None:
+            thresholds[level.rank] = threshold
+    return Calibration(temperature, thresholds)
+
+
+def answered(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    levels: Sequence[Level],
+    calibration: Calibration,
+) -> dict[str, dict[str, int]]:
+    """Count by rank how many test photos were ``named`` at it, and how many rightly (``right``).
+
+    Ranks without a threshold are left out; photos that are not counted were not named.
+    """
+    probabilities = metrics.softmax(logits / calibration.temperature)
+    right: dict[str, list[bool]] = {
+        level.rank: [] for level in levels if level.rank in calibration.thresholds
+    }
+    found = finest_taxa(probabilities, levels, calibration.thresholds)
+    for taxon, label in zip(found, labels, strict=True):
+        if taxon is not None:
+            right[taxon.level.rank].append(bool(taxon.level.places[label] == taxon.place))
+    return {rank: {"named": len(hits), "right": sum(hits)} for rank, hits in right.items()}
 
 
 def _about(run: Run) -> About:
     counts = {split: len(run.split(split)[0]) for split in ("train", "val", "test")}
     classes = (
         ClassInfo(
-            id=item["id"],
-            name=item["name"],
-            common_name=item.get("common_name"),
-            taxon={rank: name for rank, name in item["taxon"].items() if name},
+            item["id"],
+            item["name"],
+            item["common_name"],
+            {rank: name for rank, name in item["taxon"].items() if name},
         )
         for item in run.classes
     )
@@ -125,25 +166,20 @@ def _scores(
     ranks: Sequence[Level],
 ) -> Scores:
     """Evaluate a model as a whole, per class, and against the float model."""
-    from rs_toolkit.metrics.classification import agreement, evaluate
-
     names = [item.name for item in classes]
-    found = evaluate(logits, side.labels, names, fitted.temperature)
-    before = side.scores.per_class if side.scores else found["per_class"]
-    per_class = (
-        {
-            "name": new["name"],
-            "support": int(new["support"]),
-            "f1": float(new["f1"]),
-            "change": float(new["f1"]) - float(old["f1"]),
-        }
+    found = metrics.evaluate(logits, side.labels, names, fitted.temperature)
+    wanted, predicted = side.logits.argmax(axis=1), logits.argmax(axis=1)
+    before = metrics.per_class(side.labels, wanted, len(names))["f1"].tolist()
+    rows = (
+        {"name": new["name"], "support": new["support"], "f1": new["f1"], "change": new["f1"] - old}
         for new, old in zip(found["per_class"], before, strict=True)
     )
-    row = {key: float(found[key]) for key in _SCORES}
-    wanted, predicted = side.logits.argmax(axis=1), logits.argmax(axis=1)
     return Scores(
-        row={**row, "agreement": agreement(logits, side.logits)},
+        row={
+            **{key: found[key] for key in _SCORES},
+            "agreement": metrics.agreement(logits, side.logits),
+        },
         drops=paired_drops(side.labels, wanted, predicted, len(names)),
-        per_class=tuple(per_class),
+        per_class=tuple(rows),
         answered=answered(logits, side.labels, ranks, fitted),
     )

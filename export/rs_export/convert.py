@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
+import os
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +21,10 @@ from rs_export.onnx.converter import quantize_onnx, to_onnx
 from rs_export.quantize.bias import correct_bias
 from rs_export.quantize.copies import kernels, marked_copy, marks
 from rs_export.quantize.equalize import equalize
-from rs_export.quiet import converting
 from rs_export.recipes import Recipe
-from rs_export.tflite.ai_edge import quantize_tflite
-from rs_export.tflite.converter import save_for_tflite, to_tflite
+from rs_export.tflite.converter import quantize_tflite, save_for_tflite, to_tflite
+from rs_runtime.stderr import quiet_libraries
+from rs_toolkit.errors import ExportError
 
 if TYPE_CHECKING:
     import keras
@@ -37,13 +41,9 @@ class Quantization:
 
     Attributes
     ----------
-    photos
-        Size of the calibration set.
-    ranges
-        What of an activation's values must fit; a kind of
-        :func:`rs_export.quantize.ranges.activation_ranges`.
-    float_layers
-        Layers, by name, that stay in float32.
+    photos : size of the calibration set
+    ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
+    float_layers : layers, by name, that stay in float32
     """
 
     photos: int = 200
@@ -56,19 +56,11 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
 
     Parameters
     ----------
-    model
-        Float32, input (None, S, S, 3) scaled by Preprocessing.model_input, output logits.
-    representative
-        Gives this many calibration photos as model inputs, float32 (n, S, S, 3).
-    prepare
-        Gives the model with the weights that a recipe's preparation made.
-    photos
-        Size of the calibration set that channels are equalized on.
-
-    Attributes
-    ----------
-    inputs
-        As ``representative``, with the photos kept.
+    model : float32, input (None, S, S, 3) scaled by Preprocessing.model_input, output logits
+    representative : gives this many calibration photos as model inputs, float32 (n, S, S, 3);
+        the attribute ``inputs`` does the same and keeps them
+    prepare : gives the model with the weights that a recipe's preparation made
+    photos : size of the calibration set that channels are equalized on
     """
 
     def __init__(
@@ -82,25 +74,20 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
         self._representative, self._prepare = representative, prepare
         self.inputs = cache(representative)
         self._wanted = cache(lambda n: logits_of(model.predict_on_batch, self.inputs(n)))
-        self._form: tuple[str, _Form] | None = None
+        # One at a time, because they are large.
+        self._form_of = lru_cache(maxsize=1)(self._made_form)
         self._folder = tempfile.TemporaryDirectory(prefix="rs-export-")
 
     def __exit__(self, *error: object) -> None:
         self._folder.cleanup()
 
     def convert(self, recipe: Recipe, how: Quantization | None = None) -> bytes:
-        """Return the model file's bytes.
-
-        Raises
-        ------
-        ExportError
-            The converter failed.
-        """
+        """Return the model file's bytes; raises ExportError where the converter failed."""
         how = how or Quantization(self._photos)
         # Outside: a photo that cannot be read, or a failed training, is no fault of the converter.
         inputs = self.inputs(how.photos) if recipe.calibrated else None
         form = self._form_of(recipe.preparation)
-        with converting(recipe.name):
+        with _converting(recipe.name):
             if inputs is not None:
                 # Weights trained with rounding fit the channels that they were trained with.
                 data = _rounded(form if recipe.qat else form.even, recipe, how, inputs)
@@ -113,16 +100,37 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
         """Return the model with channels of equal range."""
         return self._form_of("").even.model
 
-    def _form_of(self, preparation: str) -> _Form:
-        """Return the forms of a prepared model; of one at a time, because they are large."""
-        if self._form is None or self._form[0] != preparation:
-            model = self._model
-            if preparation:
-                assert self._prepare is not None
-                model = self._prepare(preparation)
-            folder = Path(self._folder.name)
-            self._form = (preparation, _Form(model, folder, lambda: self.inputs(self._photos)))
-        return self._form[1]
+    def _made_form(self, preparation: str) -> _Form:
+        """Return the forms of a prepared model."""
+        model = self._model
+        if preparation:
+            assert self._prepare is not None
+            model = self._prepare(preparation)
+        return _Form(model, Path(self._folder.name), lambda: self.inputs(self._photos))
+
+
+@contextlib.contextmanager
+def _converting(name: str) -> Iterator[None]:
+    """Drop a conversion's logs, warnings and prints; turn its failure into one ExportError."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        # In a command, quiet_libraries also drops what C++ writes to standard error.
+        with (
+            quiet_libraries(),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    except (ExportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].strip()[:300]
+        raise ExportError(f"{name}: the conversion failed ({reason}); leave it out") from error
+    finally:
+        logging.disable(level)
 
 
 def _rounded(form: _Form, recipe: Recipe, how: Quantization, inputs: Inputs) -> bytes:

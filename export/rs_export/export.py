@@ -13,7 +13,7 @@ from rs_export.kit import packed_mb, ship
 from rs_export.pipeline import Pipeline, best_within
 from rs_export.recipes import Recipe
 from rs_export.report import write_reports
-from rs_export.result import Export, Result, Variant
+from rs_export.result import Export, Variant
 from rs_export.settings import ExportSettings
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.filter import FilterFolder
@@ -30,14 +30,10 @@ class ExportResult:
 
     Attributes
     ----------
-    kit
-        The ``.rskit`` file; with a limit on its size, the ``.rskit.xz``.
-    table
-        Measurements by variant, ``float`` (the Keras model) first.
-    shipped, filter
-        Variant of the classifier, and of the filter, in the kit, by engine.
-    refused
-        Why variants were refused, by variant.
+    kit : the ``.rskit`` file; with a limit on its size, the ``.rskit.xz``
+    table : measurements by variant, ``float`` (the Keras model) first
+    shipped, filter : variant of the classifier, and of the filter, in the kit, by engine
+    refused : why variants were refused, by variant
     """
 
     kit: Path
@@ -57,12 +53,9 @@ def export_run(
     """Convert a finished run into verified variants, reports and a kit.
 
     Each variant is measured through the runtime on the run's test photos.  The kit takes one for
-    each engine: see :meth:`rs_export.pipeline.Pipeline.choose`.  With a limit on the size of the
-    packed kit it has one engine: the first variant that is not refused and whose finished kit
-    fits.
-
-    A filter (``settings.filter``) is made first, in the same way, for the engines of the recipes;
-    the kit takes a variant of it for each engine that it has a classifier for.
+    each engine: see :meth:`rs_export.pipeline.Pipeline.choose`; with a limit on its packed size,
+    the first alone that is not refused and fits.  A filter (``settings.filter``) is made first, in
+    the same way; the kit takes one variant of it for each engine that it has a classifier for.
 
     Reports and kit are written into ``out``, by default ``run_dir/export``.
 
@@ -104,8 +97,11 @@ def _made(
 ) -> tuple[Export, str]:
     """Make all variants; return what was found out, and why there can be no kit, if so."""
     start = time.monotonic()
-    task = classifier_task(run, settings)
-    beside = _filter(recipes, settings, folder, progress)
+    task, beside = classifier_task(run, settings), None
+    if settings.filter is not None:
+        source = filter_task(FilterFolder.open(Path(settings.filter)))
+        with Pipeline(source, settings, folder, progress) as line:
+            beside = line.result(line.best(filter_recipes(recipes)))
     with Pipeline(task, settings, folder, progress) as line:
 
         def export(shipped: Mapping[str, Variant | None]) -> Export:
@@ -113,26 +109,13 @@ def _made(
             filters = beside.only(found.shipped) if beside else None
             return Export(found, filters, settings, time.monotonic() - start)
 
-        if not settings.max_mb:
-            shipped = line.best(recipes)
-            found = export(shipped)
-            return found, _missing(found, shipped)
-        chosen, problem = best_within(
-            line, recipes, lambda variant: packed_mb(export({variant.engine: variant}))
+        shipped, problem = (
+            best_within(line, recipes, lambda item: packed_mb(export({item.engine: item})))
+            if settings.max_mb
+            else (line.best(recipes), "")
         )
-        found = export({chosen.engine: chosen} if chosen else {})
-        return found, problem or _missing(found, found.classifier.shipped)
-
-
-def _filter(
-    recipes: Sequence[Recipe], settings: ExportSettings, folder: Path, progress: Progress
-) -> Result | None:
-    """Convert the filter, if there is to be one, for the engines of the recipes."""
-    if settings.filter is None:
-        return None
-    task = filter_task(FilterFolder.open(Path(settings.filter)))
-    with Pipeline(task, settings, folder, progress) as line:
-        return line.result(line.best(filter_recipes(recipes)))
+        found = export(shipped)
+        return found, problem or _missing(found, shipped)
 
 
 def _missing(found: Export, engines: Iterable[str]) -> str:

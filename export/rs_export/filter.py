@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_export.calibrate import Calibration
-from rs_export.metadata import ModelInfo
 from rs_export.recipes import RECIPES, Recipe
-from rs_export.result import About, Scores
+from rs_export.result import About, Calibration, Scores
 from rs_export.task import Side, Task, model_info
 from rs_runtime.filter import NOT_ORGANISM, ORGANISM, organism_log_odds, organism_probability
 from rs_runtime.kit.manifest import FilterClass
@@ -36,7 +34,6 @@ _LAST = {
         ("weights alone in 8 bits", RECIPES["tflite_dynamic_int8"]),
         ("weights alone in 16 bits", RECIPES["tflite_fp16"]),
     ),
-    "onnxruntime": (),
 }
 
 
@@ -57,6 +54,7 @@ def filter_task(source: FilterFolder) -> Task:
         There are too few photos.
     """
     organism, about = source.organism, _about(source)
+    organisms = ", ".join(item.name for item in about.classes if item.organism)
     return Task(
         about=about,
         reference="student",
@@ -69,7 +67,16 @@ def filter_task(source: FilterFolder) -> Task:
             logits, fitted, side, organism, source.thresholds
         ),
         refusal=filter_refusal,
-        info=lambda fitted: _info(about, fitted),
+        info=lambda fitted: model_info(
+            about,
+            name=f"{about.name} filter",
+            description=(
+                "Tells whether a photo shows an organism: sigmoid(odds / "
+                f"{fitted.temperature:.6g} + {fitted.bias:.6g}), odds the logsumexp of the logits "
+                f"of {organisms}, less that of the others"
+            ),
+            temperature=1.0,
+        ),
         headline=("auroc", "flagged", "agreement", "cosine"),
         kinds=2,
         prefix="filter_",
@@ -88,12 +95,9 @@ def filter_scores(
 
     Parameters
     ----------
-    logits, calibration
-        The model's; logits are float32 (n, K).
-    side
-        The photos' truth, bool (n,), and the student's logits and calibration.
-    organism
-        Which of the K classes are organisms, bool (K,).
+    logits, calibration : the model's; logits are float32 (n, K)
+    side : the photos' truth, bool (n,), and the student's logits and calibration
+    organism : which of the K classes are organisms, bool (K,)
 
     Returns
     -------
@@ -151,20 +155,6 @@ def _about(source: FilterFolder) -> About:
         counts=_counted(source),
         thresholds=source.thresholds,
         teacher=source.teacher,
-    )
-
-
-def _info(about: About, fitted: Calibration) -> ModelInfo:
-    organisms = ", ".join(item.name for item in about.classes if item.organism)
-    return model_info(
-        about,
-        name=f"{about.name} filter",
-        description=(
-            "Tells whether a photo shows an organism: sigmoid(odds / "
-            f"{fitted.temperature:.6g} + {fitted.bias:.6g}), odds the logsumexp of the logits of "
-            f"{organisms}, less that of the others"
-        ),
-        temperature=1.0,
     )
 
 

@@ -24,11 +24,10 @@ _MAX_TEXT = 500
 
 def ship(export: Export, folder: Path) -> Path:
     """Write the model card and, last, the kit; return the kit's path."""
-    card = model_card(export).encode()
     with atomic_write(folder / _CARD) as temporary:
-        temporary.write_bytes(card)
+        temporary.write_text(model_card(export), "utf-8")
     kit = folder / f"{export.classifier.about.name}.rskit"
-    _write(export, card, kit)
+    _write(export, kit)
     return kit
 
 
@@ -36,14 +35,14 @@ def packed_mb(export: Export) -> float:
     """Return the size in 10**6 bytes of the packed kit that :func:`ship` would leave."""
     with TemporaryDirectory(prefix="rs-kit-") as name:
         kit = Path(name) / "measured.rskit"
-        _write(export, model_card(export).encode(), kit)
+        _write(export, kit)
         return len(packed(kit.read_bytes())) / 1e6
 
 
-def _write(export: Export, card: bytes, kit: Path) -> None:
+def _write(export: Export, kit: Path) -> None:
     results = [item for item in (export.classifier, export.filter) if item]
     models = {item.member: item.data for result in results for item in result.in_kit}
-    write_kit(kit, _manifest(export), {**models, _CARD: card})
+    write_kit(kit, _manifest(export), {**models, _CARD: model_card(export).encode()})
 
 
 def _manifest(export: Export) -> manifest.Manifest:

@@ -8,9 +8,8 @@ docs/decisions/0005-equalize-and-correct-bias.md).  What is left, in this order:
 3. the most sensitive layers, up to a tenth of the weights, in float32;
 4. training with rounding in the loop (QAT), where the task's model can be trained.
 
-The last two change what the variant is, and with it its name (:mod:`rs_export.recipes`).  A task
-may have further steps of its own.  Steps are judged on validation photos; what passes there meets
-the test photos once.
+The last two change what the variant is, and with it its name.  A task may have further steps of its
+own.  Steps are judged on validation photos; what passes there meets the test photos once.
 """
 
 from __future__ import annotations
@@ -50,15 +49,11 @@ def steps(
 
     Parameters
     ----------
-    recipe, photos
-        What was refused, and the size of the calibration set that it was made with.
-    sensitive
-        From a share of the weights, 0 to 1, to the most sensitive layers; called only when it is
-        needed, because it takes a minute.
-    trains
-        Whether the model can be trained with rounding.
-    last
-        What to try after that: titles and recipes.
+    recipe, photos : what was refused, and the size of the calibration set that it was made with
+    sensitive : from a share of the weights, 0 to 1, to the most sensitive layers; called only when
+        it is needed, because it takes a minute
+    trains : whether the model can be trained with rounding
+    last : what to try after that: titles and recipes
     """
     if not recipe.calibrated:
         return

@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.errors import ExportError
 
 __all__ = ["ModelInfo"]
-
-_TEXTS = ("name", "description", "rank", "data_fingerprint", "created_by")
 
 
 @dataclass(frozen=True)
@@ -20,22 +18,14 @@ class ModelInfo:
 
     Attributes
     ----------
-    name, description
-        Printable text.
-    rank
-        Taxonomic rank of the classes, or ``common_name``.
-    labels
-        Names of the classes, in the order of the logits: printable text, at least one.
-    common_names
-        Their English names, None where there is none.
-    preprocessing
-        What makes the model's input of a photo; its scale is not 0.
-    temperature
-        Above 0: probabilities are ``softmax(logits / temperature)``.
-    data_fingerprint
-        SHA-256 of the training data's index.
-    created_by
-        Program and version, ``rs-toolkit X``.
+    name, description : printable text
+    rank : taxonomic rank of the classes, or ``common_name``
+    labels : names of the classes, in the order of the logits: printable text, at least one
+    common_names : their English names, None where there is none
+    preprocessing : what makes the model's input of a photo; its scale is not 0
+    temperature : above 0: probabilities are ``softmax(logits / temperature)``
+    data_fingerprint : SHA-256 of the training data's index
+    created_by : program and version, ``rs-toolkit X``
 
     Raises
     ------
@@ -48,14 +38,14 @@ class ModelInfo:
     rank: str
     labels: tuple[str, ...]
     common_names: tuple[str | None, ...]
-    preprocessing: PreprocessingSpec
+    preprocessing: Preprocessing
     temperature: float
     data_fingerprint: str
     created_by: str
 
     def __post_init__(self) -> None:
         texts = {
-            **{key: getattr(self, key) for key in _TEXTS},
+            **{key: value for key, value in vars(self).items() if isinstance(value, str)},
             **{f"label {place}": label for place, label in enumerate(self.labels)},
             **{f"common name {place}": name for place, name in enumerate(self.common_names)},
         }
@@ -78,13 +68,7 @@ class ModelInfo:
             )
 
     def require_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
-        """Check the shapes of a model's input and output; only the batch may be any number.
-
-        Raises
-        ------
-        ExportError
-            They are not (n, size, size, 3) and (n, labels).
-        """
+        """Raise ExportError where a model is not from (n, size, size, 3) to (n, labels), any n."""
         size, classes = self.preprocessing.size, len(self.labels)
         if [*source[1:]] != [size, size, 3] or len(target) != 2 or target[1] != classes:
             raise ExportError(

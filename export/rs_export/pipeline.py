@@ -31,8 +31,8 @@ _SAME_SIZE = 1.1
 class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
     """Makes the variants of one task, and judges them; a context manager.
 
-    Models are written into ``folder/models``.  ``variants``, ``failed`` and ``mending`` are what
-    :class:`rs_export.result.Result` says of them, so far.
+    Models are written into ``folder/models``.  ``variants``, ``failed`` and ``mending`` are those
+    of :class:`rs_export.result.Result`, so far.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
     def best(self, recipes: Sequence[Recipe]) -> dict[str, Variant | None]:
         """Make every variant, and return the one to ship for each of their engines."""
         # Those of one preparation together: it is loaded once.
-        order = list(dict.fromkeys(recipe.preparation for recipe in recipes))
+        order = [recipe.preparation for recipe in recipes]
         for recipe in sorted(recipes, key=lambda recipe: order.index(recipe.preparation)):
             self.add(recipe)
         return {engine: self.choose(engine) for engine in dict.fromkeys(r.engine for r in recipes)}
@@ -79,9 +79,8 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
         """Return the variant to ship for an engine, or None if even float32 was refused.
 
         The smallest of those that passed: sizes within a tenth count as equal, and then integer
-        arithmetic goes first, and what was made first before what was fine-tuned later.  Where
-        none passed, float32 is made and tried; with ``settings.force``, the choice is among those
-        that were refused.
+        arithmetic goes first, and what needed no fine-tuning.  Where none passed, float32 is tried;
+        with ``settings.force``, the choice is among those that were refused.
         """
         if not self._may_ship(engine):
             self.add(Recipe(engine))
@@ -141,42 +140,35 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
             except (EngineError, ExportError) as error:
                 entry["result"] = str(error)
                 continue
-            if variant is not None:
+            entry["result"] = variant.refusal or "passed"
+            if not variant.refusal:
                 self._keep(variant)
                 return
 
-    def _attempt(self, step: Step, broken: Variant, entry: dict[str, Any]) -> Variant | None:
-        """Return what a step makes if it passes, and write its results into the record."""
+    def _attempt(self, step: Step, broken: Variant, entry: dict[str, Any]) -> Variant:
+        """Return what a step makes, its scores written into the record; raise what it cannot."""
         known = self.variants.get(self.bench.name(step.recipe))
         if known and known.name != broken.name:
-            entry["result"] = known.refusal or "passed"
-            return None if known.refusal else known
+            return known
         draft = self.bench.draft(step.recipe, step.how)
         if draft.validation:
             entry["validation"] = draft.validation.evidence
-        if reason := self.bench.refusal_on_validation(draft):
-            entry["result"] = f"validation photos: {reason}"
-            return None
-        mended = Mended(broken.name, str(broken.refusal), step.title)
-        variant = self.bench.judge(draft, mended)
+        if draft.refusal:
+            raise ExportError(f"validation photos: {draft.refusal}")
+        variant = self.bench.judge(draft, Mended(broken.name, str(broken.refusal), step.title))
         entry["test"] = variant.test.evidence
-        entry["result"] = variant.refusal or "passed"
-        return None if variant.refusal else variant
+        return variant
 
 
 def best_within(
     line: Pipeline, recipes: Sequence[Recipe], packed_mb: Callable[[Variant], float]
-) -> tuple[Variant | None, str]:
+) -> tuple[dict[str, Variant | None], str]:
     """Make variants, which lose more and more, until one passes and its packed kit fits.
 
-    With ``line.settings.force``, and none such, it is the first refused one that fits.
     ``packed_mb`` gives the size in 10**6 bytes of the packed kit that holds a variant alone.
-
-    Returns
-    -------
-    tuple
-        That variant, and an empty text; or None, and a text that says what is reachable and what
-        keeps the others out.
+    Returns that variant by its engine, and an empty text; where there is none, no variant, and a
+    text that says what is reachable and what keeps the others out.  With ``line.settings.force``
+    the first refused variant that fits will do.
     """
     limit, sizes = line.settings.max_mb, dict[str, float]()
     for recipe in recipes:
@@ -186,10 +178,11 @@ def best_within(
             size = sizes[variant.name] = packed_mb(variant)
             line.progress.note(f"{variant.name}: {size:.2f} MB packed, {limit:g} allowed")
             if not variant.refusal and size <= limit:
-                return variant, ""
+                return {variant.engine: variant}, ""
     refused = (line.variants[name] for name, size in sizes.items() if size <= limit)
-    forced = next(refused, None) if line.settings.force else None
-    return forced, "" if forced else _reachable(line, sizes)
+    if line.settings.force and (forced := next(refused, None)):
+        return {forced.engine: forced}, ""
+    return {}, _reachable(line, sizes)
 
 
 def _reachable(line: Pipeline, sizes: Mapping[str, float]) -> str:

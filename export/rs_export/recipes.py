@@ -19,10 +19,9 @@
     _u8io    input and output in uint8 too
     _aeq     quantized by ai-edge-quantizer instead of TensorFlow's converter
 
-``c``, ``qat``, ``sp24`` and ``sp`` above 50 need fine-tuning, the others do not.
-``tflite_sp50_qat_int8`` is pruned first and then trained with rounding (PQAT).  Mending
-(:mod:`rs_export.mending`) makes variants with ``qat`` and ``fNN`` of those that were refused;
-:mod:`rs_export.quantize.sensitivity` finds the layers of ``fNN``.
+``c``, ``qat``, ``sp24`` and ``sp`` above 50 need fine-tuning.  ``tflite_sp50_qat_int8`` is pruned
+first and then trained with rounding (PQAT).  Mending (:mod:`rs_export.mending`) makes variants with
+``qat`` and ``fNN`` of those that were refused.
 """
 
 from __future__ import annotations
@@ -46,6 +45,7 @@ _FORMS = {
     ("onnx", "u8s8"): ("onnxruntime", "int8", "uint8"),
     ("onnx", "s8s8"): ("onnxruntime", "int8", "int8"),
 }
+_NUMBERS = {form: name for name, form in _FORMS.items()}
 _SPARSITIES = {"": "dense", "sp24": "2:4"}  # Of others the digits.
 _NAME = re.compile(
     r"(?P<engine>tflite|onnx)(?:_(?P<sparsity>sp[1-9]\d))?(?:_c(?P<clusters>[1-9]\d{0,2}))?"
@@ -56,30 +56,18 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one variant is made.
+    """How one variant is made: the parts of its name.
 
     Attributes
     ----------
-    engine
-        ``litert`` or ``onnxruntime``.
-    weights
-        Storage of the weights: ``float32``, ``float16``, or ``int8`` with one scale per output
-        channel.
-    activations
-        ``float32``, or integers whose ranges are calibrated with training photos.
-    sparsity
-        ``dense``, ``10`` to ``95`` (per cent), or ``2:4``.
-    clusters
-        Values that a layer's weights may take, 2 to 256; 0: any.
-    qat
-        Whether the weights were trained with rounding in the loop.
-    io
-        Numbers of the model's input and output: ``float32`` or ``uint8``.
-    quantizer
-        ``converter`` (the engine's own) or ``ai-edge``.
-    float_share
-        Most per cent of the weights, in the layers that lose most by rounding, that stay in
-        float32; 0: none.
+    engine : ``litert`` or ``onnxruntime``
+    weights : ``float32``, ``float16``, or ``int8`` with one scale per output channel
+    activations : ``float32``, or integers whose ranges are calibrated with training photos
+    sparsity : ``dense``, ``10`` to ``95`` (per cent), or ``2:4``
+    clusters, float_share : NN of ``cNN`` and ``fNN``; 0: none
+    qat : whether the weights were trained with rounding in the loop
+    io : numbers of the model's input and output: ``float32`` or ``uint8``
+    quantizer : ``converter`` (the engine's own) or ``ai-edge``
     """
 
     engine: str
@@ -93,23 +81,16 @@ class Recipe:
     float_share: int = 0
 
     def __post_init__(self) -> None:
-        try:
-            name = self.name
-        except StopIteration:
-            name = ""
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(self.name):
             raise ExportError(f"recipe {asdict(self)}: has no name; see rs_export.recipes")
         if problem := self._contradiction():
-            raise ExportError(f"recipe {name!r}: {problem}; see rs_export.recipes")
+            raise ExportError(f"recipe {self.name!r}: {problem}; see rs_export.recipes")
 
     @classmethod
     def parse(cls, name: str) -> Recipe:
         """Return the recipe of a name.
 
-        Raises
-        ------
-        ExportError
-            The grammar has no such name, or its parts exclude each other.
+        Raises ExportError where the grammar has no such name, or its parts exclude each other.
         """
         match = _NAME.fullmatch(name)
         if match is None or (match["engine"], match["numbers"]) not in _FORMS:
@@ -132,7 +113,7 @@ class Recipe:
     def name(self) -> str:
         """Key of the variant in reports and kits; :meth:`parse` reads it."""
         form = (self.engine, self.weights, self.activations)
-        prefix, numbers = next(key for key, value in _FORMS.items() if value == form)
+        prefix, numbers = _NUMBERS.get(form, ("", ""))
         ends = (
             f"f{self.float_share}" if self.float_share else "",
             "u8io" if self.io == "uint8" else "",
@@ -153,11 +134,6 @@ class Recipe:
     def calibrated(self) -> bool:
         """Whether the conversion needs representative photos."""
         return self.activations != "float32"
-
-    @property
-    def is_float(self) -> bool:
-        """Whether this is the engine's float32 fallback."""
-        return self.weights == self.activations == "float32" and not self.preparation
 
     @property
     def member(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rs_export.classify import TITLES, classes_that_fell
+from rs_export.classify import TITLES
 from rs_export.result import About, Export, Measured, Result
 from rs_export.tables import by_name, cell, markdown_table
 from rs_toolkit.environment import machine, versions
@@ -18,7 +18,6 @@ __all__ = ["answer_table", "filter_photos", "write_reports"]
 _PICTURE = "accuracy_vs_size.png"
 _LISTED = 5
 _SENSITIVE = 15
-_CLASSIFIER_NOTE = "agreement: share of photos with the float model's first class"
 _FILTER_NOTE = (
     "cosine: of the logits to the student's, less its mean; agreement: share of photos with the "
     "student's verdict; flagged, found: share of the organisms, and of the others, called no "
@@ -97,7 +96,10 @@ def _task_json(found: Result) -> dict[str, Any]:
         "calibrations": {name: asdict(item.calibration) for name, item in measured.items()},
         "answered": {name: item.test.answered for name, item in measured.items()},
         "refused": {
-            name: {"reason": reason, "classes": _fallen(measured.get(name))}
+            name: {
+                "reason": reason,
+                "classes": measured[name].test.fallen[:_LISTED] if name in measured else [],
+            }
             for name, reason in found.refused.items()
         },
         "mending": dict(found.mending),
@@ -128,10 +130,6 @@ def _filter_json(found: Result) -> dict[str, Any]:
     }
 
 
-def _fallen(item: Measured | None) -> list[Mapping[str, Any]]:
-    return classes_that_fell(item.test)[:_LISTED] if item else []
-
-
 def _markdown(export: Export) -> str:
     found, settings = export.classifier, export.settings
     counts = found.about.counts
@@ -139,13 +137,13 @@ def _markdown(export: Export) -> str:
         f"# Export of {cell(found.about.name)}",
         f"{counts['test']} test photos, {counts['classes']} classes, "
         f"{settings.threads} threads, {machine()['cpu']}. "
-        f"mb: 10^6 bytes; {_CLASSIFIER_NOTE}; "
+        "mb: 10^6 bytes; agreement: share of photos with the float model's first class; "
         "ms: median of one photo, the model alone (float: Keras, on all cores).",
         _table(found),
         f"![accuracy against size]({_PICTURE})",
         *_findings(found),
         answer_table(found.measured, counts["test"], settings.min_precision),
-        *_fallen_classes(found),
+        *(_fallen_classes(item) for item in found.measured if item.test.fallen),
     ]
     if export.filter:
         about = export.filter.about
@@ -176,9 +174,9 @@ def _findings(found: Result) -> list[str]:
     """Return what was refused, lost and mended, as paragraphs and tables."""
     parts = [f"**{name} refused**: {cell(reason)}" for name, reason in found.refused.items()]
     lost = [
-        [name, *(f"{100 * drop.drop:.2f} ({100 * drop.low:.2f})" for drop in drops)]
-        for name, drops in ((n, item.test.drops.values()) for n, item in found.variants.items())
-        if drops
+        [name, *(f"{100 * d.drop:.2f} ({100 * d.low:.2f})" for d in item.test.drops.values())]
+        for name, item in found.variants.items()
+        if item.test.drops
     ]
     if lost:
         head = ["points lost against float", *(TITLES[key] for key in found.reference.test.drops)]
@@ -211,17 +209,13 @@ def _evidence(values: Mapping[str, Any] | None) -> str:
     return ", ".join(f"{TITLES[key]} {100 * drop['drop']:.2f} lost" for key, drop in values.items())
 
 
-def _fallen_classes(found: Result) -> list[str]:
-    lines = []
-    for item in found.measured:
-        listed = "; ".join(
-            f"{cell(row['name'])} {row['f1']:.3f} ({100 * row['change']:+.1f} points, "
-            f"{row['support']} photos)"
-            for row in _fallen(item)
-        )
-        if listed:
-            lines.append(f"{item.name}, classes that lost most F1: {listed}.")
-    return lines
+def _fallen_classes(item: Measured) -> str:
+    listed = "; ".join(
+        f"{cell(row['name'])} {row['f1']:.3f} ({100 * row['change']:+.1f} points, "
+        f"{row['support']} photos)"
+        for row in item.test.fallen[:_LISTED]
+    )
+    return f"{item.name}, classes that lost most F1: {listed}."
 
 
 def _picture(found: Result) -> Any:

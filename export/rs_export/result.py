@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from rs_export.calibrate import Calibration
 from rs_export.convert import Quantization
 from rs_export.quantize.sensitivity import Sensitivity
 from rs_export.recipes import Recipe
@@ -18,7 +17,24 @@ from rs_export.settings import ExportSettings
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.metrics.bootstrap import Drop
 
-__all__ = ["About", "Export", "Measured", "Mended", "Result", "Scores", "Variant"]
+__all__ = ["About", "Calibration", "Export", "Measured", "Mended", "Result", "Scores", "Variant"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns a variant's logits into answers.
+
+    Attributes
+    ----------
+    temperature : above 0: probabilities are ``softmax(logits / temperature)``; of a filter
+        ``sigmoid(odds / temperature + bias)``
+    thresholds : least probability at which a taxon is named, by rank; see :mod:`rs_runtime.ranks`
+    bias : of a filter alone; see :func:`rs_runtime.filter.organism_probability`
+    """
+
+    temperature: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    bias: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -27,22 +43,14 @@ class About:
 
     Attributes
     ----------
-    name, folder
-        Of the run; of a filter, the student's name and the filter folder.
-    rank
-        Taxonomic rank that a classifier names, or ``common_name``; ``prompt class`` of a filter.
-    classes
-        In the order of the logits: ClassInfo of a classifier, FilterClass of a filter.
-    calibration
-        What the folder says of the float model.
-    data_fingerprint
-        SHA-256 of the training data's index.
-    counts
-        Photos by split, as the report shows them.
-    thresholds
-        A filter's ``not_organism`` and ``organism``.
-    teacher
-        What a filter learnt from; None: labels alone.
+    name, folder : of the run; of a filter, the student's name and the filter folder
+    rank : taxonomic rank that a classifier names, or ``common_name``; a filter: ``prompt class``
+    classes : in the order of the logits: ClassInfo of a classifier, FilterClass of a filter
+    calibration : what the folder says of the float model
+    data_fingerprint : SHA-256 of the training data's index
+    counts : photos by split, as the report shows them
+    thresholds : a filter's ``not_organism`` and ``organism``
+    teacher : what a filter learnt from; None: labels alone
     """
 
     name: str
@@ -63,14 +71,10 @@ class Scores:
 
     Attributes
     ----------
-    row
-        Numbers for tables, by name; each task documents its own.
-    drops
-        For each score that has a limit: how much a classifier lost of the float model's.
-    per_class
-        For each class: name, support, f1, and change of f1 against the float model.
-    answered
-        Photos named, and rightly named, by rank; see :func:`rs_export.calibrate.answered`.
+    row : numbers for tables, by name; each task documents its own
+    drops : for each score that has a limit: how much a classifier lost of the float model's
+    per_class : for each class: name, support, f1, and change of f1 against the float model
+    answered : see :func:`rs_export.classify.answered`
     """
 
     row: Mapping[str, float]
@@ -82,6 +86,12 @@ class Scores:
     def evidence(self) -> dict[str, Any]:
         """What a refusal is decided on, as JSON values: the drops; of a filter, the row."""
         return {key: asdict(drop) for key, drop in self.drops.items()} or dict(self.row)
+
+    @property
+    def fallen(self) -> list[Mapping[str, Any]]:
+        """The classes with test photos whose F1 is below the float model's, worst first."""
+        found = [item for item in self.per_class if item["support"] and item["change"] < 0]
+        return sorted(found, key=lambda item: (item["change"], item["name"]))
 
 
 @dataclass(frozen=True)
@@ -119,20 +129,11 @@ class Mended:
 
 @dataclass(frozen=True)
 class Variant(Measured):
-    """A converted model.
+    """A converted model, whose name is its recipe's behind the task's prefix.
 
-    Attributes
-    ----------
-    recipe
-        What it truly is; its name, behind the task's prefix, is the variant's.
-    how
-        How it was rounded.
-    data
-        The file that was measured, to the byte.
-    refusal
-        Why it must not ship; None: it may.
-    mended
-        What it replaces; None: it was asked for as it is.
+    ``how`` says how it was rounded, ``data`` is the file that was measured, to the byte, and
+    ``refusal`` why it must not ship; None: it may.  ``mended`` is what it replaces; None: it was
+    asked for as it is.
     """
 
     recipe: Recipe
@@ -149,8 +150,7 @@ class Variant(Measured):
     @property
     def member(self) -> str:
         """Path of the file in the export folder and in the kit."""
-        path = PurePosixPath(self.recipe.member)
-        return str(path.with_stem(self.name))
+        return str(PurePosixPath(self.recipe.member).with_stem(self.name))
 
 
 @dataclass(frozen=True)
@@ -159,18 +159,12 @@ class Result:
 
     Attributes
     ----------
-    reference
-        The float model.
-    variants
-        By name, in the order in which they were made.
-    failed
-        Why variants could not be made, by name.
-    mending
-        For each variant that had been refused, what was tried and what came of it.
-    sensitivity
-        How much each layer loses by rounding; empty unless a variant needed to know.
-    shipped
-        Name of the variant in the kit, by engine; engines for which there is none are left out.
+    reference : the float model
+    variants : by name, in the order in which they were made
+    failed : why variants could not be made, by name
+    mending : for each variant that had been refused, what was tried and what came of it
+    sensitivity : how much each layer loses by rounding; empty unless a variant needed to know
+    shipped : the variant in the kit, by engine; engines for which there is none are left out
     """
 
     about: About

@@ -32,17 +32,12 @@ class ExportSettings(Settings):
 
     Attributes
     ----------
-    int8
-        Also make the variants with 8-bit numbers.
-    recipes
-        Names of the variants to make instead of the defaults; see rs_export.recipes.
-    force
-        Where every variant for an engine was refused, ship one all the same, with a warning in
-        the kit; with ``max_mb``, where none that passed fits.
-    mend
-        Try other ways to round a variant that was refused.
-    filter
-        Folder that ``rs-toolkit distill`` made, whose filter the kit takes along; None: none.
+    int8 : also make the variants with 8-bit numbers
+    recipes : names of the variants to make instead of the defaults; see rs_export.recipes
+    force : where every variant for an engine was refused, ship one all the same, with a warning in
+        the kit; with ``max_mb``, where none that passed fits
+    mend : try other ways to round a variant that was refused
+    filter : folder that ``rs-toolkit distill`` made, whose filter the kit takes along; None: none
 
     Raises
     ------

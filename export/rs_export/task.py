@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rs_export.calibrate import Calibration
 from rs_export.metadata import ModelInfo
 from rs_export.recipes import Recipe
-from rs_export.result import About, Scores
+from rs_export.result import About, Calibration, Scores
 from rs_toolkit.environment import versions
 from rs_toolkit.progress import Progress
 
@@ -31,17 +30,16 @@ __all__ = ["Side", "Task", "created_by", "model_info"]
 
 @dataclass(frozen=True)
 class Side:
-    """The n photos of one split, and what the float model says of them.
+    """The n photos of one split, and the float model's logits of them and calibration.
 
     ``labels`` are classes, or whether each photo shows an organism, shape (n,); ``logits`` are
-    float32 (n, classes).  ``scores`` is None where such labels cannot tell two models apart.
+    float32 (n, classes).
     """
 
     photos: Sequence[Photo]
     labels: NDArray[Any]
     logits: NDArray[np.float32]
     calibration: Calibration
-    scores: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -50,32 +48,19 @@ class Task:
 
     Attributes
     ----------
-    reference, size
-        Name of the float model in reports, and bytes of its file.
-    load
-        Returns it: input (n, S, S, 3) scaled by ``about.preprocessing``, output logits.
-    photos
-        From ``train``, ``val`` or ``test`` to n photos and their labels, shape (n,).
-    pixels
-        From photos to uint8 RGB (n, S, S, 3).
-    calibrate
-        From logits and labels of validation photos to a model's calibration.
-    scores
-        From a model's logits and calibration, and the photos that they are of, to its scores.
-    refusal
-        From a variant's scores and the float model's to why it must not ship, or None.
-    info
-        From a calibration to what the model file says of itself.
-    headline
-        Which scores of a row to tell while the export runs.
-    kinds
-        How many different labels photos must have at least, to calibrate and compare with.
-    prefix
-        What the names of variants begin with, before the recipe's name.
-    fine_tune
-        Prunes, clusters and trains with rounding; None: such recipes and steps are left out.
-    last_steps
-        By engine, titles and recipes to try where no other way to round has mended a variant.
+    reference, size : name of the float model in reports, and bytes of its file
+    load : returns it: input (n, S, S, 3) scaled by ``about.preprocessing``, output logits
+    photos : from ``train``, ``val`` or ``test`` to n photos and their labels, shape (n,)
+    pixels : from photos to uint8 RGB (n, S, S, 3)
+    calibrate : from logits and labels of validation photos to a model's calibration
+    scores : from a model's logits and calibration, and the photos that they are of, to its scores
+    refusal : from a variant's scores and the float model's to why it must not ship, or None
+    info : from a calibration to what the model file says of itself
+    headline : which scores of a row to tell while the export runs
+    kinds : how many different labels photos must have at least, to calibrate and compare with
+    prefix : what the names of variants begin with, before the recipe's name
+    fine_tune : prunes, clusters and trains with rounding; None: such recipes are left out
+    last_steps : by engine, titles and recipes to try where no other way to round has helped
     """
 
     about: About

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         Member,
         Variant,
     )
-    from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
     from rs_runtime.ranks import Answer
@@ -55,7 +54,6 @@ __all__ = [
     "PhotoInfo",
     "Prediction",
     "Preprocessing",
-    "PreprocessingSpec",
     "RuntimeKitError",
     "Score",
     "Variant",
@@ -69,7 +67,7 @@ __all__ = [
 # `rs-classify --help` should not pay for them.
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest"),
-    *("ranks", "photos.preprocess", "engines.engine", "classify", "filter"),
+    *("ranks", "photos.photo", "engines.engine", "classify", "filter"),
 )
 
 

@@ -12,7 +12,7 @@ from rs_runtime.engines.engine import load_engine
 from rs_runtime.errors import EngineError
 from rs_runtime.kit.manifest import NOT_ORGANISM, RANKS
 from rs_runtime.kit.variants import choose
-from rs_runtime.photos.preprocess import Preprocessing, load_each
+from rs_runtime.photos.preprocess import load_each
 from rs_runtime.ranks import Answer, answers, levels
 
 if TYPE_CHECKING:
@@ -64,10 +64,9 @@ class Classifier:
     engine
         ``litert``, ``onnxruntime``, or ``auto``: the first of these that the kit has a model for
         and that can be imported here.
-    variant
-        Name of the model to use; None means the kit's default for the engine.
-    threads
-        CPU threads; None means all cores, at most 4.
+    variant, threads
+        Name of the model, None: the kit's default for the engine; CPU threads, None: all cores, at
+        most 4.
     min_probability
         0 to 1, for every rank in place of the kit's thresholds; None means those.
     filter, only_organisms
@@ -76,12 +75,8 @@ class Classifier:
 
     Raises
     ------
-    KitFormatError
-        The kit has no variant of this name.
-    EngineMissingError
-        No installed engine fits.
-    EngineError
-        Variant and engine contradict each other, or the engine refused the model.
+    KitFormatError, EngineMissingError, EngineError
+        As :func:`rs_runtime.kit.variants.choose` raises them, or the engine refused the model.
     """
 
     def __init__(
@@ -95,7 +90,7 @@ class Classifier:
         only_organisms: bool = False,
     ) -> None:
         self.manifest = kit.manifest
-        self.preprocessing = Preprocessing.of(kit.manifest.preprocessing)
+        self.preprocessing = kit.manifest.preprocessing
         self.filter = filter
         self._only_organisms = only_organisms
         self.variant = choose(
@@ -118,17 +113,11 @@ class Classifier:
             )
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the calibrated probabilities of any number of photos.
+        """Return the calibrated probabilities of photos, float32 (n, classes), rows of sum 1.
 
-        Parameters
-        ----------
-        pixels
-            uint8, shape (n, size, size, 3), from :meth:`Preprocessing.load`.
-
-        Returns
-        -------
-        float32, shape (n, classes), rows that sum to 1: softmax(logits / T), with the variant's
-        temperature T (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+        They are softmax(logits / T), with the variant's temperature T (Guo et al. 2017, "On
+        Calibration of Modern Neural Networks").  ``pixels`` are uint8, (n, size, size, 3), from
+        :meth:`Preprocessing.load`.  EngineError: the engine failed, or the model is not the kit's.
         """
         logits = self._engine.logits(self.preprocessing.model_input(pixels))
         classes = len(self.manifest.classes)
@@ -153,7 +142,12 @@ class Classifier:
         EngineError
             The engine failed.
         """
-        pixels, verdict = self._judged(photo)
+        verdict = None
+        if self.filter is None:
+            pixels = self.preprocessing.load(photo)
+        else:
+            pixels, others = load_each(photo, [self.preprocessing, self.filter.preprocessing])
+            verdict = self.filter.verdicts(others[None])[0]
         if self._only_organisms and verdict is not None and verdict.verdict == NOT_ORGANISM:
             return Prediction(str(photo), self.variant.name, None, (), verdict)
         rows = self.probabilities(pixels[None])
@@ -164,11 +158,3 @@ class Classifier:
             found = self.manifest.classes[place]
             scores.append(Score(found.id, found.name, found.common_name, float(row[place])))
         return Prediction(str(photo), self.variant.name, answer, tuple(scores), verdict)
-
-    def _judged(self, photo: Path) -> tuple[NDArray[np.uint8], FilterVerdict | None]:
-        """Return the classifier's pixels, and the filter's verdict on its own."""
-        own = self.preprocessing
-        if self.filter is None:
-            return own.load(photo), None
-        pixels, others = load_each(photo, [own, self.filter.preprocessing])
-        return pixels, self.filter.verdicts(others[None])[0]

@@ -211,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="what runs the model; auto: what is installed and the kit has a model for",
     )
-    parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
+    parser.add_model_options()
     parser.add_argument(
         "--top", type=positive, default=5, metavar="K", help="how many classes to show"
     )
@@ -222,9 +222,6 @@ def _parser() -> argparse.ArgumentParser:
         help="name the finest rank that is this probable, 0 to 1 (default: the kit's thresholds)",
     )
     _add_filter_options(parser)
-    parser.add_argument(
-        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores, at most 4)"
-    )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object a line (JSON Lines)"
     )

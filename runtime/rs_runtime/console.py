@@ -73,12 +73,7 @@ def complain(program: str, problem: str) -> None:
 def say(text: str) -> None:
     """Print to standard output, at once.
 
-    Raises
-    ------
-    RuntimeKitError
-        It cannot be written.
-    BrokenPipeError
-        Its reader has closed it.
+    RuntimeKitError: it cannot be written; BrokenPipeError: its reader has closed it.
     """
     try:
         print(text, flush=True)
@@ -102,6 +97,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(_UNUSABLE, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
+
+    def add_model_options(self) -> None:
+        """Add the options that say which model runs, and on how many threads."""
+        self.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
+        help = "CPU threads (default: all cores, at most 4)"
+        self.add_argument("--threads", type=positive, metavar="N", help=help)
 
 
 def positive(text: str) -> int:

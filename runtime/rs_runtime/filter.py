@@ -20,7 +20,6 @@ from rs_runtime.engines.engine import load_engine
 from rs_runtime.errors import EngineError, FilterError, KitFormatError
 from rs_runtime.kit.manifest import NOT_ORGANISM, ORGANISM, UNCERTAIN
 from rs_runtime.kit.variants import choose
-from rs_runtime.photos.preprocess import Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -40,7 +39,7 @@ __all__ = [
 
 
 def organism_log_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.float64]:
-    """Return the log odds that photos show an organism.
+    """Return the log odds that photos show an organism, float64 (n,).
 
     The softmax over all classes, marginalized to two: with p_k = softmax(logits)_k,
 
@@ -53,10 +52,6 @@ def organism_log_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.floa
         Shape (n, K), finite; n may be 0.
     organism
         Shape (K,), bool: whether class k shows an organism; both kinds.
-
-    Returns
-    -------
-    float64, shape (n,); above 0: an organism is the more likely.
 
     Raises
     ------
@@ -84,23 +79,13 @@ def organism_probability(
     """Return the calibrated probability of an organism: sigmoid(log_odds / temperature + bias).
 
     Platt 1999, "Probabilistic Outputs for Support Vector Machines", with A = -1 / temperature and
-    B = -bias; a bias of 0 is the temperature scaling of Guo et al. 2017.
-
-    Parameters
-    ----------
-    log_odds
-        Log odds from :func:`organism_log_odds`, any shape, not NaN.
-    temperature, bias
-        Finite, the temperature above 0.
-
-    Returns
-    -------
-    float64, of the shape of ``log_odds``, 0 to 1.
+    B = -bias; a bias of 0 is the temperature scaling of Guo et al. 2017.  Float64, 0 to 1, of the
+    shape of ``log_odds``, which come from :func:`organism_log_odds`.
 
     Raises
     ------
     ValueError
-        A value is outside these ranges.
+        The temperature is not above 0, a value is not finite, or log odds are NaN.
     """
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature must be finite and above 0, got {temperature!r}")
@@ -116,15 +101,10 @@ def organism_probability(
 
 
 def verdict(probability: float, thresholds: Mapping[str, float]) -> str:
-    """Return what a probability means: ``organism``, ``not_organism`` or ``uncertain``.
+    """Return what a probability, 0 to 1, means: ``organism``, ``not_organism`` or ``uncertain``.
 
-    Parameters
-    ----------
-    probability
-        That the photo shows an organism, 0 to 1.
-    thresholds
-        ``not_organism`` and ``organism``, 0 <= not_organism <= organism <= 1.  From the second on
-        it is an organism, below the first it is none, between them nobody knows.
+    ``thresholds`` has 0 <= ``not_organism`` <= ``organism`` <= 1.  From the second on it is an
+    organism, below the first it is none, between them nobody knows.
 
     Raises
     ------
@@ -159,8 +139,7 @@ class Filter:
     kit
         An open kit; it may be closed once the filter exists.
     engine
-        ``litert``, ``onnxruntime``, or ``auto``: the first of these that the filter has a model
-        for and that can be imported here.
+        As :class:`rs_runtime.classify.Classifier` takes it.
     threshold
         0 to 1, in place of both of the kit's thresholds, so that nothing is uncertain; None
         means the kit's.
@@ -183,7 +162,7 @@ class Filter:
         if spec is None:
             raise KitFormatError(f"{owner} has no filter; go without, or export it with one")
         self.spec = spec
-        self.preprocessing = Preprocessing.of(spec.preprocessing)
+        self.preprocessing = spec.preprocessing
         self.thresholds = dict(spec.thresholds)
         if threshold is not None:
             self.thresholds = {NOT_ORGANISM: threshold, ORGANISM: threshold}
@@ -209,10 +188,7 @@ class Filter:
     def judge(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the calibrated probabilities, float64 (n,), 0 to 1, that photos show an organism.
 
-        Parameters
-        ----------
-        pixels
-            uint8, shape (n, size, size, 3), from the filter's own preprocessing, n at least 1.
+        ``pixels`` are uint8, (n, size, size, 3), from the filter's own preprocessing, n at least 1.
 
         Raises
         ------

@@ -67,14 +67,11 @@ def probe(
 
     Parameters
     ----------
-    kit
-        A ``.rskit`` or ``.rskit.xz`` file.
-    variant, threads
-        As :class:`~rs_runtime.classify.Classifier` takes them.
-    photo
-        What to classify; None means :func:`synthetic_photo`, whose making is not timed.
-    repeat
-        Timed answers, at least 1, after 5 that warm up.
+    kit, variant, threads
+        The file, and what :class:`~rs_runtime.classify.Classifier` takes.
+    photo, repeat
+        What to classify, None: :func:`synthetic_photo`, whose making is not timed; how many timed
+        answers, at least 1, after 5 that warm up.
 
     Returns
     -------
@@ -231,10 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         "141 the output was closed.",
     )
     parser.add_argument("kit", type=Path, metavar="KIT", help="a .rskit or .rskit.xz file")
-    parser.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
-    parser.add_argument(
-        "--threads", type=positive, metavar="N", help="CPU threads (default: all cores, at most 4)"
-    )
+    parser.add_model_options()
     parser.add_argument(
         "--photo", type=Path, metavar="FILE", help="what to classify (default: a synthetic photo)"
     )

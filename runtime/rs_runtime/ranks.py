@@ -25,14 +25,10 @@ __all__ = ["Answer", "FoundTaxon", "Level", "answers", "finest_taxa", "levels"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a photo shows, as finely as can be said.
+    """What a photo shows, as finely as can be said, with its calibrated probability, 0 to 1.
 
-    Attributes
-    ----------
-    rank, name
-        The taxon; both None if no rank reached its threshold.
-    probability
-        Calibrated, 0 to 1; of the most probable class if there is no name.
+    Without a taxon, because no rank reached its threshold, ``rank`` and ``name`` are None and the
+    probability is that of the most probable class.
     """
 
     rank: str | None
@@ -69,12 +65,8 @@ class FoundTaxon:
 def levels(classes: Sequence[ClassInfo], rank: str) -> tuple[Level, ...]:
     """Return the ranks at which the classes differ, from the trained one up.
 
-    Parameters
-    ----------
-    classes
-        In the order of the logits.
-    rank
-        The trained rank: one of RANKS, or ``common_name``.
+    ``classes`` are in the order of the logits; ``rank``, the trained one, is one of RANKS or
+    ``common_name``.
     """
     found = [Level(rank, tuple(item.name for item in classes), np.arange(len(classes)))]
     above = RANKS[: RANKS.index(rank)] if rank in RANKS else RANKS
@@ -124,14 +116,9 @@ def answers(
     levels: Sequence[Level],
     thresholds: Mapping[str, float],
 ) -> list[Answer]:
-    """Return the finest acceptable answer for each photo.
+    """Return the finest acceptable answer for each photo, from calibrated (n, classes).
 
-    Parameters
-    ----------
-    probabilities
-        Calibrated, shape (n, classes).
-    thresholds
-        Least probability by rank; a rank without one is never the answer.
+    ``thresholds`` has the least probability by rank; a rank without one is never the answer.
     """
     best = probabilities.max(axis=1)
     return [

@@ -13,12 +13,11 @@ from PIL import Image
 
 from rs_export import ExportSettings, export_run
 from rs_export.bench import Bench
-from rs_export.calibrate import Calibration
 from rs_export.convert import Converter, Quantization
 from rs_export.filter import filter_recipes, filter_refusal, filter_scores, filter_task
 from rs_export.pipeline import Pipeline
 from rs_export.recipes import Recipe
-from rs_export.result import Result, Scores
+from rs_export.result import Calibration, Result, Scores
 from rs_export.task import Side
 from rs_runtime.filter import Filter, organism_log_odds
 from rs_runtime.kit.kit import open_kit

@@ -291,7 +291,7 @@ def test_measured_ranges_become_scales(trained, name, monkeypatch) -> None:
         assert len([1 for photo in photos if len(photo) == len(names)]) > 1
         return dict.fromkeys(names, (-51.0, 51.0))
 
-    for module in ("tflite.ai_edge", "onnx.converter"):
+    for module in ("tflite.converter", "onnx.converter"):
         monkeypatch.setattr(f"rs_export.{module}.activation_ranges", wide)
     run, recipe = Run.open(trained), RECIPES[name]
     photos, _ = run.split("train")

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from rs_export.calibrate import Calibration, answered
-from rs_export.classify import classifier_refusal
-from rs_export.quantize.calibration_set import class_balanced
+from rs_export.classify import answered, classifier_refusal
+from rs_export.quantize.ranges import class_balanced
 from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
 from rs_export.report import _picture
-from rs_export.result import Scores
+from rs_export.result import Calibration, Scores
 from rs_export.settings import TARGETS, ExportSettings
 from rs_export.tables import markdown_table
 from rs_runtime.ranks import Level

@@ -19,7 +19,7 @@ from rs_runtime.kit.manifest import (
     Manifest,
     Variant,
 )
-from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
+from rs_runtime.photos.preprocess import Preprocessing
 
 # For the modules that test_kit_attacks.py is made of.
 sys.path.insert(0, str(Path(__file__).parent / "kit"))
@@ -39,7 +39,7 @@ def manifest() -> Manifest:
             ClassInfo(i, name, f"{name} things" if i else None, {"kingdom": "animalia"})
             for i, name in enumerate(COLOURS)
         ),
-        preprocessing=PreprocessingSpec(size=SIDE),
+        preprocessing=Preprocessing(size=SIDE),
         variants=(
             Variant(
                 *("tflite_fp32", "litert", "models/a.tflite", 1.5, {"mb": 0.1}),
@@ -69,7 +69,7 @@ def filter_spec() -> FilterSpec:
     """A filter with the models of the colour kit: red and green are organisms, blue is none."""
     return FilterSpec(
         classes=tuple(FilterClass(name, name != "blue") for name in COLOURS),
-        preprocessing=PreprocessingSpec(size=SIDE),
+        preprocessing=Preprocessing(size=SIDE),
         variants=(
             FilterVariant("filter_int8", "litert", "models/filter_a.tflite", 2.0, {"mb": 3}, 0.5),
             FilterVariant("filter_fp32", "onnxruntime", "models/filter_b.onnx"),

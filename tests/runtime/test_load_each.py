@@ -49,7 +49,7 @@ def test_a_photo_is_decoded_once(monkeypatch) -> None:
         sides.append(side)
         return decode(source, side)
 
-    monkeypatch.setattr("rs_runtime.photos.preprocess.decode", counted)
+    monkeypatch.setattr("rs_runtime.photos.photo.decode", counted)
     photo = encode(Image.new("RGB", (80, 60)), "PNG")
     found = load_each(photo, [Preprocessing(32), Preprocessing(40)])
     assert [len(pixels) for pixels in found] == [32, 40]

@@ -10,19 +10,19 @@ from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.errors import RunError
 from rs_toolkit.progress import Progress
-from rs_train.classifier.prepare import prepare, saved_config
-from rs_train.run_folder import is_finished
-from rs_train.student.data import prepare_distillation, saved_distill_config
+from rs_train.classifier.prepare import prepare
+from rs_train.run_folder import is_finished, settings_begun
+from rs_train.student.data import prepare_distillation
 
 SPOILT = ["", "[]", "[1]", '"x"', "{}", '{"settings": [1]}', '{"settings": {"imgsz": "x"}}']
 
 
-@pytest.mark.parametrize("saved", [saved_config, saved_distill_config])
+@pytest.mark.parametrize("kind", [TrainConfig, DistillConfig])
 @pytest.mark.parametrize("text", [*SPOILT, '{"settings": {}}', "\x00"])
-def test_spoilt_settings(tmp_path, one_line, saved, text) -> None:
+def test_spoilt_settings(tmp_path, one_line, kind, text) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(RunError, match="damaged") as caught:
-        saved(tmp_path)
+        settings_begun(tmp_path, kind)
     one_line(str(caught.value))
 
 
@@ -54,9 +54,9 @@ def test_a_spoilt_index(tmp_path, one_line) -> None:
 
 
 def test_nothing_to_resume(tmp_path) -> None:
-    for saved in (saved_config, saved_distill_config):
+    for kind in (TrainConfig, DistillConfig):
         with pytest.raises(RunError, match="nothing to resume"):
-            saved(tmp_path)
+            settings_begun(tmp_path, kind)
 
 
 def test_what_is_there_is_never_written_over(tmp_path) -> None:

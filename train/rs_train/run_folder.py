@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rs_runtime.errors import reason
 from rs_toolkit.config.base import Settings
@@ -20,11 +20,14 @@ from rs_toolkit.progress import Progress
 __all__ = [
     "begun",
     "is_finished",
-    "require_same",
+    "resumed",
+    "settings_begun",
     "undamaged",
     "write_begun",
     "write_environment",
 ]
+
+Kind = TypeVar("Kind", bound=Settings)
 
 # AttributeError: JSON of another shape.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError, DataError)
@@ -33,19 +36,8 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError
 def is_finished(folder: Path, last: str, kind: str, resume: bool, progress: Progress) -> bool:
     """Return whether a training in this folder has ended, and tell ``progress`` so.
 
-    Parameters
-    ----------
-    folder, kind
-        What the training writes, and what messages call it: run, filter.
-    last
-        The file that it writes last.
-    resume
-        Whether to continue one that is there.
-
-    Raises
-    ------
-    RunError
-        Something is there, and is not to be continued.
+    ``last`` is the file that it writes last, ``kind`` what messages call it: run, filter.
+    ``resume`` allows to continue one that is there.  RunError: one is there, without ``resume``.
     """
     if not resume and any((folder / name).exists() for name in ("config.json", last)):
         raise RunError(
@@ -57,13 +49,7 @@ def is_finished(folder: Path, last: str, kind: str, resume: bool, progress: Prog
 
 
 def begun(folder: Path) -> dict[str, Any]:
-    """Return what ``config.json`` of an interrupted training says.
-
-    Raises
-    ------
-    RunError
-        There is none, or it is damaged.
-    """
+    """Return what ``config.json`` of a training says; RunError: there is none, or it is damaged."""
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder}: nothing to resume (config.json missing); start without --resume")
     with undamaged(folder / "config.json"):
@@ -83,13 +69,33 @@ def write_begun(
     write_json(folder / "config.json", begun)
 
 
-def require_same(folder: Path, before: dict[str, Any], settings: Settings) -> None:
-    """Raise RunError where a training began with other settings than these."""
-    changed = [name for name, value in settings.to_dict().items() if before.get(name) != value]
-    if changed:
-        raise RunError(
-            f"{folder}: began with other settings ({', '.join(changed)}); choose another --out"
-        )
+def settings_begun(folder: Path, kind: type[Kind]) -> tuple[Kind, Path, Path | None]:
+    """Return the settings, the data and the photos of no organism that a training began with.
+
+    RunError: the folder is not a training's, or its settings are damaged.
+    """
+    saved = begun(folder)
+    with undamaged(folder / "config.json"):
+        settings, data = kind(**saved["settings"]), Path(saved["data"])
+        other = saved.get("not_organism")
+        return settings, data, None if other is None else Path(other)
+
+
+@contextmanager
+def resumed(folder: Path, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield what :func:`begun` returns, to a block that reads the folder's other files.
+
+    RunError: the training began with other settings than these, or a file is damaged.
+    """
+    saved = begun(folder)
+    with undamaged(folder):
+        before, now = saved["settings"], settings.to_dict()
+        changed = [name for name, value in now.items() if before.get(name) != value]
+        if changed:
+            raise RunError(
+                f"{folder}: began with other settings ({', '.join(changed)}); choose another --out"
+            )
+        yield saved
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from rs_export.measure.benchmark_report import summarize, tables, write_benchmar
 from rs_runtime.classify import Classifier
 from rs_runtime.errors import EngineError, PhotoError
 from rs_runtime.kit.kit import Kit, open_kit
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.probe import MEASURES, synthetic_photo
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.errors import ExportError, RunError
@@ -61,9 +60,8 @@ def benchmark(
 
     Each measurement is a process of its own (:mod:`rs_runtime.probe`); variants and thread counts
     take turns, forwards and backwards, so that heat and other work on the machine weigh on all
-    alike.  What is reported is the median over rounds, and its ratio to a base: with
-    ``against``, the other kit's variant of the same name, else its first float32 one; without,
-    the first float32 variant; where there is none, the first.
+    alike.  The report has the medians over rounds and their ratios to a base: with ``against``, the
+    other kit's variant of the same name; else the first float32 variant, or the first of all.
 
     Parameters
     ----------
@@ -90,7 +88,11 @@ def benchmark(
             "wanted at least 1 of each"
         )
     shown, start = progress or Progress(), time.monotonic()
-    run, path = _locate(target)
+    run, path = (Run.open(target) if target.is_dir() else None), target
+    if run is not None:
+        path = target / "export" / f"{run.name}.rskit"
+        if not path.is_file():
+            raise RunError(f"{path}: no such kit; make it with: rs-toolkit export {target}")
     with open_kit(path) as kit:
         name, rows = kit.manifest.name, _rows(kit, shown, "")
         if run is not None:
@@ -99,7 +101,9 @@ def benchmark(
         with open_kit(against) as kit:
             rows += _rows(kit, shown, "against:")
     counts = sorted(set(threads))
-    _take_turns(rows, counts, rounds, repeat, timeout, shown)
+    turns = [(row, count) for count in counts for row in rows]
+    order = [turn for number in range(rounds) for turn in turns[:: -1 if number % 2 else 1]]
+    _probe_all(order, repeat, timeout, shown)
     if all(row["error"] for row in rows):
         raise ExportError(f"{path}: no variant could be measured; {rows[0]['error']}")
     result = {
@@ -112,16 +116,6 @@ def benchmark(
     }
     paths = write_benchmark(result, out or path.parent / "benchmark")
     return Benchmark(result, tables(result), paths)
-
-
-def _locate(target: Path) -> tuple[Run | None, Path]:
-    if not target.is_dir():
-        return None, target
-    run = Run.open(target)
-    kit = target / "export" / f"{run.name}.rskit"
-    if not kit.is_file():
-        raise RunError(f"{kit}: no such kit; make it with: rs-toolkit export {target}")
-    return run, kit
 
 
 def _rows(kit: Kit, progress: Progress, prefix: str) -> list[dict[str, Any]]:
@@ -158,7 +152,7 @@ def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Prog
     manifest = kit.manifest
     same = (
         manifest.data_fingerprint == run.data_fingerprint
-        and Preprocessing.of(manifest.preprocessing) == run.preprocessing
+        and manifest.preprocessing == run.preprocessing
         and [item.name for item in manifest.classes] == [item["name"] for item in run.classes]
     )
     if not same:
@@ -185,29 +179,22 @@ def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Prog
     progress.update("evaluate", len(rows), len(rows))
 
 
-def _take_turns(
-    rows: Sequence[dict[str, Any]],
-    counts: Sequence[int],
-    rounds: int,
-    repeat: int,
-    timeout: float,
-    progress: Progress,
+def _probe_all(
+    turns: Sequence[tuple[dict[str, Any], int]], repeat: int, timeout: float, progress: Progress
 ) -> None:
-    """Add to each row its ``probes``, one a round and thread count, or an ``error``."""
-    turns = [(row, count) for count in counts for row in rows]
-    order = [turn for number in range(rounds) for turn in turns[:: 1 if number % 2 == 0 else -1]]
+    """Add a probe, or an ``error``, to the row of each turn, measured with its thread count."""
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder, "photo.jpg")
         photo.write_bytes(synthetic_photo())
-        for done, (row, count) in enumerate(order):
-            progress.update("benchmark", done, len(order), f"threads: {count}")
+        for done, (row, count) in enumerate(turns):
+            progress.update("benchmark", done, len(turns), f"threads: {count}")
             if row["error"]:
                 continue
             try:
                 row["probes"].append(_probe(row, count, photo, repeat, timeout))
             except ExportError as error:
                 _give_up(row, str(error), progress)
-    progress.update("benchmark", len(order), len(order))
+    progress.update("benchmark", len(turns), len(turns))
 
 
 def _probe(
@@ -226,8 +213,8 @@ def _probe(
     if done.returncode < 0:
         raise ExportError(f"crashed with signal {-done.returncode}")
     if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").split("\n")
-        raise ExportError(" ".join(lines).removeprefix("rs_runtime.probe: "))
+        said = done.stderr.decode("utf-8", "replace")
+        raise ExportError(said.removeprefix("rs_runtime.probe: "))
     try:
         found: dict[str, Any] = json.loads(done.stdout)
     except ValueError:

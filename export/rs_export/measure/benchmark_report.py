@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from rs_export.recipes import RECIPES
 from rs_export.tables import cell, markdown_table
 from rs_runtime.probe import MEASURES
 from rs_toolkit.files import atomic_write, write_json
@@ -30,6 +29,7 @@ _COSTS = (
     ("CPU s", "cpu_s_per_photo"),
 )
 _LATENCY = "model_p50_ms"
+_FLOAT = ("tflite_fp32", "onnx_fp32")
 _LONGEST_LABEL = 40
 _NOTES = (
     "MB: 10^6 bytes; xz: the model alone, preset 6. start: process start to first answer, files "
@@ -107,8 +107,7 @@ def _base(row: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, A
     others = [item for item in rows if item["against"]]
     same = [item for item in others if item["variant"] == row["variant"]]
     pool = others or list(rows)
-    known = [item for item in pool if item["variant"] in RECIPES]
-    floats = [item for item in known if RECIPES[item["variant"]].is_float]
+    floats = [item for item in pool if item["variant"] in _FLOAT]
     return (same or floats or pool)[0]
 
 
@@ -198,12 +197,10 @@ def _short(value: float | None) -> str:
 
 
 def _draw(result: Mapping[str, Any], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     counts = result["settings"]["threads"]
     figure = Figure(figsize=(4 * len(counts) + 2, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for axes, count in zip(panels, counts, strict=True):
         marks = _draw_panel(axes, result["rows"], str(count))

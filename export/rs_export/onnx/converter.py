@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,8 +64,7 @@ def quantize_onnx(
     recipe : one whose engine is ``onnxruntime``, calibrated
     inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
     ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
-    in_float : kernels as :func:`rs_export.quantize.copies.kernels` gives them
-        Operations with these stay in float32.
+    in_float : operations with one of these :func:`rs_export.quantize.copies.kernels` stay float32
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -78,10 +78,11 @@ def quantize_onnx(
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         proto = onnx.load(prepared)
         overrides = {} if ranges == "extremes" else _overrides(proto, inputs, ranges)
+        photos = ({"inputs": photo[None]} for photo in (inputs[:1] if overrides else inputs))
         quantize_static(
             prepared,
             result,
-            _Reader(inputs[:1] if overrides else inputs),
+            SimpleNamespace(get_next=lambda: next(photos, None)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             # Processors without VNNI add pairs of u8 x s8 products in 16 bits, which overflow
@@ -130,19 +131,17 @@ def _same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> boo
 
 
 def _overrides(proto: Any, inputs: NDArray[np.float32], kind: str) -> dict[str, Any]:
-    """Return every activation's range as onnxruntime.quantization takes it.
+    """Return every activation's range as onnxruntime.quantization takes it; ``proto`` is used up.
 
     Its own percentile calibration keeps all activations of all photos in memory.
     """
     import onnx
     from onnxruntime import InferenceSession
 
-    probe = onnx.ModelProto()
-    probe.CopyFrom(proto)
-    ends = {item.name for item in probe.graph.output}
-    names = [name for node in probe.graph.node for name in node.output]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in ends)
-    session = InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [name for node in proto.graph.node for name in node.output]
+    inner = set(names) - {item.name for item in proto.graph.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(inner))
+    session = InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     found = activation_ranges(
         ["inputs", *names],
         ([photo, *session.run(names, {"inputs": photo[None]})] for photo in inputs),
@@ -152,17 +151,6 @@ def _overrides(proto: Any, inputs: NDArray[np.float32], kind: str) -> dict[str, 
         name: [{"rmin": np.float32(min(low, 0)), "rmax": np.float32(max(high, 0))}]
         for name, (low, high) in found.items()
     }
-
-
-class _Reader:
-    """Photos one by one, as onnxruntime.quantization.CalibrationDataReader wants to be fed."""
-
-    def __init__(self, inputs: NDArray[np.float32]) -> None:
-        self._photos = iter(inputs)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        photo = next(self._photos, None)
-        return None if photo is None else {"inputs": photo[None]}
 
 
 def _rename(graph: Any) -> None:

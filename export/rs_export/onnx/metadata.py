@@ -34,7 +34,18 @@ def onnx_with_metadata(model: bytes, info: ModelInfo) -> bytes:
             "model metadata: the bytes are no ONNX model; convert it again"
         ) from error
     info.require_shapes(_shape(proto.graph.input), _shape(proto.graph.output))
-    properties = {item.key: item.value for item in proto.metadata_props} | _properties(info)
+    values = {
+        "name": info.name,
+        "rank": info.rank,
+        "labels": json.dumps(info.labels, ensure_ascii=False),
+        "common_names": json.dumps(info.common_names, ensure_ascii=False),
+        **info.preprocessing.to_dict(),
+        "temperature": info.temperature,
+        "data_fingerprint": info.data_fingerprint,
+        "created_by": info.created_by,
+    }
+    properties = {item.key: item.value for item in proto.metadata_props}
+    properties |= {f"rs.{key}": str(value) for key, value in values.items()}
     onnx.helper.set_model_props(proto, dict(sorted(properties.items())))
     proto.doc_string = info.description
     return bytes(proto.SerializeToString(deterministic=True))
@@ -45,21 +56,3 @@ def _shape(ends: Sequence[Any]) -> list[int]:
     if len(ends) != 1:
         raise ExportError(f"model metadata: wanted one input and one output, got {len(ends)}")
     return [side.dim_value for side in ends[0].type.tensor_type.shape.dim]
-
-
-def _properties(info: ModelInfo) -> dict[str, str]:
-    given = info.preprocessing
-    texts = {
-        "name": info.name,
-        "rank": info.rank,
-        "labels": json.dumps(info.labels, ensure_ascii=False),
-        "common_names": json.dumps(info.common_names, ensure_ascii=False),
-        "size": str(given.size),
-        "resize": given.resize,
-        "scale": repr(given.scale),
-        "offset": repr(given.offset),
-        "temperature": repr(info.temperature),
-        "data_fingerprint": info.data_fingerprint,
-        "created_by": info.created_by,
-    }
-    return {f"rs.{key}": text for key, text in texts.items()}

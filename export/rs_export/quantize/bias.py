@@ -1,10 +1,9 @@
 """Bias correction: take back what quantization adds to every photo alike.
 
-Rounding errors of weights do not average out over a channel's few weights, so a quantized model's
-outputs are shifted.  The part of the shift that photos share is known from the calibration photos
-and is added to the last bias, in the finished file (Nagel et al. 2019, "Data-Free Quantization
-Through Weight Equalization and Bias Correction", section 4.2; the empirical form, appendix D, at
-the logits).
+Rounding errors do not average out over a channel's few weights, so a quantized model's outputs are
+shifted.  What photos share of the shift is measured on the calibration photos and added to the last
+bias, in the finished file (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization
+and Bias Correction", section 4.2; the empirical form, appendix D, at the logits).
 """
 
 from __future__ import annotations
@@ -29,12 +28,9 @@ def correct_bias(
 
     Parameters
     ----------
-    model, engine
-        The quantized model's bytes, and what runs it.
-    inputs
-        Calibration photos, float32 (n, S, S, 3), scaled as the model wants them.
-    wanted
-        The float model's logits of these photos, (n, classes).
+    model, engine : the quantized model's bytes, and what runs it
+    inputs : calibration photos, float32 (n, S, S, 3), scaled as the model wants them
+    wanted : the float model's logits of these photos, (n, classes)
 
     Raises
     ------
@@ -48,9 +44,7 @@ def correct_bias(
 
 def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools.flatbuffer_utils import (
-        get_builtin_code_from_operator_code as builtin_code,
-    )
+    from ai_edge_litert.tools import flatbuffer_utils as tools
 
     data = bytearray(model)
     root = schema.Model.GetRootAs(data)
@@ -61,13 +55,14 @@ def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
         for output in graph.Operators(index).OutputsAsNumpy()
     }
     operator = makers.get(graph.Outputs(0))
-    dense = schema.BuiltinOperator.FULLY_CONNECTED
 
-    def kind_of(operator: Any) -> int:
-        return int(builtin_code(root.OperatorCodes(operator.OpcodeIndex())))
+    def is_dense(operator: Any) -> bool:
+        code = root.OperatorCodes(operator.OpcodeIndex())
+        kind = tools.get_builtin_code_from_operator_code(code)
+        return int(kind) == schema.BuiltinOperator.FULLY_CONNECTED
 
     # Behind the dense layer there may be a conversion to or from integers.
-    while operator is not None and kind_of(operator) != dense:
+    while operator is not None and not is_dense(operator):
         operator = makers.get(operator.Inputs(0)) if operator.InputsLength() == 1 else None
     if operator is None or operator.InputsLength() < 3 or operator.Inputs(2) < 0:
         return model

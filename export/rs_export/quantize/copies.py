@@ -1,4 +1,4 @@
-"""Copies of Keras models."""
+"""Copies and parts of Keras models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["copy_of", "kernels", "marked_copy", "marks"]
+__all__ = ["copy_of", "depthwise_half", "kernels", "marked_copy", "marks"]
 
 # Converters put layer names into the names of operations.  This ends a layer's name, so that conv2d
 # is not found in conv2d_1; TensorFlow allows it in names, and Keras makes no name that has it.
@@ -43,14 +43,19 @@ def marks(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
 
     That is so where a :func:`marked_copy` of ``model`` was converted.
     """
-    found = []
-    for layer in model.layers:
-        if layer.name in layers:
-            found.append(layer.name + _MARK)
-            if layer.output is model.outputs[0]:
-                # TFLite names the graph's output after the call that it came from.
-                found.append("StatefulPartitionedCall")
+    found = [name + _MARK for name in layers]
+    if any(model.get_layer(name).output is model.outputs[0] for name in layers):
+        # TFLite names the graph's output after the call that it came from.
+        found.append("StatefulPartitionedCall")
     return tuple(found)
+
+
+def depthwise_half(layer: Any, x: Any) -> Any:
+    """Return the depthwise half of a separable convolution of ``x``, (n, S, S, channels)."""
+    import keras
+
+    settings = {key: getattr(layer, key) for key in ("strides", "padding", "dilation_rate")}
+    return keras.ops.depthwise_conv(x, layer.depthwise_kernel, **settings)
 
 
 def kernels(model: keras.Model, layers: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
@@ -62,11 +67,10 @@ def kernels(model: keras.Model, layers: Sequence[str]) -> tuple[NDArray[np.float
     found = []
     for layer in model.layers:
         for weight in layer.get_weights() if layer.name in layers else ():
-            if weight.ndim == 2:
-                found.append(weight.T)
-            elif weight.ndim == 4 and weight.shape[3] == 1:
+            if weight.ndim == 4:
                 # Depthwise: (rows, columns, channels, 1).
-                found.append(weight.transpose(2, 3, 0, 1).reshape(weight.shape[2], -1))
-            elif weight.ndim == 4:
-                found.append(weight.transpose(3, 2, 0, 1).reshape(weight.shape[3], -1))
+                kernel = weight.swapaxes(2, 3) if weight.shape[3] == 1 else weight
+                found.append(kernel.transpose(3, 2, 0, 1).reshape(kernel.shape[3], -1))
+            elif weight.ndim == 2:
+                found.append(weight.T)
     return tuple(found)

@@ -1,14 +1,12 @@
 """Cross-layer equalization: the same function, in numbers that eight bits hold better.
 
 Activations are quantized with one scale per tensor.  Where one channel spans a hundred times the
-range of another, the narrow one keeps one or two bits.  Between two linear maps a channel can be
-divided by any positive number, if what follows multiplies it back; ReLU lets positive factors
-through.  Weights have one scale per output channel, which absorbs a factor at no cost.
+range of another, the narrow one keeps one or two bits.  Between two linear maps, also with a ReLU,
+a channel can be divided by any positive number if what follows multiplies it back.  Weights have
+one scale per output channel, which absorbs a factor at no cost.
 
-Two kinds of pair are equalized, both without a branch in between:
-
-- the depthwise and the pointwise half of a separable convolution;
-- batch normalization, then ReLU, and the depthwise half that follows.
+Two kinds of pair are equalized, where nothing branches off in between: the halves of a separable
+convolution; and batch normalization, then ReLU, with the depthwise half that follows.
 
 After Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias Correction",
 section 4.1), with ranges measured on photos instead of taken from the weights, as Xiao et al. 2022
@@ -22,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_export.measure.batches import batches
-from rs_export.quantize.copies import copy_of
+from rs_export.quantize.copies import copy_of, depthwise_half
 
 if TYPE_CHECKING:
     import keras
@@ -78,17 +76,9 @@ def _ranges(
     def widest(values: Any) -> Any:
         return keras.ops.max(keras.ops.absolute(values), axis=(1, 2))
 
-    def half(layer: Any) -> Any:
-        return keras.ops.depthwise_conv(
-            layer.input,
-            layer.depthwise_kernel,
-            strides=layer.strides,
-            padding=layer.padding,
-            dilation_rate=layer.dilation_rate,
-        )
-
-    twins = [model.get_layer(layer.name) for layer in layers]
-    values = [tensor for layer in twins for tensor in (layer.input, half(layer))]
+    values = []
+    for twin in (model.get_layer(layer.name) for layer in layers):
+        values += [twin.input, depthwise_half(twin, twin.input)]
     # One graph: run step by step, the activations of Xception at 299 px pile up to 10 GB.
     probe = keras.Model(model.inputs[0], [widest(tensor) for tensor in values])
     parts = [probe.predict_on_batch(part) for part in batches(inputs)]
@@ -101,14 +91,10 @@ def _normalization_before(model: keras.Model, layer: Any) -> Any | None:
     """Return the batch normalization whose output reaches only this layer, through one ReLU."""
     import keras
 
-    activation = _producer(model, layer.input)
-    if not _is_relu(activation) or not _reaches_only(model, activation, layer):
-        return None
-    before = _producer(model, activation.input)
-    if not isinstance(before, keras.layers.BatchNormalization):
-        return None
-    scaled = before.scale and before.center
-    return before if scaled and _reaches_only(model, before, activation) else None
+    activation = _source(model, layer)
+    before: Any = _source(model, activation) if _is_relu(activation) else None
+    is_normal = isinstance(before, keras.layers.BatchNormalization)
+    return before if is_normal and before.scale and before.center else None
 
 
 def _is_relu(layer: Any) -> bool:
@@ -119,16 +105,12 @@ def _is_relu(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
 
 
-def _producer(model: keras.Model, tensor: Any) -> Any:
-    return next(layer for layer in model.layers if layer.output is tensor)
-
-
-def _reaches_only(model: keras.Model, layer: Any, consumer: Any) -> bool:
+def _source(model: keras.Model, layer: Any) -> Any:
+    """Return the layer before this one, or None if its output goes elsewhere too."""
     import keras
 
-    users = [
-        other
-        for other in model.layers
-        if any(tensor is layer.output for tensor in keras.tree.flatten(other.input))
-    ]
-    return users == [consumer] and not any(layer.output is end for end in model.outputs)
+    tensor = layer.input
+    ends = [*model.outputs, *(end for x in model.layers for end in keras.tree.flatten(x.input))]
+    if sum(end is tensor for end in ends) > 1:
+        return None
+    return next(x for x in model.layers if x.output is tensor)

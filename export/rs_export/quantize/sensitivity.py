@@ -64,10 +64,10 @@ def sensitivity_table(model: keras.Model, inputs: NDArray[np.float32]) -> tuple[
 
 
 def most_sensitive(table: Sequence[Sensitivity], share: float) -> tuple[str, ...]:
-    """Return the most sensitive layers that together hold at most this share of the weights."""
+    """Return the first layers of a table that together hold at most this share of the weights."""
     room = share * sum(row.weights for row in table)
     chosen = []
-    for row in sorted(table, key=lambda row: -row.noise):
+    for row in table:
         if row.weights <= room:
             room -= row.weights
             chosen.append(row.layer)
@@ -96,20 +96,20 @@ def _apply(layer: Any, x: Any, on: Any) -> Any:
         step = ops.maximum(widest, 1e-9) / 127.0
         return values + on * (ops.round(values / step) * step - values)
 
-    def convolved(function: Any, kernel: Any, axes: tuple[int, ...], **settings: Any) -> Any:
+    def applied(function: Any, kernel: Any, axes: tuple[int, ...], **settings: Any) -> Any:
         return function(rounded(x, None), rounded(kernel, axes), **settings)
 
-    if not hasattr(layer, "strides"):
-        x = ops.matmul(rounded(x, None), rounded(layer.kernel, (0,)))
+    kind, names = type(layer).__mro__[1].__name__, ("strides", "padding", "dilation_rate")
+    full = {key: getattr(layer, key) for key in names if kind != "Dense"}
+    if kind == "Dense":
+        x = applied(ops.matmul, layer.kernel, (0,))
+    elif kind == "SeparableConv2D":
+        x = applied(ops.depthwise_conv, layer.depthwise_kernel, (0, 1, 3), **full)
+        x = applied(ops.conv, layer.pointwise_kernel, (0, 1, 2), padding="valid")
+    elif kind == "DepthwiseConv2D":
+        x = applied(ops.depthwise_conv, layer.kernel, (0, 1, 3), **full)
     else:
-        full = {key: getattr(layer, key) for key in ("strides", "padding", "dilation_rate")}
-        if hasattr(layer, "depthwise_kernel"):
-            x = convolved(ops.depthwise_conv, layer.depthwise_kernel, (0, 1, 3), **full)
-            x = convolved(ops.conv, layer.pointwise_kernel, (0, 1, 2), padding="valid")
-        elif type(layer).__mro__[1].__name__ == "DepthwiseConv2D":
-            x = convolved(ops.depthwise_conv, layer.kernel, (0, 1, 3), **full)
-        else:
-            x = convolved(ops.conv, layer.kernel, (0, 1, 2), **full)
+        x = applied(ops.conv, layer.kernel, (0, 1, 2), **full)
     if layer.use_bias:
         x = x + layer.bias
     return layer.activation(x) if layer.activation is not None else x

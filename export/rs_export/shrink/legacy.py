@@ -14,20 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rs_export.quantize.copies import copy_of
 from rs_toolkit.errors import ExportError
 from rs_toolkit.files import atomic_write
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = [
-    "Weights",
-    "legacy_clone",
-    "legacy_weights",
-    "read_weights",
-    "set_legacy_weights",
-    "write_weights",
-]
+__all__ = ["Weights", "legacy_clone", "legacy_weights", "with_weights", "write_weights"]
 
 Weights = dict[str, list[NDArray[np.float32]]]
 
@@ -82,9 +76,6 @@ def legacy_clone(model: keras.Model) -> Any:
     )
     for name, weights in legacy_weights(model).items():
         clone.get_layer(name).set_weights(weights)
-    for layer in clone.layers:
-        if isinstance(layer, tf_keras.layers.BatchNormalization):
-            layer.trainable = False
     return clone
 
 
@@ -102,18 +93,8 @@ def legacy_weights(model: keras.Model) -> Weights:
     return found
 
 
-def set_legacy_weights(model: keras.Model, weights: Weights) -> None:
-    """Put weights named as :func:`legacy_weights` names them into a Keras 3 model."""
-    for layer in model.layers:
-        if _is_separable(layer):
-            depthwise = weights[layer.name + _DEPTHWISE]
-            layer.set_weights([*depthwise, *weights[layer.name + _POINTWISE]])
-        elif layer.name in weights:
-            layer.set_weights(weights[layer.name])
-
-
 def write_weights(path: Path, weights: Weights) -> None:
-    """Write weights by layer as :func:`read_weights` reads them."""
+    """Write weights by layer as :func:`with_weights` reads them."""
     arrays: dict[str, Any] = {
         f"{name}/{number}": array
         for name, layer in weights.items()
@@ -123,13 +104,23 @@ def write_weights(path: Path, weights: Weights) -> None:
         np.savez(file, **arrays)
 
 
-def read_weights(path: Path) -> Weights:
-    """Return what :func:`write_weights` wrote; a damaged file raises one error or another."""
+def with_weights(model: keras.Model, path: Path) -> keras.Model:
+    """Return a copy of a Keras 3 model with weights, named as :func:`legacy_weights` names them.
+
+    ``path`` is of :func:`write_weights`; a damaged file raises one error or another.
+    """
     weights: Weights = {}
     with np.load(path, allow_pickle=False) as stored:
         for key in stored.files:
             weights.setdefault(key.rpartition("/")[0], []).append(stored[key])
-    return weights
+    copy = copy_of(model)
+    for layer in copy.layers:
+        if _is_separable(layer):
+            depthwise = weights[layer.name + _DEPTHWISE]
+            layer.set_weights([*depthwise, *weights[layer.name + _POINTWISE]])
+        elif layer.name in weights:
+            layer.set_weights(weights[layer.name])
+    return copy
 
 
 def _twins(layer: Any) -> list[Any]:
@@ -155,7 +146,8 @@ def _twin(kind: str, config: Mapping[str, Any], name: str) -> Any:
             f"{', '.join(_SETTINGS)}; choose recipes without sp, c and qat"
         )
     settings = {key: config[key] for key in _SETTINGS[kind]}
-    return getattr(tf_keras.layers, kind)(name=name, **settings)
+    trains = kind != "BatchNormalization"
+    return getattr(tf_keras.layers, kind)(name=name, trainable=trains, **settings)
 
 
 def _is_separable(layer: Any) -> bool:

@@ -1,6 +1,5 @@
 """Models made to be shrunk, by tensorflow-model-optimization: pruned, clustered, rounded.
 
-Each function takes a :func:`rs_export.shrink.legacy.legacy_clone` and returns a model to fine-tune.
 Layers of few weights are neither pruned nor clustered, and what comes before the first of the
 others does not train: there is little to gain in them, and much to lose.
 """
@@ -8,6 +7,7 @@ others does not train: there is little to gain in them, and much to lose.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from rs_export.quantize.ranges import activation_ranges
 from rs_export.shrink.legacy import Weights
 from rs_toolkit.errors import ExportError
 
-__all__ = ["clustered", "freeze_light", "pruned", "rounded", "rounded_weights", "worth_shrinking"]
+__all__ = ["to_train", "worth_shrinking"]
 
 # The smallest layers, which together hold at most this share of all weights.
 _LIGHT_SHARE = 0.05
@@ -27,31 +27,50 @@ _PRUNING_SHARE = 0.6
 _PRUNING_STEPS = 20
 
 
-def freeze_light(model: Any) -> None:
-    """Freeze the layers before the first whose kernel is worth shrinking, in place.
+def to_train(
+    method: str, model: Any, inputs: NDArray[np.float32], steps: int
+) -> tuple[Any, Callable[[Any], Weights], list[Any]]:
+    """Return a model to train, what reads its plain weights by layer afterwards, and callbacks.
 
-    They are also those that cost most time to train: their feature maps are the largest.
+    Parameters
+    ----------
+    method : ``spNN``, ``sp24``, ``cNN`` or ``qat``; of a pruned model the zeros stay zero
+    model : a :func:`rs_export.shrink.legacy.legacy_clone`, in which layers get frozen; for pruning,
+        one made by :func:`rs_export.shrink.sparse.pruned_in_one_shot`
+    inputs : calibration photos, float32 (n, S, S, 3)
+    steps : how many batches it will be trained on
     """
-    names = _heavy(model)
-    for layer in model.layers:
-        if layer.name in names:
-            return
+    import tensorflow_model_optimization as tfmot
+
+    heavy = _heavy(model)
+    # Their feature maps are the largest, so they would also cost most time to train.
+    for layer in takewhile(lambda layer: layer.name not in heavy, model.layers):
         layer.trainable = False
+    if method == "qat":
+        return _rounded(model, inputs), _rounded_weights, []
+    if method.startswith("sp"):
+        library, student = tfmot.sparsity.keras, _pruned(method, model, steps)
+        strip, callbacks = library.strip_pruning, [library.UpdatePruningStep()]
+    else:
+        # Kernels take this many values a layer (Han et al. 2016).
+        count, library = int(method.removeprefix("c")), tfmot.clustering.keras
+        student = _changed(model, lambda layer: library.cluster_weights(layer, count))
+        strip, callbacks = library.strip_clustering, []
+
+    def plain(trained: Any) -> Weights:
+        return {layer.name: layer.get_weights() for layer in strip(trained).layers}
+
+    return student, plain, callbacks
 
 
-def pruned(method: str, model: Any, steps: int) -> Any:
-    """Return a model that trains for ``steps`` steps while its smallest weights are zero.
-
-    The model is :func:`rs_export.shrink.sparse.pruned_in_one_shot`: its zeros are the smallest
-    weights and stay zero; the others recover.  ``spNN`` keeps NN % of each kernel zero, ``sp24`` 2
-    of every 4 weights along the input channels (Mishra et al. 2021, "Accelerating Sparse Deep
-    Neural Networks").
-    """
+def _pruned(method: str, model: Any, steps: int) -> Any:
+    """Return a model whose smallest weights stay zero while the others recover."""
     import tensorflow_model_optimization as tfmot
 
     sparsity = tfmot.sparsity.keras
     end = max(1, int(steps * _PRUNING_SHARE))
     frequency = max(1, end // _PRUNING_STEPS)
+    # Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks"; along the input channels.
     in_fours = method == "sp24"
     share = 0.5 if in_fours else int(method.removeprefix("sp")) / 100
     schedule = sparsity.ConstantSparsity(share, 0, end, frequency)
@@ -66,20 +85,13 @@ def pruned(method: str, model: Any, steps: int) -> Any:
     return _changed(model, prune)
 
 
-def clustered(count: int, model: Any) -> Any:
-    """Return a model whose kernels take ``count`` values a layer (Han et al. 2016)."""
-    import tensorflow_model_optimization as tfmot
-
-    return _changed(model, lambda layer: tfmot.clustering.keras.cluster_weights(layer, count))
-
-
-def rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
-    """Return a model that rounds weights and activations to 8 bits, and trains through it.
+def _rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
+    """Return a model that trains with weights and activations rounded to 8 bits.
 
     Jacob et al. 2018 ("Quantization and Training of Neural Networks").  Two defaults of the
     library are replaced: activation ranges begin as measured on ``inputs`` instead of at -6 to 6,
     from where a moving average of weight 0.001 would not arrive; and depthwise kernels have one
-    scale per channel, as in TFLite and ONNX.  Weights that are zero stay zero.
+    scale per channel, as in TFLite and ONNX.
     """
     import tensorflow_model_optimization as tfmot
     import tf_keras
@@ -99,8 +111,8 @@ def rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
     return student
 
 
-def rounded_weights(model: Any) -> Weights:
-    """Return the unrounded weights of a :func:`rounded` model, by layer of the original."""
+def _rounded_weights(model: Any) -> Weights:
+    """Return the unrounded weights of a :func:`_rounded` model, by layer of the original."""
     found = {}
     for wrapper in model.layers:
         layer = getattr(wrapper, "layer", None)

@@ -7,19 +7,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_export.quantize.copies import copy_of
 from rs_export.quantize.equalize import equalize
-from rs_export.shrink.legacy import (
-    legacy_weights,
-    read_weights,
-    set_legacy_weights,
-    write_weights,
-)
+from rs_export.shrink.legacy import legacy_weights, with_weights, write_weights
 from rs_export.shrink.sparse import pruned_in_one_shot
 from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.errors import ExportError
@@ -44,70 +39,59 @@ _VERSION = 3
 _FREE_SPARSITY = 50
 
 
+@dataclass(frozen=True)
 class Preparer:
-    """Prunes, clusters and trains with rounding; training happens in processes of its own.
+    """Prunes, clusters and trains with rounding towards the answers of the run's model.
 
-    The answers of the run's model are the target.
-
-    Parameters
+    Attributes
     ----------
-    inputs
-        Gives calibration photos as model inputs, float32 (n, S, S, 3).
-    passes
-        Photos shown to each preparation, as a multiple of the training photos, above 0; pruning
-        is shown twice as many.
+    inputs : gives calibration photos as model inputs, float32 (n, S, S, 3)
+    passes : photos shown to each preparation, as a multiple of the training photos, above 0;
+        pruning is shown twice as many
     """
 
-    def __init__(
-        self,
-        run: Run,
-        model: keras.Model,
-        inputs: Callable[[], NDArray[np.float32]],
-        *,
-        passes: float,
-        seed: int,
-        progress: Progress,
-    ) -> None:
-        self._run, self._model, self._inputs = run, model, inputs
-        self._passes, self._seed, self._progress = passes, seed, progress
+    run: Run
+    trained: keras.Model
+    inputs: Callable[[], NDArray[np.float32]]
+    passes: float
+    seed: int
+    progress: Progress
 
     def model(self, preparation: str) -> keras.Model:
         """Return the model that a recipe's preparation makes, ``sp50_qat`` by way of ``sp50``.
 
-        Raises
-        ------
-        ExportError
-            The fine-tuning failed, or a layer cannot be fine-tuned.
+        Raises ExportError where the fine-tuning failed, or a layer cannot be fine-tuned.
         """
         earlier, _, method = preparation.rpartition("_")
         path = self._path(preparation)
-        start = self.model(earlier) if earlier else self._model
+        start = self.model(earlier) if earlier else self.trained
         if method == "qat":
             # Rounding is trained on the numbers that will be rounded.
-            start = equalize(start, self._inputs())
+            start = equalize(start, self.inputs())
         if path.exists():
             try:
-                return _with_weights(start, path)
+                return with_weights(start, path)
             except Exception as error:  # What reading a damaged zip archive raises has no list.
-                self._progress.note(f"{path}: damaged ({type(error).__name__}); made again")
+                self.progress.note(f"{path}: damaged ({type(error).__name__}); made again")
                 path.unlink()
-        if method.startswith("sp"):
-            self._progress.note(f"{preparation}: prune in one shot")
-            start = pruned_in_one_shot(start, self._inputs(), method, self._seed)
-        if _needs_training(method):
-            self._fine_tune(preparation, start, path)
-        else:
+        is_pruning = method.startswith("sp")
+        if is_pruning:
+            self.progress.note(f"{preparation}: prune in one shot")
+            start = pruned_in_one_shot(start, self.inputs(), method, self.seed)
+        if is_pruning and method != "sp24" and int(method[2:]) <= _FREE_SPARSITY:
             write_weights(path, legacy_weights(start))
-        return _with_weights(start, path)
+        else:
+            self._fine_tune(preparation, start, path)
+        return with_weights(start, path)
 
     def _settings(self, preparation: str) -> dict[str, Any]:
         method = preparation.rpartition("_")[2]
         passes, rate = _EFFORTS[method.rstrip("0123456789")]
         return {
-            "batch_size": min(_BATCH, self._run.config["batch_size"]),
-            "learning_rate": rate * self._run.config["learning_rate"],
-            "passes": passes * self._passes,
-            "seed": self._seed,
+            "batch_size": min(_BATCH, self.run.config["batch_size"]),
+            "learning_rate": rate * self.run.config["learning_rate"],
+            "passes": passes * self.passes,
+            "seed": self.seed,
         }
 
     def _path(self, preparation: str) -> Path:
@@ -115,9 +99,9 @@ class Preparer:
         content = {
             "version": _VERSION,
             "preparation": preparation,
-            "model": sha256_file(self._run.path / "model.keras"),
-            "data": self._run.data_fingerprint,
-            "calibration": sha256_bytes(self._inputs().tobytes()),
+            "model": sha256_file(self.run.path / "model.keras"),
+            "data": self.run.data_fingerprint,
+            "calibration": sha256_bytes(self.inputs().tobytes()),
             **self._settings(preparation),
         }
         digest = sha256_bytes(json.dumps(content, sort_keys=True).encode())
@@ -127,14 +111,11 @@ class Preparer:
         with tempfile.TemporaryDirectory(prefix="rs-finetune-") as name:
             folder = Path(name)
             start.save(folder / "start.keras")
-            np.save(folder / "representative.npy", self._inputs(), allow_pickle=False)
+            np.save(folder / "representative.npy", self.inputs(), allow_pickle=False)
             job = {
                 **self._settings(preparation),
                 "method": preparation.rpartition("_")[2],
-                "run": str(self._run.path.resolve()),
-                "teacher": str((self._run.path / "model.keras").resolve()),
-                "start": str(folder / "start.keras"),
-                "representative": str(folder / "representative.npy"),
+                "run": str(self.run.path.resolve()),
                 "out": str(path),
             }
             write_json(folder / "job.json", job)
@@ -142,7 +123,7 @@ class Preparer:
 
     def _watch(self, title: str, folder: Path) -> None:
         """Run the process and show its progress; raise its error if it fails."""
-        command = [sys.executable, "-m", "rs_export.shrink.finetune", str(folder / "job.json")]
+        command = [sys.executable, "-m", "rs_export.shrink.finetune", str(folder)]
         failure = ""
         with (
             (folder / "stderr").open("wb") as stderr,
@@ -154,7 +135,7 @@ class Preparer:
                     failure = said.get("error", failure)
                     if "done" in said:
                         text = f"loss {said['loss']:.3f}"
-                        self._progress.update(title, said["done"], said["total"], text)
+                        self.progress.update(title, said["done"], said["total"], text)
             except BaseException:
                 child.kill()
                 raise
@@ -162,19 +143,6 @@ class Preparer:
             last = (folder / "stderr").read_text("utf-8", "replace").strip().splitlines()[-1:]
             reason = failure or f"exit code {child.returncode}: {' '.join(last)[:300]}"
             raise ExportError(f"{title}: fine-tuning failed ({reason}); leave such recipes out")
-
-
-def _with_weights(start: keras.Model, path: Path) -> keras.Model:
-    """Return a copy of a model with the weights of a file in the cache."""
-    model = copy_of(start)
-    set_legacy_weights(model, read_weights(path))
-    return model
-
-
-def _needs_training(method: str) -> bool:
-    """Whether a method needs fine-tuning; pruning up to half of the weights one by one does not."""
-    share = method.removeprefix("sp")
-    return not method.startswith("sp") or share == "24" or int(share) > _FREE_SPARSITY
 
 
 def _said(line: str) -> dict[str, Any]:

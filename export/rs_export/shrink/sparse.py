@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_export.measure.batches import batches
-from rs_export.quantize.copies import copy_of
+from rs_export.quantize.copies import copy_of, depthwise_half
 from rs_export.shrink.lighter import worth_shrinking
 
 if TYPE_CHECKING:
@@ -45,13 +45,10 @@ def pruned_in_one_shot(
 
     Parameters
     ----------
-    inputs
-        Calibration photos as model inputs, float32 (n, S, S, 3).
-    method
-        ``spNN``: NN % of each kernel's weights are zero; ``sp24``: 2 of every 4 weights along the
-        input channels (of kernels whose input channels come in fours).
-    seed
-        Of the positions of a photo that are looked at.
+    inputs : calibration photos as model inputs, float32 (n, S, S, 3)
+    method : ``spNN``: NN % of each kernel's weights are zero; ``sp24``: 2 of every 4 weights along
+        the input channels (of kernels whose input channels come in fours)
+    seed : of the positions of a photo that are looked at
     """
     import keras
 
@@ -66,8 +63,7 @@ def pruned_in_one_shot(
     generator = np.random.default_rng(seed)
     for part in batches(inputs):
         # A model of one output gives no list.
-        found = probe.predict_on_batch(part)
-        found = found if isinstance(found, list) else [found]
+        found = keras.tree.flatten(probe.predict_on_batch(part))
         for number, (layer, values) in enumerate(zip(layers, found, strict=True)):
             seen = _seen(layer, values, generator)
             hessians[number] = hessians[number] + seen.T @ seen
@@ -84,12 +80,9 @@ def prune_matrix(weights: NDArray[Any], hessian: NDArray[Any], method: str) -> N
 
     Parameters
     ----------
-    weights
-        Shape (outputs, inputs).
-    hessian
-        x x^T of inputs x (inputs, positions); symmetric, (inputs, inputs).
-    method
-        As for :func:`pruned_in_one_shot`.
+    weights : shape (outputs, inputs)
+    hessian : x x^T of inputs x (inputs, positions); symmetric, (inputs, inputs)
+    method : as for :func:`pruned_in_one_shot`
     """
     left, hessian, count = weights.astype(np.float64), hessian.astype(np.float64), len(hessian)
     # Without any input all is 0.
@@ -143,12 +136,8 @@ def _kernel(layer: Any) -> Any:
 
 def _seen(layer: Any, values: Any, generator: np.random.Generator) -> NDArray[np.float32]:
     """Return what the kernel is multiplied with, (positions of all photos, inputs)."""
-    import keras
-
     if hasattr(layer, "depthwise_kernel"):
-        values = keras.ops.depthwise_conv(
-            values, layer.depthwise_kernel, strides=layer.strides, padding=layer.padding
-        )
+        values = depthwise_half(layer, values)
     else:
         values = values[:, :: layer.strides[0], :: layer.strides[1]]
     seen = np.asarray(values).reshape(len(values), -1, values.shape[-1])

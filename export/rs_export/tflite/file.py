@@ -30,14 +30,9 @@ def unpack(model: bytes) -> Any:
 
 
 def pack(tree: Any, size: int) -> bytearray:
-    """Return the flatbuffer of a ModelT, its buffers aligned to 16 bytes as engines want them.
+    """Return the flatbuffer, of about ``size`` bytes, of a ModelT from :func:`unpack`.
 
-    Parameters
-    ----------
-    tree
-        From :func:`unpack`.
-    size
-        About how many bytes it will have.
+    Its buffers are aligned to 16 bytes as engines want them.
     """
     import flatbuffers
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from rs_export.metadata import ModelInfo
 from rs_export.tflite.file import IDENTIFIER, pack, unpack
-from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.errors import ExportError
 
 __all__ = ["tflite_with_metadata"]
@@ -64,13 +64,13 @@ def tflite_with_metadata(model: bytes, info: ModelInfo) -> bytes:
             "model metadata: the TFLite model is damaged; convert it again"
         ) from error
     files = _label_files(info)
-    described = _describe(source, target, info, files)
-    _put(tree, np.frombuffer(_packed(described, _METADATA_IDENTIFIER), np.uint8))
+    _put(tree, _describe(source, target, info, files))
     return _with_files(pack(tree, len(model)), files)
 
 
-def _put(tree: Any, data: Any) -> None:
-    """Make ``data`` the buffer of the model's metadata entry."""
+def _put(tree: Any, table: tuple[Any, ...]) -> None:
+    """Write a table into the buffer of the model's metadata entry."""
+    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     entries = tree.metadata = tree.metadata or []
@@ -79,7 +79,9 @@ def _put(tree: Any, data: Any) -> None:
         entry = schema.MetadataT(name=_ENTRY, buffer=len(tree.buffers))
         entries.append(entry)
         tree.buffers.append(schema.BufferT())
-    tree.buffers[entry.buffer].data = data
+    builder = flatbuffers.Builder()
+    builder.Finish(_write(builder, table), _METADATA_IDENTIFIER)
+    tree.buffers[entry.buffer].data = np.frombuffer(builder.Output(), np.uint8)
 
 
 def _describe(
@@ -130,7 +132,7 @@ def _ends(tree: Any) -> tuple[Any, Any]:
     return graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
 
 
-def _range(source: Any, given: PreprocessingSpec) -> tuple[float, float, str]:
+def _range(source: Any, given: Preprocessing) -> tuple[float, float, str]:
     """Return the smallest and the largest number an input takes, and how pixels become numbers."""
     from ai_edge_litert.schema_py_generated import TensorType
 
@@ -165,14 +167,6 @@ def _with_files(model: bytearray, files: Mapping[str, bytes]) -> bytes:
             member.create_system, member.external_attr = 3, 0o100644 << 16
             archive.writestr(member, data)
     return buffer.getvalue()
-
-
-def _packed(table: tuple[Any, ...], identifier: bytes) -> bytes:
-    import flatbuffers
-
-    builder = flatbuffers.Builder()
-    builder.Finish(_write(builder, table), identifier)
-    return bytes(builder.Output())
 
 
 def _write(builder: Any, value: str | np.ndarray | list[Any] | tuple[Any, ...]) -> int:

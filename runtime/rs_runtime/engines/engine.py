@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,17 +47,10 @@ class Engine(ABC):
         """Run one batch in the model's own number format."""
 
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the model on any number of inputs.
+        """Return the logits, float32 (n, classes), of any number of inputs.
 
-        Parameters
-        ----------
-        inputs
-            float32, shape (n, size, size, 3), as :meth:`Preprocessing.model_input` gives them.
-
-        Returns
-        -------
-        float32, shape (n, classes).  Integer models are quantized and dequantized here with the
-        scale and zero point that the model carries.
+        ``inputs`` are float32, (n, size, size, 3), from :meth:`Preprocessing.model_input`.  Where
+        the model holds integers, they are converted here with the scale and zero point it carries.
 
         Raises
         ------
@@ -179,11 +171,12 @@ def load_engine(engine: str, model: bytes | Path, threads: int | None = None) ->
     """
     threads = threads or default_threads()
     data = model if isinstance(model, bytes) else model.read_bytes()
+    kinds: dict[str, Callable[[bytes, int], Engine]]
+    kinds = {"litert": _LiteRt, "onnxruntime": _OnnxRuntime}
+    if engine not in kinds:
+        raise EngineError(f"engine must be {' or '.join(kinds)}, got {engine!r}")
     try:
-        if engine == "litert":
-            return _LiteRt(data, threads)
-        if engine == "onnxruntime":
-            return _OnnxRuntime(data, threads)
+        return kinds[engine](data, threads)
     except EngineError:
         raise
     except ImportError as error:
@@ -193,7 +186,6 @@ def load_engine(engine: str, model: bytes | Path, threads: int | None = None) ->
         ) from error
     except Exception as error:
         raise EngineError(f"{engine} refused the model: {reason(error)}") from error
-    raise EngineError(f"engine must be litert or onnxruntime, got {engine!r}")
 
 
 def _only(ends: Sequence[Any], kind: str) -> Any:
@@ -213,12 +205,7 @@ def _check_shape(shape: Sequence[Any]) -> tuple[int | None, int | None]:
 def _refuse_both_packages() -> None:
     from importlib import metadata
 
-    installed = []
-    for package in ("onnxruntime", "onnxruntime-gpu"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            metadata.distribution(package)
-            installed.append(package)
-    if len(installed) == 2:
+    if all(any(metadata.distributions(name=name)) for name in ("onnxruntime", "onnxruntime-gpu")):
         raise EngineError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
             "pip uninstall both, then install the one you want"

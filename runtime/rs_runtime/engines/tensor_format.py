@@ -47,10 +47,7 @@ class Port:
 def litert_port(details: dict[str, Any]) -> Port:
     """Read one end from LiteRT's tensor details.
 
-    Raises
-    ------
-    EngineError
-        An integer tensor has no, or more than one, scale and zero point.
+    EngineError: an integer tensor has no, or more than one, scale and zero point.
     """
     dtype = np.dtype(details["dtype"])
     if dtype.kind == "f":
@@ -67,10 +64,7 @@ def litert_port(details: dict[str, Any]) -> Port:
 def onnx_port(kind: str, notes: dict[str, str], end: str) -> Port:
     """Read one end from its ONNX type and, for integers, the model's metadata properties.
 
-    Raises
-    ------
-    EngineError
-        The type is unknown, or an integer end lacks its properties.
+    EngineError: the type is unknown, or an integer end lacks its properties.
     """
     names = {"float": "f4", "float16": "f2", "uint8": "u1", "int8": "i1"}
     name = kind.removeprefix("tensor(").removesuffix(")")

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from rs_runtime.errors import KitFormatError, KitIntegrityError
 
-__all__ = ["Entry", "check_name", "layout", "read_entries"]
+__all__ = ["Entry", "layout", "read_entries"]
 
 MAX_KIT_BYTES = 2**31 - 1
 MAX_MEMBERS = 256
@@ -54,20 +54,9 @@ class Entry:
         """Offset of the first data byte."""
         return self.offset + _LOCAL.size + len(self.name)
 
-    @property
-    def end(self) -> int:
-        """Offset just after the last data byte."""
-        return self.start + self.size
 
-
-def check_name(name: str, size: int) -> None:
-    """Refuse a member name that readers must refuse, or a size above that name's limit.
-
-    Raises
-    ------
-    KitFormatError
-        The name is of no known kind (this includes every path escape), or the size too large.
-    """
+def _check_name(name: str, size: int) -> None:
+    """Refuse a name of no known kind, which includes every path escape, or too large a size."""
     for pattern, limit in _LIMITS:
         if pattern.fullmatch(name):
             if size > limit:
@@ -82,12 +71,8 @@ def check_name(name: str, size: int) -> None:
 def layout(members: dict[str, tuple[int, int]]) -> tuple[list[tuple[Entry, bytes]], bytes]:
     """Return each member with its local header, in file order, and the bytes after the last.
 
-    ``manifest.json`` comes first, the others follow by name.
-
-    Parameters
-    ----------
-    members
-        Number of bytes and CRC-32 of each, by name.
+    ``manifest.json`` comes first, the others follow by name.  ``members`` holds the number of bytes
+    and the CRC-32 of each.
 
     Raises
     ------
@@ -100,9 +85,9 @@ def layout(members: dict[str, tuple[int, int]]) -> tuple[list[tuple[Entry, bytes
     offset = 0
     for name in sorted(members, key=lambda name: (name != "manifest.json", name)):
         entry = Entry(name, *members[name], offset)
-        check_name(name, entry.size)
+        _check_name(name, entry.size)
         placed.append((entry, _local_header(entry)))
-        offset = entry.end
+        offset = entry.start + entry.size
     if offset > MAX_KIT_BYTES - MAX_DIRECTORY_BYTES:
         raise KitFormatError(f"a kit has at most {MAX_KIT_BYTES} bytes; leave out a variant")
     directory = b"".join(_central_header(entry) for entry, _ in placed)
@@ -159,7 +144,7 @@ def _central_entries(directory: bytes, count: int) -> Iterator[Entry]:
             raise KitFormatError(
                 f"kit member {name[:120]!r} is compressed; kits are stored, export it again"
             )
-        check_name(name, size)
+        _check_name(name, size)
         yield Entry(name, size, crc, offset)
         position = start + name_length
 

@@ -115,10 +115,7 @@ class JsonNode:
 def parse_json(data: bytes, most: int) -> Any:
     """Return the value of ``manifest.json``: UTF-8 JSON (RFC 8259) of at most ``most`` bytes.
 
-    Raises
-    ------
-    KitFormatError
-        It is longer, no JSON, nested too deep, has ``NaN`` or ``Infinity``, or a key twice.
+    KitFormatError: longer, no JSON, nested too deep, has ``NaN`` or ``Infinity``, or a key twice.
     """
 
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from rs_runtime.errors import KitError, KitFormatError, KitIntegrityError, KitNotFoundError
 from rs_runtime.files import atomic_write
-from rs_runtime.kit.archive import MAX_KIT_BYTES, Entry, check_name, layout, read_entries
+from rs_runtime.kit.archive import MAX_KIT_BYTES, Entry, layout, read_entries
 from rs_runtime.kit.manifest import SCHEMA, Manifest, Member
 from rs_runtime.kit.signature import check_signature
 
@@ -101,12 +101,7 @@ class Kit:
 def open_kit(path: Path, public_key: Path | None = None) -> Kit:
     """Open a ``.rskit`` or ``.rskit.xz`` file and verify every byte of it.
 
-    Parameters
-    ----------
-    path
-        The kit.
-    public_key
-        A PEM file; the kit must then have a valid signature by its owner beside it.
+    With a ``public_key``, a PEM file, there must be a valid signature by its owner beside the kit.
 
     Raises
     ------
@@ -153,14 +148,8 @@ def open_kit(path: Path, public_key: Path | None = None) -> Kit:
 def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
     """Write a kit, atomically; equal arguments give equal bytes.
 
-    Parameters
-    ----------
-    path
-        Where; its folder is made.  An existing file is replaced once the new one is on disk.
-    manifest
-        Its ``members`` are ignored and computed from ``members``; its ``schema`` becomes SCHEMA.
-    members
-        Bytes by name, without ``manifest.json``.
+    ``members`` are bytes by name, without ``manifest.json``, and are listed in ``manifest``, whose
+    ``schema`` becomes SCHEMA.  The folder of ``path`` is made.
 
     Raises
     ------
@@ -197,7 +186,7 @@ def find_kit(explicit: Path | None = None) -> Path:
         return explicit
     if named := os.environ.get("RS_KIT"):
         return Path(named)
-    here = [path for pattern in ("*.rskit", "*.rskit.xz") for path in Path().glob(pattern)]
+    here = (*Path().glob("*.rskit"), *Path().glob("*.rskit.xz"))
     files = [path for path in here if path.is_file()]
     if not files:
         raise KitNotFoundError(
@@ -227,7 +216,6 @@ def _verify(file: BinaryIO) -> tuple[Manifest, bytes, dict[str, Entry]]:
 
 
 def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
-    check_name(entry.name, member.size)
     if entry.size != member.size:
         raise KitIntegrityError(
             f"member {entry.name!r} has {entry.size} bytes, the manifest says {member.size}"

@@ -10,8 +10,8 @@ from typing import Any
 
 from rs_runtime.errors import KitFormatError, KitVersionError
 from rs_runtime.kit.json_node import MAX_TEXT, JsonNode, Scalar, parse_json
-from rs_runtime.kit.preprocessing_spec import PreprocessingSpec
 from rs_runtime.kit.variants import ENGINES
+from rs_runtime.photos.preprocess import Preprocessing
 
 __all__ = [
     "MAX_TEXT",
@@ -98,7 +98,7 @@ class FilterSpec:
     """
 
     classes: tuple[FilterClass, ...]
-    preprocessing: PreprocessingSpec
+    preprocessing: Preprocessing
     variants: tuple[FilterVariant, ...]
     default_variants: Mapping[str, str]
     thresholds: Mapping[str, float]
@@ -120,7 +120,7 @@ class Manifest:
     created_by: str
     rank: str
     classes: tuple[ClassInfo, ...]
-    preprocessing: PreprocessingSpec
+    preprocessing: Preprocessing
     variants: tuple[Variant, ...]
     default_variants: Mapping[str, str]
     calibration: Mapping[str, float]
@@ -242,9 +242,9 @@ def _member(node: JsonNode) -> Member:
     return Member(sha256.text(), node.get("size").integer(0, 2**31 - 1))
 
 
-def _preprocessing(node: JsonNode) -> PreprocessingSpec:
+def _preprocessing(node: JsonNode) -> Preprocessing:
     try:
-        return PreprocessingSpec.from_dict(node.value)
+        return Preprocessing.from_dict(node.value)
     # An integer may exceed every float, and the message repeats what was given at any length.
     except (ValueError, OverflowError, RecursionError) as error:
         problem = str(error)[:200]

@@ -93,12 +93,10 @@ def write_signature(kit: Path, digest: bytes, private_key: Path) -> Path:
 
 
 def generate_key(path: Path) -> tuple[Path, Path]:
-    """Make a key pair; an existing file is never overwritten.
+    """Make a key pair and return both paths; an existing file is never overwritten.
 
-    Returns
-    -------
-    ``path``, the private key (PEM, PKCS#8, unencrypted, mode 0600), and ``path`` with ``.pub``
-    added, the public key (PEM, SubjectPublicKeyInfo).
+    ``path`` is the private key (PEM, PKCS#8, unencrypted, mode 0600), and ``path`` with ``.pub``
+    added the public key (PEM, SubjectPublicKeyInfo).
 
     Raises
     ------

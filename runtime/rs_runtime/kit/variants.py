@@ -34,15 +34,12 @@ def choose(
     Parameters
     ----------
     offers, defaults
-        What there is, at least one, and the name of the preferred one by engine; without a name, an
-        engine's first is preferred.
+        What there is, at least one, and the name of the preferred one by engine, else its first.
     owner
         What offers them, for messages, such as ``kit 'birds'``.
-    engine
+    engine, name
         A key of ENGINES, or ``auto``: the first that has a model and whose package can be
-        imported.
-    name
-        The model's name, which overrides ``defaults``; None: none is asked for.
+        imported; the model that is asked for, which overrides ``defaults``.
 
     Raises
     ------

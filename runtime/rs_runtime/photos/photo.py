@@ -61,14 +61,9 @@ _limit_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class PhotoInfo:
-    """What a photo is before preprocessing.
+    """What a photo is before preprocessing: its size in pixels, after the EXIF orientation.
 
-    Attributes
-    ----------
-    width, height
-        Pixels, as the photo is looked at (after the EXIF orientation).
-    mode
-        Pillow's name of the stored colour mode, such as ``RGB`` or ``CMYK``.
+    ``mode`` is Pillow's name of the stored colour mode, such as ``RGB`` or ``CMYK``.
     """
 
     width: int
@@ -86,12 +81,8 @@ def photo_suffix(data: bytes) -> str | None:
 def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
     """Decode a photo (of an animation or a document, the first frame) to upright RGB.
 
-    Parameters
-    ----------
-    source
-        A file, or a file's bytes.
-    side
-        Pixels that either side needs at least; libjpeg may skip detail beyond that.
+    ``source`` is a file, or a file's bytes; ``side`` the pixels that either side needs at least:
+    libjpeg may skip detail beyond that.
 
     Raises
     ------

@@ -2,37 +2,99 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from PIL import Image
+from typing import TYPE_CHECKING, Any, Self
 
 from rs_runtime.errors import UnreadablePhotoError
-from rs_runtime.kit.preprocessing_spec import PIXELS_VERSION, PreprocessingSpec
-from rs_runtime.photos.photo import PhotoInfo, cut, decode
 
+# NumPy and Pillow are loaded with the first photo: reading a kit's manifest needs neither.
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
-__all__ = ["PIXELS_VERSION", "Box", "PhotoInfo", "Preprocessing", "load_each"]
+    from rs_runtime.photos.photo import PhotoInfo
+
+__all__ = ["Box", "Preprocessing", "load_each"]
 
 Box = tuple[float, float, float, float]
 """Part of an upright photo: left, top, width, height, fractions of its sides, 0 to 1."""
 
+# Raised whenever Preprocessing.load gives other pixels.
+_PIXELS_VERSION = 1
+_RESIZES = ("squash", "crop", "pad")
+_MAX_SIZE = 2048
 _PAD_COLOUR = (127, 127, 127)
 _REDUCING_GAP = 2.0
 
 
-class Preprocessing(PreprocessingSpec):
-    """The preprocessing that a specification describes; its parameters and errors are the same."""
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes model input: the settings, which kits hold too, and the work itself.
+
+    Attributes
+    ----------
+    size
+        Side of the square input, in pixels, 1 to 2048.
+    resize
+        ``squash`` (ignore the aspect ratio), ``crop`` (largest centred square) or ``pad``
+        (fit inside, grey borders).
+    scale, offset
+        ``input = pixel * scale + offset`` with pixels 0 to 255.  The default maps to [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        A value is outside these ranges.
+    """
+
+    size: int = 299
+    resize: str = "squash"
+    scale: float = 1 / 127.5
+    offset: float = -1.0
+
+    def __post_init__(self) -> None:
+        if type(self.size) is not int or not 1 <= self.size <= _MAX_SIZE:
+            raise ValueError(f"size must be an integer from 1 to {_MAX_SIZE}, got {self.size!r}")
+        if self.resize not in _RESIZES:
+            raise ValueError(f"resize must be one of {', '.join(_RESIZES)}, got {self.resize!r}")
+        for name in ("scale", "offset"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
 
     @classmethod
-    def of(cls, spec: PreprocessingSpec) -> Preprocessing:
-        """Return what does the work that a manifest's specification describes."""
-        return cls(spec.size, spec.resize, spec.scale, spec.offset)
+    def from_dict(cls, values: Any) -> Self:
+        """Build from :meth:`to_dict`'s result; unknown keys are ignored.
+
+        Raises
+        ------
+        ValueError
+            ``values`` is no mapping, lacks a field or holds one out of range.
+        """
+        if not isinstance(values, dict):
+            raise ValueError(f"preprocessing must be an object, got {type(values).__name__}")
+        names = ("size", "resize", "scale", "offset")
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ValueError(f"preprocessing lacks {', '.join(missing)}")
+        return cls(**{name: values[name] for name in names})
+
+    def fingerprint(self) -> str:
+        """Return 12 hexadecimal digits that change whenever the pixels could.
+
+        ``scale`` and ``offset`` act after the pixels and do not count.
+        """
+        text = f"{_PIXELS_VERSION}:{self.size}:{self.resize}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def load(self, source: Path | bytes, box: Box | None = None) -> NDArray[np.uint8]:
         """Return only the pixels of :meth:`load_with_info`."""
@@ -48,8 +110,7 @@ class Preprocessing(PreprocessingSpec):
         source
             A file, or a file's bytes, in JPEG, PNG, TIFF, BMP, WebP or GIF (first frame).
         box
-            The part of the photo to take as if it were all of it, cut at the nearest pixels;
-            None: all of it.
+            The part to take as if it were the whole photo, cut at the nearest pixels.
 
         Returns
         -------
@@ -69,6 +130,8 @@ class Preprocessing(PreprocessingSpec):
         ValueError
             The box is not within the photo.
         """
+        from rs_runtime.photos.photo import decode
+
         side = self.size * _REDUCING_GAP
         if box is not None:
             # Both sides of the box, not only of the photo, must be left long enough.
@@ -81,16 +144,18 @@ class Preprocessing(PreprocessingSpec):
     def model_input(self, pixels: Any) -> Any:
         """Return ``pixels * scale + offset`` in float32.
 
-        Parameters
-        ----------
-        pixels
-            A NumPy array of any number type, or a float32 TensorFlow tensor, 0 to 255.
+        ``pixels`` are a NumPy array of any number type or a float32 TensorFlow tensor, 0 to 255.
         """
+        import numpy as np
+
         if isinstance(pixels, np.ndarray):
             return pixels.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
         return pixels * self.scale + self.offset
 
     def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        import numpy as np
+        from PIL import Image
+
         width, height = image.size
         box = (0.0, 0.0, float(width), float(height))
         target = (self.size, self.size)
@@ -112,21 +177,14 @@ class Preprocessing(PreprocessingSpec):
 def load_each(
     source: Path | bytes, preprocessings: Sequence[Preprocessing]
 ) -> list[NDArray[np.uint8]]:
-    """Decode a photo once, for several models.
+    """Decode a photo once, for several models; PhotoError as in :meth:`Preprocessing.load`.
 
-    Returns
-    -------
-    uint8, shape (size, size, 3), for each of ``preprocessings``, at least one.  The photo is
-    decoded for the largest size: these pixels are always what :meth:`Preprocessing.load` gives.  So
-    are the others', but of a JPEG that libjpeg would have halved once more for the smaller size
-    alone: they then come from the finer image, and differ as little as two ways to shrink a photo
-    do.
-
-    Raises
-    ------
-    UnreadablePhotoError, PhotoTooLargeError
-        As :meth:`Preprocessing.load_with_info` does.
+    Return uint8, shape (size, size, 3), for each of ``preprocessings``, at least one: for the
+    largest size just what :meth:`Preprocessing.load` gives.  For a smaller one libjpeg might have
+    halved a JPEG once more; these pixels then come from the finer image and differ slightly.
     """
+    from rs_runtime.photos.photo import decode
+
     largest = max(preprocessing.size for preprocessing in preprocessings)
     image, _ = decode(source, math.ceil(largest * _REDUCING_GAP))
     return [preprocessing._pixels(image) for preprocessing in preprocessings]
@@ -142,6 +200,8 @@ def _checked(box: Box) -> Box:
 
 
 def _cut(image: Image.Image, info: PhotoInfo, box: Box) -> Image.Image:
+    from rs_runtime.photos.photo import cut
+
     left, top, width, height = box
     if not (round(width * info.width) and round(height * info.height)):
         raise UnreadablePhotoError(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rs_export import ExportSettings, export_run
-from rs_export.quantize.calibration_set import class_balanced
+from rs_export.quantize.ranges import class_balanced
 from rs_export.recipes import Recipe
 from rs_export.shrink.prepared import Preparer
 from rs_runtime.engines.engine import load_engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rs_export.shrink.sparse import prune_matrix
+from rs_export.shrink.sparse import _seen, prune_matrix
 
 
 def layer(outputs: int, inputs: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -59,3 +59,16 @@ def test_inputs_that_are_always_zero_do_no_harm() -> None:
     pruned = prune_matrix(weights, seen @ seen.T, "sp50")
     assert np.isfinite(pruned).all()
     assert np.isfinite(prune_matrix(weights, np.zeros((64, 64)), "sp50")).all()
+
+
+@pytest.mark.parametrize("settings", [{"dilation_rate": 2}, {"strides": 2, "padding": "same"}])
+def test_a_pointwise_kernel_is_pruned_for_the_inputs_that_it_gets(settings) -> None:
+    import keras
+
+    generator = np.random.default_rng(0)
+    photos = generator.normal(size=(2, 8, 8, 4)).astype(np.float32)
+    separable = keras.layers.SeparableConv2D(5, 3, use_bias=False, **settings)
+    wanted = np.asarray(separable(photos)).reshape(-1, 5)
+    kernel = np.asarray(separable.pointwise_kernel)[0, 0]
+    seen = _seen(separable, photos, generator)
+    np.testing.assert_allclose(seen @ kernel, wanted, rtol=1e-4, atol=1e-5)

@@ -80,7 +80,7 @@ def test_missing_engine_names_the_extra(monkeypatch) -> None:
 
 
 def test_both_onnxruntime_packages_are_refused(monkeypatch, onnx_models) -> None:
-    monkeypatch.setattr(metadata, "distribution", lambda name: object())
+    monkeypatch.setattr(metadata, "distributions", lambda name: [object()])
     with pytest.raises(EngineError, match="overwrite each other"):
         load_engine("onnxruntime", onnx_models["float"])
 

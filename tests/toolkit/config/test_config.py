@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from rs_toolkit.config.base import load_settings
-from rs_toolkit.config.training import TrainConfig, read_toml, sample_preset
+from rs_toolkit.config.training import TrainConfig, read_config, sample_preset
 from rs_toolkit.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def test_the_sample_preset_is_valid() -> None:
 
 
 def test_the_settings_file_of_the_samples_shows_every_setting(repository) -> None:
-    shown = read_toml(repository / "samples" / "birds.toml")
+    shown = read_config(repository / "samples" / "birds.toml")
     # The weights' place differs from machine to machine: they are given as a flag.
     assert {*shown, "weights"} == {item.name for item in fields(TrainConfig)}
 
@@ -49,7 +49,7 @@ def test_a_wrong_setting_is_named(key, value, said) -> None:
 
 def test_a_bad_file_is_one_line(tmp_path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_toml(tmp_path / "none.toml")
+        read_config(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("imgsz = = 3")
     with pytest.raises(ConfigError, match="not a TOML file"):
-        read_toml(tmp_path / "bad.toml")
+        read_config(tmp_path / "bad.toml")

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from rs_runtime.photos import preprocess
+from rs_runtime.photos import photo as photo_module
 from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data import index
@@ -91,7 +91,7 @@ def refuse(*_: object) -> None:
 def test_a_warm_index_decodes_nothing(dataset, cache, monkeypatch) -> None:
     good = Dataset(dataset.root, tuple(p for p in dataset.photos if p.path in GOOD), "csv")
     cold = build_index(good, cache)
-    monkeypatch.setattr(preprocess, "decode", refuse)
+    monkeypatch.setattr(photo_module, "decode", refuse)
     assert build_index(good, cache) == cold
     with pytest.raises(AssertionError, match="decoded"):
         build_index(good, PhotoCache(cache.directory / "other", cache.preprocessing))

@@ -19,8 +19,8 @@ from rs_toolkit.errors import DataError, RunError, ToolkitError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 from rs_train.classifier.backbones import build_backbone
-from rs_train.classifier.prepare import saved_config
 from rs_train.classifier.train import train
+from rs_train.run_folder import settings_begun
 
 CONFIG = TrainConfig(
     backbone="tiny",
@@ -109,7 +109,7 @@ def test_interrupted_and_resumed_ends_the_same(finished, shapes, config, tmp_pat
     with pytest.raises(RunError, match="--resume"):
         Run.open(run)
     own.unlink()
-    saved, data = saved_config(run)
+    saved, data, _ = settings_begun(run, TrainConfig)
     train(data, saved, run, resume=True)
     assert_same_result(finished, run)
 
@@ -129,7 +129,7 @@ def test_weights_swapped_before_a_resume_are_noticed(
     other = build_backbone(CONFIG.backbone, CONFIG.imgsz)
     other.set_weights([0.5 * array for array in other.get_weights()])
     other.save_weights(own)
-    saved, data = saved_config(run)
+    saved, data, _ = settings_begun(run, TrainConfig)
     with pytest.raises(RunError, match="began with other weights") as caught:
         train(data, saved, run, resume=True)
     assert str(own) in one_line(str(caught.value))
@@ -164,7 +164,7 @@ def test_killed_and_resumed_ends_the_same(finished, shapes, config, tmp_path, re
     process.wait()
     assert state.exists(), log.read_text("utf-8", "replace")[-2000:]
     assert not (run / "metrics.json").exists(), "it finished before it was killed"
-    saved, data = saved_config(run)
+    saved, data, _ = settings_begun(run, TrainConfig)
     train(data, saved, run, resume=True)
     assert_same_result(finished, run)
 

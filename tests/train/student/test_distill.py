@@ -23,7 +23,7 @@ from rs_toolkit.metrics.binary import auroc
 from rs_toolkit.progress import Progress
 from rs_toolkit.sample.faults import non_organism
 from rs_train.classifier.backbones import build_backbone
-from rs_train.student.data import saved_distill_config
+from rs_train.run_folder import settings_begun
 from rs_train.student.distill import distill
 from rs_train.student.portion import StudentPhotos, balanced_order
 
@@ -136,7 +136,7 @@ def test_interrupted_and_resumed_ends_the_same(shapes, others, tmp_path, finishe
     with pytest.raises(RunError, match="--resume"):
         FilterFolder.open(halves)
     own.unlink()
-    saved, data, folder = saved_distill_config(halves)
+    saved, data, folder = settings_begun(halves, DistillConfig)
     assert (saved, data, folder) == (config, shapes, others)
     distill(data, saved, halves, not_organism=folder, resume=True)
     assert_same_result(whole, halves)

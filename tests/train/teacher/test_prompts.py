@@ -92,7 +92,7 @@ def test_the_samples_prompts_are_read(repository) -> None:
         ('"a map"', '"a\\u0000map"', "printable"),
         ('"a map"', f'"{"m" * 501}"', "printable"),
         ('"a map"', '"a map", "A  map"', "given twice"),
-        ('"a map"', '"a Duck"', "is in organism.birds and not_organism.map"),
+        ('"a map"', '"a Duck"', "is in organism.birds.names and not_organism.map.names"),
         ('"{}"', '"a photo"', "wanted one {}"),
         ('"{}"', '"{} and {}"', "wanted one {}"),
         ('"{}"', '"{} {0.__class__}"', "wanted one {}"),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rs_toolkit.cli import options
-from rs_toolkit.config.training import TrainConfig, read_toml
+from rs_toolkit.config.training import TrainConfig, read_config
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import ConsoleProgress
 
@@ -123,7 +123,7 @@ def clean(
     if data is None:
         raise ConfigError("clean: which photos? give DATA, or --again FOLDER")
     settings = options.train_settings(config, given)
-    rules = Policy.from_dict(read_toml(policy)) if policy else Policy()
+    rules = Policy.from_dict(read_config(policy)) if policy else Policy()
     _clean(out or options.output_folder(Path("clean"), data), data, settings, rules, filter_)
 
 

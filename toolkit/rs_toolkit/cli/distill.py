@@ -57,9 +57,9 @@ def distill(
     if resume is not None:
         if len(given) > 1:
             raise ConfigError("--resume takes every setting from the folder; leave the others out")
-        from rs_train.student.data import saved_distill_config
+        from rs_train.run_folder import settings_begun
 
-        settings, data, not_organism = saved_distill_config(resume)
+        settings, data, not_organism = settings_begun(resume, DistillConfig)
         _distill(data, settings, resume, not_organism, resume=True)
         return
     if data is None:

@@ -103,9 +103,9 @@ def train(
     if resume is not None:
         if len(given) > 1:
             raise ConfigError("--resume takes every setting from the run; leave the others out")
-        from rs_train.classifier.prepare import saved_config
+        from rs_train.run_folder import settings_begun
 
-        settings, data = saved_config(resume)
+        settings, data, _ = settings_begun(resume, TrainConfig)
         _train(data, settings, resume, resume=True)
         return
     settings = options.train_settings(config, given, sample_preset() if data is None else {})

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from rs_toolkit.config.base import load_settings
-from rs_toolkit.config.training import TrainConfig, read_toml
+from rs_toolkit.config.training import TrainConfig, read_config
 from rs_toolkit.progress import ConsoleProgress, Progress
 
 __all__ = [
@@ -72,7 +72,7 @@ def train_settings(
 ) -> TrainConfig:
     """Return the settings of a preset, overridden by a settings file, overridden by options."""
     flags = settings_among(options, TrainConfig)
-    found = load_settings(TrainConfig, preset or {}, read_toml(config) if config else {}, flags)
+    found = load_settings(TrainConfig, preset or {}, read_config(config) if config else {}, flags)
     # ``--resume`` and ``--again`` may start in another folder.
     return replace(found, weights=resolved(found.weights), splits_from=resolved(found.splits_from))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from rs_toolkit.data.groups import LEVELS
 from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import ConfigError
 
-__all__ = ["BACKBONES", "WEIGHTS", "TrainConfig", "read_toml", "sample_preset"]
+__all__ = ["BACKBONES", "WEIGHTS", "TrainConfig", "read_config", "sample_preset"]
 
 BACKBONES = (
     "one of xception, xception-w50, xception-w25, xception-mini, efficientnet_lite0 and "
@@ -82,24 +83,28 @@ class TrainConfig(Settings):
         return "all" if self.weights == "none" else "block9"
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a settings file.
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a settings file: TOML, or JSON where its suffix is ``.json``.
 
     Raises
     ------
     ConfigError
-        The file is missing, too large, or not TOML.
+        The file is missing, too large, not of its kind, or no table of settings.
     """
+    kind, parse = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise ConfigError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes; is it a config?")
-        return tomllib.loads(path.read_text("utf-8"))
+        values = parse(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not a {kind} file: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: wanted settings by name, got {str(values)[:40]!r}")
+    return values
 
 
 def sample_preset() -> dict[str, Any]:
     """Return the settings that suit the synthetic sample: small, from scratch, minutes on a CPU."""
-    return read_toml(Path(__file__).parent / "presets" / "sample.toml")
+    return read_config(Path(__file__).parent / "presets" / "sample.toml")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_runtime.photos.photo import read_photo
-from rs_runtime.photos.preprocess import Box, PhotoInfo, Preprocessing
+from rs_runtime.photos.photo import PhotoInfo, read_photo
+from rs_runtime.photos.preprocess import Box, Preprocessing
 from rs_toolkit.data.remembered import read_array, write_array
 from rs_toolkit.data.taxonomy import LABELS, Taxon, normalize_name
 from rs_toolkit.errors import ConfigError, DataError

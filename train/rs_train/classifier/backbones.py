@@ -42,10 +42,9 @@ class Backbone:
     blocks
         Layer-name prefixes from input to output, an underscore after ``block`` left out: where
         fine-tuning may start.
-    imagenet
-        Builds it with the ImageNet weights that Keras publishes; None: there are none.
-    package
-        Loads the weights that an installed package ships; None: there is none.
+    imagenet, package
+        Builds it with the ImageNet weights that Keras publishes; loads those that an installed
+        package ships.
     """
 
     name: str
@@ -64,13 +63,7 @@ _MIDDLE = range(5, 13)
 
 
 def register(backbone: Backbone) -> None:
-    """Make a backbone known to ``--backbone``.
-
-    Raises
-    ------
-    ValueError
-        The name is taken.
-    """
+    """Make a backbone known to ``--backbone``; ValueError: the name is taken."""
     if backbone.name in BACKBONES:
         raise ValueError(f"backbone {backbone.name!r} is registered already; choose another name")
     BACKBONES[backbone.name] = backbone
@@ -79,10 +72,7 @@ def register(backbone: Backbone) -> None:
 def build_backbone(name: str, imgsz: int) -> keras.Model:
     """Build a registered backbone with random weights.
 
-    Raises
-    ------
-    ConfigError
-        The name is unknown, or the input is too small for it.
+    ConfigError: the name is unknown, or the input is too small for it.
     """
     if name not in BACKBONES:
         raise ConfigError(f"backbone: got {name!r}, wanted one of {', '.join(sorted(BACKBONES))}")
@@ -98,13 +88,8 @@ def load_backbone_weights(
 ) -> None:
     """Load weights into what :func:`build_backbone` made of ``name``, all or none.
 
-    Parameters
-    ----------
-    weights
-        ``imagenet``, ``package``, ``none`` (nothing), or an HDF5 file (``.h5``), which holds arrays
-        and no code.
-    option
-        Of the command line, that gave the weights; for messages.
+    ``weights`` are ``imagenet``, ``package``, ``none`` (nothing), or an HDF5 file (``.h5``), which
+    holds arrays and no code; ``option`` is what the command line calls them.
 
     Raises
     ------
@@ -127,8 +112,12 @@ def load_backbone_weights(
             )
         load(model)
         return
-    advice += f", or train from scratch: {option} none"
-    path = _imagenet_file(name, advice) if weights == "imagenet" else Path(weights)
+    if weights == "imagenet":
+        advice += f", or train from scratch: {option} none"
+        full = _published(name, advice)
+        model.set_weights(full.get_weights())
+        return
+    path = Path(weights)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; check {option}")
     if path.suffix != ".h5":
@@ -144,22 +133,17 @@ def load_backbone_weights(
         ) from None
 
 
-def _imagenet_file(name: str, advice: str) -> Path:
-    import keras
-
+def _published(name: str, advice: str) -> keras.Model:
     published = BACKBONES[name].imagenet
     if published is None:
         raise WeightsError(f"weights imagenet: none are published for backbone {name}; {advice}")
     try:
-        full = published()
+        return published()
     except Exception as error:
         # Keras raises whatever urllib, ssl or h5py raised; offline is the usual cause.
         raise WeightsError(
             f"weights imagenet: cannot be downloaded ({reason(error)}); {advice}"
         ) from None
-    path = Path(keras.config.keras_home()) / "models" / f"{name}_notop_converted.weights.h5"
-    full.save_weights(path)
-    return path
 
 
 def _xception(imgsz: int, weights: str | None = None) -> keras.Model:

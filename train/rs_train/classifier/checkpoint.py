@@ -19,21 +19,11 @@ __all__ = ["Checkpoints", "FitState", "weights_sha256", "weights_to_load"]
 
 @dataclass
 class FitState:
-    """Where a training stands.
+    """Where a training stands: after ``epoch`` finished epochs and ``seconds`` of wall time.
 
-    Attributes
-    ----------
-    epoch, finished
-        Finished epochs, and whether the training ended by itself.
-    history
-        One row a finished epoch; row 0 is the state before the first.
-    best_epoch, best_score
-        The epoch of the best score on validation photos, whose weights are kept; see
-        :class:`rs_train.classifier.fit_loop.Judgement`.
-    stage_1
-        What a classifier's stage 1 measured; None where there was none.
-    seconds
-        Wall time so far, of all sessions.
+    ``history`` has one row a finished epoch; row 0 is the state before the first.  The weights of
+    ``best_epoch`` are kept, whose :class:`rs_train.classifier.fit_loop.Judgement` was
+    ``best_score``.  ``stage_1`` is what a classifier's stage 1 measured.
     """
 
     epoch: int = 0
@@ -50,14 +40,7 @@ class Checkpoints:
 
     ``state.json`` tells where the training stands and names the weights files that belong to it.
     It is renamed into place after they are on disk, so that a kill at any instant leaves the last
-    complete epoch.
-
-    Parameters
-    ----------
-    folder
-        The ``checkpoints`` folder.
-    fingerprint
-        Of settings and data; a state of another fingerprint is refused.
+    complete epoch.  A state of another ``fingerprint``, of settings and data, is refused.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
@@ -72,10 +55,7 @@ class Checkpoints:
     def load(self) -> FitState | None:
         """Return the saved state, or None where no epoch was finished.
 
-        Raises
-        ------
-        RunError
-            The state is damaged, or was made with other settings or data.
+        RunError: the state is damaged, or was made with other settings or data.
         """
         path = self.folder / "state.json"
         if not self.begun(self.folder):
@@ -98,10 +78,7 @@ class Checkpoints:
     def save(self, state: FitState, model: keras.Model) -> None:
         """Write the model, its optimizer and the state; drop what is no longer needed.
 
-        Raises
-        ------
-        OSError
-            The disk is full; the last saved state still holds.
+        OSError: the disk is full; the last saved state still holds.
         """
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink()

@@ -95,13 +95,7 @@ def _normalized(x: Any, name: str, activation: str = "") -> Any:
 
 
 def package_file() -> Path:
-    """Return the file of the installed package.
-
-    Raises
-    ------
-    MissingPackageError
-        It is not installed.
-    """
+    """Return the file of the installed package; MissingPackageError: it is not installed."""
     spec = find_spec(_PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(
@@ -113,10 +107,7 @@ def package_file() -> Path:
 def load_package(model: keras.Model) -> None:
     """Load the package's weights into what :func:`build_efficientnet_lite0` made.
 
-    Raises
-    ------
-    MissingPackageError, WeightsError
-        The package is not installed, or its file is not the known one.
+    MissingPackageError, WeightsError: it is not installed, or its file is not the known one.
     """
     found = read_package(package_file())
     for layer in model.layers:

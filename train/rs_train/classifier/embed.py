@@ -9,8 +9,9 @@ import numpy as np
 
 from rs_toolkit.data.remembered import known_arrays
 from rs_toolkit.environment import quiet_tensorflow
-from rs_toolkit.files import atomic_write, sha256_file
+from rs_toolkit.files import atomic_write
 from rs_toolkit.progress import Progress
+from rs_train.classifier.checkpoint import weights_sha256
 from rs_train.classifier.linear_probe import features_folder, frozen_features
 
 if TYPE_CHECKING:
@@ -33,23 +34,16 @@ def embed(
     """Return the mean feature of each photo and its mirror image, shape (n, channels).
 
     The features are those of stage 1, and share its cache.  Where every photo is cached, neither
-    TensorFlow nor the backbone is loaded.
-
-    Parameters
-    ----------
-    photos, root
-        Readable photos, and the folder that their paths start from.
-    cache
-        Gives the pixels, and says how they are made.
-    backbone, weights
-        As ``rs-toolkit train`` takes them.
+    TensorFlow nor the backbone is loaded.  The photos are readable, their paths start from
+    ``root``; ``backbone`` and ``weights`` are as ``rs-toolkit train`` takes them.
 
     Raises
     ------
     WeightsError
         The weights are missing, damaged, or of another backbone.
     """
-    note = cache.directory / "features" / f"{_source(backbone, weights, cache)}.txt"
+    source = f"{backbone}-{(weights_sha256(weights) or Path(weights).name)[:16]}"
+    note = cache.directory / "features" / f"{source}-{cache.preprocessing.fingerprint()}.txt"
     if note.is_file():
         known = known_arrays(photos, note.with_name(note.read_text("utf-8")))
         if known is not None and known.ndim == 3:
@@ -66,9 +60,3 @@ def embed(
     with atomic_write(note) as temporary:
         temporary.write_text(features_folder(extractor, cache).name, "utf-8")
     return np.asarray(found.mean(axis=1), np.float32)
-
-
-def _source(backbone: str, weights: str, cache: PhotoCache) -> str:
-    path = Path(weights)
-    content = sha256_file(path)[:16] if path.is_file() else path.name
-    return f"{backbone}-{content}-{cache.preprocessing.fingerprint()}"

@@ -36,13 +36,7 @@ class Portion:
 
 
 class ClassifierCourse(Course):
-    """The fine-tuning of a classifier; those layers of ``model`` train that are trainable.
-
-    Parameters
-    ----------
-    train, val
-        Photos to learn from, and to choose the best epoch by.
-    """
+    """The fine-tuning of the trainable layers of ``model``; ``val`` chooses the best epoch."""
 
     def __init__(
         self,

@@ -43,14 +43,9 @@ class Judgement:
 class Course(ABC):
     """What a model is trained on, and how it is judged.
 
-    Attributes
-    ----------
-    model
-        Compiled; checkpoints keep its weights and those of its optimizer.
-    learner
-        What is fitted: the model, or a compiled part of it that shares layers and optimizer.
-    pixels
-        Gives the training photos.
+    Checkpoints keep the weights of ``model``, which is compiled, and of its optimizer.  Fitted is
+    ``learner``: the model, or a compiled part of it that shares layers and optimizer.  ``pixels``
+    gives the training photos.
     """
 
     model: keras.Model
@@ -105,12 +100,8 @@ def fit(
     Continues from ``checkpoints`` where a state exists.  Every epoch is a function of the saved
     state, the seed and the epoch number, so a run that was killed and resumed takes the same
     steps as one that was not.  ``started`` is the ``time.perf_counter()`` at which this session
-    of the run began, ``stage_1`` what a classifier's first stage measured.
-
-    Raises
-    ------
-    RunError
-        The loss became infinite, or a checkpoint is damaged.
+    of the run began, ``stage_1`` what a classifier's first stage measured.  RunError: the loss
+    became infinite, or a checkpoint is damaged.
     """
     model = course.model
     model.optimizer.build(model.trainable_variables)
@@ -150,10 +141,8 @@ def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> flo
     batches = course.batches(epoch)
     total = int(batches.cardinality())
 
-    class Report(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            loss = (logs or {}).get("loss", float("nan"))
-            progress.update(f"epoch {epoch + 1}", batch + 1, total, f"loss {loss:.3f}")
+    def report(batch: int, logs: dict[str, float]) -> None:
+        progress.update(f"epoch {epoch + 1}", batch + 1, total, f"loss {logs['loss']:.3f}")
 
     # Dropout draws from generators that count their calls; weights files do not hold them, so
     # each epoch starts them anew and a resumed epoch draws the same.
@@ -162,9 +151,8 @@ def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> flo
         if generator is not None:
             generator.state.assign(np.array([seed + number, epoch], "uint32"))
     with course.pixels.unburied():
-        history = course.learner.fit(
-            batches, epochs=1, shuffle=False, verbose=0, callbacks=[Report()]
-        )
+        shown = [keras.callbacks.LambdaCallback(on_train_batch_end=report)]
+        history = course.learner.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=shown)
     return float(history.history["loss"][0])
 
 

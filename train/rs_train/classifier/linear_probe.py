@@ -34,14 +34,10 @@ _STRENGTHS = (0.001, 0.01, 0.1)
 
 @dataclass(frozen=True)
 class Head:
-    """A fitted linear top.
+    """A fitted linear top; ``strength`` is the inverse L2 strength C that was chosen.
 
-    Attributes
-    ----------
-    kernel, bias
-        float32 of shapes (channels, classes) and (classes,); standardization is folded in.
-    strength, val_macro_f1
-        Inverse L2 strength C that was chosen, and its macro-F1 on the validation photos, 0 to 1.
+    ``kernel`` (channels, classes) and ``bias`` (classes,) are float32, with the standardization
+    folded in.  ``val_macro_f1`` is that of the validation photos, 0 to 1.
     """
 
     kernel: NDArray[np.float32]
@@ -100,14 +96,9 @@ def fit_head(
 ) -> Head:
     """Fit the linear top.
 
-    Parameters
-    ----------
-    features, labels, weights
-        Training photos: (n, channels) features, (n,) class numbers, (n,) weights above 0.
-    val_features, val_labels
-        Validation photos, which choose the L2 strength and nothing else.
-    classes
-        Number of classes; those without a training photo get a bias no photo overcomes.
+    Of the training photos it takes features (n, channels), class numbers (n,) and weights (n,)
+    above 0.  The validation photos choose the L2 strength and nothing else.  A class without a
+    training photo gets a bias that no photo overcomes.
     """
     from sklearn.linear_model import LogisticRegression
 

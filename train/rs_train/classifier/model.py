@@ -11,22 +11,15 @@ from rs_train.classifier.backbones import BACKBONES, build_backbone
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-    from numpy.typing import NDArray
 
-__all__ = ["build_classifier", "feature_extractor", "freeze_below", "save_model", "set_head"]
-
-_HEAD = "predictions"
+__all__ = ["build_classifier", "feature_extractor", "freeze_below", "save_model"]
 
 
 def build_classifier(name: str, imgsz: int, classes: int, dropout: float = 0.0) -> keras.Model:
     """Build a classifier with random weights.
 
-    Returns
-    -------
-    keras.Model
-        From (N, imgsz, imgsz, 3) in [-1, 1] to float32 logits (N, classes).  One flat graph
-        with the backbone's own layer names, so that converters and weight transfer see them.
+    From (N, imgsz, imgsz, 3) in [-1, 1] to float32 logits (N, classes): one flat graph with the
+    backbone's own layer names, so that converters and weight transfer see them.
     """
     import keras
 
@@ -34,7 +27,7 @@ def build_classifier(name: str, imgsz: int, classes: int, dropout: float = 0.0) 
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(backbone.output)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     # float32 under every precision: sums over classes lose too much in bfloat16.
-    logits = keras.layers.Dense(classes, name=_HEAD, dtype="float32")(x)
+    logits = keras.layers.Dense(classes, name="predictions", dtype="float32")(x)
     return keras.Model(backbone.input, logits, name=backbone.name)
 
 
@@ -45,19 +38,11 @@ def feature_extractor(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer("avg_pool").output)
 
 
-def set_head(model: keras.Model, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-    """Put a fitted linear head, (channels, classes) and (classes,), into a classifier."""
-    model.get_layer(_HEAD).set_weights([kernel, bias])
-
-
 def freeze_below(model: keras.Model, name: str, block: str) -> None:
     """Make only ``block`` and what follows trainable, without its batch normalization.
 
-    Batch normalization stays frozen as a whole: its statistics, gamma and beta.
-
-    ``all`` trains every layer, batch normalization too: the setting for random weights, whose
-    statistics are not worth keeping (see
-    :attr:`rs_toolkit.config.training.TrainConfig.first_block`).
+    Batch normalization stays frozen as a whole: its statistics, gamma and beta.  ``all`` trains it
+    too, and every layer: for random weights, whose statistics are not worth keeping.
 
     Raises
     ------
@@ -81,13 +66,7 @@ def freeze_below(model: keras.Model, name: str, block: str) -> None:
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model as a ``.keras`` file, whole or not at all.
-
-    Raises
-    ------
-    OSError
-        The disk is full.
-    """
+    """Write a model as a ``.keras`` file, whole or not at all; OSError: the disk is full."""
     # HDF5 crashes the process on a full disk.
     require_space(path.parent, 2 * 4 * model.count_params() + 2**20)
     with atomic_write(path) as temporary:

@@ -20,14 +20,8 @@ _MOST_NAMES = 60
 def plot_confusion(path: Path, table: NDArray[np.int64], names: list[str]) -> None:
     """Draw a confusion matrix, each row divided by its photo count, as a PNG.
 
-    Parameters
-    ----------
-    path
-        The PNG file to write.
-    table
-        Counts of shape (classes, classes): row = true class, column = predicted class.
-    names
-        Class names; left off the axes where there are too many to read.
+    ``table`` has the counts, (classes, classes), a row for each true class and a column for each
+    predicted one.  Where there are too many ``names`` to read, they are left off.
     """
     from matplotlib.figure import Figure
 

@@ -18,13 +18,13 @@ from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.table import EarlierSides, make_splits
 from rs_train.classifier.checkpoint import weights_sha256
-from rs_train.run_folder import begun, require_same, undamaged, write_begun
+from rs_train.run_folder import resumed, write_begun
 
-__all__ = ["RunData", "class_table", "prepare", "saved_config"]
+__all__ = ["RunData", "prepare"]
 
 
 class RunData(NamedTuple):
-    """What a run learns from: all photos with their splits, and the classes of :func:`class_table`.
+    """What a run learns from: all photos with their splits, and the classes, one row each.
 
     The photos' paths start from ``root``; ``mark`` is their fingerprint.
     """
@@ -50,13 +50,16 @@ def prepare(
     Raises
     ------
     DataError
-        Nothing to train on: no readable photo, or fewer than two classes; or the splits cannot
-        be made as the settings ask (see :func:`rs_toolkit.splits.table.make_splits`).
+        No readable photo, or fewer than two classes; a class name is longer than a kit can hold;
+        or the splits cannot be made (see :func:`rs_toolkit.splits.table.make_splits`).
     RunError
         The run began with other settings, or a file of it is damaged.
     """
     if (run / "index.parquet").is_file() and (run / "config.json").is_file():
-        return _prepared(run, config)
+        with resumed(run, config) as saved:
+            classes = read_json(run / "classes.json")["classes"]
+            root, mark = Path(saved["data_root"]), str(saved["data_fingerprint"])
+            return RunData(read_index(run / "index.parquet"), classes, root, mark)
     if config.splits_from:
         # A wrong path should fail before every photo is opened.
         EarlierSides.read(Path(config.splits_from))
@@ -73,7 +76,7 @@ def prepare(
     photos, report = make_splits(photos, replace(config, splits_from=kept))
     for text in report.notes():
         progress.note(text)
-    classes = class_table(photos, config.rank)
+    classes = _class_table(photos, config.rank)
     found = RunData(photos, classes, dataset.root.resolve(), fingerprint(photos))
     preprocessing = cache.preprocessing.to_dict()
     table = {"rank": config.rank, "preprocessing": preprocessing, "classes": classes}
@@ -89,37 +92,8 @@ def prepare(
     return found
 
 
-def _prepared(run: Path, config: TrainConfig) -> RunData:
-    """Read what an earlier session prepared."""
-    saved = begun(run)
-    with undamaged(run):
-        require_same(run, saved["settings"], config)
-        classes = read_json(run / "classes.json")["classes"]
-        root, mark = Path(saved["data_root"]), str(saved["data_fingerprint"])
-        return RunData(read_index(run / "index.parquet"), classes, root, mark)
-
-
-def saved_config(run: Path) -> tuple[TrainConfig, Path]:
-    """Return the settings and the data path that a run began with.
-
-    Raises
-    ------
-    RunError
-        The folder is no run, or its settings are damaged.
-    """
-    saved = begun(run)
-    with undamaged(run / "config.json"):
-        return TrainConfig(**saved["settings"]), Path(saved["data"])
-
-
-def class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:
-    """Return one row a class, in alphabetical order: id, name, common name, taxon down to rank.
-
-    Raises
-    ------
-    DataError
-        A name is longer than a kit can hold.
-    """
+def _class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:
+    """Return one row a class, in alphabetical order: id, name, common name, taxon down to rank."""
     members: dict[str, list[Photo]] = {}
     for photo in photos:
         if photo.split:

@@ -29,13 +29,7 @@ from rs_train.classifier.checkpoint import Checkpoints, FitState, weights_to_loa
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
 from rs_train.classifier.fit_loop import fit, make_deterministic
 from rs_train.classifier.linear_probe import fit_head, frozen_features
-from rs_train.classifier.model import (
-    build_classifier,
-    feature_extractor,
-    freeze_below,
-    save_model,
-    set_head,
-)
+from rs_train.classifier.model import build_classifier, feature_extractor, freeze_below, save_model
 from rs_train.classifier.plots import plot_confusion
 from rs_train.classifier.prepare import RunData, prepare
 from rs_train.run_folder import is_finished, write_environment
@@ -55,25 +49,18 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Train a classifier and write its run folder.
+    """Train a classifier, write its run folder and return ``run``.
 
     Parameters
     ----------
     data
         A folder or CSV file that :func:`rs_toolkit.data.readers.read_dataset` reads.
-    config
-        Settings.
     run
         The folder to write; it must not hold a run already unless ``resume``.
     resume
         Continue an interrupted run; a finished one is left alone.
     progress
         Where to show progress; silent by default.
-
-    Returns
-    -------
-    Path
-        ``run``.
 
     Raises
     ------
@@ -151,7 +138,7 @@ class _Training:
             self.portions["val"].labels,
             len(self.data.classes),
         )
-        set_head(model, head.kernel, head.bias)
+        model.get_layer("predictions").set_weights([head.kernel, head.bias])
         score = head.val_macro_f1
         self.progress.note(f"stage 1: validation macro-F1 {score:.3f} (C = {head.strength})")
         return {"strength": head.strength, "val_macro_f1": score}

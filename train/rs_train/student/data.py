@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,12 +19,12 @@ from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES, split
 from rs_toolkit.splits.table import EarlierSides
 from rs_train.classifier.checkpoint import weights_sha256
-from rs_train.run_folder import begun, require_same, undamaged, write_begun
+from rs_train.run_folder import resumed, write_begun
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DistillData", "class_of", "kind_of", "prepare_distillation", "saved_distill_config"]
+__all__ = ["DistillData", "class_of", "kind_of", "prepare_distillation"]
 
 # The first of these that is known names a photo's class; families come first, because what a
 # filter may wrongly flag is limited by family.
@@ -33,16 +33,10 @@ _NAMED_BY = ("family", "genus", "species", "order", "class", "phylum", "kingdom"
 
 @dataclass(frozen=True)
 class DistillData:
-    """All photos: those of the data first, then those that show no organism.
+    """All photos: those of the data first, ``data_photos`` of them, then those of no organism.
 
-    Attributes
-    ----------
-    photos, data_photos
-        With their splits, None where a photo is not used; and how many of them are of the data.
-    root, not_organism_root
-        Folders that the paths of both start from.
-    mark
-        Fingerprint of the photos.
+    A photo that is not used has no split.  The paths of the two kinds start from ``root`` and
+    ``not_organism_root``; ``mark`` is the photos' fingerprint.
     """
 
     photos: tuple[Photo, ...]
@@ -96,7 +90,8 @@ def prepare_distillation(
         The earlier session had other settings, or its files are damaged.
     """
     if (out / "config.json").is_file():
-        return _prepared(out, config)
+        with resumed(out, config) as saved:
+            return _prepared(out, saved)
     for folder in filter(None, (data, not_organism)):
         require_data(folder)
     earlier = EarlierSides.read(Path(config.splits_from)) if config.splits_from else None
@@ -116,8 +111,31 @@ def prepare_distillation(
     found = DistillData(
         everything, count, dataset.root.resolve(), other_root, fingerprint(everything)
     )
-    _write(out, data, not_organism, config, found)
+    for side in SIDES:
+        if not len(found.rows(side)):
+            raise DataError(f"{data}: too few photos, the {side} split is empty; add photos")
+    sources = {
+        "data": str(data),
+        "not_organism": None if not_organism is None else str(not_organism),
+        "data_root": str(found.root),
+        "not_organism_root": None if other_root is None else str(other_root),
+        "data_photos": count,
+        "data_fingerprint": found.mark,
+        "student_weights_sha256": weights_sha256(config.student_weights),
+    }
+    write_begun(out, config, everything, sources)
     return found
+
+
+def _prepared(out: Path, saved: dict[str, Any]) -> DistillData:
+    other = saved["not_organism_root"]
+    return DistillData(
+        read_index(out / "index.parquet"),
+        int(saved["data_photos"]),
+        Path(saved["data_root"]),
+        None if other is None else Path(other),
+        str(saved["data_fingerprint"]),
+    )
 
 
 def _used(
@@ -172,51 +190,3 @@ def class_of(photo: Photo, of_data: bool) -> str:
         return f"organism:{kind_of(photo)}"
     folder, slash, _ = photo.path.partition("/")
     return f"other:{folder if slash else ''}"
-
-
-def _write(
-    out: Path, data: Path, not_organism: Path | None, config: DistillConfig, found: DistillData
-) -> None:
-    for side in SIDES:
-        if not len(found.rows(side)):
-            raise DataError(f"{data}: too few photos, the {side} split is empty; add photos")
-    other = found.not_organism_root
-    sources = {
-        "data": str(data),
-        "not_organism": None if not_organism is None else str(not_organism),
-        "data_root": str(found.root),
-        "not_organism_root": None if other is None else str(other),
-        "data_photos": found.data_photos,
-        "data_fingerprint": found.mark,
-        "student_weights_sha256": weights_sha256(config.student_weights),
-    }
-    write_begun(out, config, found.photos, sources)
-
-
-def _prepared(out: Path, config: DistillConfig) -> DistillData:
-    saved = begun(out)
-    with undamaged(out):
-        require_same(out, saved["settings"], config)
-        other = saved["not_organism_root"]
-        return DistillData(
-            read_index(out / "index.parquet"),
-            int(saved["data_photos"]),
-            Path(saved["data_root"]),
-            None if other is None else Path(other),
-            str(saved["data_fingerprint"]),
-        )
-
-
-def saved_distill_config(out: Path) -> tuple[DistillConfig, Path, Path | None]:
-    """Return the settings, the data and the folder of others that a distillation began with.
-
-    Raises
-    ------
-    RunError
-        The folder is none, or its settings are damaged.
-    """
-    saved = begun(out)
-    with undamaged(out / "config.json"):
-        other = saved["not_organism"]
-        config = DistillConfig(**saved["settings"])
-        return config, Path(saved["data"]), None if other is None else Path(other)

@@ -45,7 +45,7 @@ def distill(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Train a filter and write its folder; see :mod:`rs_toolkit.folders.filter`.
+    """Train a filter, write its folder (:mod:`rs_toolkit.folders.filter`) and return ``out``.
 
     Parameters
     ----------
@@ -58,11 +58,6 @@ def distill(
         The folder to write; it must not hold a filter already unless ``resume``.
     not_organism
         Photos that show no organism, read in the same way; labels do not matter.
-
-    Returns
-    -------
-    Path
-        ``out``.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,14 +33,7 @@ _MOST_VIEWS = 2**31
 class StudentCourse(Course):
     """The training of what :func:`rs_train.student.student.build_student` made.
 
-    Parameters
-    ----------
-    train, val
-        Photos to learn from, and to choose the best epoch by.
-    lesson, preprocessing
-        What is taught, and what makes a photo the student's input.
-    progress
-        Told of features as they are computed.
+    ``val`` chooses the best epoch; ``progress`` is told of features as they are computed.
     """
 
     def __init__(
@@ -59,13 +52,10 @@ class StudentCourse(Course):
         self.train, self.val, self.pixels = train, val, train.views
         self.preprocessing, self.config = preprocessing, config
         self._losses = losses(lesson, config)
+        self._head_only = config.train_from == "head"
         extractor = feature_extractor(student)
         # Used where the backbone stays as it is: computed once.
-        self._features = cache(
-            lambda photos, views: student_features(
-                extractor, photos, views, preprocessing, progress
-            )
-        )
+        self._features = cache(partial(student_features, extractor, preprocessing, progress))
         freeze(student, body=self._head_only, batch_norm=config.frozen_batch_norm)
         outputs = outputs_of(student)
         self.model = self.learner = keras.Model(student.input, outputs)
@@ -115,10 +105,7 @@ class StudentCourse(Course):
     def ask(self, photos: StudentPhotos) -> dict[str, NDArray[np.float32]]:
         """Return what the student makes of photos as they are.
 
-        Returns
-        -------
-        dict
-            ``embedding`` (n, dim), of a student that has a teacher, and ``verdict``, logits (n, K).
+        ``verdict`` are logits (n, K); a student that has a teacher gives ``embedding`` (n, dim).
         """
         if self._head_only:
             found = self.learner.predict(self._features(photos, 1)[:, 0], verbose=0)
@@ -132,10 +119,6 @@ class StudentCourse(Course):
     def odds(self, found: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return the log odds of an organism, (n,), of what :meth:`ask` returned."""
         return organism_log_odds(found["verdict"], self.lesson.organism)
-
-    @property
-    def _head_only(self) -> bool:
-        return self.config.train_from == "head"
 
     def _targets(
         self, photos: StudentPhotos, rows: NDArray[np.int64], views: NDArray[np.int64]

@@ -39,9 +39,7 @@ class Lesson:
         Text embeddings (K, dim), rows of length 1, and the scale of the logits.
     embeddings, probability
         The teacher's, of the n photos that are used: float32 (n, views, dim), and the calibrated
-        probability of an organism, float64 (n,).
-    temperature, bias
-        The teacher's calibration.
+        probability of an organism, float64 (n,), by ``temperature`` and ``bias``.
     about
         What is recorded of the teacher.
     """
@@ -70,10 +68,7 @@ def learn_from_labels() -> Lesson:
 def meet_teacher(config: DistillConfig) -> tuple[Teacher, Prompts]:
     """Load the teacher that the settings name, and read its prompts.
 
-    Raises
-    ------
-    ConfigError, WeightsError, MissingPackageError
-        The teacher or the prompts cannot be had.
+    ConfigError, WeightsError, MissingPackageError: one of the two cannot be had.
     """
     from rs_train.teacher.prompts import read_prompts
     from rs_train.teacher.teacher import load_teacher
@@ -92,12 +87,7 @@ def ask_teacher(
     """Embed the photos that are used, once each, and calibrate the teacher's judgement.
 
     The calibration is fitted on the labelled validation photos; where those are of one kind, the
-    teacher's own odds stand.
-
-    Raises
-    ------
-    WeightsError
-        The teacher is broken.
+    teacher's own odds stand.  WeightsError: the teacher is broken.
     """
     from rs_train.teacher.embeddings import teacher_embeddings, text_weights
 

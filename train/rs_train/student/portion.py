@@ -40,10 +40,9 @@ class StudentPhotos:
         :func:`rs_train.teacher.embeddings.photo_view`.
     truth, target
         bool and float64 (n,); see :class:`rs_toolkit.folders.filter.Verdicts`.
-    labels, shares
-        Families and the like, as class numbers from 0, int64 (n,); duplicate groups and weights.
-    taught
-        The teacher's embeddings, float32 (n, views, dim); None without one.
+    labels, taught
+        Families and the like, as class numbers from 0, int64 (n,); the teacher's embeddings,
+        float32 (n, views, dim).
     """
 
     rows: NDArray[np.int64]
@@ -112,10 +111,10 @@ def balanced_order(train: StudentPhotos, config: DistillConfig, epoch: int) -> N
 
 def student_features(
     extractor: keras.Model,
-    photos: StudentPhotos,
-    views: int,
     preprocessing: Preprocessing,
     progress: Progress,
+    photos: StudentPhotos,
+    views: int,
 ) -> NDArray[np.float32]:
     """Return the features of views 0 to ``views - 1``, float32 (n, views, width).
 

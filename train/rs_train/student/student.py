@@ -44,27 +44,11 @@ def build_student(
     text: NDArray[np.float32] | None = None,
     scale: float = 1.0,
 ) -> keras.Model:
-    """Build a student.
+    """Return a student: from (n, imgsz, imgsz, 3) in [-1, 1] to logits (n, K).
 
-    Parameters
-    ----------
-    config
-        Gives the backbone, the side of the photos and the seed of random weights.
-    weights
-        As :func:`rs_train.classifier.backbones.load_backbone_weights` takes them.
-    text, scale
-        The teacher's text embeddings (K, dim), rows of length 1, and the scale of its logits;
-        None: no teacher, two logits.
-
-    Returns
-    -------
-    keras.Model
-        From (n, imgsz, imgsz, 3) in [-1, 1] to logits (n, K); see :func:`outputs_of`.
-
-    Raises
-    ------
-    ConfigError, WeightsError, MissingPackageError
-        There is no such backbone; the weights cannot be had or do not fit.
+    ``weights`` are as :func:`rs_train.classifier.backbones.load_backbone_weights` takes them, which
+    says what is raised.  ``text`` are the teacher's text embeddings (K, dim), rows of length 1, and
+    ``scale`` that of its logits; without them there are two logits.
     """
     import keras
 
@@ -102,32 +86,19 @@ def losses(lesson: Lesson, config: DistillConfig) -> dict[str, Loss]:
 
     ``lesson`` gives the classes and the teacher's calibration, ``config`` the weights a, b and c.
     """
-    verdict = {"verdict": _verdict_loss(lesson, config)}
-    return (
-        verdict if lesson.embeddings is None else {"embedding": _embedding_loss(config), **verdict}
-    )
-
-
-def _embedding_loss(config: DistillConfig) -> Loss:
-    """Return the loss of unit rows (n, d) against the teacher's."""
     from keras import losses, ops
 
-    def loss(taught: Any, embedding: Any) -> Any:
+    shown, others = (np.flatnonzero(lesson.organism == kind) for kind in (True, False))
+
+    def embedding_loss(taught: Any, embedding: Any) -> Any:
+        """Unit rows (n, d) against the teacher's."""
         scale = embedding.shape[1] ** 0.5
         cosine = ops.sum(embedding * taught, axis=1)
         distance = losses.huber(scale * taught, scale * embedding, delta=1.0)
         return ops.mean(config.cosine_weight * (1 - cosine) + config.l1_weight * distance)
 
-    return loss
-
-
-def _verdict_loss(lesson: Lesson, config: DistillConfig) -> Loss:
-    """Return the loss of logits (n, K) against probabilities of an organism (n,)."""
-    from keras import ops
-
-    shown, others = (np.flatnonzero(lesson.organism == kind) for kind in (True, False))
-
-    def loss(target: Any, logits: Any) -> Any:
+    def verdict_loss(target: Any, logits: Any) -> Any:
+        """Logits (n, K) against probabilities of an organism (n,)."""
         # As rs_runtime.filter.organism_log_odds, with gradients.
         odds = ops.logsumexp(ops.take(logits, shown, axis=1), axis=1)
         odds = odds - ops.logsumexp(ops.take(logits, others, axis=1), axis=1)
@@ -137,4 +108,5 @@ def _verdict_loss(lesson: Lesson, config: DistillConfig) -> Loss:
             ops.binary_crossentropy(wanted, scaled, from_logits=True)
         )
 
-    return loss
+    verdict: dict[str, Loss] = {"verdict": verdict_loss}
+    return verdict if lesson.embeddings is None else {"embedding": embedding_loss, **verdict}

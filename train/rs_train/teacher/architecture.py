@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rs_runtime.errors import reason
+from rs_toolkit.config.training import read_config
 from rs_toolkit.errors import ConfigError
-from rs_toolkit.files import read_json
 
 __all__ = ["TEACHERS", "Architecture", "architecture", "build_clip"]
 
@@ -22,7 +22,6 @@ TEACHERS = {
 }
 """Short names of ``--teacher``: architecture of open_clip, and which public weights of it."""
 
-_MAX_CONFIG_BYTES = 100_000
 _MAX_PARAMETERS = 3_000_000_000
 _VOCABULARY = 49408  # of CLIP's byte-pair encoding
 _CLEANERS = ("lower", "whitespace", "canonicalize")
@@ -63,13 +62,10 @@ class Architecture:
 def architecture(name: str) -> Architecture:
     """Return what a teacher's name means.
 
-    Parameters
-    ----------
-    name
-        A short name (:data:`TEACHERS`); an architecture of open_clip, alone or, where its weights
-        are not given as a file, as ``ARCHITECTURE:TAG`` of open_clip's pretrained models or
-        ``ARCHITECTURE:OWNER/REPOSITORY`` of Hugging Face; or a ``.json`` file, which is open_clip's
-        ``open_clip_config.json`` or its ``model_cfg`` alone.
+    It is a short name (:data:`TEACHERS`); an architecture of open_clip, alone or, where its weights
+    are not given as a file, as ``ARCHITECTURE:TAG`` of open_clip's pretrained models or
+    ``ARCHITECTURE:OWNER/REPOSITORY`` of Hugging Face; or a ``.json`` file, which is open_clip's
+    ``open_clip_config.json`` or its ``model_cfg`` alone.
 
     Raises
     ------
@@ -78,7 +74,7 @@ def architecture(name: str) -> Architecture:
         own and would have to be downloaded.
     """
     if name.endswith(".json"):
-        values = _read_json(Path(name))
+        values = read_config(Path(name))
         model = values.get("model_cfg", values)
         return _checked(name, model, values.get("preprocess_cfg", {}))
     import open_clip
@@ -117,22 +113,6 @@ def _public(name: str, config: dict[str, Any], base: str, tag: str) -> Architect
     # OWNER/REPOSITORY/, or a file in it.
     repository = "/".join(str(public[0].get("hf_hub") or "").split("/")[:2])
     return _checked(name, config, pixels[0], repository or None)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file; check --teacher")
-    try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes; is it a config?")
-        values = read_json(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --teacher") from None
-    except (ValueError, RecursionError):
-        raise ConfigError(f"{path}: is no JSON; wanted an open_clip_config.json") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: wanted a JSON object, as in an open_clip_config.json")
-    return values
 
 
 def _checked(

@@ -52,16 +52,10 @@ def teacher_embeddings(
 
     Parameters
     ----------
-    teacher, photos
-        The model, and indexed, readable photos.
     pixels
         From a photo to its pixels by ``teacher.preprocessing``: uint8, (size, size, 3).
-    cache_dir, progress
-        Folder of the cache; told of each batch.
-    views
+    views, seed
         1: the photo as it is; above: that, and ``views - 1`` random ones of :func:`photo_view`.
-    seed
-        Of the random views.
 
     Returns
     -------
@@ -107,15 +101,7 @@ def photo_view(
 
     View 0 is the photo.  Others show a square part of 40 to 100 % of its area, half of them
     mirrored: a function of ``number``, ``seed`` and ``content``, which is ``Photo.content``.
-
-    Parameters
-    ----------
-    pixels
-        uint8, shape (side, side, 3).
-
-    Returns
-    -------
-    uint8, of the shape of ``pixels``.
+    ``pixels`` and result are uint8, (side, side, 3).
     """
     if number == 0:
         return pixels
@@ -133,33 +119,20 @@ def photo_view(
 
 
 def text_weights(teacher: Teacher, prompts: Prompts, cache_dir: Path) -> NDArray[np.float32]:
-    """Return one direction a prompt class, the mean of its prompts' embeddings.
+    """Return one direction a prompt class, the mean of its prompts: (K, dim), rows of length 1.
 
     Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
     section 3.1.4: the ensemble is built in the embedding space and costs no more than one prompt.
-    Each class is kept in the cache, so that a changed one is embedded alone.
-
-    Returns
-    -------
-    float32, shape (K, dim), rows of length 1.
-
-    Raises
-    ------
-    WeightsError
-        The teacher is broken.
+    Each class is kept in the cache, so that a changed one is embedded alone.  WeightsError: the
+    teacher is broken.
     """
 
     def direction(texts: tuple[str, ...]) -> NDArray[np.float32]:
         mean = teacher.embed_texts(list(texts)).mean(axis=0)
         return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
-    rows = [
-        remembered(
-            cache_dir,
-            "prompts-1",
-            [teacher.fingerprint, *item.prompts],
-            partial(direction, item.prompts),
-        )
-        for item in prompts.classes
-    ]
+    rows = []
+    for item in prompts.classes:
+        inputs = [teacher.fingerprint, *item.prompts]
+        rows.append(remembered(cache_dir, "prompts-1", inputs, partial(direction, item.prompts)))
     return np.stack(rows)

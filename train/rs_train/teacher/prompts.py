@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rs_toolkit.config.training import read_toml
+from rs_toolkit.config.training import read_config
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["DEFAULT_PROMPTS", "PromptClass", "Prompts", "read_prompts"]
@@ -51,12 +51,7 @@ class Prompts:
 
 
 def read_prompts(path: Path | None = None) -> Prompts:
-    """Read a prompts file.
-
-    Parameters
-    ----------
-    path
-        TOML file as above; None: the packaged one.
+    """Read a prompts file, a TOML file as above; None: the packaged one.
 
     Raises
     ------
@@ -66,9 +61,9 @@ def read_prompts(path: Path | None = None) -> Prompts:
         ``{}``, or more than one.
     """
     path = path or DEFAULT_PROMPTS
-    settings = read_toml(path)
+    settings = read_config(path)
     _known(path, "", settings, {"templates", *_KINDS})
-    templates = _texts(path, "templates", settings.get("templates", ["{}"]))
+    templates = _texts(path, "templates", settings.get("templates", ["{}"]), {})
     for template in templates:
         if template.count("{}") != 1 or template.count("{") + template.count("}") != 2:
             raise ConfigError(f"{path}: template {template!r}: wanted one {{}}, for the name")
@@ -107,13 +102,7 @@ def _names(path: Path, settings: dict[str, Any]) -> dict[tuple[str, bool], tuple
             _known(path, f"{where}.", values, {"names"})
             if organism is False and (name, True) in found:
                 raise ConfigError(f"{path}: class {name!r} is of both kinds; rename one")
-            texts = _texts(path, f"{where}.names", values.get("names"))
-            for text in texts:
-                if owner.setdefault(text.casefold(), where) != where:
-                    raise ConfigError(
-                        f"{path}: {text!r} is in {owner[text.casefold()]} and {where}; take one out"
-                    )
-            found[name, organism] = texts
+            found[name, organism] = _texts(path, f"{where}.names", values.get("names"), owner)
     return found
 
 
@@ -126,11 +115,11 @@ def _known(path: Path, where: str, values: dict[str, Any], wanted: set[str]) -> 
         )
 
 
-def _texts(path: Path, where: str, values: Any) -> tuple[str, ...]:
-    """Return a list of texts, each with single spaces, no two alike but for case."""
+def _texts(path: Path, where: str, values: Any, owner: dict[str, str]) -> tuple[str, ...]:
+    """Return a list of texts, each with single spaces; ``owner`` knows where else each one is."""
     if not isinstance(values, list) or not values:
         raise ConfigError(f"{path}: {where!r}: wanted a list of texts, at least one")
-    seen: dict[str, str] = {}
+    found = []
     for value in values:
         text = " ".join(value.split()) if isinstance(value, str) else ""
         if not text.isprintable() or not 0 < len(text) <= _LONGEST:
@@ -138,7 +127,10 @@ def _texts(path: Path, where: str, values: Any) -> tuple[str, ...]:
                 f"{path}: {where!r}: got {str(value)[:60]!r}, "
                 f"wanted a text of 1 to {_LONGEST} printable characters"
             )
-        if text.casefold() in seen:
-            raise ConfigError(f"{path}: {where!r}: {text[:60]!r} is given twice; take one out")
-        seen[text.casefold()] = text
-    return tuple(seen.values())
+        if first := owner.get(text.casefold()):
+            raise ConfigError(
+                f"{path}: {text[:60]!r} is given twice: it is in {first} and {where}; take one out"
+            )
+        owner[text.casefold()] = where
+        found.append(text)
+    return tuple(found)

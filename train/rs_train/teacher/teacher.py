@@ -56,19 +56,10 @@ class Teacher:
     _architecture: Architecture = field(repr=False)
 
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the embeddings of photos.
+        """Return the embeddings of photos, float32 (n, dim), rows of length 1.
 
-        In float32 on a CPU; on a GPU in half precision where that is safe (autocast), which
-        changes an embedding by about a thousandth.
-
-        Parameters
-        ----------
-        pixels
-            uint8 RGB, 0 to 255, shape (n, size, size, 3).
-
-        Returns
-        -------
-        float32, shape (n, dim), rows of length 1.
+        ``pixels`` are uint8 RGB, (n, size, size, 3).  Computed in float32 on a CPU; on a GPU in
+        half precision where that is safe (autocast), which changes an embedding by about 0.001.
 
         Raises
         ------
@@ -98,12 +89,8 @@ class Teacher:
     def embed_texts(self, texts: list[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts: float32, shape (n, dim), rows of length 1.
 
-        What goes beyond the model's context, as a rule 77 tokens, is cut off.
-
-        Raises
-        ------
-        WeightsError
-            The embeddings are not finite: the weights are broken.
+        What goes beyond the model's context, as a rule 77 tokens, is cut off.  WeightsError: the
+        embeddings are not finite, because the weights are broken.
         """
 
         def encoded(batch: list[str]) -> Any:
@@ -138,19 +125,13 @@ class Teacher:
 def load_teacher(name: str, checkpoint: str | Path | None = None) -> Teacher:
     """Load a CLIP model of open_clip.
 
-    Parameters
-    ----------
-    name
-        See :func:`rs_train.teacher.architecture.architecture`.
-    checkpoint
-        Weights file, see :func:`rs_train.teacher.weights.read_weights`; None: the public ones,
-        downloaded once.
+    ``name`` is as :func:`rs_train.teacher.architecture.architecture` takes it; ``checkpoint`` a
+    weights file for :func:`rs_train.teacher.weights.read_weights`, None: the public ones.
 
     Raises
     ------
     ConfigError
-        The name or the configuration file is wrong, or the model's tokenizer would have to be
-        downloaded.
+        The name is wrong, the configuration file is, or the tokenizer would be downloaded.
     WeightsError
         The weights cannot be had, are damaged, or are of another model.
     MissingPackageError

@@ -30,11 +30,8 @@ _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name.
 
-    Parameters
-    ----------
-    path
-        ``.safetensors``, or ``.pt``, ``.pth`` or ``.bin`` as ``torch.save`` writes them: a state
-        dict, or a training checkpoint that holds one as ``state_dict``.
+    The file is a ``.safetensors``, or a ``.pt``, ``.pth`` or ``.bin`` as ``torch.save`` writes
+    them: a state dict, or a training checkpoint that holds one as ``state_dict``.
 
     Raises
     ------
@@ -122,10 +119,8 @@ def fit_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> Non
     """
     found = _renamed(model, weights, path)
     wanted = model.state_dict()
-    for what, names in (
-        ("lacks", wanted.keys() - found.keys()),
-        ("has the unknown", found.keys() - wanted.keys()),
-    ):
+    lacking, unknown = wanted.keys() - found.keys(), found.keys() - wanted.keys()
+    for what, names in (("lacks", lacking), ("has the unknown", unknown)):
         if names:
             others = f"{min(names)[:100]!r} and {len(names) - 1} other tensors"
             raise WeightsError(f"{path}: {what} {others}; {_ADVICE}")
