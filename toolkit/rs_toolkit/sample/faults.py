@@ -96,7 +96,7 @@ def non_organism(rng: Rng, kind: str) -> Image.Image:
         return camera(rng, background(rng, HABITATS[int(rng.integers(len(HABITATS)))], size))
     image = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(image)
-    {"document": _document, "chart": _chart, "screenshot": _screenshot}[kind](rng, draw, size)
+    {"document": _document, "chart": _chart, "screenshot": _screenshot}[kind](rng, draw, *size)
     grain = rng.standard_normal((size[1], size[0], 3)) * 1.5
     return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
 
@@ -112,14 +112,12 @@ def _text(rng: Rng, draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -
             x += word + 4
 
 
-def _document(rng: Rng, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
-    width, height = size
+def _document(rng: Rng, draw: ImageDraw.ImageDraw, width: int, height: int) -> None:
     draw.rectangle((14, 12, 14 + width // 2, 18), fill=_INK)
     _text(rng, draw, (14, 28, width - 12, height - 10))
 
 
-def _chart(rng: Rng, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
-    width, height = size
+def _chart(rng: Rng, draw: ImageDraw.ImageDraw, width: int, height: int) -> None:
     draw.line([(18, 10), (18, height - 16), (width - 8, height - 16)], fill=_INK, width=2)
     count = int(rng.integers(4, 9))
     step = (width - 32) / count
@@ -130,8 +128,7 @@ def _chart(rng: Rng, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
         draw.rectangle((left, top, round(left + step * 0.7), height - 17), fill=colour)
 
 
-def _screenshot(rng: Rng, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
-    width, height = size
+def _screenshot(rng: Rng, draw: ImageDraw.ImageDraw, width: int, height: int) -> None:
     tint = tuple(int(v) for v in rng.integers(40, 170, 3))
     draw.rectangle((0, 0, width, 14), fill=tint)
     for k, dot in enumerate(((232, 92, 84), (236, 188, 72), (104, 190, 96))):

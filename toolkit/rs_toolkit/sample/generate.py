@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,6 @@ from rs_toolkit.data.taxonomy import LABELS, RANKS
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.sample.draw import draw_photo
 from rs_toolkit.sample.faults import encode, near_duplicate, non_organism
-from rs_toolkit.sample.place import placed, remove_leftovers
 from rs_toolkit.sample.plan import DAMAGES, FORMATS, Slot, plan, slot_rng
 from rs_toolkit.sample.species import FAMILIES
 
@@ -23,6 +26,9 @@ __all__ = ["VERSION", "generate_sample"]
 # Raise it when the same seed would give other bytes.
 VERSION = "2"
 LEAST_PHOTOS, MOST_PHOTOS = 100, 20_000
+# Moved in this order: a sample counts as whole once it has its metadata, so they come last.
+_CONTENTS = ("photos", "README.txt", "truth.json", "metadata.csv")
+_SAMPLE = "sample"
 _FAMILY = {family.name: family for family in FAMILIES}
 
 _README = """This data set is SYNTHETIC: a program drew every picture (rs_toolkit.sample).
@@ -77,10 +83,10 @@ def generate_sample(
         wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
         raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
     header = {"seed": seed, "version": VERSION, "photos": photos}
-    remove_leftovers(directory.resolve())
+    _remove_leftovers(directory.resolve())
     if not _is_finished(directory, header):
         _refuse_occupied(directory)
-        with placed(directory.resolve()) as root:
+        with _placed(directory.resolve()) as root:
             _write(root, header, plan(seed, photos), progress or (lambda done, total: None))
             if not _is_finished(root, header):
                 raise DataError(
@@ -180,3 +186,61 @@ def _truth(slots: list[Slot]) -> dict[str, list[Any]]:
             entry = {"path": slot.path, "kind": slot.detail}
         truth[slot.fault].append(entry)
     return truth
+
+
+def _prefix(target: Path) -> str:
+    return f".tmp-{target.name}-"
+
+
+@contextmanager
+def _placed(target: Path) -> Iterator[Path]:
+    """Yield a folder to draw in; when the block ends well, its content is at ``target``.
+
+    A folder that exists is filled and never replaced: it may be a mount point, the working
+    folder of a shell, or the one folder that may be written.  So the drawing is done inside it,
+    on the same file system; a new folder is drawn beside its place and appears by one rename.
+    """
+    home = target if target.is_dir() else target.parent
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_prefix(target), dir=home) as scratch:
+        root = Path(scratch) / _SAMPLE
+        root.mkdir()
+        yield root
+        if target.is_dir():
+            _move_contents(root, target)
+        else:
+            root.rename(target)
+
+
+def _move_contents(root: Path, target: Path) -> None:
+    """Move the sample's files into an existing folder: all of them or, after an error, none."""
+    for name in _CONTENTS:
+        if (target / name).exists():
+            raise DataError(
+                f"sample: {target / name} appeared while the sample was drawn; choose another "
+                "folder or remove it"
+            )
+    try:
+        for name in _CONTENTS:
+            (root / name).rename(target / name)
+    except BaseException:
+        for name in _CONTENTS:
+            if not (root / name).exists():
+                (target / name).rename(root / name)
+        raise
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what killed runs for this very ``target`` left beside it or inside it."""
+    # The eight characters are those that tempfile appends.
+    pattern = glob.escape(_prefix(target)) + "?" * 8
+    for entry in [*target.parent.glob(pattern), *target.glob(pattern)]:
+        if _is_scratch(entry):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_scratch(folder: Path) -> bool:
+    """Tell whether a folder holds nothing but what ``_placed`` makes in it."""
+    made = {folder / _SAMPLE, *(folder / _SAMPLE / name for name in _CONTENTS)}
+    found = {*folder.glob("*"), *folder.glob("*/*")}
+    return folder.is_dir() and not folder.is_symlink() and found <= made

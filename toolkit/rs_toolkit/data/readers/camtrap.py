@@ -20,7 +20,7 @@ from typing import Any
 
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import rows
-from rs_toolkit.data.readers.rows import described, label_rank, relative_path, tidy
+from rs_toolkit.data.readers.rows import Row, described, label_rank, relative_path, tidy
 from rs_toolkit.data.taxonomy import RANKS, normalize_name
 from rs_toolkit.errors import MetadataError
 
@@ -36,8 +36,6 @@ _SOME_SPECIES = frozenset({"sp", "sp.", "spp", "spp.", "indet", "indet."})
 # From a scientific name to what is known about it, by column of a table.
 _Names = Callable[[str], dict[str, Any]]
 _MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype")
-# A row of a table: where it stands, its cells by column, and why it cannot be used, if so.
-_Record = tuple[str, dict[str, str], str | None]
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 _COLUMNS = (
     *("observationType", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd"),
@@ -61,10 +59,10 @@ def read_camtrap(package: Path) -> Dataset:
     """
     content = rows.read_object(package)
 
-    def records(name: str, columns: Sequence[str]) -> Iterator[_Record]:
+    def records(name: str, columns: Sequence[str]) -> Iterator[Row]:
         table = _table(package, content, name)
-        for line, cells, error in rows.csv_rows(table, columns, [columns[:1]]):
-            yield f"{table.name} line {line}", dict.fromkeys(columns, "") | cells, error
+        for place, cells, error in rows.csv_rows(table, columns, [columns[:1]]):
+            yield f"{table.name} {place}", dict.fromkeys(columns, "") | cells, error
 
     places = records("deployments", ("deploymentID", "locationID"))
     sites = {place["deploymentID"]: place["locationID"] for _, place, error in places if not error}
@@ -92,7 +90,7 @@ def _table(package: Path, content: dict[str, Any], name: str) -> Path:
 
 
 def _rows(
-    media: list[_Record], observations: _Observations, sites: dict[str, str], names: _Names
+    media: list[Row], observations: _Observations, sites: dict[str, str], names: _Names
 ) -> Iterator[tuple[str, Photo]]:
     """Yield every file with its place, then the observations that belong to none."""
     ids: set[str] = set()
@@ -147,7 +145,7 @@ class _Observations:
     ``errors`` are the place and fault of each row that belongs to no file.
     """
 
-    def __init__(self, rows: Iterable[_Record], media: Collection[str]) -> None:
+    def __init__(self, rows: Iterable[Row], media: Collection[str]) -> None:
         self.errors: list[tuple[str, str]] = []
         self._own: dict[str, list[_Seen]] = defaultdict(list)
         # What was seen during events: by camera and name of the event, and by camera and time.

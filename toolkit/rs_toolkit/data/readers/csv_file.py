@@ -50,13 +50,13 @@ def read_csv(path: Path) -> Dataset:
 def _photos(
     table: Iterable[rows.Row], known: _Names | None, notes: list[str]
 ) -> Iterator[tuple[str, Photo]]:
-    for line, cells, ragged in table:
+    for place, cells, ragged in table:
         path, error = rows.relative_path(cells["file_path"])
         # Nothing in a ragged row can be trusted to be in its own column.
         photo = described(cells, path, ragged or error)
         if photo.error is None and known is not None:
             photo = _completed(photo, tuple(cells[name] for name in _ID_COLUMNS), known, notes)
-        yield f"line {line}", photo
+        yield place, photo
 
 
 def _annotated(path: Path, notes: list[str]) -> _Names | None:
@@ -64,7 +64,7 @@ def _annotated(path: Path, notes: list[str]) -> _Names | None:
     if not path.is_file():
         return None
     known: _Names = {}
-    for line, cells, error in csv_rows(path, _ANNOTATED, [(name,) for name in _ANNOTATED]):
+    for place, cells, error in csv_rows(path, _ANNOTATED, [(name,) for name in _ANNOTATED]):
         given = cells["file_path"]
         names = taxon_of(*(cells[rank] for rank in RANKS)), tidy(cells["common_name"])
         ids = _IDS.fullmatch(given)
@@ -73,7 +73,7 @@ def _annotated(path: Path, notes: list[str]) -> _Names | None:
         elif error is None and known.setdefault(ids.groups(), names) != names:
             error = f"repeats {'_'.join(ids.groups())} with other names, which are not used"
         if error is not None:
-            notes.append(f"{_ANNOTATION} line {line}: {error}")
+            notes.append(f"{_ANNOTATION} {place}: {error}")
     return known
 
 

@@ -35,8 +35,8 @@ _ALIASES = {
     "site": ("site", "location", "location_id", "deployment"),
     "observation": ("observation", "seq_id", "sequence", "event_id"),
 }
-Row = tuple[int, dict[str, str], str | None]
-"""A row of a CSV file: its line, from 1, its cells by column, and what is wrong with it, if so."""
+Row = tuple[str, dict[str, str], str | None]
+"""A row of a table: where it is (``line 4``), its cells by column, and what is wrong, if so."""
 
 # The taxon of seven names by rank, made once for all photos of a species.
 taxon_of = lru_cache(maxsize=10_000)(Taxon)
@@ -132,12 +132,13 @@ def csv_rows(
             for row in table:
                 error = None
                 if row and len(row) != len(names):
-                    cells = f"has {len(row)} cells, the header {len(names)}"
-                    error = f"{cells}; quote cells that hold commas"
+                    got = f"has {len(row)} cells, the header {len(names)}"
+                    error = f"{got}; quote cells that hold commas"
                     row += [""] * len(names)
                 if row:
                     named = zip(names, row, strict=False)
-                    yield line, {name: cell.strip() for name, cell in named if name}, error
+                    cells = {name: cell.strip() for name, cell in named if name}
+                    yield f"line {line}", cells, error
                 line = table.line_num + 1
         except csv.Error as error:
             raise MetadataError(f"{path}: not a CSV file: line {table.line_num}: {error}") from None
