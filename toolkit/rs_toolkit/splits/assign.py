@@ -40,12 +40,11 @@ def split(
       several labels this may be impossible; then it is tried, and repaired where no other label
       loses a side by it.
     - The same names, fractions and seed give the same sides, in whatever order the photos come
-      (without ``groups``, each photo's position is its group's name, hence order matters).
-    - Photos that are added later move none, given ``before``: photos keep the side that they had,
-      and only groups without one are assigned, to the sides that are owed once all that stays is
-      counted.  Where a new link joins groups of different sides, the group keeps its test side if
-      it has one, else val, else train, and its photos from elsewhere are left out (None).
-      Without ``before``, photos must move: a label's first groups all train, or none is tested.
+      (without ``groups``, a photo's position is its group's name, hence order matters).
+    - Given ``before``, photos keep the side that they had, and only groups without one are
+      assigned, to the sides that are owed once all that stays is counted.  Where a new link joins
+      groups of different sides, the group keeps its test side if it has one, else val, else train,
+      and its photos from elsewhere are left out (None).
 
     Parameters
     ----------

@@ -1,9 +1,8 @@
 """Whether two photos show the same picture, whatever was done to the file.
 
-A copy may be smaller, compressed, relit, or cropped by a few percent; the next frame of a burst
-has a subject that moved a little.  Another photo of the same species, or of another animal before
-the same background (a camera trap), is a different picture, however near its hash and features
-are.  So the decision is made on pixels, 64 x 64 greys:
+A copy may be smaller, compressed, relit, or cropped by a few percent, and the subject may have
+moved a little (a burst).  Another animal before the same background (a camera trap) is a different
+picture, however near its hash and features are.  So the decision is made on pixels, 64 x 64 greys:
 
 1. *Align.*  Scale, shift, gain and offset that map one photo onto the other best, by Gauss-Newton
    least squares, as Lucas and Kanade 1981 with the gain of Evangelidis and Psarakis 2008.

@@ -42,10 +42,9 @@ def out_of_fold(
 ) -> Floats:
     """Return each photo's class probabilities by classifiers that were fitted without it.
 
-    Features are standardized and reduced to their 256 principal components, which needs no
-    labels.  For each fold, two classifiers are fitted on the others, and pooled by the geometric
-    mean of their probabilities (logarithmic opinion pool: Genest, Zidek 1986), because they err
-    on different photos:
+    Features are standardized and reduced to their 256 principal components.  For each fold, two
+    classifiers are fitted on the others, and pooled by the geometric mean of their probabilities
+    (logarithmic opinion pool: Genest, Zidek 1986), because they err on different photos:
 
     - multinomial logistic regression, each class with the same total weight;
     - the votes of all other photos, each of weight ``exp(cosine / 0.05)`` (kernel regression:
