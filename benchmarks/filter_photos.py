@@ -6,8 +6,8 @@ Photos are those of ``../shared/data/organism_or_not``: animals, plants and fung
 and cameras in boxes, against empty frames, people, objects, scenes and documents.  The box camera
 ``vj_ga_hu_1`` is kept back as a whole, for its frames are nearly alike; so is a quarter of the
 other photos.  ``efficientnet_lite0`` is fine-tuned from ImageNet weights without a teacher, so
-this runs in an environment without torch.  The 8-bit filters of a kit are what is judged.  They are
-also shown all photos of ``../shared/data/birds``, none of which was trained on.
+this runs in an environment without torch.  What is judged are the filters that ship in a kit.
+They are also shown all photos of ``../shared/data/birds``, none of which was trained on.
 
 What is in the work folder already is not made again.  Writes the key ``real_photos`` of
 ``results/filter.json``, and ``results/filter-photos.md``.
@@ -134,10 +134,14 @@ def measured(kit: Path, folder: Path, held: list[dict[str, str]]) -> dict[str, A
     sources = [photo.path.split("/")[1] for photo in photos]
     sources += [f"{row['source']} (new camera)" for row in held]
     birds = sorted(BIRDS.rglob("*.jpg"))
+    with open_kit(kit) as opened:
+        spec = opened.manifest.filter
+    assert spec is not None
     engines = {}
     for engine in VARIANTS:
         verdicts = judged(kit, engine, birds)[1]
         engines[engine] = {
+            "variant": spec.default_variants[engine],
             **scores(*judged(kit, engine, paths), shown, sources),
             "birds_flagged": verdicts.count(NOT_ORGANISM) / len(birds),
             "birds_undecided": verdicts.count(UNCERTAIN) / len(birds),
@@ -158,7 +162,14 @@ def measured(kit: Path, folder: Path, held: list[dict[str, str]]) -> dict[str, A
 
 def table(found: dict[str, Any]) -> str:
     """Return the result as Markdown."""
-    names = ("auroc", "organisms_flagged", "undecided", "birds_flagged", "birds_undecided")
+    names = (
+        "variant",
+        "auroc",
+        "organisms_flagged",
+        "undecided",
+        "birds_flagged",
+        "birds_undecided",
+    )
     engines = [[engine, *map(item.get, names)] for engine, item in found["engines"].items()]
     sources = [[source, *item.values()] for source, item in found["by_source"].items()]
     return f"""\
@@ -166,7 +177,7 @@ def table(found: dict[str, Any]) -> str:
 
 {on(found["machine"])}. {found["photos"]} photos that it never saw, {found["organisms"]} of them \
 of organisms; one camera's frames are all among them. {found["birds"]} birds of another \
-collection. 8-bit variants, without a teacher and without torch.
+collection. Without a teacher and without torch.
 
 {grid(["engine", *(name.replace("_", " ") for name in names)], engines)}
 
