@@ -9,14 +9,11 @@ would show it, and the L2 strength is the one of best validation macro-F1.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.metrics.classification import macro_f1
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["Head", "fit_head"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.data.groups import group_photos
@@ -20,9 +21,6 @@ from rs_toolkit.splits.assign import SIDES, split
 from rs_toolkit.splits.table import EarlierSides
 from rs_train.classifier.checkpoint import weights_sha256
 from rs_train.run_folder import resumed, write_begun
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["DistillData", "class_of", "kind_of", "prepare_distillation"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_runtime.filter import organism_probability
 from rs_runtime.photos.preprocess import Preprocessing
@@ -29,9 +30,6 @@ from rs_train.student.fit import StudentCourse
 from rs_train.student.lesson import ask_teacher, learn_from_labels, meet_teacher, set_targets
 from rs_train.student.portion import StudentPhotos, student_photos
 from rs_train.student.student import build_student
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["distill"]
 

@@ -7,18 +7,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.errors import WeightsError
 from rs_train.teacher.architecture import Architecture, architecture, build_clip
 from rs_train.teacher.torch_setup import ready_torch
 from rs_train.teacher.weights import OPTION, download_weights, fit_weights, read_weights
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["Teacher", "load_teacher"]
 
