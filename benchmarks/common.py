@@ -54,15 +54,18 @@ def on(found: dict[str, str | int]) -> str:
 
 
 def publish(
-    name: str, result: dict[str, Any], table: Callable[[dict[str, Any]], str] | None = None
+    name: str,
+    result: dict[str, Any],
+    table: Callable[[dict[str, Any]], str] | None = None,
+    part: str = "",
 ) -> None:
-    """Write ``results/NAME.json``, with machine and versions, and its table as ``NAME.md``."""
+    """Write ``results/NAME.json``, with machine and versions, and its table as ``NAMEPART.md``."""
     result = {**result, "machine": machine(), "versions": versions()}
     write_json(RESULTS / f"{name}.json", result)
     if table is None:
         print(json.dumps(result, indent=2))
         return
     text = table(result)
-    with atomic_write(RESULTS / f"{name}.md") as temporary:
+    with atomic_write(RESULTS / f"{name}{part}.md") as temporary:
         temporary.write_text(text, "utf-8")
     print(text)

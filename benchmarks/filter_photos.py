@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, SHARED, grid, on, options
+from common import RESULTS, SHARED, grid, on, options, publish
 from numpy.typing import NDArray
 
 from rs_export import ExportSettings, export_run
@@ -30,8 +29,8 @@ from rs_runtime.filter import NOT_ORGANISM, UNCERTAIN, Filter, verdict
 from rs_runtime.kit.kit import open_kit
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
-from rs_toolkit.environment import machine, quiet_tensorflow, versions
-from rs_toolkit.files import atomic_write, read_json, write_json
+from rs_toolkit.environment import quiet_tensorflow
+from rs_toolkit.files import read_json
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.progress import ConsoleProgress, Progress
 
@@ -75,14 +74,8 @@ def distilled(work: Path, progress: Progress) -> Path:
     """Return the folder of the filter."""
     from rs_train.student.distill import distill
 
-    return distill(
-        work / "organism",
-        SETTINGS,
-        work / "filter",
-        not_organism=work / "other",
-        resume=True,
-        progress=progress,
-    )
+    data, others, out = (work / name for name in ("organism", "other", "filter"))
+    return distill(data, SETTINGS, out, not_organism=others, resume=True, progress=progress)
 
 
 def in_a_kit(work: Path, folder: Path, progress: Progress) -> Path:
@@ -110,19 +103,22 @@ def scores(
     """Return AUROC, the share of organisms flagged, of all undecided, and both by source."""
     from sklearn.metrics import roc_auc_score
 
-    by_source: dict[str, dict[str, int]] = defaultdict(
-        lambda: {"photos": 0, "flagged": 0, "undecided": 0}
-    )
-    for said, source in zip(verdicts, sources, strict=True):
-        by_source[source]["photos"] += 1
-        by_source[source]["flagged"] += said == NOT_ORGANISM
-        by_source[source]["undecided"] += said == UNCERTAIN
+    by_source = {
+        source: {
+            "photos": len(
+                said := [v for v, s in zip(verdicts, sources, strict=True) if s == source]
+            ),
+            "flagged": said.count(NOT_ORGANISM),
+            "undecided": said.count(UNCERTAIN),
+        }
+        for source in sorted(set(sources))
+    }
     flagged = [said == NOT_ORGANISM for said, shown in zip(verdicts, truth, strict=True) if shown]
     return {
         "auroc": float(roc_auc_score(truth, probability)),
         "organisms_flagged": float(np.mean(flagged)),
         "undecided": verdicts.count(UNCERTAIN) / len(verdicts),
-        "by_source": dict(sorted(by_source.items())),
+        "by_source": by_source,
     }
 
 
@@ -155,27 +151,19 @@ def measured(kit: Path, folder: Path, held: list[dict[str, str]]) -> dict[str, A
         "torch": "torch" in sys.modules,
         "seconds": read_json(folder / "environment.json")["seconds"],
         "settings": SETTINGS.to_dict(),
-        "versions": versions(),
-        "machine": machine(),
     }
 
 
-def table(found: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
-    names = (
-        "variant",
-        "auroc",
-        "organisms_flagged",
-        "undecided",
-        "birds_flagged",
-        "birds_undecided",
-    )
+    found = result["real_photos"]
+    names = ["variant", "auroc", "organisms_flagged", "undecided"]
+    names += ["birds_flagged", "birds_undecided"]
     engines = [[engine, *map(item.get, names)] for engine, item in found["engines"].items()]
     sources = [[source, *item.values()] for source, item in found["by_source"].items()]
-    return f"""\
-# The filter on photos of all kinds
+    return f"""# The filter on photos of all kinds
 
-{on(found["machine"])}. {found["photos"]} photos that it never saw, {found["organisms"]} of them \
+{on(result["machine"])}. {found["photos"]} photos that it never saw, {found["organisms"]} of them \
 of organisms; one camera's frames are all among them. {found["birds"]} birds of another \
 collection. Without a teacher and without torch.
 
@@ -195,11 +183,9 @@ def main() -> None:
         held = laid_out(chosen.work)
         folder = distilled(chosen.work, progress)
         found = measured(in_a_kit(chosen.work, folder, progress), folder, held)
-    path = RESULTS / "filter.json"
-    write_json(path, {**read_json(path), "real_photos": found})
-    with atomic_write(RESULTS / "filter-photos.md") as temporary:
-        temporary.write_text(table(found), "utf-8")
-    print(table(found))
+    publish(
+        "filter", {**read_json(RESULTS / "filter.json"), "real_photos": found}, table, "-photos"
+    )
 
 
 if __name__ == "__main__":
