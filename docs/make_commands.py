@@ -134,13 +134,14 @@ def _code(flags: Sequence[str]) -> str:
 def _kind(hint: Any) -> str:
     """Return what kind of value an annotation of typer takes, and its limits; flags take none."""
     annotated = typing.get_origin(hint) is typing.Annotated
-    annotation, information = typing.get_args(hint)[:2] if annotated else (hint, None)
+    annotation, option, *rules = typing.get_args(hint) if annotated else (hint, None)
     # Left-out options are None, repeated ones a list.
     while inner := [kind for kind in typing.get_args(annotation) if kind is not type(None)]:
         (annotation,) = inner
-    low, high = (getattr(information, name, None) for name in ("min", "max"))
-    limits = _limits({"low": low, "high": high})
-    return ", ".join(part for part in (KINDS.get(annotation, ""), limits) if part)
+    low, high = (getattr(option, name, None) for name in ("min", "max"))
+    limits = _limits(*rules or [{"low": low, "high": high}])
+    kind = "" if rules and "choices" in rules[0] else KINDS.get(annotation, "")
+    return ", ".join(part for part in (kind, limits) if part)
 
 
 def _limits(metadata: Any) -> str:

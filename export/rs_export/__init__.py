@@ -6,7 +6,7 @@ variant.
 
 from rs_export.export import ExportResult, export_run
 from rs_export.recipes import RECIPES, Recipe, default_recipes
-from rs_export.settings import ExportSettings
+from rs_toolkit.config.export import ExportSettings
 
 __all__ = [
     "RECIPES",

@@ -16,10 +16,10 @@ from rs_export.quantize.ranges import class_balanced
 from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.recipes import Recipe
 from rs_export.result import Calibration, Measured, Mended, Scores, Variant
-from rs_export.settings import ExportSettings
 from rs_export.task import Side, Task
 from rs_export.tflite.metadata import tflite_with_metadata
 from rs_runtime.engines.engine import Engine, load_engine
+from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
 from rs_toolkit.progress import Progress
 

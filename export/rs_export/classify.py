@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rs_export.result import About, Calibration, Scores
-from rs_export.settings import ExportSettings
 from rs_export.shrink.prepared import Preparer
 from rs_export.task import Side, Task, model_info
 from rs_runtime.kit.manifest import ClassInfo
 from rs_runtime.ranks import Level, finest_taxa, levels
+from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.metrics import classification as metrics

@@ -11,10 +11,10 @@ from rs_export.classify import classifier_task
 from rs_export.filter import filter_recipes, filter_task
 from rs_export.kit import packed_mb, ship
 from rs_export.pipeline import Pipeline, best_within
-from rs_export.recipes import Recipe
+from rs_export.recipes import Recipe, chosen_recipes
 from rs_export.report import write_reports
 from rs_export.result import Export, Variant
-from rs_export.settings import ExportSettings
+from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.folders.kit import pack
@@ -70,7 +70,7 @@ def export_run(
     """
     settings, progress = settings or ExportSettings(), progress or Progress()
     # Before any long work: a wrong recipe should fail at once.
-    recipes = settings.chosen
+    recipes = chosen_recipes(settings)
     run = Run.open(Path(run_dir))
     folder = Path(out) if out else run.path / "export"
     found, problem = _made(run, recipes, settings, folder, progress)

@@ -16,9 +16,9 @@ from rs_export.bench import Bench
 from rs_export.mending import Step, steps
 from rs_export.recipes import Recipe
 from rs_export.result import Mended, Result, Variant
-from rs_export.settings import ExportSettings
 from rs_export.task import Task
 from rs_runtime.errors import EngineError
+from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
 from rs_toolkit.files import atomic_write
 from rs_toolkit.progress import Progress

@@ -30,9 +30,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from rs_toolkit.config.export import TARGETS, ExportSettings
 from rs_toolkit.errors import ExportError
 
-__all__ = ["RECIPES", "Recipe", "default_recipes", "find_recipes"]
+__all__ = ["RECIPES", "Recipe", "chosen_recipes", "default_recipes", "find_recipes"]
 
 # ENGINE and NUMBERS of a name: what runs it, weights, activations.
 _FORMS = {
@@ -168,6 +169,8 @@ _FURTHER = (
     "tflite_qat_int8", "tflite_sp50_qat_int8",
     "onnx_s8s8", "onnx_sp50_u8s8", "onnx_qat_u8s8",
 )  # fmt: skip
+# From least to most that is taken away; the first that fits and keeps its classes is shipped.
+_SMALLER = ("tflite_int8", "tflite_sp50_int8", "tflite_sp65_int8", "tflite_sp75_int8")
 RECIPES: Mapping[str, Recipe] = {name: Recipe.parse(name) for name in (*_QUICK, *_FURTHER)}
 
 
@@ -175,6 +178,15 @@ def default_recipes(int8: bool) -> tuple[Recipe, ...]:
     """Return the recipes of an export: those without fine-tuning, with or without 8-bit ones."""
     quick = [RECIPES[name] for name in _QUICK]
     return tuple(recipe for recipe in quick if int8 or recipe.weights != "int8")
+
+
+def chosen_recipes(settings: ExportSettings) -> tuple[Recipe, ...]:
+    """Return the recipes that settings ask for, in order."""
+    if settings.recipes:
+        return find_recipes(settings.recipes)
+    if settings.target:
+        return find_recipes(TARGETS[settings.target])
+    return find_recipes(_SMALLER) if settings.max_mb else default_recipes(settings.int8)
 
 
 def find_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:

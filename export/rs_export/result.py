@@ -13,8 +13,8 @@ from typing import Any
 from rs_export.convert import Quantization
 from rs_export.quantize.sensitivity import Sensitivity
 from rs_export.recipes import Recipe
-from rs_export.settings import ExportSettings
 from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.metrics.bootstrap import Drop
 
 __all__ = ["About", "Calibration", "Export", "Measured", "Mended", "Result", "Scores", "Variant"]

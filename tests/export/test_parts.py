@@ -14,12 +14,12 @@ from matplotlib.text import Text
 
 from rs_export.classify import answered, classifier_refusal
 from rs_export.quantize.ranges import class_balanced
-from rs_export.recipes import RECIPES, Recipe, default_recipes, find_recipes
+from rs_export.recipes import RECIPES, Recipe, chosen_recipes, default_recipes, find_recipes
 from rs_export.report import _picture
 from rs_export.result import Calibration, Scores
-from rs_export.settings import TARGETS, ExportSettings
 from rs_export.tables import markdown_table
 from rs_runtime.ranks import Level
+from rs_toolkit.config.export import TARGETS, ExportSettings
 from rs_toolkit.errors import DataError, ExportError, ToolkitError
 from rs_toolkit.metrics.bootstrap import Drop
 from rs_toolkit.metrics.calibration import fit_temperature
@@ -122,7 +122,8 @@ def test_all_means_every_listed_recipe() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_targets_name_recipes(target) -> None:
-    assert [recipe.name for recipe in ExportSettings(target=target).chosen] == list(TARGETS[target])
+    recipes = chosen_recipes(ExportSettings(target=target))
+    assert [recipe.name for recipe in recipes] == list(TARGETS[target])
 
 
 @pytest.mark.parametrize(

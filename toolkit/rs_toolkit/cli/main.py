@@ -19,6 +19,8 @@ from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.kit import app as kit_app
+from rs_toolkit.config.base import load_settings
+from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.config.training import TrainConfig, sample_preset
 from rs_toolkit.errors import ConfigError, ToolkitError
 from rs_toolkit.progress import ConsoleProgress
@@ -116,6 +118,7 @@ def train(
 
 
 @app.command()
+@options.takes_settings(ExportSettings)
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
     int8: Annotated[bool, typer.Option("--int8", help="Add the int8 variants.")] = False,
@@ -127,38 +130,11 @@ def export(
             "the names: tflite_sp50_int8 has half the weights zero, in int8."
         ),
     ] = None,
-    target: Annotated[
-        str, typer.Option(help="phone, pi, x86 or web: the variants that suit it.")
-    ] = "",
-    max_mb: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="Most MB of the compressed kit: prunes until it fits, or says what is reachable. "
-            "0: any size.",
-        ),
-    ] = 0.0,
-    max_drop: Annotated[
-        float, typer.Option(min=0, max=100, help="Points of macro-F1 a variant may lose.")
-    ] = 1.0,
-    max_decile_drop: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=100,
-            help="The same for the worst tenth of the classes. A loss within noise is reported, "
-            "not refused.",
-        ),
-    ] = 5.0,
-    min_precision: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Share of the names given that must be right. Where a class is less sure, its "
-            "genus, family, order … is named, or nothing.",
-        ),
-    ] = 0.9,
+    target: str | None = None,
+    max_mb: float | None = None,
+    max_drop: float | None = None,
+    max_decile_drop: float | None = None,
+    min_precision: float | None = None,
     force: Annotated[
         bool, typer.Option("--force", help="Where all lost too much, ship one, marked as failed.")
     ] = False,
@@ -166,15 +142,9 @@ def export(
         bool,
         typer.Option(help="Try other ways to round what lost too much, and record each."),
     ] = True,
-    passes: Annotated[
-        float,
-        typer.Option(
-            help="Length of the fine-tuning of variants that are pruned, clustered or trained with "
-            "rounding (sp, c, qat), in passes over the training photos."
-        ),
-    ] = 1.0,
-    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for timings.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    passes: float | None = None,
+    threads: int | None = None,
+    seed: int | None = None,
     filter_folder: Annotated[
         Path | None,
         typer.Option(
@@ -194,11 +164,11 @@ def export(
     130 interrupted.
     """
     given = locals()
-    from rs_export import ExportSettings, export_run
+    from rs_export import export_run
     from rs_toolkit.environment import quiet_tensorflow
 
     given |= {"recipes": tuple(recipe or ()), "filter": filter_folder and str(filter_folder)}
-    settings = ExportSettings(**options.settings_among(given, ExportSettings))
+    settings = load_settings(ExportSettings, options.settings_among(given, ExportSettings))
     quiet_tensorflow()
     with ConsoleProgress() as progress:
         result = export_run(run, settings, out=out, progress=progress)

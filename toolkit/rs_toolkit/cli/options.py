@@ -40,7 +40,7 @@ def takes_settings(kind: type[Any]) -> Callable[[Command], Command]:
     Their help and default are those of the setting in the dataclass ``kind``.  None, the default
     of the parameter itself, means that the option was not given.
     """
-    settings = {item.name: item for item in fields(kind)}
+    settings = {item.name: item for item in fields(kind) if item.metadata}
 
     def decorate(command: Command) -> Command:
         hints = get_type_hints(command, include_extras=True)
@@ -49,7 +49,8 @@ def takes_settings(kind: type[Any]) -> Callable[[Command], Command]:
             text = setting.metadata["text"]
             shown = str(setting.default) or False
             option = typer.Option(help=f"{text[0].upper()}{text[1:]}.", show_default=shown)
-            hints[name] = Annotated[hints[name], option]
+            # The last part is for docs/make_commands.py, which shows its limits.
+            hints[name] = Annotated[hints[name], option, setting.metadata]
         command.__annotations__ = hints
         return command
 

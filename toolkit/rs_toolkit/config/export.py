@@ -1,11 +1,10 @@
-"""Export settings: one frozen dataclass that is checked once and recorded in the report."""
+"""Settings of an export: one frozen dataclass, recorded in the report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rs_export.recipes import Recipe, default_recipes, find_recipes
 from rs_toolkit.config.base import Settings, choice, number
 from rs_toolkit.errors import ExportError
 
@@ -20,8 +19,6 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "x86": ("onnx_u8s8", "tflite_int8"),
     "web": ("onnx_u8s8", "onnx_fp32"),
 }
-# From least to most that is taken away; the first that fits and keeps its classes is shipped.
-_SMALLER = ("tflite_int8", "tflite_sp50_int8", "tflite_sp65_int8", "tflite_sp75_int8")
 # Stands for "above 0".
 _TINY = 1e-6
 
@@ -49,18 +46,21 @@ class ExportSettings(Settings):
 
     int8: bool = False
     recipes: tuple[str, ...] = ()
-    target: str = choice("", ("", *TARGETS), "make what runs best there; empty: the defaults")
-    max_mb: float = number(0.0, 0, 1e6, "most 10**6 bytes of the .rskit.xz; 0: no limit")
-    max_drop: float = number(1.0, 0, 100, "points that a variant may lose of the macro-F1")
-    max_decile_drop: float = number(5.0, 0, 100, "the same of the worst tenth of the classes")
-    # Sets the thresholds below which a coarser rank is named, or none.
+    target: str = choice("", ("", *TARGETS), "phone, pi, x86 or web: the variants that suit it")
+    max_mb: float = number(
+        0.0, 0, 1e6, "most MB of the compressed kit: prunes until it fits; 0: any size"
+    )
+    max_drop: float = number(1.0, 0, 100, "points of macro-F1 that a variant may lose")
+    max_decile_drop: float = number(
+        5.0, 0, 100, "the same of the worst tenth of the classes; a loss within noise passes"
+    )
     min_precision: float = number(
-        0.9, _TINY, 1, "share of the names given that must be right on validation photos"
+        0.9, _TINY, 1, "share of the names given that must be right; else a coarser rank is named"
     )
     force: bool = False
     mend: bool = True
     passes: float = number(
-        1.0, _TINY, 1000, "photos shown in fine-tuning, as a multiple of the training photos"
+        1.0, _TINY, 1000, "passes of fine-tuning (sp, c, qat) over the training photos"
     )
     threads: int = number(2, 1, 256, "CPU threads of the measurements")
     calibration_photos: int = number(
@@ -73,15 +73,6 @@ class ExportSettings(Settings):
         super().__post_init__()
         if self.target and self.recipes:
             raise ExportError("export: got a target and recipes; give one of them")
-
-    @property
-    def chosen(self) -> tuple[Recipe, ...]:
-        """The recipes to make, in order."""
-        if self.recipes:
-            return find_recipes(self.recipes)
-        if self.target:
-            return find_recipes(TARGETS[self.target])
-        return find_recipes(_SMALLER) if self.max_mb else default_recipes(self.int8)
 
     @property
     def limits(self) -> dict[str, float]:
