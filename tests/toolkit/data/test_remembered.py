@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
@@ -37,13 +39,20 @@ def test_same_inputs_are_computed_once_and_others_anew(tmp_path, calls) -> None:
     assert others == list(range(2, 9))
 
 
-def test_a_damaged_result_is_made_again(tmp_path, calls) -> None:
+def archive() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, np.ones(3))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\x93NUMPY", b"text", archive()])
+def test_a_damaged_result_is_made_again(damaged, tmp_path, calls) -> None:
     def ask():
         return remembered(tmp_path, "x-1", ["a"], lambda: calls.append(1) or np.ones(3))
 
     ask()
     (file,) = tmp_path.glob("results/x-1/*.npy")
-    file.write_bytes(b"\x93NUMPY")
+    file.write_bytes(damaged)
     assert ask().tolist() == [1, 1, 1]
     assert len(calls) == 2
     assert np.load(file).tolist() == [1, 1, 1]

@@ -25,10 +25,11 @@ __all__ = ["known_arrays", "read_array", "remembered", "remembered_arrays", "wri
 def read_array(path: Path) -> NDArray[Any] | None:
     """Return the array of a ``.npy`` file; None where the file is missing or damaged."""
     try:
-        found: NDArray[Any] = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            # Not np.load, which opens archives too.
+            return np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return found
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
