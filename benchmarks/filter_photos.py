@@ -89,12 +89,14 @@ def in_a_kit(work: Path, folder: Path, progress: Progress) -> Path:
     return found.kit
 
 
-def judged(kit: Path, engine: str, photos: list[Path]) -> tuple[NDArray[np.float64], list[str]]:
-    """Return each photo's probability of an organism, and the verdict on it."""
+def judged(
+    kit: Path, engine: str, photos: list[Path]
+) -> tuple[str, NDArray[np.float64], list[str]]:
+    """Return the filter's variant, each photo's probability of an organism, and the verdicts."""
     with open_kit(kit) as opened:
         loaded = Filter(opened, engine)
     found = [loaded.judge(loaded.preprocessing.load(photo)[None])[0] for photo in photos]
-    return np.array(found), [verdict(p, loaded.thresholds) for p in found]
+    return loaded.variant.name, np.array(found), [verdict(p, loaded.thresholds) for p in found]
 
 
 def scores(
@@ -130,17 +132,15 @@ def measured(kit: Path, folder: Path, held: list[dict[str, str]]) -> dict[str, A
     sources = [photo.path.split("/")[1] for photo in photos]
     sources += [f"{row['source']} (new camera)" for row in held]
     birds = sorted(BIRDS.rglob("*.jpg"))
-    with open_kit(kit) as opened:
-        spec = opened.manifest.filter
-    assert spec is not None
-    engines = {}
+    engines, count = {}, len(paths)
     for engine in VARIANTS:
-        verdicts = judged(kit, engine, birds)[1]
+        variant, probability, verdicts = judged(kit, engine, [*paths, *birds])
+        of_birds = verdicts[count:]
         engines[engine] = {
-            "variant": spec.default_variants[engine],
-            **scores(*judged(kit, engine, paths), shown, sources),
-            "birds_flagged": verdicts.count(NOT_ORGANISM) / len(birds),
-            "birds_undecided": verdicts.count(UNCERTAIN) / len(birds),
+            "variant": variant,
+            **scores(probability[:count], verdicts[:count], shown, sources),
+            "birds_flagged": of_birds.count(NOT_ORGANISM) / len(birds),
+            "birds_undecided": of_birds.count(UNCERTAIN) / len(birds),
         }
     return {
         **min(engines.values(), key=lambda item: item["auroc"]),

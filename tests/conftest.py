@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 # when it is imported, which test modules do before any fixture.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Test processes side by side compute in one thread each: more threads than cores slow all of them.
-for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-    if "PYTEST_XDIST_WORKER" in os.environ:
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(_name, "1")
 
 
