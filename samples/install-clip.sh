@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${RS_VENV:-.venv}
-pip=("$venv/bin/pip" install --quiet --no-compile --disable-pip-version-check --constraint requirements.lock)
+pip=("$venv/bin/pip" install --quiet --disable-pip-version-check --constraint requirements.lock)
 index=${RS_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
 # What the first try complains of matters only if the second fails too.
 first=$(mktemp)
