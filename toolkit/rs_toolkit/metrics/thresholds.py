@@ -3,16 +3,17 @@
 A filter has two on its probability of an organism:
 
 ``not_organism``
-    Photos below it are flagged.  The largest value up to 1/2 below which lie at most 1 % of the
-    organisms, and at most 5 % of the organisms of any class with 10 photos or more; but no larger
-    than it takes to have 99 % of the others below.
+    Photos below it are flagged: at most 1 % of the organisms, and at most 5 % of the organisms of
+    any class with 10 photos or more.  It is at most 1/2, and no larger than it takes to have 99 %
+    of the others below.
 ``organism``
-    The smallest value, not below the other, at or above which 99 % of the photos are organisms;
-    but no smaller than it takes to have 99 % of the organisms at or above it, up to 1/2.
-    The 99 % hold for photos mixed as the validation photos are.
+    At most 1 % of the others reach it.  It is at least as large as the value, up to 1/2, that 99 %
+    of the organisms reach.
 
-Between the two, the filter is undecided.  Where it makes no error on validation photos, photos
-unlike both kinds fall into this gap: an elephant, to a filter that has seen birds and documents.
+Both limit a share of the photos of one kind, so they hold however many frames of a camera are
+empty.  Between the two, the filter is undecided.  Where it makes no error on validation photos,
+photos unlike both kinds fall into this gap: an elephant, to a filter that has seen birds and
+documents.
 """
 
 from __future__ import annotations
@@ -32,9 +33,8 @@ Floats = NDArray[np.float64]
 _HIGHEST = 0.5
 # At most one in so many organisms may be flagged: of all, and of a class.
 _FLAGGED, _FLAGGED_IN_CLASS = 100, 20
-# Of the others, at most one in so many need not be flagged.
-_MISSED = 100
-_PURITY = 0.99
+# Of the others, at most one in so many may pass for an organism.
+_PASSED = 100
 _LEAST_ACCEPTED = 20
 _PLACES = 10_000
 
@@ -58,16 +58,12 @@ def fit_thresholds(
         )
     names = np.array(classes, object)
     of_class = [probability[truth & (names == name)] for name in set(classes) - {None}]
-    sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
     large = (found for found in of_class if len(found) >= ENOUGH)
-    bounds = [sure, *(_bound(found, _FLAGGED_IN_CLASS) for found in large)]
-    if not truth.all():
-        most = -_bound(-probability[~truth], _MISSED)
-        bounds.append(float(np.nextafter(most, 1)))
-    low = min(bounds)
-    higher = np.append(probability[probability > low], low)
-    pure = _purest(probability, truth, higher, _PURITY, 1)
-    return {"not_organism": low, "organism": 1.0 if pure is None else max(sure, pure)}
+    sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
+    # Just above all but 1 % of the others.
+    clear = sure if truth.all() else np.nextafter(-_bound(-probability[~truth], _PASSED), 1)
+    low = min(sure, clear, *(_bound(found, _FLAGGED_IN_CLASS) for found in large))
+    return {"not_organism": float(low), "organism": float(max(sure, clear))}
 
 
 def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: float) -> float | None:
@@ -90,20 +86,13 @@ def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: flo
     """
     # Rounded first: what is counted is what the rounded threshold accepts.
     rounded = np.floor(np.asarray(confidence, np.float64) * _PLACES) / _PLACES
-    return _purest(rounded, np.asarray(right, bool), rounded, precision, _LEAST_ACCEPTED)
+    for threshold in np.unique(rounded):
+        accepted = np.asarray(right, bool)[rounded >= threshold]
+        if len(accepted) >= _LEAST_ACCEPTED and accepted.mean() >= precision:
+            return float(threshold)
+    return None
 
 
 def _bound(values: Floats, one_in: int) -> float:
     """Return the largest value below which lies at most one in so many of the values."""
     return float(np.sort(values)[len(values) // one_in])
-
-
-def _purest(
-    scores: Floats, good: NDArray[np.bool_], thresholds: Floats, share: float, least: int
-) -> float | None:
-    """Return the lowest threshold that ``least`` scores reach, of which this share is good."""
-    for threshold in np.unique(thresholds):
-        above = good[scores >= threshold]
-        if len(above) >= least and above.mean() >= share:
-            return float(threshold)
-    return None
