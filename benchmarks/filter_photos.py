@@ -40,10 +40,11 @@ VARIANTS = {"litert": "tflite_int8", "onnxruntime": "onnx_u8s8"}
 SETTINGS = DistillConfig(
     student="efficientnet_lite0",
     student_weights="package",
-    imgsz=192,
+    imgsz=224,
     test=0.25,
-    epochs=5,
-    patience=5,
+    group_by="site",
+    epochs=8,
+    patience=8,
     learning_rate=2e-4,
 )
 
@@ -62,7 +63,7 @@ def laid_out(work: Path) -> list[dict[str, str]]:
                 link.symlink_to(PHOTOS / row["file_path"])
         with (work / kind / "metadata.csv").open("w", newline="") as file:
             table = csv.writer(file)
-            table.writerow(["file_path", "label", "group"])
+            table.writerow(["file_path", "label", "site"])
             for row in chosen:
                 camera = OTHER_CAMERA if OTHER_CAMERA in row["file_path"] else ""
                 name = row["source"] if kind == "organism" else ""

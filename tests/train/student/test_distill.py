@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from rs_runtime.filter import organism_log_odds, organism_probability
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.batches.oversampling import Shares
 from rs_toolkit.batches.pipeline import PixelSource
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.distillation import DistillConfig
+from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.errors import ConfigError, DataError, RunError
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.metrics.binary import auroc
@@ -24,6 +26,7 @@ from rs_toolkit.progress import Progress
 from rs_toolkit.sample.faults import non_organism
 from rs_train.classifier.backbones import build_backbone
 from rs_train.run_folder import settings_begun
+from rs_train.student.data import prepare_distillation
 from rs_train.student.distill import distill
 from rs_train.student.portion import StudentPhotos, balanced_order
 
@@ -238,6 +241,23 @@ def test_duplicates_stay_together_and_earlier_sides_are_kept(
     assert {p.content: p.split for p in found.photos} == before
     copies = {p.split for p in found.photos if p.path.startswith("chart/") and p.group}
     assert len(copies) == 1
+
+
+def test_a_cameras_animals_and_empty_frames_stay_together(shapes, others, tmp_path) -> None:
+    """A site of both folders is on one side; one of one folder alone may be on any."""
+    for name, source in (("organism", shapes), ("other", others)):
+        folder = shutil.copytree(source, tmp_path / name)
+        paths = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.png"))
+        rows = [f"{path},{name},camera {row % 8}" for row, path in enumerate(paths)]
+        (folder / "metadata.csv").write_text("\n".join(["file_path,family,site", *rows]))
+    config = replace(CONFIG, group_by="site")
+    cache = PhotoCache(tmp_path / "cache", Preprocessing(size=config.imgsz))
+    found = prepare_distillation(
+        tmp_path / "organism", tmp_path / "other", config, tmp_path / "f", cache, Progress()
+    )
+    sides = {(photo.site, photo.split) for photo in found.photos}
+    assert len(sides) == 8 and {side for _, side in sides} == {"train", "val", "test"}
+    assert len({photo.site for photo in found.photos[: found.data_photos]}) == 8
 
 
 @pytest.fixture(scope="module")

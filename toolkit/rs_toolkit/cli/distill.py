@@ -38,6 +38,7 @@ def distill(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    group_by: str | None = None,
     splits_from: str | None = None,
     seed: int | None = None,
     out: Annotated[Path | None, options.folder_option("filters/NAME", "Filter folder.")] = None,

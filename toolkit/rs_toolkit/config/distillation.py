@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rs_toolkit.config.base import Settings, check_fractions, choice, number, text
 from rs_toolkit.config.training import BACKBONES, WEIGHTS
+from rs_toolkit.data.groups import LEVELS
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["DistillConfig"]
@@ -27,6 +28,9 @@ class DistillConfig(Settings):
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = number(0.15, 0.01, 0.5, "fraction of photos for the test")
+    group_by: str = choice(
+        "duplicates", LEVELS, "what no split separates: duplicates, species, site or observation"
+    )
     splits_from: str = text("", "earlier run or clean folder whose photos keep their side")
     balance: float = number(0.5, 0.0, 1.0, "oversampling of families: 0 none, 1 full balance")
     train_from: str = choice(

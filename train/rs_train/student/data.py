@@ -165,15 +165,13 @@ def _sides(
     config: DistillConfig,
     earlier: EarlierSides | None,
 ) -> dict[int, str | None]:
-    """Return the side of each photo that is used; duplicates stay together."""
+    """Return the side of each photo that is used; a site may have photos of both kinds."""
     chosen, of_data = [photos[row] for row in used], [row < count for row in used]
     labels = list(map(class_of, chosen, of_data))
-    groups = group_photos(chosen).names
     found = split(
         labels,
         strata=[f"{labels[n]}\0{photo.taxon.species}" for n, photo in enumerate(chosen)],
-        # A photo without duplicates is named by its path, which may occur in both folders.
-        groups=[f"{kind:d}{name}" for kind, name in zip(of_data, groups, strict=True)],
+        groups=group_photos(chosen, config.group_by).names,
         val=config.val,
         test=config.test,
         seed=config.seed,
