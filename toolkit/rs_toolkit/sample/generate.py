@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import glob
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,8 @@ VERSION = "2"
 LEAST_PHOTOS, MOST_PHOTOS = 100, 20_000
 # Moved in this order: a sample counts as whole once it has its metadata, so they come last.
 _CONTENTS = ("photos", "README.txt", "truth.json", "metadata.csv")
-_SAMPLE = "sample"
+# Where it is drawn: inside its folder, which may be a mount point or the one that may be written.
+_DRAWING = ".rs-toolkit-drawing"
 _FAMILY = {family.name: family for family in FAMILIES}
 
 _README = """This data set is SYNTHETIC: a program drew every picture (rs_toolkit.sample).
@@ -83,16 +82,25 @@ def generate_sample(
         wanted = f"{LEAST_PHOTOS} to {MOST_PHOTOS}"
         raise ConfigError(f"sample: photos is {photos}, wanted {wanted}; choose another --photos")
     header = {"seed": seed, "version": VERSION, "photos": photos}
-    _remove_leftovers(directory.resolve())
+    shutil.rmtree(directory / _DRAWING, ignore_errors=True)
     if not _is_finished(directory, header):
         _refuse_occupied(directory)
-        with _placed(directory.resolve()) as root:
+        is_new = not directory.exists()
+        root = directory.resolve() / _DRAWING
+        root.mkdir(parents=True)
+        try:
             _write(root, header, plan(seed, photos), progress or (lambda done, total: None))
             if not _is_finished(root, header):
                 raise DataError(
                     f"sample: drawn files of {directory} vanished; wait for another run that "
                     "draws there, or choose another folder"
                 )
+            _move_contents(root, directory)
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+            if is_new:
+                with suppress(OSError):
+                    directory.rmdir()  # empty, unless it has the sample
     return directory / "metadata.csv"
 
 
@@ -188,32 +196,8 @@ def _truth(slots: list[Slot]) -> dict[str, list[Any]]:
     return truth
 
 
-def _prefix(target: Path) -> str:
-    return f".tmp-{target.name}-"
-
-
-@contextmanager
-def _placed(target: Path) -> Iterator[Path]:
-    """Yield a folder to draw in; when the block ends well, its content is at ``target``.
-
-    A folder that exists is filled and never replaced: it may be a mount point, the working
-    folder of a shell, or the one folder that may be written.  So the drawing is done inside it,
-    on the same file system; a new folder is drawn beside its place and appears by one rename.
-    """
-    home = target if target.is_dir() else target.parent
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_prefix(target), dir=home) as scratch:
-        root = Path(scratch) / _SAMPLE
-        root.mkdir()
-        yield root
-        if target.is_dir():
-            _move_contents(root, target)
-        else:
-            root.rename(target)
-
-
 def _move_contents(root: Path, target: Path) -> None:
-    """Move the sample's files into an existing folder: all of them or, after an error, none."""
+    """Move the sample's files into its folder: all of them or, after an error, none."""
     for name in _CONTENTS:
         if (target / name).exists():
             raise DataError(
@@ -228,19 +212,3 @@ def _move_contents(root: Path, target: Path) -> None:
             if not (root / name).exists():
                 (target / name).rename(root / name)
         raise
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove what killed runs for this very ``target`` left beside it or inside it."""
-    # The eight characters are those that tempfile appends.
-    pattern = glob.escape(_prefix(target)) + "?" * 8
-    for entry in [*target.parent.glob(pattern), *target.glob(pattern)]:
-        if _is_scratch(entry):
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _is_scratch(folder: Path) -> bool:
-    """Tell whether a folder holds nothing but what ``_placed`` makes in it."""
-    made = {folder / _SAMPLE, *(folder / _SAMPLE / name for name in _CONTENTS)}
-    found = {*folder.glob("*"), *folder.glob("*/*")}
-    return folder.is_dir() and not folder.is_symlink() and found <= made
