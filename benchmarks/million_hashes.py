@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from rs_toolkit.checks.duplicates.neighbours import near_hashes
 
 PLANTED = 1_000
-# Queries that the hash tables are timed with.
-TRIED = 2_000
 
 
 def hashes(count: int, radius: int) -> tuple[NDArray[np.uint8], dict[int, NDArray[np.int64]]]:
@@ -36,22 +34,6 @@ def hashes(count: int, radius: int) -> tuple[NDArray[np.uint8], dict[int, NDArra
         flips = np.argsort(rng.random((PLANTED, 64)), axis=1) < distance
         found[pairs[distance][:, 1]] = found[pairs[distance][:, 0]] ^ np.packbits(flips, axis=1)
     return found, pairs
-
-
-def hash_tables(all_hashes: NDArray[np.uint8]) -> dict[str, float]:
-    """Return the processor seconds that faiss' multi-index of hash tables would take.
-
-    Its 4 tables of 16 bits, searched with one bit flipped, are sure to find pairs up to distance 7.
-    """
-    import faiss
-
-    index = faiss.IndexBinaryMultiHash(64, 4, 16)
-    index.nflip = 1
-    index.add(all_hashes)
-    begun = time.process_time()
-    index.range_search(all_hashes[:TRIED], 8)
-    seconds = (time.process_time() - begun) * len(all_hashes) / TRIED
-    return {"radius": 7, "cpu_seconds": round(seconds, 1)}
 
 
 def main() -> None:
@@ -82,7 +64,6 @@ def main() -> None:
             str(distance): float(np.isin(numbered(ends), codes).mean())
             for distance, ends in planted.items()
         },
-        "estimated_hash_tables": hash_tables(found),
     }
     publish("million-hashes", result)
 

@@ -8,11 +8,4 @@ from rs_export.export import ExportResult, export_run
 from rs_export.recipes import RECIPES, Recipe, default_recipes
 from rs_toolkit.config.export import ExportSettings
 
-__all__ = [
-    "RECIPES",
-    "ExportResult",
-    "ExportSettings",
-    "Recipe",
-    "default_recipes",
-    "export_run",
-]
+__all__ = ["RECIPES", "ExportResult", "ExportSettings", "Recipe", "default_recipes", "export_run"]

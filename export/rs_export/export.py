@@ -89,11 +89,7 @@ def export_run(
 
 
 def _made(
-    run: Run,
-    recipes: Sequence[Recipe],
-    settings: ExportSettings,
-    folder: Path,
-    progress: Progress,
+    run: Run, recipes: Sequence[Recipe], settings: ExportSettings, folder: Path, progress: Progress
 ) -> tuple[Export, str]:
     """Make all variants; return what was found out, and why there can be no kit, if so."""
     start = time.monotonic()

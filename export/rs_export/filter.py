@@ -25,15 +25,12 @@ __all__ = ["filter_recipes", "filter_refusal", "filter_scores", "filter_task"]
 
 MAX_AUROC_DROP = 0.01
 MIN_AGREEMENT = 0.98
-_RECIPES = {
-    "litert": ("tflite_fp32", "tflite_int8"),
-    "onnxruntime": ("onnx_fp32", "onnx_u8s8"),
-}
+_RECIPES = {"litert": ("tflite_fp32", "tflite_int8"), "onnxruntime": ("onnx_fp32", "onnx_u8s8")}
 _LAST = {
     "litert": (
         ("weights alone in 8 bits", RECIPES["tflite_dynamic_int8"]),
         ("weights alone in 16 bits", RECIPES["tflite_fp16"]),
-    ),
+    )
 }
 
 

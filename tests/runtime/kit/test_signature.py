@@ -18,12 +18,7 @@ import pytest
 import rs_runtime.kit.kit
 from rs_runtime.errors import KitIntegrityError, KitSignatureError
 from rs_runtime.kit.kit import open_kit, write_kit
-from rs_runtime.kit.signature import (
-    find_public_key,
-    generate_key,
-    signature_path,
-    write_signature,
-)
+from rs_runtime.kit.signature import find_public_key, generate_key, signature_path, write_signature
 
 pytest.importorskip("cryptography")
 from cryptography.hazmat.primitives import serialization as pem

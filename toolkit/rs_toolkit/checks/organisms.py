@@ -14,13 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_runtime.filter import (
-    NOT_ORGANISM,
-    Filter,
-    organism_log_odds,
-    organism_probability,
-    verdict,
-)
+from rs_runtime.filter import NOT_ORGANISM, Filter, organism_log_odds, organism_probability, verdict
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.data.photos import Photo, PhotoCache

@@ -69,8 +69,7 @@ def diff(kit: KitFile, other: KitFile) -> None:
 
 @app.command()
 def extract(
-    kit: KitFile,
-    folder: Annotated[Path, typer.Argument(help="Where to write the members.")],
+    kit: KitFile, folder: Annotated[Path, typer.Argument(help="Where to write the members.")]
 ) -> None:
     """Write a kit's models and model card into a folder.
 

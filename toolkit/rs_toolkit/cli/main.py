@@ -139,8 +139,7 @@ def export(
         bool, typer.Option("--force", help="Where all lost too much, ship one, marked as failed.")
     ] = False,
     mend: Annotated[
-        bool,
-        typer.Option(help="Try other ways to round what lost too much, and record each."),
+        bool, typer.Option(help="Try other ways to round what lost too much, and record each.")
     ] = True,
     passes: float | None = None,
     threads: int | None = None,

@@ -29,9 +29,7 @@ _VERSION = b"3"
 
 
 def build_index(
-    dataset: Dataset,
-    cache: PhotoCache,
-    progress: Callable[[int, int], None] | None = None,
+    dataset: Dataset, cache: PhotoCache, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Photo, ...]:
     """Read every photo of a data set once: hash it, decode it into the cache, note its size.
 

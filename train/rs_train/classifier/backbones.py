@@ -10,22 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rs_runtime.errors import reason
 from rs_toolkit.errors import ConfigError, WeightsError
-from rs_train.classifier.efficientnet_lite0 import (
-    BLOCKS,
-    build_efficientnet_lite0,
-    load_package,
-)
+from rs_train.classifier.efficientnet_lite0 import BLOCKS, build_efficientnet_lite0, load_package
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = [
-    "BACKBONES",
-    "Backbone",
-    "build_backbone",
-    "load_backbone_weights",
-    "register",
-]
+__all__ = ["BACKBONES", "Backbone", "build_backbone", "load_backbone_weights", "register"]
 
 
 @dataclass(frozen=True)

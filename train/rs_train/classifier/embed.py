@@ -67,11 +67,7 @@ def embed(
 
 
 def frozen_features(
-    extractor: keras.Model,
-    photos: list[Photo],
-    root: Path,
-    cache: PhotoCache,
-    progress: Progress,
+    extractor: keras.Model, photos: list[Photo], root: Path, cache: PhotoCache, progress: Progress
 ) -> NDArray[np.float32]:
     """Return features of each photo as it is and mirrored, shape (n, 2, channels).
 

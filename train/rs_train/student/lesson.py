@@ -78,11 +78,7 @@ def meet_teacher(config: DistillConfig) -> tuple[Teacher, Prompts]:
 
 
 def ask_teacher(
-    teacher: Teacher,
-    prompts: Prompts,
-    config: DistillConfig,
-    data: DistillData,
-    progress: Progress,
+    teacher: Teacher, prompts: Prompts, config: DistillConfig, data: DistillData, progress: Progress
 ) -> Lesson:
     """Embed the photos that are used, once each, and calibrate the teacher's judgement.
 

@@ -59,12 +59,7 @@ class StudentPhotos:
 
 
 def student_photos(
-    side: str,
-    data: DistillData,
-    verdicts: Verdicts,
-    lesson: Lesson,
-    cache: PhotoCache,
-    seed: int,
+    side: str, data: DistillData, verdicts: Verdicts, lesson: Lesson, cache: PhotoCache, seed: int
 ) -> StudentPhotos:
     """Return the photos of ``train``, ``val`` or ``test``; ``seed`` is that of their views."""
     rows, pixels = data.rows(side), data.pixels(cache)

@@ -39,10 +39,7 @@ Loss = Callable[[Any, Any], Any]
 
 
 def build_student(
-    config: DistillConfig,
-    weights: str,
-    text: NDArray[np.float32] | None = None,
-    scale: float = 1.0,
+    config: DistillConfig, weights: str, text: NDArray[np.float32] | None = None, scale: float = 1.0
 ) -> keras.Model:
     """Return a student: from (n, imgsz, imgsz, 3) in [-1, 1] to logits (n, K).
 

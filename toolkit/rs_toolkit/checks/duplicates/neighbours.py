@@ -29,8 +29,7 @@ def near_hashes(
     """Return pairs (m, 2) of photos whose hashes differ in at most ``radius`` bits.
 
     Exhaustive and exact, by faiss' flat binary index: 1,000,000 hashes are 5e11 distances of
-    half a nanosecond, less than the hash tables of its IndexBinaryMultiHash take
-    (``benchmarks/million_hashes.py``), and no distribution of hashes makes it slower.
+    half a nanosecond (``benchmarks/million_hashes.py``), however they are distributed.
 
     Pairs are numbers of a query and of another photo's hash, in any order and, unless
     ``symmetric``, possibly both ways.
