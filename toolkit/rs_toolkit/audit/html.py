@@ -1,7 +1,7 @@
-"""An audit for people: a summary on the terminal, and one page that needs nothing else.
+"""Show an audit to people: a summary on the terminal, and one self-contained HTML page.
 
-The page holds no script and loads nothing; names and paths, which are untrusted, are escaped.
-The same audit gives the same bytes.
+The page has no scripts and loads nothing; names and paths, which are untrusted, are escaped.
+The same audit of the same photos gives the same bytes.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _MEANINGS = {
     "unreadable": "The file cannot be used, for the reason given.",
     "exact_duplicate": "The same bytes as another photo.",
     "near_duplicate": "Nearly the same picture as another photo.",
-    "blank": "No structure anywhere: an empty frame, or out of focus beyond use.",
+    "blank": "Almost no structure: an empty frame, or one far out of focus.",
     "dark": "Too little light to see much.",
-    "blurred": "Nothing is sharp at the size that a model sees.",
-    "label_noise": "The label does not fit what the other photos teach.",
-    "not_organism": "A filter sees no organism in it.",
-    "outlier": "Unlike every other photo of its class.",
+    "blurred": "Nothing is sharp at 224 x 224 pixels.",
+    "label_noise": "Similar photos have another label, so this one is probably wrong.",
+    "not_organism": "The filter finds no organism in the photo.",
+    "outlier": "Unlike the other photos of its class.",
 }
 _HEAD = (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -56,10 +56,10 @@ _HEAD = (
 def write_audit(
     audit: Audit, folder: Path, photos: Sequence[Photo], pixels: Pixels, title: str
 ) -> tuple[Path, Path]:
-    """Write ``audit.json`` and ``audit.html`` in a folder, made if absent; return their paths.
+    """Write ``audit.json`` and ``audit.html`` into a folder, made if absent; return their paths.
 
-    ``photos`` and ``pixels``, uint8 RGB (S, S, 3), are for the labels and thumbnails of the photos
-    that the page names.  A photo whose pixels cannot be read gets no thumbnail.
+    The page shows labels from ``photos``, and thumbnails of what ``pixels`` returns: a photo as
+    uint8 RGB (S, S, 3).  A photo whose pixels cannot be read gets no thumbnail.
     """
     data, page = folder / "audit.json", folder / "audit.html"
     write_json(data, asdict(audit))
@@ -92,7 +92,7 @@ def print_summary(audit: Audit) -> None:
         line = f"same bytes, different {conflict.rank}: {names}"
         console.print(Text(printable(line), style="red"), soft_wrap=True)
     if (more := len(audit.conflicts) - _MOST_LISTED["terminal"]) > 0:
-        console.print(Text(f"… and {more:,} more of the same bytes", style="red"))
+        console.print(Text(f"… and {more:,} more of the same bytes, two labels", style="red"))
     show(("", ""), _figures(audit))
     show(_RANK_HEAD, _ranks(audit))
     flags = audit.flags.items()
@@ -120,7 +120,7 @@ def _figures(audit: Audit) -> list[tuple[str, str]]:
         ]
     for name, places in (("sites", audit.sites), ("observations", audit.observations)):
         if places:
-            found.append((f"{name} (of photos)", f"{places.names:,} ({places.photos:,})"))
+            found.append((f"{name} (photos with one)", f"{places.names:,} ({places.photos:,})"))
     if audit.conflicts:
         found.append(("same bytes, two labels", f"{len(audit.conflicts):,}"))
     return found
@@ -159,7 +159,7 @@ def _conflicts(audit: Audit) -> Iterator[str]:
     if not audit.conflicts:
         return
     yield '<h2 class="alarm">Same bytes, two labels</h2>\n'
-    yield "<p>At most one label of each is right. The rank is the highest that differs.</p>\n"
+    yield "<p>At most one label of each is right. The highest rank that differs is shown.</p>\n"
     rows = [
         (number if place == 0 else "", name or "none", _name(item.rank), path)
         for number, item in enumerate(audit.conflicts[: _MOST_LISTED["page"]], 1)
@@ -201,7 +201,7 @@ def _files(audit: Audit) -> Iterator[str]:
         yield bars("Photos by colour mode", audit.modes) + "</div>\n"
         names, spreads = ("width (px)", "height (px)", "file (bytes)"), astuple(sizes)[:3]
         rows = [(name, *map("{:,.0f}".format, of)) for name, of in zip(names, spreads, strict=True)]
-        yield table(("", "least", "median", "most"), rows, numbers=True)
+        yield table(("", "minimum", "median", "maximum"), rows, numbers=True)
     if audit.unreadable:
         yield f"<h2>Unreadable: {len(audit.unreadable):,}</h2>\n"
         reasons = list(audit.reasons.items())[: _MOST_LISTED["page"]]
@@ -216,7 +216,7 @@ def _flagged(audit: Audit, known: dict[str, Photo], pixels: Pixels) -> Iterator[
         yield "<h2>What the checks found</h2>\n<p>Nothing is deleted or changed.</p>\n"
         yield bars("Photos by flag", {_name(k): item.photos for k, item in audit.flags.items()})
     for flag, item in audit.flags.items():
-        # The unreadable are listed already, and have no picture to show.
+        # Unreadable photos are listed already, and have no picture to show.
         if not item.photos or flag == "unreadable":
             continue
         yield f"<h2>{text(_name(flag)).capitalize()}: {item.photos:,} ({item.share:.1%})</h2>\n"
@@ -225,7 +225,7 @@ def _flagged(audit: Audit, known: dict[str, Photo], pixels: Pixels) -> Iterator[
             yield _figure(finding, known.get(finding.path), pixels, audit.rank)
         yield "</div>\n"
         if item.photos > len(item.worst):
-            yield f'<p class="dim">The {len(item.worst)} of the highest scores.</p>\n'
+            yield f'<p class="dim">Shown: the {len(item.worst)} with the highest scores.</p>\n'
 
 
 def _figure(finding: Finding, photo: Photo | None, pixels: Pixels, rank: str) -> str:

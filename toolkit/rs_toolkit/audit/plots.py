@@ -1,4 +1,4 @@
-"""Pieces of the audit's page: escaped text, tables, and plots as inline SVG."""
+"""Parts of the audit's HTML page: escaped text, tables, and plots as inline SVG."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ _LONGEST = 200
 
 
 def text(value: object) -> str:
-    """Return a value as text that is safe in HTML and its attributes, at most 200 characters."""
+    """Return a value as text, cut to 200 characters and escaped for HTML and its attributes."""
     shown = printable(str(value))
     return html.escape(shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = False) -> str:
-    """Return a table of escaped cells; ``numbers`` aligns all columns but the first right."""
+    """Return a table of escaped cells; ``numbers`` right-aligns all columns but the first."""
     titles = "".join(f"<th>{text(title)}</th>" for title in head)
     lines = "".join(
         f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>\n" for row in rows
@@ -81,7 +81,7 @@ def bars(title: str, counts: Mapping[str, int]) -> str:
 def long_tail(title: str, sizes: Sequence[int]) -> str:
     """Draw class sizes, each 1 or more and the largest first, on a logarithmic axis."""
     left, right, top, bottom = 44, _WIDTH - 8, 10, 170
-    # The axis starts at half a photo, so that a class of one is seen.
+    # The axis starts at half a photo, so that a class with one photo has a visible bar.
     floor, span = math.log(0.5), math.log(2 * max(sizes))
 
     def height(size: float) -> float:

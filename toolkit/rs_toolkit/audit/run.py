@@ -17,13 +17,11 @@ __all__ = ["check"]
 
 
 def check(data: Path, config: TrainConfig, out: Path, *, progress: Progress) -> Path:
-    """Audit a data set, print a summary, and return the page that was written.
+    """Audit a data set: print a summary, and write ``audit.html`` and ``audit.json`` into ``out``.
 
-    Duplicates are looked for by hashes alone; labels are compared by ``rs-toolkit clean``.  Of
-    ``config`` the rank and the size of images count.  ``audit.html`` and ``audit.json`` are
-    written into ``out``.
-
-    Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
+    Duplicates are found by hashes alone, and labels are not compared; ``rs-toolkit clean`` does
+    more.  Of ``config``, the rank, the image size and ``resize`` are used.  Returns the path of
+    ``audit.html``.  Raises the errors of :func:`rs_toolkit.data.readers.read_dataset`.
     """
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
     dataset, photos = open_data(data, cache, progress)

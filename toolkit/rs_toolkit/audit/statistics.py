@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 WORST = 24
-"""Findings of a flag that are named, the worst first."""
+"""How many findings of each flag an audit lists, those with the highest scores first."""
 
 _SIDES = (64, 128, 256, 512, 1024, 2048, 4096)
 _SMALL_CLASSES = (5, 10, 20)
@@ -34,7 +34,7 @@ _SMALL_CLASSES = (5, 10, 20)
 
 @dataclass(frozen=True)
 class RankCount:
-    """How many different names a rank has, and how many photos have and lack one."""
+    """How many different names a rank has, and how many photos have a name at it or have none."""
 
     names: int
     labelled: int
@@ -43,7 +43,7 @@ class RankCount:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """A class of the audited rank: its counted photos, and its rows that cannot be read."""
+    """A class at the audited rank: its counted photos, and its photos that cannot be read."""
 
     name: str
     photos: int
@@ -52,20 +52,20 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Imbalance:
-    """How unevenly photos are spread over the classes that have any.
+    """How unevenly photos are spread over the classes that have at least one.
 
     Attributes
     ----------
     ratio
-        ``largest``, the photos of the largest class, by ``smallest``.
+        Photos of the largest class (``largest``) divided by those of the smallest (``smallest``).
     gini
-        Gini coefficient: half the relative mean absolute difference between classes.  0: all
-        are equal; towards 1: one class has nearly everything.
+        Gini coefficient: half the relative mean absolute difference between class sizes.  0: all
+        classes are equal; close to 1: one class has nearly all photos.
     effective_classes
-        exp(H), H the Shannon entropy of the classes' shares: the number of equally large classes
-        that would be as diverse (Hill 1973, order 1), 1 to ``classes``.
+        exp(H), where H is the Shannon entropy of the classes' shares: the number of equally large
+        classes that would be as diverse (Hill 1973, order 1), 1 to ``classes``.
     under
-        Share of classes with fewer than 5, 10 and 20 photos, by that number as text, 0 to 1.
+        Share of classes with fewer than 5, 10 and 20 photos, 0 to 1; the key is the limit as text.
     """
 
     classes: int
@@ -79,7 +79,7 @@ class Imbalance:
 
 @dataclass(frozen=True)
 class Sizes:
-    """(least, median, most) of readable photos' width, height (pixels) and file size (bytes).
+    """(minimum, median, maximum) of the readable photos' width, height (pixels) and size (bytes).
 
     ``shorter_side`` counts photos by the length of their shorter side in pixels.
     """
@@ -92,7 +92,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Photos of the same bytes (and box) that have different names at ``rank``, and above none.
+    """Photos of the same bytes (and box) with different names at ``rank``, but at no higher rank.
 
     ``photos`` holds (path, name at that rank or None).
     """
@@ -103,7 +103,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class FlagCount:
-    """Findings of one flag: how many, their share of all rows, and the worst of them in order."""
+    """Findings of one flag: how many, their share of all rows, and those that are listed."""
 
     photos: int
     share: float
@@ -112,7 +112,7 @@ class FlagCount:
 
 @dataclass(frozen=True)
 class Places:
-    """Sites or observations: how many there are, photos that name one, photos of the largest."""
+    """Sites or observations: how many, how many photos name one, and photos of the largest."""
 
     names: int
     photos: int
@@ -121,27 +121,27 @@ class Places:
 
 @dataclass(frozen=True)
 class Audit:
-    """What a data set holds, at the rank that classes are counted at; see :func:`audit`.
+    """What a data set holds; classes are the names at ``rank``.  :func:`audit` makes it.
 
     Attributes
     ----------
     rows, readable
-        Photos that the data set lists, and how many of them can be used.
+        Number of photos that the data set lists, and of those that can be used.
     counted
-        What labels are counted over: ``readable`` photos, or ``all`` rows where none can be read.
+        Where labels are counted: in ``readable`` photos, or in ``all`` rows if none can be read.
     conflicts
         Exact duplicates whose labels disagree, in the order of their paths.
     ranks
-        By rank, kingdom to species, and ``common_name``.
+        Counts by rank, kingdom to species, and ``common_name``.
     classes, imbalance
-        The largest class first; None where no counted photo has a label.
+        The largest class first; how uneven they are, None where no counted photo has a label.
     modes
-        Photos by Pillow's name of their colour mode, the most frequent first.
+        Number of photos by colour mode, as Pillow names it, the most frequent first.
     unreadable, reasons
-        (path, reason) of every row that cannot be used; and rows by reason, with N for each
-        number but 0, the most frequent first.
+        (path, reason) of every row that cannot be used; and the number of rows by reason, the
+        most frequent first, with N in place of each number but 0.
     flags
-        Of the flags that were checked for or found.
+        Findings by flag, for every flag that was looked for or found.
     """
 
     rank: str
@@ -164,10 +164,10 @@ class Audit:
 def audit(
     photos: Sequence[Photo], findings: Sequence[Finding], rank: str, checked: Iterable[str] = ()
 ) -> Audit:
-    """Count what a data set holds, classes at ``rank``: kingdom … species, or ``common_name``.
+    """Count what a data set holds; classes are names at ``rank``, from kingdom to ``common_name``.
 
-    ``photos`` is every row of the index, ``findings`` what the checks found about them.  The flags
-    in ``checked`` were looked for, so that "none found" is reported too.
+    ``photos`` is every row of the index, ``findings`` what the checks found about them.  Flags in
+    ``checked`` were looked for: they are reported even if nothing was found.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def _classes(
 
 
 def _conflicts(readable: Sequence[Photo]) -> tuple[Conflict, ...]:
-    # By content with its box: two boxes of one photo may well show two species.
+    # The content includes the box: two boxes of one photo may show two species.
     copies: dict[str, list[Photo]] = defaultdict(list)
     for photo in readable:
         if photo.sha256:
@@ -261,7 +261,7 @@ def _places(names: Iterable[str | None]) -> Places | None:
 
 
 def imbalance(sizes: Sequence[int]) -> Imbalance:
-    """Return how uneven classes of these sizes are; each has one photo at least.
+    """Measure how uneven classes with these numbers of photos are; each has at least one photo.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def imbalance(sizes: Sequence[int]) -> Imbalance:
         raise DataError("imbalance: got no class, or one without a photo; leave empty classes out")
     ordered = np.sort(np.asarray(sizes, np.float64))
     count, total = len(ordered), float(ordered.sum())
-    # With sizes x_1 <= ... <= x_n: sum of (2 i - n - 1) x_i / (n sum of x_i).
+    # Gini coefficient of sizes x_1 <= ... <= x_n: sum of (2 i - n - 1) x_i / (n * sum of x_i).
     places = 2 * np.arange(1, count + 1) - count - 1
     shares = ordered / total
     return Imbalance(
@@ -287,7 +287,7 @@ def imbalance(sizes: Sequence[int]) -> Imbalance:
 
 
 def binned(values: Iterable[float], edges: Sequence[int]) -> dict[str, int]:
-    """Count integers below, between and from ``edges``, which ascend; empty bins are kept."""
+    """Count integers in the bins between ascending ``edges``, and below and above all of them."""
     between = [f"{low}–{high - 1}" for low, high in pairwise(edges)]
     names = [f"< {edges[0]}", *between, f"≥ {edges[-1]}"]
     counts = Counter(np.searchsorted(edges, list(values), side="right").tolist())

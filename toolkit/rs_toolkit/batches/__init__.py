@@ -1,4 +1,4 @@
-"""Batches for training: in which order photos are shown, and how often those of rare classes.
+"""Batches for training: the order of photos, oversampling of rare classes, and augmentation.
 
 Takes cached pixels, labels and weights.  Gives batches, the same for the same seed.
 """

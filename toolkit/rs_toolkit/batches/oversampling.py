@@ -7,12 +7,13 @@ formula is not taken from that paper:
     target(c) = size(c) ** (1 - b) * size_max ** b
     size(c)   = sum of max(w_i for i in g) over the duplicate groups g of class c
 
-for photos of weight w_i, the largest class's size_max and balance b: 0 keeps the sizes, 1/2 is
-square-root balancing, 1 makes every class as large as the largest.  A group counts once, however
-many copies it holds, and where nothing has groups or weights the size is the number of photos.
+Here w_i is the weight of a photo, size_max the size of the largest class, and b the balance: 0
+keeps the sizes, 1/2 is square-root balancing, 1 makes every class as large as the largest.  A group
+counts as one photo, however many copies it holds.  Without groups and weights, the size of a class
+is its number of photos.
 
-In an epoch, a group's expected shows are target(c) * max(w_i) / size(c), and a photo's part of
-them w_i / sum(w_j for j in g).  Photos of weight 0 are never shown.
+An epoch is expected to show a group target(c) * max(w_i) / size(c) times; photo i has the share
+w_i / sum(w_j for j in g) of these.  Photos of weight 0 are never shown.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Shares:
-    """What n photos count for in training.
+    """How much each of n photos counts in training.
 
-    ``groups`` are int64 (n,), 0 or more: photos of one number are duplicates of each other.
+    ``groups`` are int64 (n,), 0 or more: photos with the same number are duplicates of each other.
     ``weights`` are float64 (n,), 0 to 1.
     """
 
@@ -45,7 +46,7 @@ class Shares:
 
     @classmethod
     def of(cls, photos: Sequence[Photo]) -> Shares:
-        """Return the groups and weights of n photos; a photo without a group is its own.
+        """Return the groups and weights of n photos; one without a group gets its own number.
 
         Raises
         ------
@@ -64,7 +65,7 @@ class Shares:
 
 
 def class_sizes(labels: NDArray[np.int64], shares: Shares) -> NDArray[np.float64]:
-    """Return the size of each class, shape (max(labels) + 1,), by the module's equation.
+    """Return the size of each class, shape (max(labels) + 1,), by the module's formula.
 
     ``labels`` are the class numbers of n photos.
     """
@@ -74,10 +75,10 @@ def class_sizes(labels: NDArray[np.int64], shares: Shares) -> NDArray[np.float64
 def class_targets(
     sizes: NDArray[np.int64] | NDArray[np.float64], balance: float
 ) -> NDArray[np.int64]:
-    """Return how many photos of each class an epoch shows; see the module's equation.
+    """Return how many photos of each class an epoch shows, by the module's formula.
 
-    ``sizes`` has the shape (classes,), ``balance`` is from 0 to 1.  A class of size 0 has a target
-    of 0, every other one of 1 or more.
+    ``sizes`` has the shape (classes,), ``balance`` is from 0 to 1.  A class of size 0 has the
+    target 0; every other class has a target of 1 or more.
     """
     largest = float(sizes.max(initial=0))
     targets = sizes.astype(np.float64) ** (1 - balance) * largest**balance
@@ -85,10 +86,10 @@ def class_targets(
 
 
 def photo_weights(labels: NDArray[np.int64], balance: float, shares: Shares) -> NDArray[np.float64]:
-    """Return how often an epoch shows each photo on average, for a fit that takes weights.
+    """Return how often an epoch shows each photo on average: sample weights for a linear fit.
 
-    ``labels`` are class numbers, ``balance`` is from 0 to 1.  The result is of shape (n,), 0 or
-    more, and 0 exactly where the photo's own weight is.
+    ``labels`` are class numbers, ``balance`` is from 0 to 1.  The result has the shape (n,); it is
+    0 for photos of weight 0, and above 0 for all others.
     """
     units = _units(labels, shares)
     sizes = np.where(units.sizes > 0, units.sizes, 1)
@@ -103,12 +104,12 @@ def photo_weights(labels: NDArray[np.int64], balance: float, shares: Shares) -> 
 def epoch_order(
     labels: NDArray[np.int64], balance: float, seed: int, epoch: int, shares: Shares
 ) -> NDArray[np.int64]:
-    """Return the photo numbers of one epoch, oversampled and shuffled.
+    """Return the photo numbers of one epoch, int64, oversampled and shuffled.
 
-    The order depends on nothing but the arguments, so that an interrupted run continues with the
-    same photos.  Each class meets its target exactly, and each group's number of shows is its
-    expected one (see the module's equation), rounded down or up at random; so groups of equal
-    weights are seen at most once more than each other.  The photos of a group take turns.
+    ``labels`` are class numbers (n,), ``balance`` is from 0 to 1.  The order depends only on the
+    arguments, so that a resumed run sees the same photos.  Each class meets its target exactly.
+    Each group is shown as often as the module's formula expects, rounded down or up at random, so
+    equal groups of a class differ by at most one show.  The photos of a group take turns.
 
     Raises
     ------
@@ -132,11 +133,11 @@ def epoch_order(
 
 @dataclass(frozen=True)
 class _Units:
-    """What is shown: the duplicate groups of each class, without photos of weight 0.
+    """Units that are shown: the duplicate groups of each class, without photos of weight 0.
 
-    ``labels`` and ``weights`` have the shape (units,), ``sizes`` has (classes,).  The numbers of
-    the ``photos``, their ``photo_weights`` and the unit ``of_photo`` that each is in have the
-    shape (photos,) and are sorted by unit.
+    ``labels`` and ``weights`` have the shape (units,), ``sizes`` (classes,).  ``photos`` (their
+    numbers), ``photo_weights`` and ``of_photo`` (each photo's unit) have the shape (photos,) and
+    are sorted by unit.
     """
 
     labels: NDArray[np.int64]
@@ -157,7 +158,7 @@ def _units(labels: NDArray[np.int64], shares: Shares) -> _Units:
     np.maximum.at(weights, of_photo, shares.weights[photos])
     classes = int(labels.max(initial=-1)) + 1
     of_unit = labels[live][first]
-    # Of no photos, NumPy returns integers.
+    # np.bincount returns integers if there are no photos.
     sizes = np.bincount(of_unit, weights, minlength=classes).astype(np.float64)
     return _Units(of_unit, weights, sizes, photos, shares.weights[photos], of_photo)
 
@@ -168,18 +169,18 @@ def _shows(
     target: int,
     generator: np.random.Generator,
 ) -> list[NDArray[np.int64]]:
-    """Return ``target`` units in several arrays, each as often as its weight asks, within 1."""
+    """Return ``target`` units in several arrays, each as often as its weight asks, to within 1."""
     expected = target * weights / weights.sum()
     whole = np.floor(expected)
     rest = target - int(whole.sum())
     order = generator.permutation(len(units))
     if np.ptp(weights) == 0:
-        # As fair as the general case, and what earlier versions drew: their runs can be repeated.
+        # As fair as the general case, and needed to repeat the runs of earlier versions.
         chosen = order[:rest]
     else:
-        # Systematic sampling in random order (Madow 1949): exact probabilities, exact number.
+        # Systematic sampling in random order (Madow 1949) keeps probabilities and number exact.
         edges = np.append(0, np.cumsum((expected - whole)[order]))
-        # Rounding errors must not change the number that is chosen.
+        # Rounding errors must not change how many units are chosen.
         edges = np.minimum(edges, rest)
         edges[-1] = rest
         chosen = order[np.diff(np.floor(edges + generator.random())) > 0]
@@ -190,11 +191,11 @@ def _shows(
 def _take_turns(
     units: _Units, shown: NDArray[np.int64], seed: int, epoch: int
 ) -> NDArray[np.int64]:
-    """Return a photo for each unit that is shown, unit by unit in proportion to the weights.
+    """Return a photo for each time that a unit is shown, in proportion to the photos' weights.
 
-    Each unit's photos lie on a line of as many steps as the unit is shown, in lengths as their
-    weights; steps of one from a start in [0, 1) choose them.  Between epochs the start moves by
-    the golden ratio, modulo 1, which visits the line evenly (a Kronecker sequence).
+    A unit that is shown k times is a line of length k; each of its photos is a segment, as long as
+    its share of the weights.  The points start, start + 1, … choose photos.  After each epoch the
+    start moves by the golden ratio, modulo 1, which covers the line evenly (Kronecker sequence).
     """
     shows = np.bincount(shown, minlength=len(units.labels))
     starts = (np.random.default_rng(seed).random(len(units.labels)) + epoch * _GOLDEN) % 1

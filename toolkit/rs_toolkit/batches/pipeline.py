@@ -24,11 +24,11 @@ __all__ = [
 
 @dataclass(eq=False)
 class PixelSource:
-    """From photo numbers, int64 (n,), to uint8 RGB pixels (n, S, S, 3), by ``load``.
+    """Turns photo numbers, int64 (n,), into uint8 RGB pixels (n, S, S, 3), by calling ``load``.
 
     ``load`` may take further arrays of shape (n,) that say how each photo is shown.  TensorFlow
-    replaces what a Python function raises by an error of its own; this class keeps the first
-    error, so that a photo that vanished is reported as just that.
+    replaces the errors of Python functions by its own.  This class keeps the last error of
+    ``load``, so that the user reads, for example, which photo has vanished.
     """
 
     load: Callable[..., NDArray[np.uint8]]
@@ -43,7 +43,7 @@ class PixelSource:
 
     @contextmanager
     def unburied(self) -> Iterator[None]:
-        """Raise the error of ``load`` instead of the one that TensorFlow made of it."""
+        """Raise the error of ``load`` instead of TensorFlow's error about it."""
         try:
             yield
         except Exception:
@@ -66,7 +66,7 @@ def training_epoch(
 ) -> tf.data.Dataset:
     """Return one epoch of (inputs, labels): oversampled, shuffled, augmented, scaled.
 
-    Oversampling heeds the photos' duplicate groups and weights in ``shares``.  Equal arguments
+    Oversampling uses the photos' duplicate groups and weights in ``shares``.  Equal arguments
     give equal batches, so that ``--resume`` reaches the result of an uninterrupted run.
     """
     order = epoch_order(labels, balance, seed, epoch, shares)
@@ -96,12 +96,12 @@ def changed_batches(
     Parameters
     ----------
     picks
-        What ``pixels`` takes: arrays of shape (n,).
+        Arrays of shape (n,) that ``pixels`` is called with, a batch at a time.
     targets
-        An array of n rows, or several by name.
+        An array of n rows, or a dictionary of such arrays.
     change
-        From float32 images (b, S, S, 3), 0 to 255, and an int32 seed (2,), which differs from
-        batch to batch, to images of the same kind.
+        Augmentation: takes float32 images (b, S, S, 3), 0 to 255, and an int32 seed (2,), which
+        differs from batch to batch; returns images of the same shape and range.
     """
     import tensorflow as tf
 
@@ -121,7 +121,7 @@ def changed_batches(
 def evaluation_batches(
     pixels: PixelSource, count: int, preprocessing: Preprocessing, batch_size: int
 ) -> tf.data.Dataset:
-    """Return inputs of photos 0 to count - 1, in order, as they are."""
+    """Return batches of inputs: photos 0 to count - 1, in order, without augmentation."""
     import tensorflow as tf
 
     def finish(photos: Any) -> Any:
@@ -159,7 +159,7 @@ def augment(images: Any, strength: float, seed: Any) -> Any:
 
 
 def recolour(images: Any, strength: float, seed: Any) -> Any:
-    """Change a batch's colours alone; parameters and result are those of :func:`augment`."""
+    """Change only the colours of a batch; parameters and result are those of :func:`augment`."""
     import tensorflow as tf
 
     if strength == 0:
@@ -176,7 +176,7 @@ def recolour(images: Any, strength: float, seed: Any) -> Any:
 
 
 def _uniform(images: Any, seed: Any) -> Callable[[int, float, float], Any]:
-    """Return a function that draws a number per photo, float32 (n,), from a salt and two limits."""
+    """Return ``draw(salt, low, high)``: a random number for each photo, float32 (n,)."""
     import tensorflow as tf
 
     def draw(salt: int, low: float, high: float) -> Any:

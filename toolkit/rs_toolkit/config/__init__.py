@@ -1,4 +1,4 @@
-"""Settings of training and distillation, from TOML files and options.
+"""Settings of training, distillation and export, from TOML files and options.
 
-Takes text that a person wrote.  Gives checked, frozen settings, or an error that names the field.
+Takes values that a user wrote.  Gives checked, frozen settings, or an error that names the field.
 """

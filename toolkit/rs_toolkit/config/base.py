@@ -1,4 +1,4 @@
-"""What the settings of every training share: checked fields, layers, a fingerprint."""
+"""The base of all settings: checked fields, layers that override each other, a fingerprint."""
 
 from __future__ import annotations
 
@@ -16,30 +16,28 @@ Kind = TypeVar("Kind", bound="Settings")
 
 
 def number(default: float, low: float, high: float, text: str) -> Any:
-    """Return a field for a number from ``low`` to ``high``; ``text`` says what it is."""
+    """Return a field for a number from ``low`` to ``high``; ``text`` is its help text."""
     return field(default=default, metadata={"low": low, "high": high, "text": text})
 
 
 def choice(default: str, choices: tuple[str, ...], text: str) -> Any:
-    """Return a field for one of ``choices``; ``text`` says what it is."""
+    """Return a field for one of ``choices``; ``text`` is its help text."""
     return field(default=default, metadata={"choices": choices, "text": text})
 
 
 def text(default: str, text: str) -> Any:
-    """Return a field for any text; ``text`` says what it is."""
+    """Return a field for a string; ``text`` is its help text."""
     return field(default=default, metadata={"text": text})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of settings, whose fields come from :func:`number`, :func:`choice` or :func:`text`.
-
-    Other fields are not checked.
+    """Base class of settings; checks fields made by :func:`number`, :func:`choice`, :func:`text`.
 
     Raises
     ------
     ConfigError
-        A value is of another type or out of range.
+        A value has the wrong type or is out of range.
     """
 
     def __post_init__(self) -> None:
@@ -58,12 +56,12 @@ class Settings:
 
 
 def load_settings(kind: type[Kind], *layers: Mapping[str, Any]) -> Kind:
-    """Merge layers of settings, later ones winning; ``None`` values do not count.
+    """Return settings of a kind from layers of values: the last wins, and ``None`` is ignored.
 
     Raises
     ------
     ConfigError
-        A key is unknown, or a value is of the wrong type or out of range.
+        A key is unknown, or a value has the wrong type or is out of range.
     """
     known = [item.name for item in fields(kind)]
     given = [item for layer in layers for item in layer.items()]
@@ -74,16 +72,16 @@ def load_settings(kind: type[Kind], *layers: Mapping[str, Any]) -> Kind:
 
 
 def check_fractions(val: float, test: float) -> None:
-    """Raise ConfigError where validation and test leave too little to train on."""
+    """Raise ConfigError where validation and test leave too few photos for training."""
     if val + test >= 0.9:
         raise ConfigError(
-            f"val + test: got {val} + {test}; at least a tenth of the photos must be left for "
-            "training; lower one of them"
+            f"val + test: got {val} + {test}, wanted less than 0.9 together, as the rest of the "
+            "photos is for training; lower one of them"
         )
 
 
 def _check(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> None:
-    """Check a value against its field's type, and the metadata that the functions above gave it."""
+    """Check a value against its field's type and metadata (limits or choices)."""
     types: Any = {"int": int, "float": (int, float), "str": str}[str(kind)]
     if not isinstance(value, types) or isinstance(value, bool):
         wanted = str(kind)

@@ -10,9 +10,9 @@ from rs_toolkit.errors import ExportError
 
 __all__ = ["TARGETS", "ExportSettings"]
 
-# phone: TFLite, and float16 for its GPU.  pi: ARM has fast products of signed numbers alone.
-# x86: unsigned activations with signed weights.  web: ONNX Runtime Web has no per-tensor kernels
-# that prefer one sign over the other, and falls back on float32 where it has none at all.
+# phone: TFLite, in float16 for the GPU.  pi: ARM multiplies only signed 8-bit numbers fast.
+# x86: fast for unsigned activations times signed weights.  web: ONNX Runtime Web is as fast with
+# signed as with unsigned numbers, and needs float32 where it has no kernel for 8 bits.
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "phone": ("tflite_int8", "tflite_fp16"),
     "pi": ("tflite_int8", "onnx_s8s8"),
@@ -25,56 +25,56 @@ _TINY = 1e-6
 
 @dataclass(frozen=True)
 class ExportSettings(Settings):
-    """What an export makes and what it refuses.
+    """Which variants an export makes, and how much they may lose.
 
     Attributes
     ----------
-    int8 : also make the variants with 8-bit numbers
+    int8 : also make the 8-bit variants
     recipes : names of the variants to make instead of the defaults; see rs_export.recipes
-    force : where every variant for an engine was refused, ship one all the same, with a warning in
-        the kit; with ``max_mb``, where none that passed fits
-    mend : try other ways to round a variant that was refused
-    filter : folder that ``rs-toolkit distill`` made, whose filter the kit takes along; None: none
+    force : ship a variant, with a warning in the kit, where every variant for an engine was
+        refused or, with ``max_mb``, none that passed fits
+    mend : try other ways to quantize a variant that was refused
+    filter : folder that ``rs-toolkit distill`` made, whose filter goes into the kit too
 
     Raises
     ------
     ConfigError
         A setting is out of its range.
     ExportError
-        There are a target and recipes.
+        Both a target and recipes are given.
     """
 
     int8: bool = False
     recipes: tuple[str, ...] = ()
-    target: str = choice("", ("", *TARGETS), "phone, pi, x86 or web: the variants that suit it")
+    target: str = choice("", ("", *TARGETS), "phone, pi, x86 or web: make variants that suit it")
     max_mb: float = number(
-        0.0, 0, 1e6, "most MB of the compressed kit: prunes until it fits; 0: any size"
+        0.0, 0, 1e6, "largest compressed kit in MB: prune until it fits; 0: no limit"
     )
-    max_drop: float = number(1.0, 0, 100, "points of macro-F1 that a variant may lose")
+    max_drop: float = number(1.0, 0, 100, "points (of 100) of macro-F1 that a variant may lose")
     max_decile_drop: float = number(
-        5.0, 0, 100, "the same of the worst tenth of the classes; a loss within noise passes"
+        5.0, 0, 100, "points of F1 that the worst tenth of classes may lose, beyond noise"
     )
     min_precision: float = number(
-        0.9, _TINY, 1, "share of the names given that must be right; else a coarser rank is named"
+        0.9, _TINY, 1, "share of answers that must be right; less certain ones name a coarser rank"
     )
     force: bool = False
     mend: bool = True
     passes: float = number(
-        1.0, _TINY, 1000, "passes of fine-tuning (sp, c, qat) over the training photos"
+        1.0, _TINY, 1000, "factor on the epochs of fine-tuning of pruned, clustered, qat variants"
     )
     threads: int = number(2, 1, 256, "CPU threads of the measurements")
     calibration_photos: int = number(
-        200, 1, 1_000_000, "training photos that measure activation ranges"
+        200, 1, 1_000_000, "training photos from which activation ranges are measured"
     )
-    seed: int = number(0, 0, 2**31 - 1, "seed of everything random")
+    seed: int = number(0, 0, 2**31 - 1, "seed of all random numbers")
     filter: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.target and self.recipes:
-            raise ExportError("export: got a target and recipes; give one of them")
+            raise ExportError("export: got both --target and --recipe; give one of them")
 
     @property
     def limits(self) -> dict[str, float]:
-        """Points that each score may fall."""
+        """How many points (of 100) each score may fall."""
         return {"macro_f1": self.max_drop, "worst_decile_f1": self.max_decile_drop}

@@ -16,12 +16,12 @@ from rs_toolkit.errors import ConfigError
 __all__ = ["BACKBONES", "WEIGHTS", "TrainConfig", "read_config", "sample_preset"]
 
 BACKBONES = (
-    "one of xception, xception-w50, xception-w25, xception-mini, efficientnet_lite0 and "
+    "network: one of xception, xception-w50, xception-w25, xception-mini, efficientnet_lite0 and "
     "mobilenetv2-w50"
 )
 WEIGHTS = (
-    "initial weights: imagenet (Keras downloads them), package (installed, of efficientnet_lite0), "
-    "none (random), or a .h5 file"
+    "initial weights: imagenet (Keras downloads them), package (efficientnet_lite0 only, from an "
+    "installed Python package), none (random), or a .h5 file"
 )
 _MAX_CONFIG_BYTES = 1_000_000
 
@@ -36,35 +36,35 @@ class TrainConfig(Settings):
     backbone: str = text("xception", BACKBONES)
     weights: str = text("imagenet", WEIGHTS)
     rank: str = choice("family", LABELS, "rank of the classes: kingdom … species, or common_name")
-    imgsz: int = number(224, 32, 1024, "pixels per side that the model sees")
+    imgsz: int = number(224, 32, 1024, "width and height of the model's input in pixels")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = number(0.2, 0.01, 0.5, "fraction of photos for the test")
     stratify_by: str = choice(
-        "", ("", *LABELS), "whose proportions the splits keep; empty: the rank's"
+        "", ("", *LABELS), "rank whose proportions are kept in every split; empty: as --rank"
     )
     group_by: str = choice(
-        "duplicates", LEVELS, "what no split separates: duplicates, species, site or observation"
+        "duplicates", LEVELS, "kept in one split: duplicates; also a species, site or observation"
     )
-    splits_from: str = text("", "earlier run or clean folder whose photos keep their side")
-    balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 full balance")
-    epochs: int = number(20, 0, 10_000, "most epochs of fine-tuning (stage 2)")
-    patience: int = number(6, 1, 10_000, "epochs without a better validation macro-F1 before stop")
-    batch_size: int = number(32, 1, 4096, "photos per step")
-    learning_rate: float = number(1e-4, 1e-8, 1.0, "peak rate of stage 2; cosine to a hundredth")
+    splits_from: str = text("", "earlier run or clean folder; its photos keep their split")
+    balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 all equal")
+    epochs: int = number(20, 0, 10_000, "maximum number of epochs of fine-tuning (stage 2)")
+    patience: int = number(6, 1, 10_000, "maximum epochs without a better validation macro-F1")
+    batch_size: int = number(32, 1, 4096, "photos per batch")
+    learning_rate: float = number(1e-4, 1e-8, 1.0, "peak in stage 2; cosine decay to a hundredth")
     weight_decay: float = number(1e-4, 0.0, 1.0, "decoupled weight decay (AdamW)")
     label_smoothing: float = number(0.1, 0.0, 0.9, "label smoothing of the cross-entropy")
     dropout: float = number(0.3, 0.0, 0.95, "dropout before the last layer")
-    augment: float = number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes")
+    augment: float = number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes; 0: none")
     fine_tune_from: str = text(
-        "auto", "first block trained in stage 2; all; auto: block9, or all from random weights"
+        "auto", "first block that stage 2 trains, or all; auto: block9, or all if weights is none"
     )
     precision: str = choice(
         "float32",
         ("float32", "mixed_bfloat16", "mixed_float16"),
-        "arithmetic of stage 2: float32, mixed_bfloat16 or mixed_float16",
+        "number format of stage 2: float32, mixed_bfloat16 or mixed_float16",
     )
-    seed: int = number(0, 0, 2**31 - 1, "seed of everything random")
+    seed: int = number(0, 0, 2**31 - 1, "seed of all random numbers")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,7 +77,7 @@ class TrainConfig(Settings):
 
     @property
     def first_block(self) -> str:
-        """First block that stage 2 trains; random weights below it would never become useful."""
+        """First block that stage 2 trains; all from random weights, as no block may stay random."""
         if self.fine_tune_from != "auto":
             return self.fine_tune_from
         return "all" if self.weights == "none" else "block9"
@@ -89,22 +89,22 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        The file is missing, too large, not of its kind, or no table of settings.
+        The file is missing, too large, not valid TOML or JSON, or holds no table of settings.
     """
     kind, parse = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
         if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {_MAX_CONFIG_BYTES} bytes; is it a config?")
+            raise ConfigError(f"{path}: wanted settings in at most {_MAX_CONFIG_BYTES} bytes")
         values = parse(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not a {kind} file: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: wanted settings by name, got {str(values)[:40]!r}")
+        raise ConfigError(f"{path}: got {str(values)[:40]!r}, wanted an object of named settings")
     return values
 
 
 def sample_preset() -> dict[str, Any]:
-    """Return the settings that suit the synthetic sample: small, from scratch, minutes on a CPU."""
+    """Return settings for the synthetic sample: a small model that trains in minutes on a CPU."""
     return read_config(Path(__file__).parent / "presets" / "sample.toml")
