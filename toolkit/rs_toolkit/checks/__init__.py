@@ -1,5 +1,5 @@
 """Checks of photos and labels: quality, organisms, duplicates, label noise, outliers.
 
-Takes indexed photos, their thumbnails and features.  Gives findings, each of one photo and with its
-reason; they change nothing.
+Takes indexed photos, their pixels and features.  Gives findings, each about one photo and with a
+reason; a finding itself changes nothing.
 """

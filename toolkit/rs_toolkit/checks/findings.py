@@ -1,4 +1,4 @@
-"""What checks found out about photos: one row a photo and flag; nothing is deleted or changed.
+"""Findings: what the checks say about photos, one row for each photo and flag.
 
 ==================  ================================================================
 flag                score, 0 (sound) to 1 (surely bad)
@@ -7,11 +7,11 @@ unreadable          1
 exact_duplicate     1; ``detail`` names the photo that it repeats
 near_duplicate      similarity to the photo that ``detail`` names
 blank               share of the frame without structure
-dark                how much darker than a usable photo
-blurred             how much less sharp than a usable photo
+dark                how much darker than middle grey its brightest parts are
+blurred             how much less sharp than a usable photo its sharpest parts are
 not_organism        probability, by a filter, that it shows no organism
 label_noise         probability that its label is wrong
-outlier             how far from every other photo of its class
+outlier             how unusual its distance from photos of its class is
 ==================  ================================================================
 """
 
@@ -36,10 +36,10 @@ _FORMAT = {b"rs_toolkit.findings": b"1"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is odd about one photo; the module's table says what flag and score mean.
+    """One problem of one photo; the table of this module says what flag and score mean.
 
-    ``suggested_label`` is a class that fits better, if any, ``suggested_weight`` how much the photo
-    should count in training, 0 to 1, before any cap, and ``detail`` says why, to people.
+    ``suggested_label`` is a class that fits better, if any; ``suggested_weight``, 0 to 1, is how
+    much the photo should count in training, before any cap; ``detail`` tells the user why.
     """
 
     path: str

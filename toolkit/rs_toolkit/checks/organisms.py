@@ -1,7 +1,7 @@
-"""Which photos show an organism, by a distilled filter: a column of the index, and findings.
+"""A filter's probability that a photo shows an organism, and findings about those without one.
 
-A filter errs most on what it has seen least, such as rare classes.  So its findings come under the
-caps of :mod:`rs_toolkit.clean.policy`, like all others.
+A filter errs most on what it has seen least, such as rare classes.  So the caps of
+:mod:`rs_toolkit.clean.policy` limit what its findings may cost a class, like all others.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class OrganismFilter:
-    """A filter that is ready to judge.
+    """A filter that is ready to use.
 
     Attributes
     ----------
     thresholds
         As :func:`rs_runtime.filter.verdict` takes them.
     fingerprint
-        Changes with the model and with how its answers are read.
+        Text that changes with the model, its classes and its calibration.
     judge
-        From uint8 pixels (n, S, S, 3), made by ``preprocessing``, to probabilities (n,) that they
-        show an organism.
+        Takes uint8 pixels (n, S, S, 3), made by ``preprocessing``; returns the probabilities (n,)
+        that the photos show an organism.
     path
-        The folder or kit that it was read from, if any.
+        The folder or kit that the filter was read from, if any.
     """
 
     preprocessing: Preprocessing
@@ -69,7 +69,7 @@ def _of_kit(path: Path) -> OrganismFilter:
 
     with open_kit(path) as kit:
         loaded = Filter(kit)
-    # Every byte of it was verified against this hash already.
+    # The model's bytes were verified against this hash when it was loaded.
     model, how = kit.manifest.members[loaded.variant.member].sha256, loaded.variant
     mark = f"{model} {how.temperature} {how.bias} {loaded.spec.classes}"
     return OrganismFilter(loaded.preprocessing, loaded.thresholds, mark, loaded.judge)
@@ -79,7 +79,7 @@ def _of_folder(path: Path) -> OrganismFilter:
     from rs_toolkit.folders.filter import FilterFolder
 
     folder = FilterFolder.open(path)
-    # Loaded for the first photo: answers may all be known already.
+    # Loaded only when it is called: all answers may be cached already.
     student = cache(folder.load_model)
     kinds, how = folder.organism, folder.calibration
 
@@ -95,10 +95,10 @@ def _of_folder(path: Path) -> OrganismFilter:
 def judge_organisms(
     photos: Sequence[Photo], root: Path, cache_dir: Path, loaded: OrganismFilter, progress: Progress
 ) -> tuple[Photo, ...]:
-    """Return the photos with the filter's probability in ``organism``; each is judged once.
+    """Return the photos with the filter's probability in ``organism``, None for unreadable photos.
 
-    Photos that cannot be read get none.  Their paths start from ``root``; pixels and answers are
-    kept in ``cache_dir``.
+    Paths are relative to ``root``.  Pixels and answers are cached in ``cache_dir``, so that each
+    photo is judged only once.
     """
     decoded = PhotoCache(cache_dir, loaded.preprocessing)
     readable = [photo for photo in photos if photo.error is None]
@@ -122,9 +122,9 @@ def judge_organisms(
 
 
 def organism_findings(photos: Sequence[Photo], thresholds: Mapping[str, float]) -> list[Finding]:
-    """Return a finding for each photo that the filter takes for no organism, in their order.
+    """Return a finding for each photo in which the filter finds no organism, in their order.
 
-    ``score`` is the probability that there is none, ``suggested_weight`` that there is one.
+    ``score`` is the probability that the photo shows none, ``suggested_weight`` that it shows one.
     """
     return [
         Finding(

@@ -1,8 +1,8 @@
-"""Photos that show nothing: unreadable, blank, dark or blurred, told from their pixels alone.
+"""Photos of bad quality: unreadable, blank, dark or blurred, told from their pixels alone.
 
-All three measures look at the luma (ITU-R BT.601) of the photo, squashed to 224 x 224 pixels
-whatever a model will see of it, without the top and bottom twelfth, where camera traps print their
-stamp.  At another size the same photo would be sharper or more blurred.
+Scores come from the luma (ITU-R BT.601) of the photo squashed to 224 x 224 pixels, whatever the
+model's input size, because a photo's sharpness depends on its size.  The top and bottom twelfth
+are left out: there camera traps print date and time.
 
 =======  ==================================================================  ==========
 flag     score                                                               flagged at
@@ -12,17 +12,17 @@ dark     1 - (95th percentile) / 128, at least 0                             0.5
 blurred  1 - sharpness / 0.032, at least 0                                   0.5
 =======  ==================================================================  ==========
 
-Sharpness is the energy of the second derivative along x or along y, whichever is less, over the
-variance within blocks, both as means of the strongest twentieth of the blocks.  So it does not
-depend on contrast, nor on how much of the frame is out of focus on purpose.  The energy of the
-Laplacian as a measure of focus is from Subbarao, Choi and Nikzad (1993), its variance from
-Pech-Pacheco et al. (2000); its split by direction, so that the sharp edges along a motion do not
-hide the smear, from Nayar and Nakagawa (1994).
+Sharpness is the mean square of the second derivative (along x or along y, whichever is less)
+divided by the variance within blocks; of both, the mean over the highest twentieth of the blocks is
+taken.  So it depends neither on contrast nor on how much of the frame is out of focus on purpose.
+The energy of the Laplacian as a measure of focus is from Subbarao, Choi and Nikzad (1993), its
+variance from Pech-Pacheco et al. (2000); one measure for each direction, so that sharp edges along
+a motion do not hide the motion blur, from Nayar and Nakagawa (1994).
 
 None of 1,772 real bird photos reaches a threshold (highest scores 0.81, 0.29, 0.22; a test repeats
-part of the measurement).  Blank finds skies and walls without an animal; dark a camera trap's night
-frames, but not animals lit by infrared; blurred finds all photos smoothed with a Gaussian of 3 px
-and most of those smeared over 12 px along x or y, but few of those smeared along a diagonal.
+part of the measurement).  Blank finds skies and walls without an animal.  Dark finds night frames
+of camera traps, but not animals lit by infrared.  Blurred finds all photos smoothed by a Gaussian
+of 3 px and most with a motion blur of 12 px along x or y, but few with one along a diagonal.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ THRESHOLDS = {"blank": 0.97, "dark": 0.5, "blurred": 0.5}
 _DETAILS = {
     "blank": "{:.0%} of the frame shows no structure",
     "dark": "its brightest parts are {:.0%} darker than middle grey",
-    "blurred": "its sharpest parts are {:.0%} less sharp than those of the softest usable photos",
+    "blurred": "its sharpest parts are {:.0%} less sharp than in a soft but usable photo",
 }
 # A dark or blurred photo with a right label still teaches something; a blank one does not.
 _WEIGHTS = {"blank": 0.0, "dark": 0.5, "blurred": 0.5}
@@ -68,10 +68,10 @@ _STRONGEST = 1 / 20
 
 
 def measure(pixels: NDArray[np.uint8]) -> dict[str, float]:
-    """Return how blank, dark and blurred a photo is, each 0 (sound) to 1 (bad).
+    """Return a photo's scores ``blank``, ``dark`` and ``blurred``, each 0 (sound) to 1 (bad).
 
-    ``pixels`` are uint8 RGB of shape (224, 224, 3), by :data:`PREPROCESSING`.  A blank photo is not
-    judged for blur: its ``blurred`` is 0.
+    ``pixels`` are uint8 RGB of shape (224, 224, 3), made by :data:`PREPROCESSING`.  Blur is not
+    measured in a blank photo: its ``blurred`` is 0.
     """
     luma = np.asarray(Image.fromarray(pixels).convert("L"))
     stamp = round(len(luma) * _STAMP)
@@ -96,10 +96,10 @@ def quality_findings(
     pixels: Callable[[Photo], NDArray[np.uint8]],
     progress: Progress | None = None,
 ) -> list[Finding]:
-    """Flag the blank, the dark and the blurred among the photos without an ``error``, in order.
+    """Return findings about blank, dark and blurred photos, in the order of the photos.
 
-    ``pixels`` gives a photo's pixels as :func:`measure` takes them; a photo that it cannot read is
-    flagged as unreadable.
+    ``pixels`` returns a photo's pixels as :func:`measure` takes them; a photo that it cannot read
+    is flagged as unreadable.  Photos with an ``error`` are passed over.
     """
     progress = progress or Progress()
     usable = [photo for photo in photos if photo.error is None]
@@ -120,7 +120,7 @@ def quality_findings(
 
 
 def unreadable_findings(photos: Iterable[Photo]) -> list[Finding]:
-    """Return one finding for each photo that has an ``error``, which becomes its detail."""
+    """Return a finding for each photo that has an ``error``; the error is its ``detail``."""
     return [_unreadable(photo, photo.error) for photo in photos if photo.error is not None]
 
 
@@ -143,6 +143,6 @@ def _mean_square(values: Values) -> Values:
 
 
 def _strongest(values: Values) -> float:
-    """Return the mean of the strongest twentieth."""
+    """Return the mean of the highest twentieth of the values."""
     count = int(values.size * _STRONGEST)
     return float(np.partition(values, values.size - count, axis=None)[-count:].mean())

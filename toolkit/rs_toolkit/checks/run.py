@@ -1,4 +1,4 @@
-"""Every check of a data set, over photos that are opened, hashed and embedded once."""
+"""All checks of a data set but the filter's; photos are decoded, hashed and embedded once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rs_toolkit.progress import Progress
 
 __all__ = ["Checks", "Embed"]
 
-# From readable photos, the folder of their paths and the cache to features (n, channels).
+# Takes readable photos, the folder that paths start from, and the cache; returns (n, channels).
 Embed = Callable[[list[Photo], Path, PhotoCache], NDArray[np.float32]]
 _BY_FEATURES = ("label_noise", "outlier")
 
@@ -34,10 +34,11 @@ class Checks:
     Parameters
     ----------
     photos, root
-        As indexed, and the folder that their paths start from.  Photos that cannot be read are
-        reported and passed over.
+        All photos of the index, and the folder that their paths are relative to.  Photos that
+        cannot be read are reported; the other checks leave them out.
     cache, embed
-        Give their pixels and features; without ``embed``, what needs features is not looked for.
+        Where their pixels and features come from.  If ``embed`` is None, label noise and outliers
+        are not looked for, and duplicates are found by hashes alone.
 
     Raises
     ------
@@ -79,7 +80,7 @@ class Checks:
     ) -> tuple[tuple[Photo, ...], list[Finding]]:
         """Return the photos with their groups of duplicates, and a finding for every copy.
 
-        ``apart`` are pairs of paths that a person said are not the same.
+        ``apart`` are pairs of paths that a person said are not the same; they are not joined.
         """
         contents = (photo.content for photo in self._readable)
         marks = (self._cache.preprocessing.fingerprint(), *contents, repr(DuplicateSettings()))
@@ -94,7 +95,7 @@ class Checks:
         return join_groups(self._photos, kept), duplicate_findings(self._photos, kept)
 
     def _near_duplicates(self) -> NDArray[np.float64]:
-        """Return pairs of readable photos: two numbers and their similarity, (m, 3)."""
+        """Return pairs of readable photos, (m, 3): two positions and a similarity."""
         pairs = near_duplicates(
             len(self._readable),
             lambda number: self.pixels(self._readable[number]),
@@ -104,8 +105,8 @@ class Checks:
         return np.array(pairs, np.float64).reshape(-1, 3)
 
     def quality(self) -> list[Finding]:
-        """Return findings about photos that cannot be read, and blank, dark and blurred ones."""
-        # With the settings' defaults these are the pixels that were cached when it was indexed.
+        """Return findings about unreadable, blank, dark and blurred photos."""
+        # With the default settings, these pixels were cached when the photos were indexed.
         fixed = PhotoCache(self._cache.directory, PREPROCESSING)
         return [
             *unreadable_findings(self._photos),
@@ -117,12 +118,12 @@ class Checks:
     def labels(
         self, photos: Sequence[Photo], config: TrainConfig, label_filter: str = FILTERS[0]
     ) -> list[Finding]:
-        """Return findings about labels that other photos contradict, and about outliers.
+        """Return findings about labels that similar photos contradict, and about outliers.
 
-        What training photos are weighed by comes from training photos alone: the labels of
-        validation and test photos must not shape what they are to judge.
+        Findings about training photos, which lower their weights, are made from training photos
+        alone, so that labels of validation and test photos do not influence training.
 
-        ``photos`` are the same as before, with their groups and splits, ``label_filter`` is one of
+        ``photos`` are those of this object, with groups and splits.  ``label_filter`` is one of
         :data:`rs_toolkit.checks.labels.label_noise.FILTERS`.
         """
         if self._features is None:

@@ -1,10 +1,10 @@
-"""From findings to training weights, under caps that keep rare classes alive.
+"""From findings to training weights, within caps that protect rare classes.
 
-Nothing is deleted: a photo that is not to be trained on gets weight 0.  Validation and test
-photos are never touched, whatever was found out about them.  ``docs/data.md`` shows a policy file.
+Nothing is deleted: a photo that is not to be trained on gets weight 0.  Findings about validation
+and test photos change no weight.  ``docs/data.md`` shows a policy file.
 
-What a class may lose is counted in effective photos, the sum of ``1 - weight``.  The worst findings
-come first; one that would take more than is left takes what is left.
+What a class loses is the weight that findings take from its training photos, in sum.  The worst
+findings are applied first; one that asks for more than the class may still lose takes only that.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Rule(Settings):
     """What to do about one flag."""
 
     action: str = choice("report", ("drop", "weigh", "report"), "what a finding does")
-    min_score: float = number(0.0, 0, 1, "lower scores are only reported")
+    min_score: float = number(0.0, 0, 1, "findings with lower scores are only reported")
 
 
-# Duplicates are grouped, and a group counts once: there is nothing left to take from them.
+# None for duplicates: they are grouped, and a group counts as one photo anyway.
 _RULES = {
     "blank": Rule("drop"),
     "dark": Rule("weigh"),
@@ -43,7 +43,7 @@ _RULES = {
 
 @dataclass(frozen=True)
 class Policy(Settings):
-    """What cleaning may do; flags that ``rules`` does not name are reported.
+    """What cleaning may do; flags that ``rules`` does not name are only reported.
 
     Raises
     ------
@@ -51,8 +51,8 @@ class Policy(Settings):
         A value is out of its range, or a rule's flag is unknown.
     """
 
-    max_loss: float = number(0.1, 0, 1, "share of a class's training photos that may be taken")
-    min_photos: int = number(5, 1, 10**6, "effective training photos that a class keeps")
+    max_loss: float = number(0.1, 0, 1, "share of its photos, by weight, that a class may lose")
+    min_photos: int = number(5, 1, 10**6, "training photos, by weight, that a class keeps")
     label_filter: str = choice(FILTERS[0], FILTERS, "which rule of confident learning is used")
     rules: Mapping[str, Rule] = field(default_factory=lambda: dict(_RULES))
 
@@ -64,7 +64,7 @@ class Policy(Settings):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Policy:
-        """Build from the content of a policy file; flags it does not name keep their rules.
+        """Build from the content of a policy file; flags it does not name keep the default rules.
 
         Raises
         ------
@@ -91,7 +91,10 @@ class Policy(Settings):
 
 @dataclass(frozen=True)
 class Decided:
-    """A training photo: the weight that its findings ask for (``wanted``), and what it got."""
+    """A training photo with findings: the weight that they ask for, and the weight that it got.
+
+    ``label`` is its class, ``why`` the flags of its findings, separated by commas.
+    """
 
     path: str
     label: str
@@ -103,17 +106,17 @@ class Decided:
 def apply_policy(
     photos: Sequence[Photo], findings: Sequence[Finding], policy: Policy, rank: str
 ) -> tuple[tuple[Photo, ...], tuple[Decided, ...]]:
-    """Weigh training photos down by findings; the caps protect the classes at ``rank``.
+    """Lower the weights of training photos by findings; the caps hold for each class at ``rank``.
 
     Returns
     -------
     tuple
-        The photos with their weights (each at most what it was), and what was decided about
-        every training photo that a finding asks to be weighed down, the worst first.
+        The photos with their new weights, none higher than before; and what was decided about
+        each training photo for which a finding asks a weight below 1, the worst first.
     """
     asked: dict[str, list[tuple[float, Finding]]] = defaultdict(list)
     for finding in findings:
-        # What cannot be read is not trained on anyway, and its row can repeat a good one's path.
+        # Unreadable photos are not trained on anyway, and may have the same path as a good one.
         if finding.flag != "unreadable" and (weight := _wanted(finding, policy)) < 1:
             asked[finding.path].append((weight, finding))
     classes: dict[str, list[Photo]] = defaultdict(list)
@@ -148,8 +151,8 @@ def _decide(
     asked: Mapping[str, list[tuple[float, Finding]]],
     policy: Policy,
 ) -> list[Decided]:
-    """Share out what a class may lose, to the findings that ask for most and score worst."""
-    # What a person gave or took in review is no loss by cleaning.
+    """Lower the weights of one class, the worst findings first, until it may lose no more."""
+    # The weights before are the person's decisions: what those took does not count as a loss.
     effective = sum(photo.weight for photo in members)
     left = max(0.0, min(policy.max_loss * effective, effective - policy.min_photos))
 

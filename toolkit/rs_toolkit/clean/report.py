@@ -18,7 +18,10 @@ _UNKNOWN = "(unknown)"
 
 
 class Tally(NamedTuple):
-    """Training photos of one class or phylum; ``lost`` is the sum of 1 - weight."""
+    """Training photos of one class or phylum; ``lost`` is the sum of 1 - weight.
+
+    ``why`` counts, by flag, the photos whose weight is below 1; ``review`` stands for decisions.
+    """
 
     photos: int
     kept: int
@@ -29,7 +32,7 @@ class Tally(NamedTuple):
 
 
 def tally(photos: Iterable[Photo], decided: Sequence[Decided], rank: str) -> dict[str, Tally]:
-    """Count training photos by their name at a rank, names in alphabetical order."""
+    """Return a tally for each name of the training photos at a rank, in alphabetical order."""
     why = {item.path: item.why for item in decided}
     members: dict[str, list[Photo]] = defaultdict(list)
     for photo in photos:

@@ -1,17 +1,17 @@
-"""Cleaning: index, find what is odd, group duplicates, split, and weigh under the policy's caps.
+"""Cleaning: index photos, check and group them, split, and lower weights within a policy's caps.
 
 A clean folder holds::
 
     index.parquet      every photo: group, split, weight
     findings.parquet   every finding, of every check
-    clean.json         what was cleaned, how, and its classes
-    clean.md           kept, weighed down and dropped by class and phylum, and why
-    decided.csv        every training photo that the policy weighs down
-    splits.json        what the split could not do
+    clean.json         the data set, all settings, and the classes
+    clean.md           kept, weighed down and dropped photos by class and phylum, and why
+    decided.csv        every training photo whose weight a finding asks to lower
+    splits.json        photos in each split, and what could not be done as asked
     audit.html         counts, figures and thumbnails (also audit.json)
     decisions.jsonl    what a person decided in ``rs-toolkit review``; read here, never written
 
-Cleaning again into the same folder applies the decisions made since, and photos keep their sides.
+Cleaning again into the same folder applies the decisions made since; photos keep their splits.
 """
 
 from __future__ import annotations
@@ -85,19 +85,20 @@ def clean(
     data
         As :func:`rs_toolkit.data.readers.read_dataset` takes it.
     config
-        Of the later training: rank, image size, fractions, groups and seed are used.
+        Settings of the training that is to follow; used are the rank, the image size, and how
+        photos are resized and split.
     embed
-        Gives features to compare photos by; None: duplicates are found by hashes alone, label
-        noise and outliers are not looked for.
+        Computes the features by which photos are compared; None: duplicates are found by hashes
+        alone, label noise and outliers are not looked for.
     organisms
-        Judges which photos show an organism; None: that is not asked.
+        Filter that tells which photos show an organism; None: that is not checked.
 
     Raises
     ------
     DataError, MetadataError
-        Nothing to clean, or a file of the data or of ``out`` is damaged.
+        There is no photo to clean, or a file of the data or of ``out`` is damaged.
     OSError
-        The disk refused.
+        A file cannot be written.
     """
     progress, start = progress or Progress(), time.monotonic()
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
@@ -126,7 +127,7 @@ def clean(
     found = audit(photos, findings, config.rank, checked=looked_for)
     write_audit(found, out, photos, checks.pixels, data.resolve().name)
     write_index(out / "index.parquet", photos)
-    # The last file: a folder with it is whole.
+    # Written last: a folder that has this file is complete.
     write_json(
         out / CLEAN_FILE,
         {
@@ -160,7 +161,7 @@ def recorded_clean(folder: Path) -> tuple[Path, TrainConfig, Policy, Path | None
     Raises
     ------
     DataError
-        The folder holds no finished clean, or its record is damaged.
+        The folder was not cleaned to the end, or its ``clean.json`` is damaged.
     """
     path = folder / CLEAN_FILE
     try:

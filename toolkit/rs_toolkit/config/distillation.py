@@ -29,7 +29,7 @@ class DistillConfig(Settings):
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = number(0.15, 0.01, 0.5, "fraction of photos for the test")
     group_by: str = choice(
-        "duplicates", LEVELS, "kept in one split: duplicates; also a species, site or observation"
+        "duplicates", LEVELS, "kept within one split: duplicates, species, sites or observations"
     )
     splits_from: str = text("", "earlier run or clean folder; its photos keep their split")
     balance: float = number(0.5, 0.0, 1.0, "oversampling of rare families: 0 none, 1 all equal")

@@ -44,7 +44,7 @@ class TrainConfig(Settings):
         "", ("", *LABELS), "rank whose proportions are kept in every split; empty: as --rank"
     )
     group_by: str = choice(
-        "duplicates", LEVELS, "kept in one split: duplicates; also a species, site or observation"
+        "duplicates", LEVELS, "kept within one split: duplicates, species, sites or observations"
     )
     splits_from: str = text("", "earlier run or clean folder; its photos keep their split")
     balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 all equal")
@@ -93,8 +93,9 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     kind, parse = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: wanted settings in at most {_MAX_CONFIG_BYTES} bytes")
+        if (size := path.stat().st_size) > _MAX_CONFIG_BYTES:
+            limit = f"wanted a file of settings of at most {_MAX_CONFIG_BYTES}"
+            raise ConfigError(f"{path}: got {size} bytes, {limit}; check the path")
         values = parse(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None

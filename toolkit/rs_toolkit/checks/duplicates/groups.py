@@ -1,7 +1,7 @@
-"""What follows from pairs of near-duplicates: groups, photos with their groups, findings.
+"""What pairs of near-duplicates mean: groups, photos with these groups, and findings.
 
-Throughout, photos are as the index gives them: exact copies share a group already.  Pairs are of
-the photos' numbers; those that a person has told apart are not among them.
+Photos are those of the index, where exact copies share a group already.  A pair holds positions in
+this sequence.  Pairs that a person has declared different are not passed to these functions.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["Pair", "duplicate_findings", "duplicate_groups", "join_groups"]
 
 
 class Pair(NamedTuple):
-    """Two photos that show the same picture: their numbers, ``first < second``, from 0.
+    """Two photos that show the same picture: their positions from 0, ``first < second``.
 
-    ``similarity``, 0 to 1, is that of :mod:`rs_toolkit.checks.duplicates.same_picture`.
+    ``similarity``, 0 to 1, is defined in :mod:`rs_toolkit.checks.duplicates.same_picture`.
     """
 
     first: int
@@ -30,10 +30,9 @@ class Pair(NamedTuple):
 
 
 def duplicate_groups(count: int, pairs: Sequence[Pair]) -> tuple[int | None, ...]:
-    """Return the group of each of ``count`` photos: the connected components of the pairs.
+    """Return the group of each of ``count`` photos; groups are the pairs' connected components.
 
-    Groups are numbered from 0 in the order of their first photos; None stands for a photo in no
-    pair.
+    Groups are numbered from 0 in the order of their first photos; a photo in no pair has None.
     """
     import numpy as np
     from scipy.sparse import coo_array
@@ -51,9 +50,9 @@ def duplicate_groups(count: int, pairs: Sequence[Pair]) -> tuple[int | None, ...
 
 
 def join_groups(photos: Sequence[Photo], pairs: Sequence[Pair]) -> tuple[Photo, ...]:
-    """Return the photos with groups that no pair leaves, joined with the groups they had.
+    """Return the photos with a common group for the two of each pair; groups they had are joined.
 
-    Photos in no pair keep what they had.  A group's name does not depend on the photos' order.
+    Photos that no pair concerns keep their group or None.  The order of photos changes no name.
     """
     own = [photo.group or f"near:{photo.sha256 or photo.path}" for photo in photos]
     keys = [[name] for name in own]
@@ -67,13 +66,13 @@ def join_groups(photos: Sequence[Photo], pairs: Sequence[Pair]) -> tuple[Photo, 
 
 
 def duplicate_findings(photos: Sequence[Photo], pairs: Sequence[Pair]) -> list[Finding]:
-    """Report every duplicate but the best photo of its group: most pixels, then most bytes.
+    """Return a finding for every duplicate except the best photo of its group.
 
-    The bytes stand for sharpness: of photos of one size, the less compressed is the larger file.
-    A copy of the same bytes (and box) is ``exact_duplicate``, not ``near_duplicate`` too.  The
-    suggested weight stays 1, because a group counts once in training, however many it has.
-    A near-duplicate's score is the similarity to the photo that its detail names: the group's best
-    or, where the two are no pair, the most similar one.
+    The best has the most pixels, then the most bytes, as the larger file is less compressed.  A
+    copy of the same bytes (and box) is only an ``exact_duplicate``, no ``near_duplicate``.  The
+    suggested weight is 1, because a group counts as one photo in training anyway.
+    A near-duplicate's score is its similarity to the photo that ``detail`` names: the best of the
+    group if the two are a pair, else the most similar photo.
     """
     exact = _repeated(photos)
     partners: dict[int, dict[int, float]] = defaultdict(dict)
@@ -107,7 +106,7 @@ def _rank(photo: Photo) -> tuple[int, int, str]:
 
 
 def _repeated(photos: Sequence[Photo]) -> dict[int, int]:
-    """Return the first photo, by path, of the same bytes and box, of each that repeats it."""
+    """Return for each exact copy (bytes and box) the photo that it repeats: the first by path."""
     same: dict[tuple[str, str | None], list[int]] = defaultdict(list)
     for number, photo in enumerate(photos):
         if photo.error is None and photo.sha256:
@@ -117,7 +116,7 @@ def _repeated(photos: Sequence[Photo]) -> dict[int, int]:
 
 
 def _disagreement(photo: Photo, other: Photo) -> str:
-    """Return, for people, whether the labels of two photos differ."""
+    """Return the part of a detail that names two photos' labels, empty where they are equal."""
     if photo.taxon == other.taxon:
         return ""
     names = (

@@ -1,6 +1,6 @@
-"""Pairs of photos whose hashes or features are near, searched by faiss in bounded memory.
+"""Pairs of photos with similar hashes or features, searched by faiss in bounded memory.
 
-They are candidates: what is near need not be the same picture.
+They are only candidates: similar photos need not show the same picture.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["near_features", "near_hashes"]
 
-# Results that one search may return, so that a heap of equal frames does not fill the memory.
+# Results that one search may return, so that many equal frames do not fill the memory.
 _MOST_RESULTS = 50_000_000
 _TILE = 65_536
 _BATCH = 256
@@ -26,22 +26,22 @@ def near_hashes(
     *,
     symmetric: bool = True,
 ) -> NDArray[np.int64]:
-    """Return pairs (m, 2) of photos whose hashes differ in at most ``radius`` bits.
+    """Return pairs (m, 2) of photos whose hashes differ in at most ``radius`` bits, 0 to 64.
 
-    Exhaustive and exact, by faiss' flat binary index: 1,000,000 hashes are 5e11 distances of
-    half a nanosecond (``benchmarks/million_hashes.py``), however they are distributed.
+    The search is exhaustive and exact (flat binary index of faiss): 1,000,000 hashes are 5e11
+    distances of half a nanosecond (``benchmarks/million_hashes.py``), for any distribution.
 
-    Pairs are numbers of a query and of another photo's hash, in any order and, unless
-    ``symmetric``, possibly both ways.
+    A pair holds the positions of a query and of another photo's hash.  Pairs come in any order
+    and, unless ``symmetric``, the same two photos may come twice.
 
     Parameters
     ----------
     queries, hashes
-        uint8 of shape (n, 8): two hashes of each photo, or twice the same.
+        uint8 of shape (n, 8), for the same n photos; may be the same array.
     limit
-        Nearest photos that each query keeps, so that n * limit bounds the memory.
+        How many nearest photos each query keeps at most; n * limit bounds the memory.
     symmetric
-        Query i is as far from hash j as query j from hash i: half the search will do.
+        Whether query i is as far from hash j as query j from hash i: half is searched then.
     """
     import faiss
 
@@ -56,7 +56,7 @@ def near_hashes(
         index.add(hashes[offset:])
         for start in range(tile, min(tile + _TILE, count), batch):
             stop = min(start + batch, tile + _TILE, count)
-            # faiss' radius is exclusive.
+            # In faiss the radius is exclusive.
             ends, distances, columns = index.range_search(queries[start:stop], radius + 1)
             counts = (ends[1:] - ends[:-1]).astype(np.int64)
             rows = np.repeat(np.arange(start, stop), counts)
@@ -70,7 +70,7 @@ def near_hashes(
 def _nearest(
     rows: NDArray[np.int64], columns: NDArray[np.int64], distances: NDArray[np.int32], limit: int
 ) -> NDArray[np.int64]:
-    """Return the ``limit`` columns of least distance of each row, as (m, 2) pairs."""
+    """Return (row, column) pairs (m, 2): for each row the ``limit`` columns of least distance."""
     order = np.lexsort((columns, distances, rows))
     rows, columns = rows[order], columns[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
@@ -78,11 +78,12 @@ def _nearest(
 
 
 def near_features(features: NDArray[np.float32], cosine: float) -> NDArray[np.int64]:
-    """Return pairs (m, 2) of rows, one among the other's 8 nearest, of at least this cosine.
+    """Return pairs (m, 2) of rows with at least this cosine similarity, above 0 to 1.
 
-    ``features`` are float32 of shape (n, d), finite; zero rows match nothing.  Exhaustive up to
-    20,000 rows; beyond, faiss searches an inverted file of their 128 principal components (Jégou,
-    Douze and Schmid 2011), which may miss some.  Pairs come in any order, possibly both ways.
+    One row of a pair is among the 8 nearest of the other.  ``features`` are float32 of shape
+    (n, d), finite; rows of zeros match nothing.  Up to 20,000 rows the search is exhaustive.  For
+    more, faiss searches an inverted file of their 128 principal components (Jégou, Douze and Schmid
+    2011), which may miss some.  Pairs come in any order, and the same two rows may come twice.
     """
     import faiss
     from sklearn.preprocessing import normalize

@@ -1,14 +1,14 @@
-"""Near-duplicates: candidates by hash and by feature, decided on pixels.
+"""Near-duplicates: hashes and features propose pairs of photos, and pixels decide.
 
-Photos with near hashes (whole, mirrored, or one of them cropped) or near features are candidates;
-:func:`rs_toolkit.checks.duplicates.same_picture.picture_similarity` decides.  Features only
-propose: their cosine tells copies from other photos far less well than pixels do, and averaged with
-them it adds nothing (``benchmarks/results/near-duplicates.md``, which also justifies the
-threshold).
+Photos with similar hashes (whole, mirrored, or one of them cropped) or similar features are
+candidates; :func:`rs_toolkit.checks.duplicates.same_picture.picture_similarity` decides.  Features
+only propose: their cosine similarity separates copies from other photos far less well than pixels
+do, and averaging the two is no better (``benchmarks/results/near-duplicates.md``, which also
+justifies the threshold).
 
 Groups are the connected components of the pairs, so that a burst is one group although its
-subject wanders off.  In a large component, though, a chain may join photos that have nothing in
-common: it is broken up around central photos, with which every photo of a part was compared.
+subject moves away.  But in a large component, a chain of pairs may join photos that have nothing in
+common.  Such a component is split into parts, each of photos that form pairs with a central one.
 """
 
 from __future__ import annotations
@@ -34,23 +34,24 @@ __all__ = ["DuplicateSettings", "near_duplicates"]
 
 Pixels = NDArray[np.uint8]
 
-# From pairs of photos by number, (m, 2), to those that show the same picture.
+# Takes pairs of photos by position, (m, 2); returns those that show the same picture.
 Alike = Callable[[NDArray[np.int64]], list[Pair]]
 
 _BATCH = 256
-# Thumbnail pixels cut from each side: copies cropped by 1 to 8 % are near the hash of what is left.
+# Thumbnail pixels cut from each side.  The hash of the rest matches copies cropped by 1 to 8 %.
 _INNER = 3
-# With central photos, for each photo of a component; then only its own candidates are compared.
+# Comparisons with central photos for each photo of a component; after these, a central photo is
+# compared only with its own pairs.
 _COMPARISONS = 50
 
 
 @dataclass(frozen=True)
 class DuplicateSettings:
-    """What counts as a near-duplicate: a pair of at least this ``similarity``, above 0 to 1.
+    """What counts as near-duplicates: a candidate pair of at least this ``similarity``, 0 to 1.
 
-    Hashes that differ in more than ``radius`` bits, 0 to 64, and features of a smaller ``cosine``,
-    above 0 to 1, are no candidates.  A component of more than ``largest`` photos, 2 or more, is
-    taken for a chain and broken up.
+    Candidates are photos whose hashes differ in at most ``radius`` bits, 0 to 64, or whose features
+    have at least this ``cosine`` similarity, above 0 to 1.  A component of more than ``largest``
+    photos, 2 or more, is split.
     """
 
     similarity: float = 0.65
@@ -68,17 +69,17 @@ def near_duplicates(
 ) -> tuple[Pair, ...]:
     """Return the pairs of photos that show the same picture, exact copies included, in order.
 
-    Of a group, not every pair is returned.  Each photo's pixels are asked for once; 4 KB a photo
-    are kept in a temporary file.  Beside the features, memory grows by some hundred bytes a photo.
+    The pairs connect each group, but not every two of its photos are a pair.  Pixels are asked for
+    once.  A temporary file takes 4 KB a photo, memory some hundred bytes (and the features).
 
     Parameters
     ----------
     pixels
-        Gives the RGB pixels of one of ``count`` photos by its number: uint8 of shape (S, S, 3),
-        squashed.
+        Returns the pixels of the photo at a position below ``count``: uint8 RGB of shape (S, S, 3),
+        squashed to a square.
     features
-        float32 of shape (count, d), finite, rows of any length; those of zeros propose nothing.
-        None: only hashes propose.
+        float32 of shape (count, d), finite; rows of zeros propose nothing.  None: only hashes
+        propose pairs.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def near_duplicates(
     settings, progress = settings or DuplicateSettings(), progress or Progress()
     if count < 2:
         return ()
-    # A full disk would end the process when a page of the file is first written.
+    # On a full disk, the first write to a page of a mapped file would kill the process.
     require_space(Path(tempfile.gettempdir()), count * THUMBNAIL**2)
     with tempfile.TemporaryFile() as file:
         thumbnails = np.memmap(file, np.uint8, "w+", shape=(count, THUMBNAIL, THUMBNAIL))
@@ -113,7 +114,7 @@ def near_duplicates(
 def _hashes(
     thumbnails: Pixels, pixels: Callable[[int], Pixels], progress: Progress
 ) -> tuple[Pixels, ...]:
-    """Fill in the thumbnails; return hashes (n, 8) of them whole, mirrored, and cropped."""
+    """Fill in the thumbnails; return their hashes (n, 8): whole, mirrored, and cropped."""
     count = len(thumbnails)
     views: list[list[Pixels]] = [[], [], []]
     for start in range(0, count, _BATCH):
@@ -131,7 +132,7 @@ def _hashes(
 def _candidates(
     views: tuple[Pixels, ...], features: NDArray[np.float32] | None, settings: DuplicateSettings
 ) -> NDArray[np.int64]:
-    """Return pairs to compare, (m, 2), each once, smaller number first, sorted."""
+    """Return the pairs to compare, (m, 2): sorted, each once, the smaller position first."""
     whole, mirrored, inner = views
     near = [
         near_hashes(whole, whole, settings.radius),
@@ -148,7 +149,7 @@ def _candidates(
 def _unchained(
     count: int, pairs: list[Pair], alike: Alike, largest: int, progress: Progress
 ) -> tuple[Pair, ...]:
-    """Replace the pairs of every component that is too large by those of its central photos."""
+    """Replace the pairs of every component that is too large by pairs with its central photos."""
     groups = duplicate_groups(count, pairs)
     sizes = Counter(groups)
     chains: dict[int | None, list[Pair]] = defaultdict(list)
@@ -160,14 +161,14 @@ def _unchained(
         parts = list(_around_centres(chain, alike))
         kept += itertools.chain.from_iterable(parts)
         progress.note(
-            f"near-duplicates: {sizes[group]} photos connected by similar ones are {len(parts)} "
-            "groups, each similar to one of its photos"
+            f"near-duplicates: a chain of {sizes[group]} photos is split into {len(parts)} groups; "
+            "in each, all photos are similar to a central one"
         )
     return tuple(sorted(kept))
 
 
 def _around_centres(pairs: list[Pair], alike: Alike) -> Iterator[list[Pair]]:
-    """Yield, for each central photo, its pairs; the photo with most candidates left comes first."""
+    """Yield the pairs of each central photo: always the one with the most pairs left is next."""
     members, flat = np.unique([pair[:2] for pair in pairs], return_inverse=True)
     ends = flat.reshape(-1, 2)
     left = np.ones(len(members), bool)

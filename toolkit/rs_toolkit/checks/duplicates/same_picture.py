@@ -1,19 +1,18 @@
-"""Whether two photos show the same picture, whatever was done to the file.
+"""Whether two photos show the same picture, also after resizing, compression or cropping.
 
-A copy may be smaller, compressed, relit, or cropped by a few percent, and the subject may have
-moved a little (a burst).  Another animal before the same background (a camera trap) is a different
-picture, however near its hash and features are.  So the decision is made on pixels, 64 x 64 greys:
+A copy may be smaller, compressed, brighter or darker, or cropped by a few percent, and the subject
+may have moved a little (a burst).  Another animal before the same background (a camera trap) is a
+different picture, however similar hash and features are.  So 64 x 64 grey pixels are compared:
 
-1. *Align.*  Scale, shift, gain and offset that map one photo onto the other best, by Gauss-Newton
-   least squares, as Lucas and Kanade 1981 with the gain of Evangelidis and Psarakis 2008.
+1. *Align.*  Find the scale, shift, gain and offset that map one photo onto the other best, by
+   Gauss-Newton least squares (Lucas and Kanade 1981, with the gain of Evangelidis, Psarakis 2008).
 2. *Compare locally.*  Windows of 12 x 12 pixels are correlated, each at its best shift of at
-   most 2 pixels (3 % of the frame), and the worst window counts: an animal that was not there is
-   seen, however small its share of the frame.  The correlation is the structure term of SSIM
-   (Wang et al. 2004), ``(cov + c) / (sd * sd' + c)``; c, a variance of noise, makes windows
-   without structure agree.
+   most 2 pixels (3 % of the frame).  The worst window counts, so that a new animal is noticed,
+   however small it is.  The correlation is the structure term of SSIM (Wang et al. 2004),
+   ``(cov + c) / (sd * sd' + c)``; c, a variance of noise, makes windows without structure agree.
 
-The similarity is the worst window's, and not above the whole frame's correlation, which frames
-without structure do not have.
+The similarity is the lower of the worst window's correlation and the whole frame's, which is close
+to 0 for frames without structure.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = ["THUMBNAIL", "picture_similarity"]
 Frames = NDArray[np.float32]
 
 THUMBNAIL = 64
-"""Side in pixels of what is compared."""
+"""Width and height in pixels of the frames that are compared."""
 
 _COARSE = 32
 _STEPS = 8
@@ -40,11 +39,11 @@ _NOISE = 20.0  # grey levels squared
 def picture_similarity(
     first: NDArray[np.uint8], second: NDArray[np.uint8], least: float = 0.0
 ) -> Frames:
-    """Return how surely photos show the same picture, as it is or mirrored.
+    """Return how similar pairs of photos are, as they are or with one mirrored.
 
-    From uint8 greys of shape (n, 64, 64), squashed, to float32 similarities of shape (n,), 0
-    (different) to 1 (the same).  Pairs that cannot reach ``least`` are not looked at closely: what
-    they get is above their similarity, and below ``least``.
+    Takes uint8 grey pixels of shape (n, 64, 64), squashed; returns float32 similarities of shape
+    (n,), 0 (different) to 1 (the same).  Pairs that cannot reach ``least`` are not compared
+    locally: they get an upper bound of their similarity that is below ``least``.
     """
     one, other = first.astype(np.float32), second.astype(np.float32)
     small, small_other = greys(first, _COARSE), greys(second, _COARSE)
@@ -52,7 +51,7 @@ def picture_similarity(
     other[mirrored] = other[mirrored, :, ::-1]
     small_other[mirrored] = small_other[mirrored, :, ::-1]
     place = _align(small, small_other)
-    # The one that shows less is shrunk: enlarged, the other would be blurred.
+    # Of two crops, the closer one is shrunk: enlarging the other would blur it.
     wider = place[:, 0] * place[:, 2] < 1
     one[wider], other[wider] = other[wider], one[wider]
     place[wider, 1::2] /= -place[wider, ::2]
@@ -66,7 +65,7 @@ def picture_similarity(
 
 
 def _correlation(first: Frames, second: Frames, inside: Frames | None = None) -> Frames:
-    """Return the correlation of whole frames (n,), lowered where there is little structure."""
+    """Return the correlation of whole frames, (n,), which is lower where there is no structure."""
     mask = np.ones_like(first) if inside is None else inside
     total = np.maximum(mask.sum(axis=(1, 2)), 1)
 
@@ -79,10 +78,10 @@ def _correlation(first: Frames, second: Frames, inside: Frames | None = None) ->
 
 
 def _align(first: Frames, second: Frames) -> Frames:
-    """Return (n, 4) scale and shift down, scale and shift across, that map second onto first.
+    """Return (n, 4): vertical scale and shift, horizontal ones, that map second onto first.
 
     Coordinates run from -1 to 1.  Each step solves ``first = gain * (second + J d) + offset``,
-    linear in (gain * d, gain, offset), for the change d of the parameters.
+    linear in (gain * d, gain, offset), for the change d of the four; J is their Jacobian.
     """
     count, side, _ = first.shape
     at = _coordinates(side)
@@ -95,7 +94,7 @@ def _align(first: Frames, second: Frames) -> Frames:
         design = np.stack(columns, axis=-1).reshape(count, side * side, 6)
         weighted = (design * inside.reshape(count, side * side, 1)).transpose(0, 2, 1)
         normal = weighted @ design
-        # Damping (Levenberg 1944) for frames that say nothing about a parameter.
+        # Damping (Levenberg 1944), for frames that do not determine every parameter.
         normal += np.eye(6, dtype=np.float32) * (1e-3 * normal + 1e-3)
         solved = np.linalg.solve(normal, weighted @ first.reshape(count, side * side, 1))[:, :, 0]
         gain = np.maximum(solved[:, 4:5], 0.2)
@@ -110,9 +109,9 @@ def _coordinates(side: int) -> Frames:
 
 
 def _warp(frames: Frames, place: Frames) -> tuple[Frames, Frames]:
-    """Return frames scaled and shifted, and 1 where they have pixels, else 0; both (n, s, s).
+    """Return scaled and shifted frames, and masks that are 1 where these have pixels, else 0.
 
-    Bilinear; scale and shift act on each axis alone, so that two matrix products will do.
+    Both are (n, s, s).  Interpolation is bilinear and separable: a matrix product for each axis.
     """
     side = frames.shape[1]
     cells = np.arange(side)
@@ -128,7 +127,7 @@ def _warp(frames: Frames, place: Frames) -> tuple[Frames, Frames]:
 
 
 def _worst_window(first: Frames, second: Frames, inside: Frames) -> Frames:
-    """Return the least correlation (n,) over windows, each at its best shift of the second."""
+    """Return the lowest correlation of any window, (n,), each at its best shift of the second."""
     count, side, _ = first.shape
     starts = np.arange(0, side - _WINDOW + 1, _STRIDE)
     cells = np.arange(side)
@@ -138,11 +137,11 @@ def _worst_window(first: Frames, second: Frames, inside: Frames) -> Frames:
     def total(values: Frames) -> Frames:
         return np.asarray(windows @ values @ windows.T)
 
-    # Sums of squares in float32 need values about zero.
+    # Centred on zero, because sums of squares in float32 lose precision otherwise.
     a = first - first.mean(axis=(1, 2), keepdims=True)
     b = (second - second.mean(axis=(1, 2), keepdims=True)) * inside
     margin = ((0, 0), (_MOTION, _MOTION), (_MOTION, _MOTION))
-    # Windows that a crop cut away say nothing.
+    # Windows with more than a tenth outside the aligned frame do not count.
     whole = total(inside) > 0.9 * _WINDOW**2
     b, inside = np.pad(b, margin), np.pad(inside, margin)
     best = np.full((count, len(starts), len(starts)), -1, np.float32)

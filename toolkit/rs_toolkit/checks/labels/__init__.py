@@ -1,4 +1,4 @@
-"""Labels that photos contradict: confident learning, and distance from a class's own photos.
+"""Doubtful labels: label noise by confident learning, and outliers by distance within a class.
 
 Takes features and labels.  Gives out-of-fold probabilities and findings.
 """

@@ -1,13 +1,14 @@
-"""Label noise: photos whose labels the other photos contradict.
+"""Label noise: photos whose labels are contradicted by the other photos.
 
-:func:`doubt_labels` tells how probably each label is wrong from the class probabilities that
-:func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold` gives.
+:func:`doubt_labels` computes the probability that each label is wrong, from the class probabilities
+of :func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold`.
 
 Confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in
-dataset labels", JAIR 70) doubts a label where another class is as probable as it is, on average,
-for that class's own photos.  Where classes are many, small and alike, that holds for a quarter of
-the right labels; so a label is flagged only if :mod:`rs_toolkit.checks.labels.noise_model` doubts
-it too.  ``benchmarks/label_noise.py`` measures each alone.
+dataset labels", JAIR 70) doubts a photo's label if another class is as probable for this photo as
+it is, on average, for the photos labelled with that class.  With many small, similar classes this
+is so for a quarter of the right labels.  So a label is flagged only if
+:mod:`rs_toolkit.checks.labels.noise_model` doubts it too; ``benchmarks/label_noise.py`` measures
+each alone.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ class LabelDoubts:
     Attributes
     ----------
     own, doubt
-        Out-of-fold probability of the label (cleanlab's self-confidence), and probability that it
-        is wrong; both 0 where the class could not be learnt.
+        Out-of-fold probability of the label (cleanlab's self-confidence), and probability that the
+        label is wrong; both 0 where the class could not be learnt.
     suggested, better
         The most probable other class, and its out-of-fold probability.
     pruned, flagged
-        Whether confident learning doubts the label, and whether a person should look at it.
+        Whether confident learning doubts the label, and whether the label is reported.
     share
         Estimated share of wrong labels, 0 to 1.
     """
@@ -66,11 +67,11 @@ class LabelDoubts:
 def doubt_labels(
     labels: Numbers, probabilities: Floats, *, filter_by: str = FILTERS[0], floor: int = 8
 ) -> LabelDoubts:
-    """Tell how probably each label is wrong, and flag some.
+    """Compute the probability that each label is wrong (its doubt), and flag doubtful labels.
 
-    A label is flagged if confident learning doubts it and its doubt reaches 0.5.  In a class of
-    fewer than ``floor`` photos, confident learning has too few to count; a label there is flagged
-    if its doubt reaches 0.9.  A label of a class that could not be learnt is never flagged.
+    A label is flagged if confident learning doubts it and its doubt reaches 0.5.  A class of fewer
+    than ``floor`` photos is too small for confident learning: there, labels whose doubt reaches 0.9
+    are flagged.  A label of a class that could not be learnt is never flagged.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def doubt_labels(
     probabilities : shape (n, classes), classes >= 2
         Result of :func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold`.
     filter_by : one of :data:`FILTERS`
-    floor : photos of a class, 0 or more
+    floor : a number of photos, 0 or more
     """
     classes = probabilities.shape[1]
     own = own_probability(probabilities, labels)
@@ -108,9 +109,9 @@ def _confident_learning(labels: Numbers, probabilities: Floats, filter_by: str) 
     if len(np.unique(labels)) < 2:
         return np.zeros(len(labels), np.bool_)
     with warnings.catch_warnings():
-        # Of classes with few photos, which are not left to it.
+        # It warns about small classes, where doubt_labels does not use its answer.
         warnings.filterwarnings("ignore", "May not flag all label issues", UserWarning)
-        # One job, as a process that has loaded TensorFlow must not be forked.
+        # One job, because a process that has loaded TensorFlow must not be forked.
         found = find_label_issues(labels, probabilities, filter_by=filter_by, n_jobs=1)
     return np.asarray(found, np.bool_)
 
@@ -122,7 +123,7 @@ def noise_findings(
 
     ``score`` is the doubt, ``suggested_label`` the most probable other class, and
     ``suggested_weight`` is max(0.1, 1 - doubt), where 1 - doubt is the probability that the label
-    is right.  ``labels``, (n,), are numbers in ``class_names``; the n photos and doubts are theirs.
+    is right.  ``labels``, (n,), are positions in ``class_names``; ``doubts`` were made from them.
     """
     order = np.argsort(doubts.own, kind="stable")
     return [

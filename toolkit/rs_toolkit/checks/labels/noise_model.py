@@ -1,7 +1,7 @@
-"""How probably a label is wrong, given what a classifier thinks of its photo.
+"""The probability that a label is wrong, given a classifier's probabilities for the photo.
 
-The model: a share e of the labels is wrong, and a wrong label is each other class with the same
-probability.  A photo whose classes have probabilities p(k) then carries the label y with
+The model: a share e of the labels is wrong, and a wrong label is any of the other classes with
+equal probability.  A photo that shows class k with probability p(k) then has the label y with
 probability
 
     L(y) = (1 - e) p(y) + e (1 - p(y)) / (K - 1)
@@ -27,22 +27,22 @@ _START, _STEPS, _CLOSE = 0.1, 200, 1e-6
 
 
 def own_probability(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:
-    """Return each photo's probability of its label, (n,), from (n, classes) and (n,)."""
+    """Return the probability of each photo's label, (n,), from (n, classes) and labels (n,)."""
     return np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
 
 
 def label_doubt(own: Floats, classes: int, share: float) -> Floats:
-    """Return the probability that each label is wrong, 0 to 1.
+    """Return the probability that each label is wrong, (n,), 0 to 1.
 
-    ``own`` are probabilities of the labels, (n,), above 0, of 2 ``classes`` or more; ``share`` is
-    that of wrong labels, 0 to 1.
+    ``own`` are the probabilities p(y) of the labels, (n,), above 0; ``classes`` is their number K,
+    2 or more; ``share`` is the share e of wrong labels, 0 to 1.
     """
     wrong = share * (1 - own) / (classes - 1)
     return np.asarray(wrong / ((1 - share) * own + wrong))
 
 
 def fit_share(own: Floats, classes: int) -> float:
-    """Return the share of wrong labels that makes the labels most likely; as in label_doubt."""
+    """Return the most likely share e of wrong labels; parameters as in :func:`label_doubt`."""
     share = _START
     for _ in range(_STEPS):
         before, share = share, float(np.mean(label_doubt(own, classes, share)))
@@ -52,5 +52,5 @@ def fit_share(own: Floats, classes: int) -> float:
 
 
 def log_likelihood(own: Floats, classes: int, share: float) -> float:
-    """Return the mean logarithm of L(y); parameters as in :func:`label_doubt`."""
+    """Return the mean of log L(y) over the labels; parameters as in :func:`label_doubt`."""
     return float(np.mean(np.log((1 - share) * own + share * (1 - own) / (classes - 1))))

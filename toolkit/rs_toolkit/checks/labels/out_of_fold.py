@@ -1,4 +1,4 @@
-"""Class probabilities of each photo by classifiers that have not seen it."""
+"""Out-of-fold probabilities: each photo's classes by classifiers that were fitted without it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Floats = NDArray[np.float64]
 _COMPONENTS = 256
 # Inverse L2 strength C, for features of mean squared length 1.
 _STRENGTH = 20.0
-# A neighbour whose cosine is higher by this has e times the vote.
+# A photo whose cosine similarity is higher by this has e times the vote.
 _TEMPERATURE = 0.05
-# Every class that was learnt gets at least about this much, so that 0 always means: not learnt.
+# Added to classes that were learnt, so that the probability 0 always means: not learnt.
 _LEAST = 1e-9
 _POWERS = (0.25, 4.0)
-# The solvers take many small steps, in each of which threads wait for each other: two threads took
-# 3 to 19 s on 2 idle cores, and more than 100 s on busy ones, for what one does in 2 s.
+# The solvers take many small steps, after each of which threads wait for each other: two threads
+# took 3 to 19 s on 2 idle cores, and over 100 s on busy ones, for what one thread does in 2 s.
 _THREADS = 1
-# Similarities held at once; 128 MiB of float32.
+# Similarities that are in memory at once: 128 MiB of float32.
 _BLOCK = 2**25
 
 
@@ -42,25 +42,25 @@ def out_of_fold(
 ) -> Floats:
     """Return each photo's class probabilities by classifiers that were fitted without it.
 
-    Features are standardized and reduced to their 256 principal components.  For each fold, two
-    classifiers are fitted on the others, and pooled by the geometric mean of their probabilities
+    Features are standardized and reduced to 256 principal components.  For each fold, two
+    classifiers are fitted on the other folds.  The geometric mean of their probabilities is taken
     (logarithmic opinion pool: Genest, Zidek 1986), because they err on different photos:
 
     - multinomial logistic regression, each class with the same total weight;
-    - the votes of all other photos, each of weight ``exp(cosine / 0.05)`` (kernel regression:
-      Nadaraya 1964, Watson 1964).
+    - votes of the photos of the other folds, each of weight ``exp(cosine / 0.05)`` (kernel
+      regression: Nadaraya 1964, Watson 1964).
 
-    Finally, one power of all probabilities (normalized again) is chosen that makes the labels
-    most likely under :mod:`rs_toolkit.checks.labels.noise_model`: temperature scaling (Guo et al.
-    2017) that wrong labels do not mislead.
+    Finally, all probabilities are raised to one power, and normalized.  The power is the one under
+    which the labels are most likely by :mod:`rs_toolkit.checks.labels.noise_model`.  This is
+    temperature scaling (Guo et al. 2017) that allows for wrong labels.
 
     Parameters
     ----------
     features : shape (n, d), finite
-    labels : shape (n,), 0 to classes - 1, of two classes at least
-    groups : n names, equal for near-duplicates; None: alone
-        A group stays in one fold, as a copy would reveal the label, and counts as one photo.
-        There are two groups at least.
+    labels : shape (n,), 0 to classes - 1, of at least two classes
+    groups : n names, equal for near-duplicates; None: a photo without duplicates
+        A group is kept in one fold, because a copy would reveal the label, and counts as one photo.
+        There are at least two groups.
     classes : 2 or more
     folds : at least 2; each class is spread evenly over them
 
@@ -68,12 +68,12 @@ def out_of_fold(
     -------
     float64 array of shape (n, classes)
         Rows add up to 1.  0 means that the other folds had no photo of the class: it could not
-        be learnt, and a photo with this label cannot be judged.
+        be learnt, so nothing is known about a photo with this label.
     """
     group = group_numbers(groups, len(labels))
     _, first = np.unique(group, return_index=True)
     table = _components(features.astype(np.float32), first, seed)
-    # With another sequence of seeds, folds would not be those of benchmarks/results.
+    # The seed (seed, 0) gives the folds with which benchmarks/results were measured.
     fold = _deal(labels, group, folds, np.random.default_rng((seed, 0)))
     return _sharpen(_predict_folds(table, labels, group, fold, classes), labels, first)
 
@@ -81,7 +81,8 @@ def out_of_fold(
 def group_numbers(groups: Sequence[str | None] | None, count: int) -> Numbers:
     """Return a number for each of ``count`` photos, equal for photos of one group.
 
-    ``groups`` holds a name a photo; None, for one or for all of them, is a photo alone.
+    ``groups`` holds the name of each photo's group, None for a photo without one.  Instead of the
+    list, None means that no photo has a group.
     """
     names = [None] * count if groups is None else groups
     known: dict[str, int] = {}
@@ -94,9 +95,9 @@ def group_numbers(groups: Sequence[str | None] | None, count: int) -> Numbers:
 
 
 def _components(features: Features, first: Numbers, seed: int) -> Features:
-    """Standardize, rotate to principal components, and scale to a mean squared length of 1.
+    """Standardize, project to principal components, and scale to a mean squared length of 1.
 
-    All of this is fitted to the photos ``first``, one a group.
+    All of this is fitted to the photos ``first``, one of each group.
     """
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
@@ -105,7 +106,7 @@ def _components(features: Features, first: Numbers, seed: int) -> Features:
     scale = np.where(deviation > 0, deviation, 1)
     standard = (features - features[first].mean(axis=0)) / scale
     reduce = PCA(min(_COMPONENTS, len(first), features.shape[1]), random_state=seed)
-    # Where all features are equal, it would divide by their variance.
+    # If all photos have equal features, PCA divides by their variance, which is 0.
     with threadpool_limits(_THREADS), np.errstate(invalid="ignore"):
         rotated = reduce.fit(standard[first]).transform(standard)
     length = np.sqrt(np.mean(np.sum(rotated[first] ** 2, axis=1)))
@@ -113,7 +114,7 @@ def _components(features: Features, first: Numbers, seed: int) -> Features:
 
 
 def _deal(labels: Numbers, group: Numbers, folds: int, generator: np.random.Generator) -> Numbers:
-    """Return each photo's fold: class by class, one group after the other goes to the next fold."""
+    """Return each photo's fold: the groups of a class, in random order, go to the folds in turn."""
     _, first = np.unique(group, return_index=True)
     order = generator.permutation(len(first))
     order = order[np.argsort(labels[first[order]], kind="stable")]
@@ -125,7 +126,7 @@ def _deal(labels: Numbers, group: Numbers, folds: int, generator: np.random.Gene
 def _predict_folds(
     features: Features, labels: Numbers, group: Numbers, fold: Numbers, classes: int
 ) -> Floats:
-    """Return probabilities (n, classes), those of each fold by the photos of the others."""
+    """Return probabilities (n, classes): each fold's photos by classifiers of the other folds."""
     once = 1 / np.bincount(group)[group]
     found = np.zeros((len(labels), classes))
     for number in np.unique(fold):
@@ -146,7 +147,7 @@ def _regression(features: Features, labels: Numbers, weights: Floats, held: Feat
     from threadpoolctl import threadpool_limits
 
     balanced = weights / np.bincount(labels, weights)[labels]
-    # Ten times more exact takes twice as long and ranks no better.
+    # A tolerance ten times smaller takes twice as long and ranks labels no better.
     solver = LogisticRegression(C=_STRENGTH, max_iter=200, tol=2e-4)
     with threadpool_limits(_THREADS), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -155,7 +156,7 @@ def _regression(features: Features, labels: Numbers, weights: Floats, held: Feat
 
 
 def _votes(features: Features, labels: Numbers, weights: Floats, held: Features) -> Floats:
-    """Return each class's share of the votes, (held, classes)."""
+    """Return each class's share of the other folds' votes, (held, classes)."""
     from scipy.sparse import csr_array
     from sklearn.preprocessing import normalize
 

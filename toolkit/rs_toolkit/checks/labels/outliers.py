@@ -1,18 +1,18 @@
-"""Outliers: photos unlike the others of their class, whatever their label.
+"""Outliers: photos unlike the other photos of their class, whether or not the label is right.
 
-A photo's distance is 1 - cosine of the features to the k-th nearest other photo of its class
-(Ramaswamy, Rastogi, Shim 2000), not counting its own near-duplicates, for k = 3, or half of the
-others (rounded up) where they are fewer than five, so that one odd photo does not make its whole
-class odd.
+A photo's distance is 1 - cosine similarity of features to the k-th nearest other photo of its class
+(Ramaswamy, Rastogi, Shim 2000); of each group of near-duplicates one photo counts, of the photo's
+own group none.  k is 3; with fewer than five others it is half of them (rounded up), so that one
+odd photo does not make its whole class odd.
 
-The score of a distance that is z robust standard deviations (1.4826 times the median absolute
-deviation) above the median of all photos is ``max(0, erf(z / sqrt 2))``, the share of a normal
-population that is less extreme: 0.95 at two, 0.997 at three deviations (Kriegel, Kröger, Schubert,
-Zimek 2009, LoOP: local outlier probabilities).
+A distance that is z robust standard deviations (1.4826 times the median absolute deviation) above
+the median of all photos has the score ``max(0, erf(z / sqrt 2))``: the share of a normal population
+that is less extreme, 0.95 at z = 2 and 0.997 at z = 3 (Kriegel, Kröger, Schubert, Zimek 2009, LoOP:
+local outlier probabilities).
 
-The distance to the k-th nearest photo of any class is given beside it.  It tells a photo that is
-like another class (small) from one that is like none (large), and is not scored, since things that
-are no organism (documents, blank frames) are mostly like each other.
+The distance to the k-th nearest photo of any class is only reported: it is small for a photo that
+resembles another class, and large for one that resembles none.  It has no score, because photos
+without an organism (documents, blank frames) mostly resemble each other.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _LEAST_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class Outliers:
-    """How far each of n photos is from others, as the module says.
+    """How far each of n photos is from others; the module says how this is measured.
 
-    ``own`` and ``any`` are distances among the photos of its class, and among all, 0 to 2, NaN
-    where there is no other photo; ``score`` is 0 where ``own`` is NaN.  ``typical`` is the median
-    of ``own``, NaN if all are.
+    ``own`` and ``any`` are distances, (n,), to photos of the same class and of any class: 0 to 2,
+    NaN where there is no other photo.  ``score`` is (n,), 0 where ``own`` is NaN.  ``typical`` is
+    the median of ``own``, NaN if all are NaN.
     """
 
     own: Floats
@@ -56,10 +56,10 @@ class Outliers:
 def find_outliers(
     features: Features, labels: Numbers, groups: Sequence[str | None] | None = None
 ) -> Outliers:
-    """Measure how far each photo is from those of its class, and from all.
+    """Measure how far each photo is from the photos of its class, and from all photos.
 
-    The search is exact, hence takes time quadratic in the number of photos.  Features are of shape
-    (n, d), finite, labels 0 or more, (n,); groups are n names, equal for near-duplicates.
+    The search is exact, so its time is quadratic in n.  Features have the shape (n, d) and are
+    finite; labels, (n,), are 0 or more; groups are n names, equal for near-duplicates, None alone.
     """
     from sklearn.preprocessing import normalize
 
@@ -74,7 +74,7 @@ def find_outliers(
 
 
 def _distances(unit: Features, group: Numbers) -> Floats:
-    """Return each photo's distance to its k-th nearest, with one photo for every other group."""
+    """Return each photo's distance to the k-th nearest of one photo from every other group."""
     import faiss
 
     _, first = np.unique(group, return_index=True)
@@ -82,7 +82,7 @@ def _distances(unit: Features, group: Numbers) -> Floats:
     if not others:
         return np.full(len(unit), np.nan)
     k = min(_NEIGHBOUR, (others + 1) // 2)
-    # One more than k, because at most one of them is of the photo's own group.
+    # k + 1, because at most one of those that are found belongs to the photo's own group.
     cosines, found = faiss.knn(unit, unit[first], k + 1, metric=faiss.METRIC_INNER_PRODUCT)
     foreign = group[first][found] != group[:, None]
     place = np.argmax(np.cumsum(foreign, axis=1) == k, axis=1)
@@ -98,7 +98,7 @@ def _scores(distances: Floats) -> tuple[Floats, float]:
         return np.zeros(len(distances)), float("nan")
     typical = float(np.median(distances[known]))
     deviation = 1.4826 * float(np.median(np.abs(distances[known] - typical)))
-    # Where most photos are equally far, any that is farther is infinitely many deviations away.
+    # If the deviation is 0, z is infinite for farther photos, and 0 / 0 for the typical ones.
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.nan_to_num((distances - typical) / deviation, nan=0.0)
     return np.clip(erf(z / np.sqrt(2)), 0, 1), typical
@@ -110,8 +110,8 @@ def outlier_findings(
     """Return a finding for each photo whose score is 0.997 or more, the farthest first.
 
     ``suggested_weight`` is the typical distance divided by the photo's, at least 0.1.  The photos
-    have their groups of near-duplicates; features (n, d) and labels (n,), numbers in
-    ``class_names``, are those of :func:`find_outliers`.
+    have their groups of near-duplicates.  ``features`` and ``labels`` are as in
+    :func:`find_outliers`; a label is a position in ``class_names``.
     """
     found = find_outliers(features, labels, [photo.group for photo in photos])
     far = (found.score >= _THRESHOLD) & (found.own > found.typical)
