@@ -1,4 +1,4 @@
-"""The commands of ``rs-toolkit``: what a user types, and nothing that computes.
+"""The commands of ``rs-toolkit``: arguments, options and exit codes; they compute nothing.
 
-Takes arguments and options.  Gives calls of the other rooms, tables on the terminal, exit codes.
+Takes what a user types.  Calls the other packages, and prints results and errors.
 """

@@ -1,4 +1,4 @@
-"""``rs-toolkit check``, ``split``, ``clean``, ``review``: what is done to data before training."""
+"""The commands for data before training: ``rs-toolkit check``, ``split``, ``clean``, ``review``."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def check(
     rank: str | None = None,
     imgsz: int | None = None,
 ) -> None:
-    """Audit photos, and write a report about them.
+    """Check photos and labels, and write a report about them.
 
     Counts photos at every rank, and finds imbalance, unreadable files, duplicates, and blank, dark
-    and blurred frames. Prints a summary and writes audit.html into the folder.
+    and blurred photos. Prints a summary and writes audit.html into the folder.
 
     Exit codes: 0 audited, 2 wrong usage or data, 130 interrupted.
     """
@@ -56,7 +56,8 @@ def split(
 ) -> None:
     """Assign photos to training, validation and test.
 
-    Photos are not opened, whole groups stay together. Writes a table.
+    Groups stay together (--group-by). Photos are not opened, so only duplicates that the data set
+    groups itself are known. Writes a table.
 
     Exit codes: 0 written, 2 wrong usage, data or settings, 130 interrupted.
     """
@@ -80,11 +81,11 @@ def clean(
     data: Annotated[Path | None, options.DATA] = None,
     out: Annotated[Path | None, options.folder_option("clean/NAME")] = None,
     policy: Annotated[
-        Path | None, typer.Option(help="TOML file: what findings may cost a class (docs/data.md).")
+        Path | None, typer.Option(help="TOML file: what findings do to photos (docs/data.md).")
     ] = None,
     filter_: Annotated[
         Path | None,
-        typer.Option("--filter", help="Filter folder or kit: looks for photos of no organism."),
+        typer.Option("--filter", help="Filter folder or kit, to find photos without an organism."),
     ] = None,
     config: options.Config = None,
     weights: str | None = None,
@@ -98,16 +99,14 @@ def clean(
     seed: int | None = None,
     again: Annotated[
         Path | None,
-        typer.Option(
-            help="Clean this clean folder again, with its own settings.", metavar="FOLDER"
-        ),
+        typer.Option(help="Clean this clean folder again with its own settings.", metavar="FOLDER"),
     ] = None,
 ) -> None:
     """Find duplicates, doubtful labels, outliers and unusable photos.
 
-    Photos are grouped, split and weighed, and none is deleted.
-    Caps protect small classes. Labels are compared by features of the backbone; with --weights
-    none they are not. Writes a folder that train takes as its data.
+    Groups and splits the photos, and lowers the training weight of bad ones; none is deleted, and
+    caps protect small classes. Labels are compared by features of the backbone, or not at all with
+    --weights none. Writes a folder that train takes as its data.
 
     Exit codes: 0 cleaned, 2 wrong usage, data or settings, 130 interrupted.
     """
@@ -121,7 +120,7 @@ def clean(
         _clean(again, *recorded_clean(again))
         return
     if data is None:
-        raise ConfigError("clean: which photos? give DATA, or --again FOLDER")
+        raise ConfigError("clean: got no photos; give DATA, or --again FOLDER")
     settings = options.train_settings(config, given)
     rules = Policy.from_dict(read_config(policy)) if policy else Policy()
     _clean(out or options.output_folder(Path("clean"), data), data, settings, rules, filter_)
@@ -133,7 +132,7 @@ def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | 
 
     organisms, embed = read_filter(filter_) if filter_ else None, None
     with ConsoleProgress() as progress:
-        # Features of random weights could tell nothing.
+        # Features of random weights say nothing about photos.
         if settings.weights != "none":
             from rs_train.classifier.embed import embed as features
 
@@ -148,13 +147,13 @@ def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | 
 
 def review(
     folder: Annotated[Path, typer.Argument(help="Folder that rs-toolkit clean made.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Decide about flagged photos, on a page in the browser.
 
-    Only this machine can open the page. Every decision is kept at once; clean --again FOLDER
-    applies it.
+    Only this machine can open the page. Every decision is saved at once; clean --again FOLDER
+    applies them.
 
     Exit codes: 0 closed, 2 wrong usage or no clean folder, 130 interrupted.
     """

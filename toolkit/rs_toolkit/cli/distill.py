@@ -1,4 +1,4 @@
-"""``rs-toolkit distill``: the filter that tells organisms from everything else."""
+"""``rs-toolkit distill``: trains a filter that tells photos with an organism from others."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ def distill(
     ] = None,
     not_organism: Annotated[
         Path | None,
-        typer.Option(
-            help="Photos that show no organism: documents, empty frames, people …; their labels do "
-            "not matter."
-        ),
+        typer.Option(help="Photos of documents, empty frames, people …, with or without labels."),
     ] = None,
     teacher: str | None = None,
     teacher_weights: Path | None = None,
@@ -43,14 +40,14 @@ def distill(
     seed: int | None = None,
     out: Annotated[Path | None, options.folder_option("filters/NAME", "Filter folder.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Continue the interrupted one in this folder.")
+        Path | None, typer.Option(help="Continue the interrupted training in this folder.")
     ] = None,
 ) -> None:
     """Train a filter: does a photo show an organism at all?
 
-    The filter has a few megabytes, learns from a CLIP teacher or from labels alone, and is
-    calibrated. How many organisms it wrongly flags is measured by family. Writes a filter folder,
-    which clean and export take.
+    The filter is a network of a few megabytes. It learns from a CLIP teacher or from labels alone,
+    and is calibrated. The share of organisms that it wrongly flags is measured for each family.
+    Writes a filter folder, which clean and export take.
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
@@ -64,10 +61,10 @@ def distill(
         _distill(data, settings, resume, not_organism, resume=True)
         return
     if data is None:
-        raise ConfigError("distill: which photos? give DATA, or --resume FOLDER")
+        raise ConfigError("distill: got no photos; give DATA, or --resume FOLDER")
     flags = options.settings_among(given, DistillConfig)
     for name in ("teacher", "teacher_weights", "prompts", "student_weights"):
-        # A teacher is the name of a model, or a configuration file.
+        # A teacher is the name of a model, or a .json file that describes one.
         if name in flags and (name != "teacher" or Path(flags[name]).is_file()):
             flags[name] = options.resolved(flags[name])
     settings = load_settings(DistillConfig, flags)

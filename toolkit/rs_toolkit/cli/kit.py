@@ -1,4 +1,4 @@
-"""``rs-toolkit kit``: look into kits, sign them, and check them."""
+"""``rs-toolkit kit``: show, compare, unpack, verify and sign kits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rs_toolkit.folders import kit as kits
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Look into kits, sign them, and check them.", no_args_is_help=True)
+app = typer.Typer(help="Show, compare, unpack, verify and sign kits.", no_args_is_help=True)
 
 KitFile = Annotated[Path, typer.Argument(help="A .rskit or .rskit.xz file.")]
 
@@ -35,7 +35,7 @@ def verify(
     public_key: Annotated[
         Path | None,
         typer.Option(
-            help="Check the signature too, with this key; without a key it is not checked.",
+            help="Public key to check the signature with; without one it is not checked.",
             metavar="FILE",
             show_default="$RS_PUBLIC_KEY",
         ),
@@ -43,7 +43,7 @@ def verify(
 ) -> None:
     """Check every byte of a kit.
 
-    Format, sizes and hashes, and the signature where a key is given.
+    Checks the format, sizes and hashes, and the signature if a key is given.
 
     Exit codes: 0 sound, 2 wrong usage or kit.
     """
@@ -56,9 +56,9 @@ def verify(
 
 @app.command()
 def diff(kit: KitFile, other: KitFile) -> None:
-    """Print what two kits say differently.
+    """Print the differences between two kits.
 
-    Exit codes: 0 the kits say the same, 1 they differ, 2 wrong usage or kit.
+    Exit codes: 0 no difference, 1 the kits differ, 2 wrong usage or kit.
     """
     with open_kit(kit) as one, open_kit(other) as two:
         lines = kits.differences(one, two)
@@ -69,7 +69,7 @@ def diff(kit: KitFile, other: KitFile) -> None:
 
 @app.command()
 def extract(
-    kit: KitFile, folder: Annotated[Path, typer.Argument(help="Where to write the members.")]
+    kit: KitFile, folder: Annotated[Path, typer.Argument(help="Folder to write the files into.")]
 ) -> None:
     """Write a kit's models and model card into a folder.
 
@@ -85,9 +85,9 @@ def keygen(
 ) -> None:
     """Make an ed25519 key pair to sign kits with.
 
-    Keep KEY secret, give KEY.pub to those who check.
+    Keep KEY secret, and give KEY.pub to those who verify kits.
 
-    Exit codes: 0 made, 2 wrong usage, or a file is in the way.
+    Exit codes: 0 made, 2 wrong usage, or a file of that name exists.
     """
     for path in generate_key(key):
         print(path)
@@ -100,7 +100,7 @@ def sign(
 ) -> None:
     """Sign a kit.
 
-    Checks every byte first, then writes the signature beside it, NAME.rskit.sig.
+    Verifies the kit first, then writes the signature beside it as NAME.rskit.sig.
 
     Exit codes: 0 signed, 2 wrong usage, kit or key.
     """

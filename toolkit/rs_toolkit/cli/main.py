@@ -1,7 +1,7 @@
-"""The ``rs-toolkit`` command line; commands on data are in ``cli.data``, on kits in ``cli.kit``.
+"""The ``rs-toolkit`` command line; other commands are in ``cli.data``, ``distill`` and ``kit``.
 
-Every deliberate error becomes one line on standard error and an exit code: 0 all good, 2 usage,
-data, settings, or nothing fit to ship, 130 interrupted.
+Every expected error is printed as one line on standard error.  Exit codes: 0 success, 1 kits differ
+(``kit diff``), 2 wrong usage, data or settings, or no variant good enough, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rs_toolkit.progress import ConsoleProgress
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Turn a folder of labelled wildlife photos into a small, proven, offline classifier.",
+    help="Turn a folder of labelled wildlife photos into a small, tested, offline classifier.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -57,11 +57,11 @@ def _root(
 def sample(
     directory: Annotated[Path, typer.Argument(help="Folder to make.")] = SAMPLE_DIR,
     photos: Annotated[int, typer.Option(min=100, max=20_000, help="Number of photos.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds draw equal files.")] = 0,
 ) -> None:
     """Draw the synthetic sample data set.
 
-    Real-world faults are planted in it, and recorded in truth.json.
+    It contains typical faults of real photos and labels, which its truth.json lists.
 
     Exit codes: 0 drawn, 2 wrong usage, 130 interrupted.
     """
@@ -74,7 +74,7 @@ def sample(
 def train(
     data: Annotated[
         Path | None,
-        typer.Argument(help="Photos with labels (docs/data.md). Left out: the synthetic sample."),
+        typer.Argument(help="Photos with labels (docs/data.md). Default: the synthetic sample."),
     ] = None,
     out: Annotated[Path | None, options.folder_option("runs/NAME", "Run folder.")] = None,
     resume: Annotated[
@@ -94,9 +94,9 @@ def train(
     seed: int | None = None,
     precision: str | None = None,
 ) -> None:
-    """Train an oversampled Xception by hybrid transfer learning.
+    """Train a classifier by hybrid transfer learning, with rare classes oversampled.
 
-    Indexes the photos, splits them, trains a linear top on the frozen backbone (stage 1),
+    Indexes and splits the photos, trains a linear layer on the frozen backbone (stage 1),
     fine-tunes (stage 2) and measures on the test photos. Writes a run folder, which export reads.
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
@@ -121,13 +121,13 @@ def train(
 @options.takes_settings(ExportSettings)
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
-    int8: Annotated[bool, typer.Option("--int8", help="Add the int8 variants.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Make the int8 variants too.")] = False,
     out: Annotated[Path | None, options.folder_option("RUN/export")] = None,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this variant, or all; may be repeated. export/rs_export/recipes.py explains "
-            "the names: tflite_sp50_int8 has half the weights zero, in int8."
+            help="Make only this variant, or all; may be repeated. export/rs_export/recipes.py "
+            "explains the names: tflite_sp50_int8 has half of the weights pruned, in int8."
         ),
     ] = None,
     target: str | None = None,
@@ -136,10 +136,10 @@ def export(
     max_decile_drop: float | None = None,
     min_precision: float | None = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Where all lost too much, ship one, marked as failed.")
+        bool, typer.Option("--force", help="If all lose too much, ship one with a warning.")
     ] = False,
     mend: Annotated[
-        bool, typer.Option(help="Try other ways to round what lost too much, and record each.")
+        bool, typer.Option(help="Try other ways to quantize variants that lose too much.")
     ] = True,
     passes: float | None = None,
     threads: int | None = None,
@@ -148,15 +148,15 @@ def export(
         Path | None,
         typer.Option(
             "--filter",
-            help="Folder of rs-toolkit distill: the kit takes its filter along, measured and held "
-            "to limits like the classifier.",
+            help="Folder that rs-toolkit distill made: its filter goes into the kit, and has to "
+            "meet limits like the classifier.",
         ),
     ] = None,
 ) -> None:
     """Convert a run to TFLite and ONNX, and write a kit.
 
     Every variant is measured class by class on the test photos; those that lose too much are left
-    out, or with --force carry a warning that rs-classify shows. Writes RUN/export/NAME.rskit, which
+    out, or with --force get a warning that rs-classify shows. Writes RUN/export/NAME.rskit, which
     rs-classify reads, and a report beside it.
 
     Exit codes: 0 written, 2 wrong usage, run or settings, or no variant good enough to ship,
@@ -178,20 +178,20 @@ def export(
 def benchmark(
     target: Annotated[Path, typer.Argument(metavar="KIT|RUN", help="A kit, or an exported run.")],
     against: Annotated[
-        Path | None, typer.Option(help="Another kit, measured in the same turns.")
+        Path | None, typer.Option(help="Another kit, measured in turns with the first.")
     ] = None,
     threads: Annotated[
         list[int] | None,
         typer.Option(min=1, max=256, help="CPU threads; may be repeated.", show_default="1 and 2"),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, max=1000, help="Turns of each variant, whose median is reported.")
+        int, typer.Option(min=1, max=1000, help="Measurements of each variant; gives their median.")
     ] = 3,
     out: Annotated[Path | None, options.folder_option("benchmark beside the kit")] = None,
 ) -> None:
-    """Measure what a kit's variants cost on this machine.
+    """Measure size, speed, memory and accuracy of a kit's variants on this machine.
 
-    Size, start, latency, CPU time, memory and accuracy, in fresh processes that take turns. On a
+    Speed is start-up, latency and CPU time. Variants take turns, each time in a new process. On a
     machine without the toolkit, python -m rs_runtime.probe KIT measures one variant.
 
     Exit codes: 0 measured, 2 wrong usage, kit or run, or no variant could be measured,
@@ -241,7 +241,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command line; errors become one line and an exit code."""
+    """Run the command line; print an error as one line, and exit with its code."""
     try:
         with command_process():
             app()
@@ -249,6 +249,6 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}; check the path, rights and free space", 2)
+        _fail(f"{where}{error.strerror or error}; check the path, permissions and disk space", 2)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; pip install 'rs-toolkit[toolkit]'", 2)

@@ -1,4 +1,4 @@
-"""What several commands share: options made of settings, names of folders, and Ctrl-C."""
+"""What commands share: options made from settings, names of output folders, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ __all__ = [
 
 DATA = typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")
 Config = Annotated[
-    Path | None, typer.Option(help="TOML file of settings, as of train; flags override it.")
+    Path | None, typer.Option(help="File of settings (docs/commands.md); options override it.")
 ]
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def takes_settings(kind: type[Any]) -> Callable[[Command], Command]:
-    """Return a decorator for a command: parameters called like a setting become options.
+    """Return a decorator for a command: parameters named like a setting become options.
 
-    Their help and default are those of the setting in the dataclass ``kind``.  None, the default
-    of the parameter itself, means that the option was not given.
+    The help shows text and default of the setting in the dataclass ``kind``.  The default of the
+    parameter itself is None, which means that the option was not given.
     """
     settings = {item.name: item for item in fields(kind) if item.metadata}
 
@@ -49,7 +49,7 @@ def takes_settings(kind: type[Any]) -> Callable[[Command], Command]:
             text = setting.metadata["text"]
             shown = str(setting.default) or False
             option = typer.Option(help=f"{text[0].upper()}{text[1:]}.", show_default=shown)
-            # The last part is for docs/make_commands.py, which shows its limits.
+            # docs/make_commands.py reads limits and choices from the metadata.
             hints[name] = Annotated[hints[name], option, setting.metadata]
         command.__annotations__ = hints
         return command
@@ -58,12 +58,12 @@ def takes_settings(kind: type[Any]) -> Callable[[Command], Command]:
 
 
 def folder_option(default: str, text: str = "Folder to write.") -> Any:
-    """Return ``--out``; ``default`` says what is written where it is left out."""
+    """Return the option ``--out``; ``default`` is shown as the folder that is used without it."""
     return typer.Option(help=text, show_default=default)
 
 
 def settings_among(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """Return those options of a command that are called like a field of a dataclass."""
+    """Return those options of a command that are named like a field of the dataclass ``kind``."""
     names = [item.name for item in fields(kind)]
     return {name: value for name, value in options.items() if name in names}
 
@@ -71,32 +71,32 @@ def settings_among(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
 def train_settings(
     config: Path | None, options: dict[str, Any], preset: dict[str, Any] | None = None
 ) -> TrainConfig:
-    """Return the settings of a preset, overridden by a settings file, overridden by options."""
+    """Return training settings from a preset, a settings file and options; the last one wins."""
     flags = settings_among(options, TrainConfig)
     found = load_settings(TrainConfig, preset or {}, read_config(config) if config else {}, flags)
-    # ``--resume`` and ``--again`` may start in another folder.
+    # ``--resume`` and ``--again`` may be run in another working directory.
     return replace(found, weights=resolved(found.weights), splits_from=resolved(found.splits_from))
 
 
 def resolved(value: str | Path) -> str:
-    """Return a path so that it is found from any folder; names of weights stay as they are."""
+    """Return a path as an absolute one; names that stand for weights stay as they are."""
     if value in ("", "none", "imagenet", "package"):
         return str(value)
     return str(Path(value).expanduser().resolve())
 
 
 def output_folder(parent: Path, data: Path) -> Path:
-    """Return ``parent/NAME``, where a command writes what it made of a data set.
+    """Return ``parent/NAME``, the folder for a command's results; NAME is that of the data.
 
-    A folder gives its whole name, ``photos.2024`` too; a file (.csv, .json, .parquet, .zip) its
-    name without the suffix.
+    Of a file (.csv, .json, .parquet, .zip) the suffix is left out; a folder such as
+    ``photos.2024`` keeps its whole name.
     """
     path = data.resolve()
     return parent / (path.stem if path.is_file() else path.name)
 
 
 def free_folder(parent: Path, data: Path) -> Path:
-    """Return :func:`output_folder`, with a number behind it, from 2, where that is taken."""
+    """Return :func:`output_folder`, with -2, -3, … appended where that folder exists already."""
     first = folder = output_folder(parent, data)
     number = 2
     while folder.exists():
@@ -106,7 +106,7 @@ def free_folder(parent: Path, data: Path) -> Path:
 
 @contextmanager
 def resumable(command: str, folder: Path) -> Iterator[Progress]:
-    """Show progress; where Ctrl-C ends the work, say how to continue in ``folder``."""
+    """Show progress; after Ctrl-C, tell the user how to continue in ``folder``."""
     with ConsoleProgress() as progress:
         try:
             yield progress

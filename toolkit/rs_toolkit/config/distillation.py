@@ -21,7 +21,7 @@ class DistillConfig(Settings):
 
     student: str = text("mobilenetv2-w50", BACKBONES)
     student_weights: str = text("none", WEIGHTS)
-    teacher: str = text("none", "open_clip model to learn from, such as BioCLIP; none: only labels")
+    teacher: str = text("none", "a model of open_clip to learn from, as BioCLIP; none: only labels")
     teacher_weights: str = text("", "file of the teacher's weights: .safetensors, .pt or .bin")
     prompts: str = text("", "TOML file of texts that say what photos may show (docs/filter.md)")
     imgsz: int = number(160, 32, 1024, "width and height of the filter's input in pixels")
@@ -37,9 +37,7 @@ class DistillConfig(Settings):
         "all", ("all", "head"), "what is trained: all layers, or only the head on frozen features"
     )
     batch_norm: str = choice(
-        "auto",
-        ("auto", "frozen", "train"),
-        "batch normalization: frozen, or trained; auto: trained only from random weights",
+        "auto", ("auto", "frozen", "train"), "batch norm; auto: trained only from random weights"
     )
     views: int = number(2, 1, 100, "views of each photo for the teacher: itself and random ones")
     epochs: int = number(20, 0, 10_000, "maximum number of epochs")

@@ -52,7 +52,7 @@ class ExportSettings(Settings):
     )
     max_drop: float = number(1.0, 0, 100, "points (of 100) of macro-F1 that a variant may lose")
     max_decile_drop: float = number(
-        5.0, 0, 100, "points of F1 that the worst tenth of classes may lose, beyond noise"
+        5.0, 0, 100, "points of F1 the worst tenth of classes may lose; losses within noise pass"
     )
     min_precision: float = number(
         0.9, _TINY, 1, "share of answers that must be right; less certain ones name a coarser rank"

@@ -94,8 +94,8 @@ def read_config(path: Path) -> dict[str, Any]:
     kind, parse = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
         if (size := path.stat().st_size) > _MAX_CONFIG_BYTES:
-            limit = f"wanted a file of settings of at most {_MAX_CONFIG_BYTES}"
-            raise ConfigError(f"{path}: got {size} bytes, {limit}; check the path")
+            wanted = f"wanted a file of settings of at most {_MAX_CONFIG_BYTES}"
+            raise ConfigError(f"{path}: got {size} bytes, {wanted}; check the path")
         values = parse(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None

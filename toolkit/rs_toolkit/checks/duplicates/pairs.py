@@ -40,8 +40,7 @@ Alike = Callable[[NDArray[np.int64]], list[Pair]]
 _BATCH = 256
 # Thumbnail pixels cut from each side.  The hash of the rest matches copies cropped by 1 to 8 %.
 _INNER = 3
-# Comparisons with central photos for each photo of a component; after these, a central photo is
-# compared only with its own pairs.
+# Comparisons per photo of a component; after these, a central photo meets only its own pairs.
 _COMPARISONS = 50
 
 

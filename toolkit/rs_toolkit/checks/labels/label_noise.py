@@ -6,9 +6,8 @@ of :func:`rs_toolkit.checks.labels.out_of_fold.out_of_fold`.
 Confident learning (Northcutt, Jiang, Chuang 2021, "Confident learning: estimating uncertainty in
 dataset labels", JAIR 70) doubts a photo's label if another class is as probable for this photo as
 it is, on average, for the photos labelled with that class.  With many small, similar classes this
-is so for a quarter of the right labels.  So a label is flagged only if
-:mod:`rs_toolkit.checks.labels.noise_model` doubts it too; ``benchmarks/label_noise.py`` measures
-each alone.
+is so for a quarter of the right labels, so a label is flagged only if it is also doubted by
+:mod:`rs_toolkit.checks.labels.noise_model` (``benchmarks/label_noise.py`` measures each alone).
 """
 
 from __future__ import annotations
