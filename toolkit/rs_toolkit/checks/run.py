@@ -63,7 +63,7 @@ class Checks:
             finite = np.isfinite(self._features).all(axis=1)
             if not finite.all():
                 photo = self._readable[int(np.argmin(finite))]
-                raise DataError(f"{photo.path}: its features are not finite; check the weights")
+                raise DataError(f"{photo.path}: its features are not finite; check --weights")
 
     @property
     def flags(self) -> tuple[str, ...]:

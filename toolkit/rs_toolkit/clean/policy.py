@@ -79,8 +79,8 @@ class Policy(Settings):
                 continue
             if not isinstance(table, dict) or not set(table) <= {"action", "min_score"}:
                 raise ConfigError(
-                    f"policy: {flag}: got {table!r}; wanted {', '.join(names)}, or a flag's table "
-                    "with action and min_score"
+                    f"policy: got {flag} = {table!r}, wanted one of {', '.join(names)}, or a table "
+                    "[FLAG] with action and min_score; correct the policy file"
                 )
             try:
                 rules[flag] = replace(rules.get(flag, Rule()), **table)

@@ -21,7 +21,7 @@ class DistillConfig(Settings):
 
     student: str = text("mobilenetv2-w50", BACKBONES)
     student_weights: str = text("none", WEIGHTS)
-    teacher: str = text("none", "a model of open_clip to learn from, as BioCLIP; none: only labels")
+    teacher: str = text("none", "model of open_clip to learn from (BioCLIP …); none: only labels")
     teacher_weights: str = text("", "file of the teacher's weights: .safetensors, .pt or .bin")
     prompts: str = text("", "TOML file of texts that say what photos may show (docs/filter.md)")
     imgsz: int = number(160, 32, 1024, "width and height of the filter's input in pixels")

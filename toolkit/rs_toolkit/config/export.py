@@ -10,9 +10,9 @@ from rs_toolkit.errors import ExportError
 
 __all__ = ["TARGETS", "ExportSettings"]
 
-# phone: TFLite, in float16 for the GPU.  pi: ARM multiplies only signed 8-bit numbers fast.
-# x86: fast for unsigned activations times signed weights.  web: ONNX Runtime Web is as fast with
-# signed as with unsigned numbers, and needs float32 where it has no kernel for 8 bits.
+# phone: TFLite, in float16 for the GPU.  pi: ARM is fast with signed 8-bit numbers only.  x86: fast
+# with unsigned activations and signed weights.  web: for ONNX Runtime Web the sign makes no
+# difference; float32 is for operations that it cannot compute with 8 bits.
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "phone": ("tflite_int8", "tflite_fp16"),
     "pi": ("tflite_int8", "onnx_s8s8"),

@@ -77,7 +77,7 @@ class TrainConfig(Settings):
 
     @property
     def first_block(self) -> str:
-        """First block that stage 2 trains; all from random weights, as no block may stay random."""
+        """First block that stage 2 trains; by default all blocks if weights start random."""
         if self.fine_tune_from != "auto":
             return self.fine_tune_from
         return "all" if self.weights == "none" else "block9"
