@@ -1,7 +1,7 @@
 """A filter's probability that a photo shows an organism, and findings about those without one.
 
 A filter errs most on what it has seen least, such as rare classes.  So the caps of
-:mod:`rs_toolkit.clean.policy` limit what its findings may cost a class, like all others.
+:mod:`rs_toolkit.clean.policy`, which protect each class, hold for its findings too.
 """
 
 from __future__ import annotations

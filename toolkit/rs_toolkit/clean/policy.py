@@ -31,7 +31,7 @@ class Rule(Settings):
     min_score: float = number(0.0, 0, 1, "findings with lower scores are only reported")
 
 
-# None for duplicates: they are grouped, and a group counts as one photo anyway.
+# Duplicates need no rule: they are grouped, and a group counts as one photo anyway.
 _RULES = {
     "blank": Rule("drop"),
     "dark": Rule("weigh"),

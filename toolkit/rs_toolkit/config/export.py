@@ -10,9 +10,9 @@ from rs_toolkit.errors import ExportError
 
 __all__ = ["TARGETS", "ExportSettings"]
 
-# phone: TFLite, in float16 for the GPU.  pi: ARM is fast with signed 8-bit numbers only.  x86: fast
-# with unsigned activations and signed weights.  web: for ONNX Runtime Web the sign makes no
-# difference; float32 is for operations that it cannot compute with 8 bits.
+# phone: TFLite in int8, and in float16 for its GPU.  pi: ARM is fast with signed numbers only.
+# x86: fast with unsigned activations and signed weights.  web: for ONNX Runtime Web the sign makes
+# no difference; it falls back to float32 where it has no 8-bit kernel.
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "phone": ("tflite_int8", "tflite_fp16"),
     "pi": ("tflite_int8", "onnx_s8s8"),

@@ -41,7 +41,7 @@ def near_hashes(
     limit
         How many nearest photos each query keeps at most; n * limit bounds the memory.
     symmetric
-        Whether query i is as far from hash j as query j from hash i: half is searched then.
+        Whether query i is as far from hash j as query j from hash i; then half is searched.
     """
     import faiss
 

@@ -46,11 +46,11 @@ _COMPARISONS = 50
 
 @dataclass(frozen=True)
 class DuplicateSettings:
-    """What counts as near-duplicates: a candidate pair of at least this ``similarity``, 0 to 1.
+    """What counts as near-duplicates: candidate pairs of at least this ``similarity``.
 
     Candidates are photos whose hashes differ in at most ``radius`` bits, 0 to 64, or whose features
-    have at least this ``cosine`` similarity, above 0 to 1.  A component of more than ``largest``
-    photos, 2 or more, is split.
+    have at least this ``cosine`` similarity.  Both similarities are above 0 and at most 1.  A
+    component of more than ``largest`` photos, 2 or more, is split.
     """
 
     similarity: float = 0.65
@@ -68,8 +68,8 @@ def near_duplicates(
 ) -> tuple[Pair, ...]:
     """Return the pairs of photos that show the same picture, exact copies included, in order.
 
-    The pairs connect each group, but not every two of its photos are a pair.  Pixels are asked for
-    once.  A temporary file takes 4 KB a photo, memory some hundred bytes (and the features).
+    The pairs connect each group, but not every two of its photos are a pair.  ``pixels`` is called
+    once a photo.  A temporary file takes 4 KB a photo, memory some hundred bytes and the features.
 
     Parameters
     ----------
