@@ -41,8 +41,7 @@ def paired_drops(
 
     Each round draws n photos of the n, with replacement, and computes both models' scores on the
     same draw, so that photos that are hard for both cancel out.  Scores are ``macro_f1`` and
-    ``worst_decile_f1`` of :mod:`rs_toolkit.metrics.classification`; a class without a photo in a
-    round is left out of that round.
+    ``worst_decile_f1`` of :mod:`rs_toolkit.metrics.classification`, over the drawn classes.
 
     Parameters
     ----------

@@ -19,10 +19,13 @@ _FLAT = 1e-9  # a derivative below this, relative to the largest score, counts a
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """Fit the temperature T that minimises the negative log-likelihood of softmax(logits / T).
 
-    ``logits``, (n, classes), and ``labels``, (n,), are of photos that were not trained on; see
-    :func:`rs_toolkit.metrics.classification.check_logits`.  T is 0.05 to 20; it is above 1 if the
-    model is overconfident.  The negative log-likelihood is convex in 1/T, so there is one minimum.
-    Dividing by T never changes the predicted class.
+    T is 0.05 to 20, and above 1 if the model is overconfident.  It never changes the predicted
+    class.  The negative log-likelihood is convex in 1/T, so it has one minimum.
+
+    Parameters
+    ----------
+    logits, labels
+        Of photos that were not trained on, (n, classes) and (n,); see :func:`check_logits`.
 
     References
     ----------
@@ -46,15 +49,21 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 def fit_platt(odds: ArrayLike, truth: ArrayLike) -> tuple[float, float]:
     """Fit temperature and bias so that ``sigmoid(odds / temperature + bias)`` is the probability.
 
-    ``odds`` are log odds and ``truth`` booleans of n photos that were not trained on, (n,), checked
-    by :func:`check_scores`.  Returns the temperature, 0.001 to 1000, and the bias, a finite number.
+    Minimises the cross-entropy with Platt's smoothed targets, ``(n1 + 1) / (n1 + 2)`` for the n1
+    true photos and ``1 / (n0 + 2)`` for the n0 others, which keep the fit finite if the log odds
+    separate both kinds perfectly.  The loss is convex in bias and 1 / temperature, so its
+    derivatives have one root.  If the best temperature is out of range, the nearer end is taken:
+    the highest temperature, for example, if the log odds say nothing about the truth.
 
-    The fit minimises the cross-entropy with Platt's smoothed targets, ``(n1 + 1) / (n1 + 2)`` for
-    the n1 true photos and ``1 / (n0 + 2)`` for the n0 others, which keep it finite where the log
-    odds separate both kinds without error.  The loss is convex in bias and 1 / temperature, so the
-    best bias for a temperature is the one root of a derivative, and so is the best temperature
-    with its best bias.  If that lies out of range, the nearer end is taken: the highest
-    temperature, for example, where the log odds say nothing about the truth.
+    Parameters
+    ----------
+    odds, truth
+        Log odds, and booleans, of photos that were not trained on, (n,); see :func:`check_scores`.
+
+    Returns
+    -------
+    temperature, bias
+        0.001 to 1000, and any finite number.
 
     References
     ----------

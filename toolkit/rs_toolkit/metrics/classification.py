@@ -4,9 +4,8 @@ Throughout, ``y_true``, ``y_pred`` and ``labels`` are class numbers: integers of
 classes - 1, n >= 1.  ``logits`` are finite numbers of shape (n, classes).  Anything else raises
 :class:`rs_toolkit.errors.DataError`.
 
-A class without a photo in ``y_true`` has support 0 and an F1 of 0.  Means over classes leave it
-out, because nothing was measured for it; photos wrongly assigned to it still lower the recall of
-their true classes.
+A class without a photo in ``y_true`` has support 0 and an F1 of 0, and means over classes leave it
+out.  Photos wrongly assigned to it still lower the recall of their true classes.
 """
 
 from __future__ import annotations

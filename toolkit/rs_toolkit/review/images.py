@@ -28,8 +28,7 @@ def render(photo: Photo, root: Path, side: int) -> bytes:
     """Return a photo as JPEG, upright, cut to its box, at most ``side`` pixels wide and high.
 
     A photo that cannot be shown becomes a grey picture that says why: its path leads out of
-    ``root``, or its file is missing, damaged, larger than 200 MB or 200 megapixels, or changed
-    since it was indexed.
+    ``root``, or its file is missing, damaged, changed, or beyond 200 MB or 200 megapixels.
     """
     try:
         image = _load(photo, root, side)

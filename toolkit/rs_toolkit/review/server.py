@@ -33,8 +33,7 @@ _DECODERS = threading.Semaphore(2)
 def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress) -> None:
     """Show the review page of a clean folder until Ctrl-C; then return.
 
-    ``progress`` shows the page's address, what in the folder cannot be used and, at the end, how
-    many items are left.
+    ``progress`` shows the page's address, what cannot be used and, at the end, what is left.
 
     Raises
     ------

@@ -57,8 +57,7 @@ class Relations:
 def apart(decisions: Mapping[str, Decision]) -> set[frozenset[str]]:
     """Return the pairs of paths of photos that a person set apart.
 
-    Two photos of a pair may still get the same group, through a third photo, or because their
-    files have the same bytes.
+    The two may still get the same group: through a third photo, or as files with the same bytes.
     """
     found = Relations(decisions.values()).apart
     return {frozenset((path, other)) for path, others in found.items() for other in others}

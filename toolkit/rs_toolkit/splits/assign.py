@@ -71,8 +71,7 @@ def split(
 def quotas(fractions: Mapping[str, float], groups: int) -> dict[str, float]:
     """Return the sides that a label with ``groups`` >= 1 groups should be on, with fractions.
 
-    These are above 0 and add up to 1.  ``fractions`` are the ones asked for, 0 to 1, of ``train``,
-    ``val`` and ``test``.
+    These are above 0 and add up to 1.  ``fractions`` are the ones asked for, by side, 0 to 1.
     """
     if groups < 2:
         return {"train": 1.0}

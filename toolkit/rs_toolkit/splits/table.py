@@ -45,9 +45,7 @@ class EarlierSides:
 
         index = path / "index.parquet" if path.is_dir() else path
         if not index.is_file():
-            raise DataError(
-                f"splits_from {path}: no index.parquet there; give the folder of an earlier run"
-            )
+            raise DataError(f"splits_from {path}: no index.parquet; give the folder of a run")
         left_out = _left_out(index.parent / "splits.json")
         by_content, by_path = {}, {}
         for photo in read_index(index):
@@ -153,9 +151,7 @@ def _usable(photos: Sequence[Photo], rank: str) -> list[int]:
 def _require_classes(photos: Sequence[Photo], labels: Sequence[str], rank: str) -> None:
     readable = [photo for photo in photos if photo.error is None]
     if not readable:
-        raise DataError(
-            f"none of the {len(photos)} photos can be read; check the paths in the data"
-        )
+        raise DataError(f"none of the {len(photos)} photos can be read; check the data's paths")
     found = sorted(set(labels))
     if len(found) < 2:
         ranks = [name for name in LABELS if any(p.label(name) for p in readable)]
