@@ -214,8 +214,8 @@ def of_photos(
 ) -> list[Decision]:
     """Return the decisions about these photos; report the others, with one line of text each.
 
-    A photo whose content has changed since the decision is not one of these.  Other photos are
-    removed from the group of a decision, and the decision is left out if none remains.
+    A photo whose content has changed since the decision counts as missing.  Missing photos are
+    removed from a decision's group; a decision whose whole group is missing is left out.
     """
     contents: dict[str, set[str]] = defaultdict(set)
     for photo in photos:

@@ -45,7 +45,7 @@ class EarlierSides:
 
         index = path / "index.parquet" if path.is_dir() else path
         if not index.is_file():
-            raise DataError(f"splits_from {path}: no index.parquet; give the folder of a run")
+            raise DataError(f"splits_from {path}: no index.parquet there; give a run's folder")
         left_out = _left_out(index.parent / "splits.json")
         by_content, by_path = {}, {}
         for photo in read_index(index):

@@ -30,9 +30,9 @@ def read_dataset(path: Path) -> Dataset:
     """Read the photos of a data set and their labels.
 
     ``docs/data.md`` says how each layout is read.  A folder is read as the first of these that
-    fits: made by ``rs-toolkit clean``, whose groups, splits and weights are kept; Camera Trap Data
-    Package; with a ``metadata.csv``; with a COCO Camera Traps file; with Parquet files; a folder
-    per class.  A ``.zip`` file is unpacked into the cache, once.
+    fits: a folder made by ``rs-toolkit clean`` (its groups, splits and weights are kept); a Camera
+    Trap Data Package; a folder with a ``metadata.csv``, a COCO Camera Traps file or Parquet files;
+    one folder per class.  A ``.zip`` file is unpacked into the cache, once.
 
     No row is dropped.  Rows that cannot be used (wrong number of cells, no path, a path out of the
     folder, a repeated path, several labels, a box outside the photo) and photos in a format that

@@ -33,7 +33,7 @@ _NO_ANIMAL = ("human", "vehicle", "blank")
 _BELOW_SPECIES = frozenset({"subspecies", "variety", "form"})
 # "Canis sp." is some species of the genus.
 _SOME_SPECIES = frozenset({"sp", "sp.", "spp", "spp.", "indet", "indet."})
-# From a scientific name to the names that are known with it, by rank or ``common_name``.
+# A function that returns, for a scientific name, the names by rank and the ``common_name``.
 _Names = Callable[[str], dict[str, Any]]
 _MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype")
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
