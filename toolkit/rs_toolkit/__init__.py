@@ -1,5 +1,5 @@
-"""Data, taxonomy, metrics, configuration and the command line of rs-toolkit.
+"""Data, checks, splits, metrics, configuration and the command line of rs-toolkit.
 
-Takes photos and labels in many layouts, and what a person types.  Gives checked, split, cached data
-to training, and reports to read.
+Takes photos and labels in many layouts, and the commands that a person types.  Gives training data
+that are checked, split and cached, and reports to read.
 """

@@ -1,4 +1,4 @@
-"""What a result was made with: machine and versions."""
+"""The machine and the package versions that a result was made with."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def quiet_tensorflow() -> None:
     with quiet_libraries():
         import tensorflow
 
-        # Looks for devices now, while its complaints are dropped.
+        # Looks for devices now, while TensorFlow's messages are dropped.
         tensorflow.config.list_physical_devices()
 
 
 def machine() -> dict[str, str | int]:
-    """Return processor, core count, memory (GiB) and system of this machine."""
+    """Return processor, usable cores, memory (GiB; 0: unknown), system and Python version."""
     return {
         "cpu": _cpu_name(),
         "cores": _cores(),
@@ -73,7 +73,7 @@ def versions() -> dict[str, str]:
 
 
 def _cores() -> int:
-    # macOS has no affinity.
+    # macOS cannot tell which cores a process may use.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

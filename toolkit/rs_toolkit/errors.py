@@ -1,7 +1,7 @@
-"""Everything the toolkit, training and export raise on purpose.
+"""The errors that the toolkit, training and export raise on purpose.
 
 Each message is one line: what, where, got, wanted, and the fix.  The command line prints it
-and exits with ``exit_code``; a traceback is a bug.
+and exits with ``exit_code``; a traceback that a user sees is a bug.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class MetadataError(DataError):
 
 
 class MissingPackageError(ToolkitError):
-    """An optional extra is needed and not installed."""
+    """A package of an optional extra is needed and not installed."""
 
 
 class WeightsError(ToolkitError):
-    """Pretrained weights cannot be had, or do not fit the backbone."""
+    """Pretrained weights are missing or damaged, or do not fit the model."""
 
 
 class RunError(ToolkitError):
-    """A run folder is missing, incomplete, or was made with other settings."""
+    """A run or filter folder is missing, incomplete, damaged, or made with other settings."""
 
 
 class ExportError(ToolkitError):
-    """A conversion failed, or its result was refused."""
+    """A conversion failed, or its result did not pass the checks."""

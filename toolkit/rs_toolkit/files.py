@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Read files, hash them, and write them atomically: whole or not at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Fail before a writer starts that cannot be trusted to fail well, such as HDF5.
+    """Check that a disk has room; called before writers that handle a full disk badly (HDF5).
 
     Raises
     ------
@@ -52,7 +52,7 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON file."""
+    """Read a JSON file; raises OSError or ValueError where it cannot be read."""
     return json.loads(path.read_text("utf-8"))
 
 

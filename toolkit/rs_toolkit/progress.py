@@ -1,4 +1,4 @@
-"""Progress of long work: shown with rich on a terminal, silent in tests."""
+"""Progress of long work: shown on a terminal with the package rich, silent in tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["ConsoleProgress", "Progress"]
 
 
 class Progress:
-    """Silent progress, and the interface of every other kind."""
+    """Progress that shows nothing, and the base class of progress that is shown."""
 
     def __enter__(self) -> Self:
         return self
@@ -17,14 +17,14 @@ class Progress:
         return None
 
     def note(self, text: str) -> None:
-        """Say one line that stays on the screen."""
+        """Show a line that stays on the screen."""
 
     def update(self, title: str, done: int, total: int, text: str = "") -> None:
         """Show that ``done`` of ``total`` steps of ``title`` are finished."""
 
 
 class ConsoleProgress(Progress):
-    """Progress bars on standard error; plain lines where that is no terminal."""
+    """Progress bars and notes on standard error; only notes where that is not a terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console

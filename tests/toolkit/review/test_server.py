@@ -152,7 +152,7 @@ class TestServer:
             answers = list(pool.map(lambda _: opened(), range(16)))
         assert [status for status, _ in answers].count(200) == 1
         (refused,) = {body.decode() for status, body in answers if status != 200}
-        assert refused.startswith("This address opens the page once, and was used.")
+        assert refused.startswith("This address opens the page only once, and was used.")
         assert "start it again and open the new address" in refused
         assert client.token not in refused
 

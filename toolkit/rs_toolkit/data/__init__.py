@@ -1,5 +1,5 @@
-"""Photos and their labels, whatever layout they come in.
+"""Photos and their labels, in any of the supported layouts.
 
-Takes a folder or a file of metadata.  Gives an index of photos with content hash, taxonomy and
-group, and caches of what was computed from their content.
+Takes a folder or a metadata file.  Gives an index of photos with content hash, taxonomy and group,
+and caches of what was computed from the photos' content.
 """

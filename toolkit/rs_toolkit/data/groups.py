@@ -1,8 +1,8 @@
-"""Which photos must stay together on one side of a split.
+"""Groups of photos that a split must not separate.
 
-Photos of one :attr:`Photo.group` (bursts, exact and near duplicates) always stay together, and
-photos of one species, site or observation do if that is asked for.  What is connected through
-other photos stays together too: a burst that shows two species joins them.
+Photos with the same :attr:`Photo.group` (bursts, exact and near duplicates) always stay together.
+Photos of one species, site or observation do so if that is asked for.  Groups that share a photo
+are merged: when grouping by species, a burst that shows two species joins all photos of both.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from rs_toolkit.errors import ConfigError, DataError
 
 __all__ = ["LEVELS", "Grouping", "connected", "group_photos"]
 
-# ``photo`` and ``duplicates`` mean the same, as duplicates are never separated.
+# ``photo`` and ``duplicates`` mean the same, because duplicates are never separated.
 LEVELS = ("photo", "duplicates", "species", "site", "observation")
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """The group of each photo.
+    """The groups of n photos.
 
-    ``names`` are n strings, equal for photos that belong together and for no others; they are not
-    for people.  ``unknown`` are the paths of the photos whose species, site or observation is
-    unknown: each is in a group of its own, or of its duplicates.
+    ``names`` holds n strings, equal for photos of the same group and for no others; they are not
+    meant to be shown.  ``unknown`` holds the paths of photos whose species, site or observation
+    is unknown: each is alone in its group, or with its duplicates.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping
     """
     if level not in LEVELS:
         raise ConfigError(f"group_by: got {level!r}, wanted one of: {', '.join(LEVELS)}")
-    # The NULs keep the keys of one kind apart from those of another.
+    # The NULs keep the keys of groups, of single photos and of the level's values distinct.
     own = [photo.group or f"\0{photo.path}" for photo in photos]
     if level in ("photo", "duplicates"):
         return Grouping(tuple(own))
@@ -65,9 +65,9 @@ def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping
 def connected(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """Return the name of each item's connected component, given at least one key per item.
 
-    Items that share a key are connected, directly or through others (union of disjoint sets,
-    Galler and Fischer 1964).  A component's name is the first of its keys in sorted order, so
-    that the order of the items does not matter.
+    Items that share a key are connected, directly or through other items (union-find, Galler and
+    Fischer 1964).  A component's name is the first of its keys in sorted order, so that it does
+    not depend on the order of the items.
     """
     items = list(keys)
     parent: dict[str, str] = {}

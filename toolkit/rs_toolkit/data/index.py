@@ -1,4 +1,4 @@
-"""The index: every photo of a data set, opened once, with what was found out about it."""
+"""The index: one row per photo of a data set, with what reading the file has shown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rs_toolkit.files import sha256_bytes
 __all__ = ["build_index", "fingerprint", "read_index", "write_index"]
 
 _FORMAT = b"rs_toolkit.index"
-# Columns that files of an earlier version lack.
+# The columns that index files of each earlier version lack.
 _NEWER = {b"1": ("site", "observation", "box", "organism"), b"2": ("organism",)}
 _VERSION = b"3"
 
@@ -31,12 +31,12 @@ _VERSION = b"3"
 def build_index(
     dataset: Dataset, cache: PhotoCache, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Photo, ...]:
-    """Read every photo of a data set once: hash it, decode it into the cache, note its size.
+    """Read every photo of a data set once: hash it, decode it into the cache, record its size.
 
     A photo whose pixels are cached is hashed and not decoded.  A photo that cannot be read, or
-    whose box has less than a pixel, gets its ``error``; rows that the reader refused keep theirs
-    and are not opened.  Photos with the same bytes get one group, and so do the groups that such
-    photos connect, so that no split separates them.
+    whose box has less than a pixel, gets an ``error``.  Photos that the reader gave an ``error``
+    keep it and are not opened.  Photos with the same bytes get the same group, and groups that
+    share such bytes are merged, so that no split separates copies.
 
     ``progress`` is called with (done, total) after each photo.  The photos keep their order.
 
@@ -67,14 +67,14 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache) -> Photo:
         photo = replace(photo, sha256=sha256_bytes(data), bytes=len(data))
         info = cache.info(photo) or cache.decode(photo, data)[1]
     except PhotoError as error:
-        # The row names the file already.
+        # The index row names the file already.
         reason = str(error).removeprefix(f"{path} ").removeprefix("photo in memory ")
         return replace(photo, error=reason)
     return replace(photo, width=info.width, height=info.height, mode=info.mode)
 
 
 def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
-    """Join photos of the same bytes or group."""
+    """Give one group to photos that have the same bytes, or are connected by their groups."""
     copies = Counter(photo.sha256 for photo in photos if photo.error is None)
     keys: dict[int, list[str]] = {}
     for row, photo in enumerate(photos):
@@ -97,17 +97,17 @@ def read_index(path: Path) -> tuple[Photo, ...]:
     Raises
     ------
     DataError
-        The file is missing, damaged, or no index of this version.
+        The file is missing, damaged, or not an index of this version or an earlier one.
     """
     schemas = [_schema(), *(_schema(names, version) for version, names in _NEWER.items())]
     return read_table(path, _photo, schemas, "an index", "index again")
 
 
 def fingerprint(photos: Iterable[Photo]) -> str:
-    """Return 64 hexadecimal digits that change with any photo's path, content, box or label.
+    """Return a hash of a data set: the SHA-256 of its sorted rows, as 64 hexadecimal digits.
 
-    They do not change with the data set's place or the order of its rows: they are the SHA-256 of
-    sorted rows.
+    It changes with the path, content, box or any name of a photo, and not with the folder that
+    holds the data set or the order of its rows.
     """
     rows = sorted(
         json.dumps([p.path, p.sha256, *(p.taxon.at(rank) for rank in RANKS), p.common_name])

@@ -29,30 +29,30 @@ __all__ = [
 ]
 
 SIDES = ("train", "val", "test")
-"""What a split may be called."""
+"""The sides of a split: what :attr:`Photo.split` may be."""
 
-# Detectors and rounded pixels put edges a little outside the photo.
+# Detectors, and the rounding of pixels, put edges of boxes a little outside the photo.
 _OVERSHOOT = 0.01
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One row of a data set: a file, its label, and what the index found out about it.
+    """One row of a data set: a file, its label, and what indexing found out about it.
 
     Attributes
     ----------
     path
-        POSIX path relative to the data set's root; of a bad row, its text as it was given.
+        POSIX path relative to the data set's root; in a row with an error, the text as given.
     group
-        Photos of one group must not be separated by a split (a burst, exact duplicates).
+        Photos of one group (a burst, exact duplicates) must not be separated by a split.
     site, observation
-        Where the photo was taken, and of which encounter it is one.
+        Where the photo was taken, and the encounter that it belongs to (a sequence, an event).
     box
         The part of the upright photo to use, as :func:`tidy_box` writes it; None: all of it.
     sha256
-        64 hexadecimal digits of the file's content; empty before it is indexed.
+        Hash of the file's content, 64 hexadecimal digits; empty before the photo is indexed.
     bytes, width, height, mode
-        File size, upright size in pixels, and Pillow's name of the stored colour mode.
+        File size, size of the upright photo in pixels, and Pillow's name of its colour mode.
     error
         Why the photo cannot be used; None if it can.
     split
@@ -60,7 +60,7 @@ class Photo:
     weight
         How much the photo counts in training, 0 to 1.
     organism
-        Probability, 0 to 1, that it shows an organism, by the filter that cleaning used, if any.
+        Probability, 0 to 1, that it shows an organism; None where cleaning used no filter.
 
     Raises
     ------
@@ -91,11 +91,11 @@ class Photo:
 
     @property
     def content(self) -> str:
-        """Name of the photo's content in the cache: its SHA-256, and ``@`` and its box if any."""
+        """Name of the photo's content in the cache: ``sha256``, or ``sha256@box`` with a box."""
         return self.sha256 if self.box is None else f"{self.sha256}@{tidy_box(self.box)}"
 
     def label(self, rank: str) -> str | None:
-        """Return the name at a taxon rank or at the pseudo-rank ``common_name``, if known.
+        """Return the name at ``rank``, one of :data:`LABELS`; None where it is unknown.
 
         Raises
         ------
@@ -111,8 +111,8 @@ class Photo:
 class Dataset:
     """Photos as a reader found them, in the order of its rows, before any of them is opened.
 
-    Their paths start from ``root``.  ``source`` is ``csv``, ``tree``, ``coco``, ``camtrap``,
-    ``parquet`` or ``clean``.  ``notes`` say what was odd about rows that are used all the same.
+    Their paths are relative to ``root``.  ``source`` is ``csv``, ``tree``, ``coco``, ``camtrap``,
+    ``parquet`` or ``clean``.  ``notes`` tell of problems in rows that are used nevertheless.
     """
 
     root: Path
@@ -122,14 +122,14 @@ class Dataset:
 
 
 def parse_box(text: str) -> Box:
-    """Read a box: left, top, width, height as fractions of the upright photo's sides, 0 to 1.
+    """Read a box: left, top, width, height as fractions of the upright photo's size, 0 to 1.
 
     Edges up to 0.01 outside the photo are moved to its border.
 
     Raises
     ------
     ValueError
-        The text is not four numbers, or the box leaves the photo or has no area.
+        The text is not four numbers, or the box reaches out of the photo or has no area.
     """
     try:
         left, top, width, height = map(float, text.split(","))
@@ -146,7 +146,7 @@ def parse_box(text: str) -> Box:
 
 
 def tidy_box(text: str) -> str:
-    """Return a box as it is written everywhere: with at most 6 decimals, and no blanks.
+    """Return the text of a box in its standard form: at most 6 decimals, and no blanks.
 
     Raises as :func:`parse_box` does.
     """
@@ -167,19 +167,19 @@ def default_cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class PhotoCache:
-    """Decoded photos below ``directory``, by content: each distinct photo is decoded once.
+    """A cache of decoded photos below ``directory``; each content is decoded once.
 
-    ``<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels
-    (``<sha256>@<box>.npy`` those of a part of the photo) and a ``.json`` beside it the photo's
-    own size and mode.  Files appear whole or not at all, and damaged ones are made again, so
-    that the folder can be shared, copied or deleted freely.
+    ``<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels of a photo,
+    ``<sha256>@<box>.npy`` those inside a box.  A ``.json`` file beside it holds the size and mode
+    of the whole photo.  Files are written atomically and damaged ones are made again, so that the
+    folder can be shared, copied or deleted freely.
     """
 
     directory: Path
     preprocessing: Preprocessing
 
     def pixels(self, photo: Photo, root: Path) -> NDArray[np.uint8]:
-        """Return an indexed photo as uint8 RGB, 0 to 255, of shape (size, size, 3).
+        """Return the pixels of an indexed photo: RGB, 0 to 255, shape (size, size, 3).
 
         Raises
         ------
@@ -202,7 +202,7 @@ class PhotoCache:
     def stacked(
         self, photos: Sequence[Photo], root_of: Callable[[Photo], Path]
     ) -> NDArray[np.uint8]:
-        """Return indexed photos as uint8 RGB (n, size, size, 3), each from its own root.
+        """Return the pixels of n indexed photos, shape (n, size, size, 3), each from its own root.
 
         Raises as :meth:`pixels` does.
         """
@@ -213,7 +213,7 @@ class PhotoCache:
         return pixels
 
     def info(self, photo: Photo) -> PhotoInfo | None:
-        """Return size and mode of a photo; None where the pixels of its box are not cached."""
+        """Return size and mode of a photo; None where its pixels are not cached."""
         path = self._path(photo)
         try:
             saved = read_json(path.with_suffix(".json"))
@@ -223,7 +223,7 @@ class PhotoCache:
         return info if path.is_file() else None
 
     def decode(self, photo: Photo, data: bytes) -> tuple[NDArray[np.uint8], PhotoInfo]:
-        """Decode the bytes of a photo, cache the pixels of its box, return both and its size.
+        """Decode a photo's bytes and cache the pixels; return these, and the photo's size and mode.
 
         Raises
         ------

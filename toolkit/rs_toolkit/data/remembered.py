@@ -1,6 +1,6 @@
-"""Arrays that are expensive to compute, kept on disk by the content of what they depend on.
+"""A cache on disk for arrays that are expensive to compute, by the content of their inputs.
 
-Files appear whole or not at all, and damaged ones are made again.
+Files are written atomically; damaged ones are computed again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read_array(path: Path) -> NDArray[Any] | None:
     """Return the array of a ``.npy`` file; None where the file is missing or damaged."""
     try:
         with path.open("rb") as file:
-            # Not np.load, which opens archives too.
+            # Not np.load, which would also open zip archives.
             return np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
@@ -46,9 +46,9 @@ def remembered(
 ) -> NDArray[Any]:
     """Return ``compute()``, or what it returned earlier for the same inputs.
 
-    ``results/<kind>/<sha256 of the inputs>.npy`` below ``folder`` holds the result.  ``kind`` says
-    what is computed, with a number that is raised whenever ``compute`` would return something else
-    than before; ``inputs`` are all that the result depends on.
+    ``results/<kind>/<sha256 of the inputs>.npy`` below ``folder`` holds the result.  ``kind`` names
+    what is computed and ends in a version number, to be raised whenever a change of ``compute``
+    changes the result.  ``inputs`` must hold everything else that the result depends on.
     """
     digest = hashlib.sha256()
     for item in inputs:
@@ -83,9 +83,9 @@ def remembered_arrays(
     Parameters
     ----------
     folder
-        Named by all that the arrays depend on, apart from the photo.
+        Its name must identify everything but the photo that the arrays depend on.
     compute
-        From 1 to ``batch_size`` photos to their arrays, shape (len, *shape).
+        Takes m photos, 1 to ``batch_size``, and returns their arrays, shape (m, *shape).
     """
     found = np.empty((len(photos), *shape), np.float32)
     missing = []
@@ -105,9 +105,9 @@ def remembered_arrays(
 
 
 def known_arrays(photos: list[Photo], folder: Path) -> NDArray[np.float32] | None:
-    """Return what :func:`remembered_arrays` left in a folder, shape (n, *shape).
+    """Return the arrays that :func:`remembered_arrays` wrote to a folder, shape (n, *shape).
 
-    None where that is not known of every photo, or there is no photo.
+    None where the array of a photo is missing or has another shape, or there are no photos.
     """
     found = [saved for photo in photos if (saved := _known(folder, photo)) is not None]
     same = len(found) == len(photos) and len({saved.shape for saved in found}) == 1

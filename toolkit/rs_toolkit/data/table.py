@@ -1,4 +1,4 @@
-"""Parquet tables with one row per photo, which stages leave on disk."""
+"""Write and read Parquet tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 
 
 def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: Any) -> None:
-    """Write rows, each of them values by column, atomically."""
+    """Write rows, each a dict of values by column, as a Parquet file, atomically."""
     import pyarrow.parquet
 
     table = pyarrow.Table.from_pylist(list(rows), schema=schema)
@@ -31,15 +31,15 @@ def read_table(
     kind: str,
     advice: str,
 ) -> tuple[Row, ...]:
-    """Return what ``build`` makes of each row of a table, which has one of the ``schemas``.
+    """Read a table that has one of the ``schemas``, and return ``build(row)`` for each row.
 
-    Metadata of the schema count.  ``build`` may raise ValueError or TypeError.  ``kind`` is what
-    the file should be (``an index``), ``advice`` what to do if it is not.
+    The metadata of the schemas must match too.  ``build`` raises ValueError or TypeError to refuse
+    a row.  Errors say what the file should be (``kind``: ``an index``) and the fix (``advice``).
 
     Raises
     ------
     DataError
-        The file is missing, damaged or of another schema, or ``build`` refused a row.
+        The file is missing or damaged, has another schema, or ``build`` refused a row.
     """
     import pyarrow
     import pyarrow.parquet

@@ -1,4 +1,4 @@
-"""Ranks of the Linnaean classification, and a photo's place in it."""
+"""Ranks of the Linnaean classification, and the names of an organism at them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rs_toolkit.errors import ConfigError
 __all__ = ["LABELS", "RANKS", "Taxon", "normalize_name", "printable"]
 
 LABELS = (*RANKS, "common_name")
-"""What a photo can be labelled by."""
+"""Where a photo's label can be taken from: any rank, or the common name."""
 
 # What spreadsheets and pandas write for an empty cell.
 _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
@@ -22,7 +22,7 @@ _MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
 def printable(text: str) -> str:
     """Return a text with single spaces and without characters that cannot be seen.
 
-    Zero-width spaces, soft hyphens and control characters are left out.
+    Those are, for example, zero-width spaces, soft hyphens and control characters.
     """
     if not text.isprintable():
         text = "".join(char for char in text if char.isprintable() or char.isspace())
@@ -32,7 +32,7 @@ def printable(text: str) -> str:
 def normalize_name(name: str | None) -> str | None:
     """Return a name in lower case and Unicode NFC as :func:`printable` text.
 
-    None for an empty cell: blanks or, in any case, ``na``, ``n/a``, ``nan``, ``none``, ``null``.
+    None for an empty cell: blanks, ``na``, ``n/a``, ``nan``, ``none``, ``null`` (in any case).
     """
     text = unicodedata.normalize("NFC", printable(name or "")).lower()
     return None if text in _MISSING else text
@@ -42,8 +42,8 @@ def normalize_name(name: str | None) -> str | None:
 class Taxon:
     """Names of one organism from kingdom to species, as far as they are known.
 
-    Every field is stored as :func:`normalize_name` gives it.  A species of one word gets its
-    genus in front, where that is known, because epithets alone (``vulgaris``) are ambiguous.
+    Every field is stored as :func:`normalize_name` returns it.  A species of one word gets its
+    genus in front, if that is known, because an epithet alone (``vulgaris``) is ambiguous.
     """
 
     kingdom: str | None = None

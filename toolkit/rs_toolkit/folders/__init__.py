@@ -1,4 +1,4 @@
-"""What stages leave on disk: the folders of runs, filters and exports.
+"""What commands leave on disk: run folders, filter folders and kits.
 
-Takes a path.  Gives what is in the folder, checked, or an error that says what is wrong with it.
+Takes a path.  Gives the checked content, or an error that says what is wrong with it.
 """

@@ -1,4 +1,4 @@
-"""The filter folder: what distillation leaves behind and export reads.
+"""The filter folder: what distillation writes and export reads.
 
 ::
 
@@ -7,14 +7,14 @@
     filter.json       classes, preprocessing, calibration, thresholds, student, teacher, metrics;
                       written last: its presence says that the folder is finished
     index.parquet     every photo, with its split, or why it is unreadable
-    verdicts.parquet  one row per photo of the index: its folder, truth and target
+    verdicts.parquet  one row per photo of the index: see Verdicts
     config.json       settings (DistillConfig), data_root and not_organism_root
-    metrics.json      what filter.json says of the test photos
+    metrics.json      the metrics of filter.json: those of the test photos
     history.json      one row per epoch
     environment.json  machine, versions, seconds
     checkpoints/      what ``--resume`` continues from
 
-A folder may come from anywhere, so types, ranges and sizes of everything in it are checked.
+A folder may come from somebody else, so types, ranges and sizes of what is in it are checked.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ _VERDICTS = {b"rs_toolkit.verdicts": b"1"}
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What is known of each of n photos.
+    """Where each of n photos comes from, and what it shows; three arrays of shape (n,).
 
     ``of_data``, bool: whether it lies in ``data_root``, not in ``not_organism_root``.  ``truth``,
-    bool: whether it shows an organism, by its label or, where it has none, by the teacher.
-    ``target``, float64, 0 to 1: the probability of an organism that the student was taught.
+    bool: whether it shows an organism, by its label or, if it has none, by the teacher.
+    ``target``, float64, 0 to 1: the probability of an organism that the student was trained on.
     """
 
     of_data: NDArray[np.bool_]
@@ -74,7 +74,7 @@ class Verdicts:
         Raises
         ------
         DataError
-            The file is missing, damaged, or holds something else.
+            The file is missing or damaged, or holds something else.
         """
         rows = read_table(path, _verdict, [_verdicts_schema()], "verdicts", "copy it again")
         of_data, truth, target = zip(*rows, strict=True) if rows else ((), (), ())
@@ -107,15 +107,15 @@ class FilterFolder:
         K rows ``{"name": str, "organism": bool}`` in the order of the logits.
     calibration
         ``temperature`` (above 0) and ``bias`` of the float model: the probability of an organism
-        is ``sigmoid(odds / temperature + bias)``.
+        is ``sigmoid(log odds / temperature + bias)``.
     thresholds
-        ``not_organism`` and ``organism``, 0 <= the first <= the second <= 1.
+        ``not_organism`` and ``organism``, 0 <= ``not_organism`` <= ``organism`` <= 1.
     teacher
-        What is recorded of the teacher; None: the student learnt from labels alone.
+        What is recorded about the teacher; None if the student was trained on labels alone.
     metrics
         What was measured on the test photos.
     photos, verdicts
-        The index, usable photos or not, and a row for each of them, with the folder of its path.
+        All photos of the index, also those that cannot be used, and a row of verdicts for each.
     """
 
     path: Path
@@ -169,26 +169,26 @@ class FilterFolder:
         return np.array([item["organism"] for item in self.classes], bool)
 
     def load_model(self) -> keras.Model:
-        """Load the student; raises as :func:`load_keras_model` does."""
+        """Load the student's model; raises as :func:`load_keras_model` does."""
         path, size = self.path / "student.keras", self.preprocessing.size
         return load_keras_model(path, size, len(self.classes), "distil again")
 
     def side(self, name: str) -> tuple[list[Photo], NDArray[np.bool_]]:
-        """Return the n photos of ``train``, ``val`` or ``test``, and which show an organism, (n,).
+        """Return the n photos of ``train``, ``val`` or ``test``, and their truth, bool (n,).
 
-        They are in the order of the index.
+        They are in the order of the index; for the truth see :class:`Verdicts`.
         """
         rows = [row for row, photo in enumerate(self.photos) if photo.split == name]
         return [self.photos[row] for row in rows], self.verdicts.truth[rows]
 
     def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
-        """Return photos of this folder; shape and errors are :meth:`PhotoCache.stacked`'s."""
+        """Return the pixels of photos of this folder; see :meth:`PhotoCache.stacked`."""
         cache = PhotoCache(default_cache_dir(), self.preprocessing)
         return cache.stacked(photos, lambda photo: self._root_of[photo.path, photo.content])
 
     @cached_property
     def _root_of(self) -> dict[tuple[str, str], Path]:
-        # Both folders may hold a photo of this path; with the same content, either file will do.
+        # Both folders may hold a photo with this path; with the same content, either will do.
         other = self.not_organism_root or self.data_root
         return {
             (photo.path, photo.content): self.data_root if of_data else other

@@ -1,4 +1,4 @@
-"""``filter.json`` of a filter folder: written and read with the same checks."""
+"""Write and read the ``filter.json`` of a filter folder, with the same checks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_filter_json(folder: Path, *, preprocessing: Preprocessing, **values: A
     Raises
     ------
     RunError
-        A value is missing or out of range: the folder could not be opened.
+        A value is missing or out of range, so that the folder could not be opened later.
     """
     values = {"format": _FORMAT, "version": _VERSION, **values}
     values["preprocessing"] = preprocessing.to_dict()
@@ -49,12 +49,12 @@ def read_filter_json(folder: Path) -> dict[str, Any]:
 
 
 def checked_json(path: Path, check: Callable[[JsonNode], T]) -> T:
-    """Return what ``check`` makes of a JSON file of a filter folder.
+    """Read a JSON file of a filter folder, and return what ``check`` returns for its content.
 
     Raises
     ------
     RunError
-        The file is missing, larger than 16 MiB, no JSON, or refused by ``check``.
+        The file is missing, larger than 16 MiB or not JSON, or ``check`` refused it.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -62,7 +62,7 @@ def checked_json(path: Path, check: Callable[[JsonNode], T]) -> T:
         values = json.loads(path.read_bytes(), parse_constant=_no_constant)
         return check(JsonNode(path.stem, values))
     except KitFormatError as error:
-        # The advice that follows the last semicolon is about kits.
+        # What follows the last semicolon is advice about kits.
         problem = str(error).rpartition("; ")[0]
     except (OSError, ValueError, RecursionError) as error:
         problem = reason(error)
@@ -70,7 +70,7 @@ def checked_json(path: Path, check: Callable[[JsonNode], T]) -> T:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"got {name}, wanted a finite number")
 
 
 def _checked(node: JsonNode) -> dict[str, Any]:
@@ -79,11 +79,11 @@ def _checked(node: JsonNode) -> dict[str, Any]:
         raise ValueError(f"format: wanted {_FORMAT} version {_VERSION}; update rs-toolkit")
     teacher, metrics = node.get("teacher").value, node.get("metrics").value
     if not isinstance(metrics, dict) or not isinstance(teacher, dict | None):
-        raise ValueError("metrics and teacher: wanted objects")
+        raise ValueError("metrics and teacher: wanted JSON objects")
     calibration, thresholds = node.get("calibration"), node.get("thresholds")
     temperature = calibration.get("temperature").within(0, _MAX_TEMPERATURE)
     if not temperature:
-        raise ValueError("temperature: got 0, wanted more")
+        raise ValueError("temperature: got 0, wanted above 0")
     bias = calibration.get("bias").within(-_MAX_BIAS, _MAX_BIAS)
     low = thresholds.get("not_organism").within(0, 1)
     high = thresholds.get("organism").within(low, 1)
@@ -107,5 +107,5 @@ def _classes(node: JsonNode) -> list[dict[str, Any]]:
     if len({item["name"] for item in found}) < len(found):
         raise ValueError("classes: two have the same name")
     if len({item["organism"] for item in found}) < 2:
-        raise ValueError("classes: wanted organisms and others")
+        raise ValueError("classes: wanted at least one organism and one other")
     return found

@@ -1,4 +1,4 @@
-"""Checks that runs and filters share: all files are there, and the model is what it should be."""
+"""Checks of run and filter folders: all files are there, and the model has the right shapes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["load_keras_model", "require_files"]
 
 
 def require_files(folder: Path, names: tuple[str, ...], kind: str, command: str) -> None:
-    """Fail where a folder, which ``rs-toolkit <command>`` makes, is missing or lacks a file.
+    """Check that a folder, made by ``rs-toolkit <command>``, has all files of ``names``.
 
     Raises
     ------
     RunError
-        It says what is missing and how to finish the folder.
+        The folder or a file is missing; the message says how to finish the folder.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such {kind} folder; give one that rs-toolkit {command} made")
@@ -33,14 +33,14 @@ def require_files(folder: Path, names: tuple[str, ...], kind: str, command: str)
 
 
 def load_keras_model(path: Path, size: int, classes: int, advice: str) -> keras.Model:
-    """Load a float32 model, from (n, size, size, 3) to (n, classes), of a ``.keras`` file.
+    """Load a model with input (n, size, size, 3) and output (n, classes) from a ``.keras`` file.
 
-    The file is not trusted; Keras' safe mode runs no code of it.
+    The file is not trusted; Keras' safe mode runs no code from it.
 
     Raises
     ------
     RunError
-        The file is damaged, or its model has other shapes; ``advice`` says what to do then.
+        The file is damaged, or its model has other shapes; the message ends with ``advice``.
     """
     quiet_tensorflow()
     import keras
@@ -49,7 +49,7 @@ def load_keras_model(path: Path, size: int, classes: int, advice: str) -> keras.
         model = keras.models.load_model(path, compile=False, safe_mode=True)
         shapes = tuple(model.input_shape), tuple(model.output_shape)
     except Exception as error:
-        # Keras raises whatever zipfile, h5py and its deserializer raised.
+        # Keras passes on any exception of zipfile, h5py and its deserializer.
         raise RunError(f"{path}: damaged ({reason(error)}); {advice}") from None
     wanted = ((None, size, size, 3), (None, classes))
     if shapes != wanted:

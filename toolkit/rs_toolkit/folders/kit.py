@@ -1,4 +1,4 @@
-"""Look into kits, compare them, and take their members out."""
+"""Describe and compare kits, extract their members, and compress kits for transport."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK = 2**20
 
 
 def describe(kit: Kit) -> dict[str, Any]:
-    """Return what a kit says of itself, as JSON values."""
+    """Return the content of a kit's manifest, and its members, as JSON values."""
     manifest = kit.manifest
     return {
         "name": manifest.name,
@@ -49,7 +49,7 @@ def _describe_filter(spec: FilterSpec) -> dict[str, Any]:
 
 
 def _variants(variants: Sequence[Variant | FilterVariant], *own: str) -> dict[str, dict[str, Any]]:
-    """Return what was measured of each variant, and its fields, which no measurement hides."""
+    """Return measurements and fields of each variant; a field wins over a measurement's name."""
     names = ("engine", "member", "temperature", *own)
     return {
         variant.name: {**variant.measured, **{name: getattr(variant, name) for name in names}}
@@ -58,13 +58,13 @@ def _variants(variants: Sequence[Variant | FilterVariant], *own: str) -> dict[st
 
 
 def differences(one: Kit, other: Kit) -> list[str]:
-    """Return a line for each difference of the class names and of what :func:`describe` gives."""
+    """Return a line for each difference between class names and :func:`describe` of two kits."""
     old, new = ({item.name for item in kit.manifest.classes} for kit in (one, other))
     lines = [f"- class {name}" for name in sorted(old - new)]
     lines += [f"+ class {name}" for name in sorted(new - old)]
     before, after = _flat(describe(one)), _flat(describe(other))
     for flat in (before, after):
-        # Stands only in a kit without a filter, where it is None.
+        # Only a kit without a filter has this key after flattening, and its value is None.
         flat.pop("filter", None)
     for key in sorted({*before, *after}):
         if key not in after:
@@ -77,14 +77,14 @@ def differences(one: Kit, other: Kit) -> list[str]:
 
 
 def extract(path: Path, folder: Path) -> list[Path]:
-    """Write a kit's members below ``folder``, each whole or not at all; return their paths.
+    """Write a kit's members below ``folder``, each atomically, and return their paths.
 
-    Names come from a verified kit, whose format has no path that leads out of a folder.
+    The kit is verified first: its format allows no name that leads out of the folder.
 
     Raises
     ------
     KitError
-        The kit cannot be used; nothing is written.
+        The kit cannot be opened; nothing is written.
     """
     written = []
     with open_kit(path) as kit:
@@ -96,11 +96,11 @@ def extract(path: Path, folder: Path) -> list[Path]:
 
 
 def packed(data: bytes) -> bytes:
-    """Return bytes as xz, the transport form of kits; equal bytes give equal bytes."""
+    """Compress bytes with xz, the transport form of kits; equal bytes give equal results."""
     import lzma
 
     packer = lzma.LZMACompressor()
-    # In parts, because Ctrl-C has to wait until a call into lzma ends.
+    # In parts, because Ctrl-C takes effect only when a call into lzma ends.
     parts = [packer.compress(data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
     return b"".join([*parts, packer.flush()])
 

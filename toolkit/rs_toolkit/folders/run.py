@@ -1,4 +1,4 @@
-"""The run folder: what training leaves behind and export reads.
+"""The run folder: what training writes and export reads.
 
 ::
 
@@ -10,7 +10,7 @@
     calibration.json  temperature fitted on validation photos
     history.json      one row per epoch
     metrics.json      validation and test: overall and per class
-    confusion.png     confusion picture of the test photos
+    confusion.png     confusion matrix of the test photos
     environment.json  machine, versions, seconds
     checkpoints/      what ``--resume`` continues from
 """
@@ -62,7 +62,9 @@ class Run:
         Raises
         ------
         RunError
-            The folder is missing, or lacks a file that a finished run has.
+            The folder is missing or not finished, or a JSON file of it is damaged.
+        DataError
+            Its index is damaged.
         """
         require_files(path, _FILES, "run", "train")
         try:
@@ -87,23 +89,23 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of the run, hence of its kit."""
+        """Name of the run's folder, after which its kit is named."""
         return self.path.resolve().name
 
     def split(self, name: str) -> tuple[list[Photo], NDArray[np.int64]]:
-        """Return the photos of one split and their class numbers, shape (n,)."""
+        """Return the n photos of ``train``, ``val`` or ``test``, and their class numbers, (n,)."""
         number = {item["name"]: item["id"] for item in self.classes}
         photos = [photo for photo in self.photos if photo.split == name]
         labels = [number[str(photo.label(self.rank))] for photo in photos]
         return photos, np.asarray(labels, np.int64)
 
     def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
-        """Return photos of this run; shape and errors are :meth:`PhotoCache.stacked`'s."""
+        """Return the pixels of photos of this run; see :meth:`PhotoCache.stacked`."""
         cache = PhotoCache(default_cache_dir(), self.preprocessing)
         return cache.stacked(photos, lambda photo: self.data_root)
 
     def load_model(self) -> keras.Model:
-        """Load the model; raises as :func:`load_keras_model` does."""
+        """Load the run's model; raises as :func:`load_keras_model` does."""
         path, size = self.path / "model.keras", self.preprocessing.size
         return load_keras_model(path, size, len(self.classes), "train again")
 
@@ -114,7 +116,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
     Raises
     ------
     RunError
-        It is missing or damaged.
+        The file is missing or damaged.
     """
     path = run / "metrics.json"
     try:

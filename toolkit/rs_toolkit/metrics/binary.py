@@ -1,7 +1,7 @@
 """Scores of a filter: how well it ranks photos, and which organisms it wrongly flags.
 
-Positives are photos that show an organism.  A filter that is right on average may be wrong about
-all the photos of a rare kind, so what it flags is counted family by family and phylum by phylum.
+Positives are photos that show an organism.  A filter that is right on average may flag all photos
+of a rare family, so flagged photos are counted by family and by phylum.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 ENOUGH = 10
-"""Photos that a family or class must have for its share of flagged photos to be held to a limit."""
+"""Least photos of a family or class for which its share of flagged photos is judged."""
 
 
 def check_scores(what: str, scores: ArrayLike, truth: ArrayLike) -> tuple[Floats, Flags]:
-    """Return n finite scores and n booleans of both kinds as arrays.
+    """Check scores and truth, and return them as arrays of shape (n,), float64 and bool.
 
     Raises
     ------
     DataError
-        They are anything else; ``what`` they are for begins the message.
+        They have other shapes, a score is not finite, or the truth is the same for all.
     """
     values, true = np.asarray(scores, np.float64), np.asarray(truth, bool)
     if values.ndim != 1 or values.shape != true.shape or true.all() or not true.any():
         raise DataError(
             f"{what}: got scores {values.shape} and truth {true.shape} with {true.sum()} true; "
-            "wanted (n,) twice, and photos of both kinds; are there photos of both in every split?"
+            "wanted (n,) twice, and photos of both kinds; check that every split has both"
         )
     if not np.isfinite(values).all():
         raise DataError(f"{what}: some scores are not finite; the model is broken")
@@ -48,7 +48,7 @@ def check_scores(what: str, scores: ArrayLike, truth: ArrayLike) -> tuple[Floats
 def auroc(scores: ArrayLike, truth: ArrayLike) -> float:
     """Return the area under the receiver operating characteristic, 0 to 1.
 
-    The probability that a positive scores higher than a negative, ties counting half.
+    It is the probability that a positive scores higher than a negative; ties count half.
     Parameters and errors are those of :func:`check_scores`.
     """
     from sklearn.metrics import roc_auc_score
@@ -60,13 +60,13 @@ def auroc(scores: ArrayLike, truth: ArrayLike) -> float:
 def filter_metrics(
     photos: Sequence[Photo], probability: Floats, truth: Flags, thresholds: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return what n photos say of a filter, as JSON values; raises as :func:`check_scores` does.
+    """Measure a filter on n photos, as JSON values; raises as :func:`check_scores` does.
 
     Parameters
     ----------
     photos, probability, truth
-        n photos that were not trained on, their calibrated probability of an organism, (n,), 0 to
-        1, and whether they show one, (n,).
+        n photos that were not trained on; their calibrated probability of an organism, (n,), 0 to
+        1; and whether they show one, bool (n,).
     thresholds
         ``not_organism`` and ``organism``; photos below the first are flagged.
 
@@ -74,10 +74,10 @@ def filter_metrics(
     -------
     dict
         ``organisms`` and ``others`` (numbers of photos), ``auroc``, ``accuracy`` (at a
-        probability of 1/2), ``flagged`` (share of the organisms), ``found`` (share of the others
-        that are flagged), ``uncertain`` (share of all that are neither flagged nor sure),
-        ``families`` and ``phyla`` (see :func:`flagged_by`), and the ``worst_family`` of those
-        with 10 photos or more, None if there is none.
+        probability of 1/2), ``flagged`` (share of the organisms that are flagged), ``found``
+        (share of the others that are flagged), ``uncertain`` (share of all photos between the
+        thresholds), ``families`` and ``phyla`` (see :func:`flagged_by`), and ``worst_family``
+        (highest flagged share of families with 10 photos or more; None if there is none).
     """
     low, high = thresholds["not_organism"], thresholds["organism"]
     area, flagged = auroc(probability, truth), probability < low
@@ -99,9 +99,9 @@ def filter_metrics(
 
 
 def flagged_by(rank: str, photos: Sequence[Photo], flagged: Flags) -> list[dict[str, Any]]:
-    """Return ``name``, ``photos`` and ``flagged`` (numbers) of each taxon at a rank, by name.
+    """Return ``name``, number of ``photos`` and of ``flagged`` ones for each taxon at a rank.
 
-    Photos whose taxon is unknown at the rank are counted under the name None, at the end.
+    Rows are sorted by name.  The last one, named None, counts photos of unknown taxon, if any.
     """
     names = [photo.label(rank) for photo in photos]
     total, hits = Counter(names), Counter(compress(names, flagged))

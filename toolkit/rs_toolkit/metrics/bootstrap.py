@@ -1,4 +1,4 @@
-"""Whether one model's loss against another on the same photos is more than chance."""
+"""Test whether a model's lower score than another's on the same photos is more than chance."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Weights = NDArray[np.float32]
 Scores = NDArray[np.float64]
 
 _LEVEL = 0.95
-_CELLS = 2**24  # of the resampling matrix at a time
+_CELLS = 2**24  # most cells of the resampling matrix (rounds, n) in memory at a time
 
 
 @dataclass(frozen=True)
 class Drop:
-    """How much of a score a model lost against a reference, in F1 (-1 to 1; below 0: gained).
+    """How much lower a model's F1 score is than a reference's: -1 to 1, negative for a gain.
 
-    ``drop`` is the loss on the photos as they are.  95 % of the resamples lost more than ``low``:
-    where that is above 0, the loss is beyond noise.
+    ``drop`` is the difference on the photos as they are.  In 95 % of the resamples it is larger
+    than ``low``; if ``low`` is above 0, the drop is more than noise.
     """
 
     drop: float
@@ -39,10 +39,9 @@ def paired_drops(
 ) -> dict[str, Drop]:
     """Compare two models' predictions by a paired bootstrap over the photos.
 
-    Each round draws as many photos as there are, with replacement, and computes both models'
-    scores on the same draw, so that what is hard for both cancels out.  Scores are ``macro_f1`` and
-    ``worst_decile_f1`` of :mod:`rs_toolkit.metrics.classification`; a class that a round has no
-    photo of is left out of that round.
+    Each round draws n photos of the n, with replacement, and computes both models' scores on the
+    same draw, so that photos that are hard for both cancel out.  Scores are ``macro_f1`` and
+    ``worst_decile_f1`` of :mod:`rs_toolkit.metrics.classification`, over the drawn classes.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def paired_drops(
 
 
 def _scores(truth: Classes, predicted: Classes, classes: int, weights: Weights) -> Scores:
-    """Return macro-F1 and worst-decile F1, (rounds, 2); a photo counts its weight of the round."""
+    """Return macro-F1 and worst-decile F1, (rounds, 2); ``weights`` (rounds, n) count photos."""
     numbers = np.arange(classes)
     is_true = (truth[:, None] == numbers).astype(np.float32)
     is_predicted = (predicted[:, None] == numbers).astype(np.float32)

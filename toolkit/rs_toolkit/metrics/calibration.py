@@ -1,4 +1,4 @@
-"""Temperature scaling of logits, and Platt scaling of log odds, into true probabilities."""
+"""Calibration: temperature scaling of logits, and Platt scaling of log odds."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from rs_toolkit.metrics.classification import check_logits
 __all__ = ["fit_platt", "fit_temperature"]
 
 _COLDEST, _HOTTEST = 0.05, 20.0
-# What a kit may hold; see rs_runtime.kit.manifest.
+# The temperatures that a kit may hold; see rs_runtime.kit.manifest.
 _LOW, _HIGH = 1e-3, 1e3
-_FLAT = 1e-9
+_FLAT = 1e-9  # a derivative below this, relative to the largest score, counts as 0
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """Fit the temperature T that minimises the negative log-likelihood of softmax(logits / T).
 
-    T is 0.05 to 20, and above 1 where the model was overconfident.  The negative log-likelihood is
-    convex in 1/T, hence has one minimum.  The predicted class never changes.  ``logits``, of shape
-    (n, classes), and ``labels``, of shape (n,), are those of photos that were not trained on; they
-    are checked by :func:`rs_toolkit.metrics.classification.check_logits`.
+    T is 0.05 to 20, and above 1 if the model is overconfident.  It never changes the predicted
+    class.  The negative log-likelihood is convex in 1/T, so it has one minimum.
+
+    Parameters
+    ----------
+    logits, labels
+        Of photos that were not trained on, (n, classes) and (n,); see :func:`check_logits`.
 
     References
     ----------
@@ -39,7 +42,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     ends = float(np.log(_COLDEST)), float(np.log(_HOTTEST))
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10})
-    # The search never reaches the ends; where the loss is flat, the lower end is as good.
+    # The search never tries the ends.  If the loss is the same everywhere, take the lower end.
     return float(np.exp(min((ends[0], found.x, ends[1]), key=loss)))
 
 
@@ -47,14 +50,20 @@ def fit_platt(odds: ArrayLike, truth: ArrayLike) -> tuple[float, float]:
     """Fit temperature and bias so that ``sigmoid(odds / temperature + bias)`` is the probability.
 
     Minimises the cross-entropy with Platt's smoothed targets, ``(n1 + 1) / (n1 + 2)`` for the n1
-    photos that are true and ``1 / (n0 + 2)`` for the n0 others.  The targets keep the fit finite
-    where the odds separate both kinds without error.  The loss is convex, hence its derivatives
-    have one root: in the bias for each temperature, and in the temperature with that bias.  Where
-    the root lies outside the temperature's range, the nearer end is the best: odds that tell
-    nothing, or the opposite, give the highest temperature.
+    true photos and ``1 / (n0 + 2)`` for the n0 others, which keep the fit finite if the log odds
+    separate both kinds perfectly.  The loss is convex in bias and 1 / temperature, so its
+    derivatives have one root.  If the best temperature is out of range, the nearer end is taken:
+    the highest temperature, for example, if the log odds say nothing about the truth.
 
-    The temperature is 0.001 to 1000, the bias a finite number.  ``odds`` and ``truth`` are those
-    of photos that were not trained on, (n,), as :func:`check_scores` demands.
+    Parameters
+    ----------
+    odds, truth
+        Log odds, and booleans, of photos that were not trained on, (n,); see :func:`check_scores`.
+
+    Returns
+    -------
+    temperature, bias
+        0.001 to 1000, and any finite number.
 
     References
     ----------

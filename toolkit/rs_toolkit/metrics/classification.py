@@ -4,9 +4,8 @@ Throughout, ``y_true``, ``y_pred`` and ``labels`` are class numbers: integers of
 classes - 1, n >= 1.  ``logits`` are finite numbers of shape (n, classes).  Anything else raises
 :class:`rs_toolkit.errors.DataError`.
 
-A class without a photo in ``y_true`` has support 0 and an F1 of 0.  Means over classes leave it
-out, because nothing was measured of it; photos wrongly given to it still count against the recall
-of their true classes.
+A class without a photo in ``y_true`` has support 0 and an F1 of 0, and means over classes leave it
+out.  Photos wrongly assigned to it still lower the recall of their true classes.
 """
 
 from __future__ import annotations
@@ -47,10 +46,10 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
-    """Return the share of photos whose true class is among the ``k`` >= 1 highest, 0 to 1.
+    """Return the share of photos whose true class has one of the ``k`` highest logits, 0 to 1.
 
-    Equal logits rank by class number, so that k = 1 agrees with ``argmax``.  With ``k`` classes
-    or fewer the result is 1.
+    ``k`` is 1 or more.  Equal logits rank by class number, so that k = 1 agrees with ``argmax``.
+    With ``k`` classes or fewer the result is 1.
     """
     scores, truth = check_logits("top-k accuracy", logits, labels)
     own = np.take_along_axis(scores, truth[:, None], axis=1)
@@ -99,7 +98,7 @@ def worst_decile_f1(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> float
 def expected_calibration_error(
     probabilities: ArrayLike, labels: ArrayLike, bins: int = 15
 ) -> float:
-    """Return the mean distance of confidence and accuracy over equal-width bins, 0 to 1.
+    """Return the mean distance between confidence and accuracy over equal-width bins, 0 to 1.
 
     Confidence is the highest of a photo's ``probabilities``, shape (n, classes), which add up to 1.
     Bin b of B >= 1 holds confidences in (b / B, (b + 1) / B]; the distances
@@ -117,7 +116,7 @@ def expected_calibration_error(
 
 
 def agreement(logits: ArrayLike, reference: ArrayLike) -> float:
-    """Return the share of photos to which two models' logits give the same class, 0 to 1."""
+    """Return the share of photos for which two models predict the same class, 0 to 1."""
     one, other = (np.asarray(values).argmax(axis=1) for values in (logits, reference))
     return float(np.mean(np.equal(*_pair(one, other, what="agreement"))))
 
@@ -125,7 +124,7 @@ def agreement(logits: ArrayLike, reference: ArrayLike) -> float:
 def evaluate(
     logits: ArrayLike, labels: ArrayLike, class_names: Sequence[str], temperature: float = 1.0
 ) -> dict[str, Any]:
-    """Measure a classifier with one name per class; every value of the result fits JSON.
+    """Measure a classifier on labelled photos, and return scores as JSON values.
 
     ``temperature``, above 0, divides the logits before the softmax and changes ``ece`` only.
 
@@ -133,8 +132,8 @@ def evaluate(
     -------
     dict
         ``accuracy``, ``top5``, ``macro_f1``, ``worst_decile_f1``, ``ece`` (15 bins), each 0 to 1;
-        ``n``; ``per_class``, one ``{name, support, precision, recall, f1}`` for every class in
-        the order of ``class_names``; ``untested``, names of classes without photos.
+        ``n`` (number of photos); ``per_class``, one ``{name, support, precision, recall, f1}`` per
+        class, in the order of ``class_names``; ``untested``, names of classes without photos.
     """
     scores, truth = check_logits("evaluate", logits, labels)
     classes = scores.shape[1]
@@ -185,12 +184,12 @@ def _pair(
 def check_logits(
     what: str, logits: ArrayLike, labels: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return logits and labels as arrays, if they are as the module says.
+    """Check logits and labels as described in the module's docstring; return them as arrays.
 
     Raises
     ------
     DataError
-        They are not; ``what`` they are for begins the message.
+        They are anything else; the message begins with ``what`` they are for.
     """
     scores = np.asarray(logits, np.float64)
     if scores.ndim != 2:

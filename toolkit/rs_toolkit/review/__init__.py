@@ -1,4 +1,5 @@
-"""The review page: a person judges flagged photos; every decision is kept, and applied later.
+"""The review page, on which a person decides about flagged photos.
 
-Takes a clean folder and what a person clicks.  Gives decisions, one a line, and their consequences.
+Takes a clean folder and what a person clicks.  Gives a journal with one decision per line, and
+photos to which these decisions are applied.
 """

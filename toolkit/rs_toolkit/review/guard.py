@@ -1,13 +1,13 @@
 """Access control: every request to the review page is checked here first.
 
-A request must name this server as its host; else a web site could reach it under a name of its
-own (DNS rebinding).  Three secrets, new in every server, then say what it may do:
+A request must name this server as its host; otherwise a web site could reach the server under the
+site's own name (DNS rebinding).  Three secrets, new for every server, decide what it may do:
 
-- The *ticket* is in the address that is printed and opens the page once.  Whoever reads it later,
+- The *ticket* is in the address that is printed, and opens the page once.  Whoever reads it later,
   in the browser's history or a list of processes, gets nothing.
-- The *session* is the cookie that this opening sets.  It allows reading only: cookies ignore
-  ports, so the browser sends it to every other server on 127.0.0.1 as well.
-- The *token* is in that first page alone, and its script keeps it for its tab.  A change must
+- The *session* is a cookie that opening the page sets.  It allows reading only: cookies ignore
+  ports, so the browser also sends it to every other server on 127.0.0.1.
+- The *token* is in that first page only, and the page's script keeps it for its tab.  A change must
   carry it in a header, as JSON, which no other site's page can send (cross-site request forgery).
 """
 
@@ -24,16 +24,16 @@ __all__ = ["FIRST", "HOST", "MAX_BODY", "Application", "Secrets", "guarded", "re
 
 HOST = "127.0.0.1"
 MAX_BODY = 8192
-"""Most bytes of a request."""
+"""Most bytes in the body of a request."""
 
 FIRST = "rs_toolkit.first_opening"
-"""Key of a request's environ."""
+"""Key in the WSGI environ of the request that opens the page for the first time."""
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _AGAIN = "end rs-toolkit review with Ctrl-C, start it again and open the new address"
 _USED = (
-    "This address opens the page once, and was used. Go on in the tab that it opened; if that is "
+    "This address opens the page only once, and was used. Go on in the tab it opened; if that is "
     f"closed, {_AGAIN} (with --no-browser to choose the browser yourself)."
 )
 _ONLY_LOOK = (
@@ -56,9 +56,9 @@ _HEADERS = [
 
 
 class Secrets(NamedTuple):
-    """The secrets of one server, as the module's text explains them.
+    """The secrets of one server, explained in the module's docstring.
 
-    Each is of 43 letters that need no escaping in a cookie, an address or a page.
+    Each has 43 characters, none of which needs escaping in a cookie, an address or a page.
     """
 
     ticket: str
@@ -67,15 +67,15 @@ class Secrets(NamedTuple):
 
     @classmethod
     def new(cls) -> Secrets:
-        """Return secrets that nobody knows."""
+        """Return new random secrets."""
         return cls(*(random.token_urlsafe(32) for _ in cls._fields))
 
 
 def guarded(app: Application, secrets: Secrets, port: int) -> Application:
-    """Refuse what does not come from the page, and send the headers that protect it.
+    """Return ``app`` with access control: refuse other requests with 403, add secure headers.
 
-    ``app`` answers what may be answered; for the first opening of the page, and for no other
-    request, :data:`FIRST` is set in its environ.  ``secrets`` and ``port`` are those of the server.
+    For the first opening of the page, and for no other request, :data:`FIRST` is set in the
+    environ that ``app`` gets.  ``secrets`` and ``port`` are those of the server.
     """
     cookie = f"review-{port}"
     hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
@@ -92,9 +92,9 @@ def guarded(app: Application, secrets: Secrets, port: int) -> Application:
         return "Open the address that rs-toolkit review printed."
 
     def opening(environ: dict[str, Any]) -> str | None:
-        # A page that the browser fetches ahead may never be shown.
+        # A browser that prefetches the page may never show it, and would use up the ticket.
         if environ.get("HTTP_SEC_PURPOSE", "").startswith("prefetch"):
-            return "Open this address by yourself."
+            return "This address is not for prefetching. Open it in a tab."
         with lock:
             return _USED if next(openings) else None
 
@@ -126,7 +126,7 @@ def _same(text: str, secret: str) -> bool:
 
 
 def _cookie(environ: dict[str, Any], name: str) -> str:
-    # http.cookies gives up at the first odd cookie, and other servers here may have set some.
+    # http.cookies stops at the first malformed cookie, and other servers here may have set some.
     pairs = (part.strip().partition("=") for part in environ.get("HTTP_COOKIE", "").split(";"))
     return next((value for key, _, value in pairs if key == name), "")
 
@@ -138,7 +138,7 @@ def _query_ticket(environ: dict[str, Any]) -> str:
 
 
 def read_body(environ: dict[str, Any]) -> bytes | None:
-    """Return what was sent; None if that is longer than MAX_BODY or of no stated length."""
+    """Return a request's body; None if it is longer than MAX_BODY or its length is not given."""
     length = environ.get("CONTENT_LENGTH") or ""
     if not (length.isascii() and length.isdigit() and len(length) < 9):
         return None

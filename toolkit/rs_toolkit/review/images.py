@@ -1,4 +1,4 @@
-"""Photos as the page shows them: small JPEGs made here, never the files themselves."""
+"""Photos as the page shows them: small JPEGs that are made here, never the original files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from rs_toolkit.files import sha256_bytes
 __all__ = ["SIDES", "render"]
 
 SIDES = {"large": 1280, "small": 400}
-"""Most pixels of either side, by the size that the page asks for."""
+"""Largest width or height in pixels, by the name of the size that the page asks for."""
 
 _GREY = (128, 128, 128)
 _QUALITY = 88
 
 
 def render(photo: Photo, root: Path, side: int) -> bytes:
-    """Return a photo as JPEG, upright, cut to its box, no side longer than ``side`` pixels.
+    """Return a photo as JPEG, upright, cut to its box, at most ``side`` pixels wide and high.
 
     A photo that cannot be shown becomes a grey picture that says why: its path leads out of
-    ``root``, its file is missing, damaged, beyond 200 MB or 200 megapixels, or is no longer the
-    one that was indexed.
+    ``root``, or its file is missing, damaged, changed, or beyond 200 MB or 200 megapixels.
     """
     try:
         image = _load(photo, root, side)
@@ -48,7 +47,7 @@ def _load(photo: Photo, root: Path, side: int) -> Image.Image:
         raise PhotoError(problem)
     data = read_photo(root / path)
     if photo.sha256 and sha256_bytes(data) != photo.sha256:
-        raise PhotoError("changed since it was indexed; clean again")
+        raise PhotoError("changed since it was indexed; run clean again")
     if photo.box is None:
         return decode(data, side)[0]
     left, top, width, height = parse_box(photo.box)
@@ -61,7 +60,7 @@ def _load(photo: Photo, root: Path, side: int) -> Image.Image:
 
 def _placeholder(reason: str) -> Image.Image:
     image = Image.new("RGB", (400, 300), _GREY)
-    # Pillow's own font knows few letters beyond ASCII.
+    # Pillow's default font has few characters beyond ASCII.
     text = "\n".join(textwrap.wrap(reason.encode("ascii", "replace").decode(), 36)[:12])
     ImageDraw.Draw(image).multiline_text((16, 16), f"Cannot be shown:\n{text}", fill="white")
     return image

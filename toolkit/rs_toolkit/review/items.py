@@ -1,4 +1,4 @@
-"""What there is to review: flagged photos, groups of duplicates, and photos to compare with."""
+"""The items of a review: flagged photos and groups of duplicates; and photos to compare with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Findings = Mapping[int, Sequence[Finding]]
 class Item:
     """One photo, or a group of duplicates, to decide about.
 
-    ``photos`` are places in the index; ``flags`` are the highest score, 0 to 1, of each flag.
+    ``photos`` are row numbers of the index; ``flags`` has the highest score, 0 to 1, of each flag.
     """
 
     photos: tuple[int, ...]
@@ -37,16 +37,16 @@ class Item:
 
     @property
     def is_group(self) -> bool:
-        """Whether the question is which of the photos are the same."""
+        """Whether the item is a group, of which a person decides which photos are the same."""
         return len(self.photos) > 1
 
 
 @dataclass(frozen=True)
 class CleanFolder:
-    """What ``rs-toolkit clean`` left to review; photos are named by their place in the index.
+    """What ``rs-toolkit clean`` left to review; photos are given by row number of the index.
 
-    Photos' paths start from ``root``, and their labels are ``classes`` of ``rank``.  ``items`` are
-    sorted, worst first.
+    Their paths are relative to ``root``; ``classes`` are the labels at ``rank``.  ``items`` are
+    sorted, the highest score first.
     """
 
     root: Path
@@ -58,28 +58,28 @@ class CleanFolder:
     _typical: Mapping[str, Sequence[int]]
 
     def typical(self, label: str, but: int) -> list[int]:
-        """Return up to 4 photos of a class, without ``but``: first those that have no findings."""
+        """Return up to 4 photos of a class other than ``but``, those without findings first."""
         return [n for n in self._typical.get(label, ()) if n != but][:_EXAMPLES]
 
 
 def read_folder(folder: Path, report: Report) -> CleanFolder:
-    """Read a folder that ``rs-toolkit clean`` made; findings on no photo of it are reported.
+    """Read a folder that ``rs-toolkit clean`` made; report findings about unknown photos.
 
     Raises
     ------
     DataError
-        The folder is no such folder, a file in it is damaged, or the photos have moved.
+        The folder was not made by clean, a file in it is damaged, or the photos have moved.
     """
     root, rank, classes = _settings(folder)
     photos = read_index(folder / "index.parquet")
-    # The first row of a path is the one that is used.
+    # If a path is repeated, its first row is the one that is used.
     places = {photo.path: n for n, photo in reversed(list(enumerate(photos)))}
     findings: dict[int, list[Finding]] = defaultdict(list)
     for finding in read_findings(folder / "findings.parquet"):
         if finding.path in places:
             findings[places[finding.path]].append(finding)
         else:
-            report(f"findings.parquet: no photo {printable(finding.path)[:100]!r}; left aside")
+            report(f"findings.parquet: no photo {printable(finding.path)[:100]!r}; ignored")
     items, typical = _items(photos, findings), _typical(photos, findings, rank)
     return CleanFolder(root, rank, classes, photos, findings, items, typical)
 
@@ -118,7 +118,7 @@ def _items(photos: Sequence[Photo], findings: _Findings) -> tuple[Item, ...]:
     grouped = {n for group in groups for n in group}
     items = [Item(group, _flags(findings, group, _DUPLICATES)) for group in groups]
     for n, found in findings.items():
-        # A duplicate of nothing that is here is shown as a photo.
+        # A flagged duplicate that is in no group is shown as a single photo.
         flags = tuple(f.flag for f in found if n not in grouped or f.flag not in _DUPLICATES)
         if flags:
             items.append(Item((n,), _flags(findings, (n,), flags)))
@@ -132,7 +132,7 @@ def _flags(findings: _Findings, photos: Sequence[int], flags: Sequence[str]) -> 
 
 
 def _typical(photos: Sequence[Photo], findings: _Findings, rank: str) -> dict[str, list[int]]:
-    """Return a few usable photos of every class: the least flagged, then by their hashes."""
+    """Return a few usable photos of every class: lowest scores first, then in order of hashes."""
 
     def oddness(n: int) -> tuple[float, str]:
         return max((found.score for found in findings.get(n, ())), default=-1.0), photos[n].sha256

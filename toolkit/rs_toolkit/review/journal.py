@@ -1,22 +1,22 @@
-"""The journal of a review: ``decisions.jsonl``, one JSON object a line, only ever appended to.
+"""The journal of a review: ``decisions.jsonl``, one JSON object per line, only appended to.
 
 =============  ====================================================================
-key            holds
+key            value
 =============  ====================================================================
-time           when, in UTC, ISO 8601
-path, sha256   the photo, and the content that the person saw
+time           when the person decided, in UTC, ISO 8601
+path, sha256   the photo, and the hash of the content that the person saw
 action         keep, relabel, drop, same, different, or undo
-label          relabel: the name of the right class
-group          same, different, and undo of these: the other photos, {path: sha256}
+label          only for relabel: the name of the right class
+group          only for same, different, and undo of these: the other photos, {path: sha256}
 note           what the person wrote, if anything
 =============  ====================================================================
 
 ``same``: the photo and those of its group show one animal at one time.  ``different``: the
 photo does not show what those of its group show.  ``undo`` takes back the last decision on the
-same photo and group that still stands.
+same photo and group that was not taken back before.
 
-A line reaches the disk before anybody is told so.  What a crash cut off is no JSON, so it is
-reported and left aside, and the next line starts on a line of its own.
+A decision is confirmed only when its line is on the disk.  A line that a crash cut off is not
+JSON: it is reported and ignored, and the next decision starts on a new line.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ Report = Callable[[str], object]
 
 
 def ignore(problem: str) -> None:
-    """Say nothing of what cannot be used."""
+    """Do nothing: the default where no problem has to be reported."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One line of the journal; the module's table explains the fields.
+    """One line of the journal; the table in the module's docstring explains the fields.
 
-    ``line`` is where it stands in the journal, from 1; 0 if it was not read from one.
+    ``line`` is its line number in the journal, from 1; 0 if it was not read from a journal.
     """
 
     time: str
@@ -80,15 +80,15 @@ class Decision:
 
     @property
     def subject(self) -> tuple[str, str, frozenset[str]]:
-        """The photo, its content, and the others of its group."""
+        """What ``undo`` refers to: the photo, its content, and the others of its group."""
         return self.path, self.sha256, frozenset(self.group)
 
     @property
     def key(self) -> str:
-        """The question that is answered: of decisions with one key, the last counts.
+        """Which question the decision answers: of decisions with the same key, the last counts.
 
-        Of a group, ``same`` and ``different`` answer two questions, because what the later one
-        leaves of the earlier still counts.
+        For a group, ``same`` and ``different`` have different keys, because the later decision may
+        contradict only a part of the earlier one.
         """
         question = self.action if self.group else ""
         return "\0".join((self.path, self.sha256, question, *sorted(self.group)))
@@ -105,8 +105,7 @@ def append(path: Path, decision: Decision) -> None:
     Raises
     ------
     OSError
-        The journal cannot be written or the disk is full.  Readers leave aside what part of the
-        line was written.
+        The journal cannot be written or the disk is full; readers ignore an incomplete line.
     """
     written = {name: value for name, value in asdict(decision).items() if name != "line"}
     row = {name: value for name, value in written.items() if value not in (None, {})}
@@ -121,7 +120,7 @@ def append(path: Path, decision: Decision) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(file.fileno())
     if is_new:
-        # The name of a new file is part of its folder, which has a cache of its own.
+        # The name of a new file is data of its folder, which is flushed to the disk separately.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -130,7 +129,7 @@ def append(path: Path, decision: Decision) -> None:
 
 
 def read_journal(path: Path, report: Report = ignore) -> list[Decision]:
-    """Return the decisions that were not taken back, oldest first; of no file, none.
+    """Return the decisions that were not taken back, oldest first; none if there is no file.
 
     ``report`` is called with one line of text for each line that cannot be used.
 
@@ -139,7 +138,7 @@ def read_journal(path: Path, report: Report = ignore) -> list[Decision]:
     DataError
         The file is larger than 256 MB.
     OSError
-        It exists and cannot be read.
+        The file exists and cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -147,7 +146,7 @@ def read_journal(path: Path, report: Report = ignore) -> list[Decision]:
     except FileNotFoundError:
         return []
     if len(data) > _MAX_BYTES:
-        raise DataError(f"{path}: larger than {_MAX_BYTES} bytes; this is no journal of a review")
+        raise DataError(f"{path}: larger than {_MAX_BYTES} bytes; not a journal of a review")
     standing: list[Decision] = []
     lines = data.split(b"\n")
     for number, raw in enumerate(lines, 1):
@@ -156,7 +155,7 @@ def read_journal(path: Path, report: Report = ignore) -> list[Decision]:
                 _replay(standing, _parse(raw, number))
         except ValueError as error:
             cut = "; it was cut off by a crash" if number == len(lines) else ""
-            report(f"{path} line {number}: {error}{cut}; left aside")
+            report(f"{path} line {number}: {error}{cut}; ignored")
     return standing
 
 
@@ -213,9 +212,10 @@ def latest(decisions: Iterable[Decision]) -> dict[str, Decision]:
 def of_photos(
     decisions: Iterable[Decision], photos: Iterable[Photo], report: Report = ignore
 ) -> list[Decision]:
-    """Return the decisions on these photos, as they are now; others are reported, one line each.
+    """Return the decisions about these photos; report the others, with one line of text each.
 
-    A decision on a group loses the photos that are not here, or all of itself if none is left.
+    A photo whose content has changed since the decision counts as missing.  Missing photos are
+    removed from a decision's group; a decision whose whole group is missing is left out.
     """
     contents: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
@@ -230,14 +230,14 @@ def of_photos(
         elif decision.sha256 not in contents[decision.path]:
             problem = "the photo has changed since, review it again"
         elif gone and not group:
-            problem = "none of its group is here unchanged"
+            problem = "none of its group is here and unchanged"
         else:
             known.append(replace(decision, group=group))
-            problem = f"{gone} of its group not here or changed" if gone else None
+            problem = f"{gone} of its group missing or changed" if gone else None
         if problem:
             name = printable(decision.path)[:100]
             where = f"{JOURNAL} line {decision.line}, {decision.action} {name!r}"
-            report(f"{where}: {problem}; left aside")
+            report(f"{where}: {problem}; ignored")
     return known
 
 
@@ -246,7 +246,7 @@ def read_decisions(
 ) -> dict[str, Decision]:
     """Return the decisions that count: of each :attr:`Decision.key`, the last not taken back.
 
-    Where ``photos`` are given, decisions on others, or on other contents of these, are left out.
+    If ``photos`` are given, only decisions about them count; see :func:`of_photos`.
     Other parameters and errors are those of :func:`read_journal`.
     """
     decisions = read_journal(path, report)

@@ -47,7 +47,7 @@ function draw(next) {
   $("search").setAttribute("aria-activedescendant", options.length ? `match-${active}` : "");
 }
 
-// At once: the `close` event and the return of the focus come later than the next key may.
+// Answer at once: the next key may be pressed before the `close` event and before focus returns.
 function finish(name) {
   answer(name);
   $("search").blur();

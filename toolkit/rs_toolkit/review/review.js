@@ -13,17 +13,17 @@ const DONE = {
 };
 const GROUP_ACTIONS = ["same", "different"];
 
-// Only the first opening of the page holds it; after a reload this tab, and no other, still has it.
+// Only the first opening of the page contains the token; this tab, and no other, keeps it on reload.
 const given = document.querySelector("meta[name=review-token]").content;
 if (given) sessionStorage.setItem("review-token", given);
 const token = given || sessionStorage.getItem("review-token") || "";
 
 let classes = [];
-let items = []; // in brief, worst first
-let shown = []; // those that pass the filters, as places in items
-let place = 0; // in shown
-let item = null; // the one on the screen, in full
-let picked = 0; // which of its photos is meant
+let items = []; // short descriptions, highest score first
+let shown = []; // those that pass the filters, as indices of items
+let place = 0; // index of shown
+let item = null; // the item on the screen, in full
+let picked = 0; // index of the photo of the item that is selected
 let busy = false;
 
 // ---- talking to the server
@@ -45,7 +45,7 @@ async function ask(path, body) {
 
 const say = (text) => ($("status").textContent = text);
 
-// One thing at a time: a key pressed meanwhile would be about a photo not yet seen.
+// One task at a time: a key pressed meanwhile would decide about a photo that is not shown yet.
 async function alone(task) {
   if (busy) return;
   busy = true;
@@ -244,7 +244,7 @@ const KEYS = {
 
 for (const id of ["flag", "class"]) {
   $(id).addEventListener("change", (event) => {
-    // Chosen by mouse, the list would keep the keys to itself.
+    // After a choice by mouse, the list would keep the focus and receive the keys.
     if (!event.target.matches(":focus-visible")) event.target.blur();
     alone(filter);
   });

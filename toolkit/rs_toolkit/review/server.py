@@ -1,4 +1,4 @@
-"""The review page on 127.0.0.1: what can be asked, and the server that answers."""
+"""The web server of the review page, on 127.0.0.1, and the requests that it answers."""
 
 from __future__ import annotations
 
@@ -33,15 +33,14 @@ _DECODERS = threading.Semaphore(2)
 def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress) -> None:
     """Show the review page of a clean folder until Ctrl-C; then return.
 
-    ``progress`` is told the page's address, what of the folder cannot be used and, at the end,
-    what is left.
+    ``progress`` shows the page's address, what cannot be used and, at the end, what is left.
 
     Raises
     ------
     ConfigError
-        The port (of 127.0.0.1; 0: one that is free) is taken or not allowed.
+        ``port`` of 127.0.0.1 (0: any free one) is taken or not allowed.
     DataError, OSError
-        As of :class:`rs_toolkit.review.session.Session`.
+        See :class:`rs_toolkit.review.session.Session`.
     """
     session = Session(folder, progress.note)
     with ReviewServer(session, port) as server:
@@ -49,20 +48,20 @@ def serve(folder: Path, *, port: int = 0, open_browser: bool, progress: Progress
         progress.note(f"{total} to review, {session.left} not decided yet; Ctrl-C ends")
         progress.note(server.url)
         if open_browser:
-            # Some browsers return when they are closed.
+            # With some browsers, the call returns only when the browser is closed.
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            # A decision on its way to the disk gets there.
+            # Wait until a decision that is being written is on the disk.
             with session.lock:
                 progress.note(f"{session.left} of {total} left; see {folder / JOURNAL}")
 
 
 class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
-    """Serves one session on 127.0.0.1, each request in a thread of its own.
+    """A server of one session on 127.0.0.1; each request has its own thread.
 
-    Parameters and errors are those of :func:`serve`; ``secrets`` are what requests must carry.
+    ``port`` and errors are those of :func:`serve`; requests must have the ``secrets``.
     """
 
     daemon_threads = True
@@ -82,7 +81,7 @@ class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
 
     @property
     def url(self) -> str:
-        """The page's address, which opens it once."""
+        """The page's address, which can be opened only once."""
         return f"http://{guard.HOST}:{self.server_port}/?ticket={self.secrets.ticket}"
 
     def server_bind(self) -> None:
@@ -92,7 +91,7 @@ class ReviewServer(socketserver.ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of connections that the browser closed."""
+        """Print no traceback for connections that the browser closed."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -101,11 +100,11 @@ class _Handler(WSGIRequestHandler):
     timeout = 30
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing: the address of the page holds a secret."""
+        """Log nothing, because the address of the page holds a secret."""
 
 
 def _application(session: Session, token: str) -> guard.Application:
-    """Return what answers requests that may be answered."""
+    """Return the web application, which answers requests that passed the access control."""
     from bottle import Bottle, HTTPError, response
 
     class App(Bottle):  # type: ignore[misc]
@@ -155,7 +154,7 @@ def _add_files(app: Any, token: str) -> None:
 
     @app.get("/")  # type: ignore[untyped-decorator]
     def page() -> str:
-        # The token is for the first opening alone.
+        # Only the first opening gets the token.
         own = _NO_TOKEN.replace('""', f'"{token}"') if guard.FIRST in request.environ else _NO_TOKEN
         return read("page.html").replace(_NO_TOKEN, own)
 
@@ -165,12 +164,12 @@ def _add_files(app: Any, token: str) -> None:
         response.content_type = f"text/{kind}; charset=utf-8"
         return read(name)
 
-    # Browsers ask for it unasked.
+    # Browsers request an icon, although the page has none.
     app.get("/favicon.ico", callback=lambda: HTTPResponse(status=204))
 
 
 def _sent() -> dict[str, Any]:
-    """Return the JSON object that was sent."""
+    """Return the JSON object in the body of the request."""
     from bottle import HTTPError, request
 
     data = guard.read_body(request.environ)
@@ -186,7 +185,7 @@ def _sent() -> dict[str, Any]:
 
 
 def _answer(ask: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Return what a method of the session answers, or why it does not."""
+    """Call a method of the session; turn its errors into HTTP errors."""
     from bottle import HTTPError
 
     try:

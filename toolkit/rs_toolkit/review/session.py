@@ -20,18 +20,18 @@ _MAX_NOTE = 500
 
 
 class Refused(Exception):
-    """A request that makes no sense here; the message says why."""
+    """A request that cannot be carried out; the message says why."""
 
 
 class Session:
     """The items of a clean folder and the decisions on them; safe to share between threads.
 
-    Methods that return a dict return JSON values.  They raise :class:`Refused` where a request
-    makes no sense, and OSError where the journal cannot be written; then nothing is changed.
+    Methods that return a dict return JSON values.  They raise :class:`Refused` if a request cannot
+    be carried out, and OSError if the journal cannot be written; then nothing is changed.
     ``lock`` is held while a decision is written.
 
-    The ``decisions.jsonl`` of ``folder`` is read, and appended to; ``report`` is told each finding
-    or decision that cannot be used.  Errors are those of
+    The ``decisions.jsonl`` of ``folder`` is read, and appended to; ``report`` gets a line for each
+    finding or decision that cannot be used.  Errors are those of
     :func:`rs_toolkit.review.items.read_folder` and :func:`rs_toolkit.review.journal.read_journal`.
     """
 
@@ -44,9 +44,9 @@ class Session:
             for path in self._contents(item):
                 self._about[path].append(number)
         written = journal.read_journal(self._journal, report)
-        # Lines on other photos stay in the journal; they are neither shown nor taken back.
+        # Decisions about other photos stay in the journal; they are neither shown nor undone.
         here = {item.line: item for item in journal.of_photos(written, self.folder.photos, report)}
-        # Each as it was written and as it counts here.
+        # Pairs: the decision as it was written, and the part of it that counts here.
         self._standing = [(item, here[item.line]) for item in written if item.line in here]
         self._count()
 
@@ -70,7 +70,7 @@ class Session:
         return {"rank": rank, "classes": list(self.folder.classes), "items": items}
 
     def item(self, number: object) -> dict[str, Any]:
-        """Return one item with its photos, and typical photos to compare it with."""
+        """Return one item with its photos and, if it is no group, typical photos of its classes."""
         item = self._item(number)
         rest = self._relations.rest(list(self._contents(item)))
         photos = [
@@ -86,9 +86,9 @@ class Session:
         """Write a decision on photo ``n`` of item ``number`` to the journal, then count it.
 
         ``action`` is one of :data:`rs_toolkit.review.journal.ACTIONS`.  ``same`` puts the photo
-        together with those of its group that were not set apart, ``different`` sets it apart from
-        them; either takes the whole group where that leaves no other photo.  ``label``, of
-        ``relabel``, is one of the classes; a note has up to 500 letters.
+        together with the others of its group, ``different`` sets it apart from them; photos that
+        were set apart from all others are left out, unless no other photo remains.  ``label`` is
+        only for ``relabel``, and one of the classes; ``note`` has up to 500 characters.
         """
         item = self._item(number)
         name = normalize_name(label) if isinstance(label, str) else None
@@ -101,7 +101,7 @@ class Session:
         if action == "relabel" and name not in self.folder.classes:
             raise Refused("no such class; choose one of the list")
         if note is not None and not (isinstance(note, str) and len(note) <= _MAX_NOTE):
-            raise Refused(f"the note is longer than {_MAX_NOTE} letters; shorten it")
+            raise Refused(f"the note is longer than {_MAX_NOTE} characters; shorten it")
         photo = self.folder.photos[n]
         with self.lock:
             decision = Decision(
@@ -118,7 +118,7 @@ class Session:
             return self._changes(decision)
 
     def undo(self) -> dict[str, Any]:
-        """Take back the last decision that stands, by one more line of the journal."""
+        """Take back the last decision that was not undone yet, by appending to the journal."""
         with self.lock:
             if not self._standing:
                 raise Refused("nothing to take back")
@@ -154,12 +154,12 @@ class Session:
         return next(iter(contents.items())) in self._of_photo
 
     def _changes(self, decision: Decision) -> dict[str, Any]:
-        """Return what a decision, made or taken back, is about, and the state of those items."""
+        """Return a decision that was made or undone, and the state of the items it is about."""
         self._count()
         items = self.folder.items
         paths = (decision.path, *decision.group)
         touched = sorted({number for path in paths for number in self._about[path]})
-        # Where a photo is both a question of its own and part of a group.
+        # A photo may be an item of its own and part of a group: show the one decided about.
         about = sorted(
             self._about[decision.path],
             key=lambda number: items[number].is_group != bool(decision.group),

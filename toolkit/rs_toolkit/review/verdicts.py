@@ -1,4 +1,4 @@
-"""What decisions mean for photos: their labels, weights and groups."""
+"""Apply the decisions of a review to photos: to their labels, weights and groups."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _Names = tuple[Taxon, str | None]
 
 
 class Relations:
-    """Which photos a person put together, and which apart, by their paths.
+    """Which photos a person put together and which the person set apart, by path.
 
-    Decisions come oldest first; where one contradicts an earlier one, it wins.  ``together`` are
-    sets of photos of one animal, which may overlap; ``apart`` has, by photo, those that it was set
-    apart from.
+    Decisions come oldest first; if two contradict each other, the later one counts.  ``together``
+    are sets of photos of one animal, which may overlap; ``apart`` holds, by photo, those that it
+    was set apart from.
     """
 
     def __init__(self, decisions: Iterable[Decision]) -> None:
@@ -41,7 +41,7 @@ class Relations:
                         members.remove(decision.path)
 
     def rest(self, group: Sequence[str]) -> list[str]:
-        """Return the photos of a group that were not set apart from all others of it, in order."""
+        """Return the photos of a group, in order, without those set apart from all others of it."""
 
         def differ(one: str, other: str) -> bool:
             return other in self.apart.get(one, ()) or one in self.apart.get(other, ())
@@ -49,48 +49,47 @@ class Relations:
         return [one for one in group if not all(differ(one, two) for two in group if two != one)]
 
     def cover(self, group: Sequence[str]) -> bool:
-        """Return whether nothing is left to say about a group of duplicates."""
+        """Return whether a group of duplicates is decided: its photos are together or apart."""
         rest = set(self.rest(group))
         return len(rest) < 2 or any(rest <= members for members in self.together)
 
 
 def apart(decisions: Mapping[str, Decision]) -> set[frozenset[str]]:
-    """Return the pairs of paths that a person said are not the same.
+    """Return the pairs of paths of photos that a person set apart.
 
-    Two photos of such a pair can still come together through a third one, and files of the same
-    bytes stay together, because the index groups them.
+    The two may still get the same group: through a third photo, or as files with the same bytes.
     """
     found = Relations(decisions.values()).apart
     return {frozenset((path, other)) for path, others in found.items() for other in others}
 
 
 def settled(decisions: Mapping[str, Decision]) -> frozenset[str]:
-    """Return the paths of photos that were kept, relabelled or dropped: findings count no more."""
+    """Return the paths of photos that were kept, relabelled or dropped: ignore their findings."""
     return frozenset(item.path for item in decisions.values() if not item.group)
 
 
 def apply_decisions(
     photos: Sequence[Photo], decisions: Mapping[str, Decision], rank: str, report: Report = ignore
 ) -> tuple[Photo, ...]:
-    """Return the photos as a person decided; nothing is deleted, and the order stays.
+    """Return the photos with the decisions applied; none is removed, and the order stays.
 
     =========  ====================================================================
     action     effect on the photo
     =========  ====================================================================
     keep       none; see :func:`settled`
-    relabel    ``taxon`` and ``common_name`` are those of the photos of the named
-               class (of several lineages, the most frequent).  Above the rank of
-               species, names below ``rank`` and the common name are unknown
-               afterwards: the person named a family, say, and no species.  None
-               where the photo has that label already
-    drop       ``weight`` 0; ``error`` stays as it is
-    same       one ``group`` for the photo and those of the decision, joined with the
-               groups that any of them is in already; its name is the first of theirs
+    relabel    ``taxon`` and ``common_name`` become those of the photos of the named
+               class (the most frequent ones, if they differ).  If ``rank`` is above
+               species, names below ``rank`` and the common name become unknown: the
+               person named a family, for example, and no species.  No effect if the
+               photo has that label already
+    drop       ``weight`` becomes 0; ``error`` stays as it is
+    same       the photo, those of the decision, and all photos in the groups of any of
+               them get one ``group``, named as the first of these groups
     different  none; see :func:`apart`
     =========  ====================================================================
 
-    ``decisions`` are those of :func:`rs_toolkit.review.journal.read_decisions`; ``report`` is told
-    each that cannot be applied.  An unknown rank raises ConfigError.
+    ``decisions`` are those of :func:`rs_toolkit.review.journal.read_decisions`; ``report`` gets a
+    line for each that cannot be applied.  An unknown rank raises ConfigError.
     """
     known = of_photos(decisions.values(), photos, report)
     of_photo = {(item.path, item.sha256): item for item in known if not item.group}
@@ -123,7 +122,7 @@ def _relabel(
 
 
 def _classes(photos: Iterable[Photo], rank: str) -> dict[str, _Names]:
-    """Return, by class, the names that most of its photos have down to the rank."""
+    """Return, by class, the names down to the rank that most of its photos have."""
     counts: dict[str, Counter[_Names]] = defaultdict(Counter)
     for photo in photos:
         label = photo.label(rank)
@@ -140,7 +139,7 @@ def _names(photo: Photo, rank: str) -> _Names:
 
 
 def _groups(photos: Iterable[Photo], together: Iterable[set[str]]) -> dict[str, str]:
-    """Return the new group of every old group, or photo without one, that was joined."""
+    """Return the new group's name by the old group, or photo without one, that it includes."""
     names: dict[str, set[str]] = defaultdict(set)
     for photo in photos:
         names[photo.path].add(_name(photo))

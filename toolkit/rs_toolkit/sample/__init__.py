@@ -1,7 +1,6 @@
-"""A procedurally drawn, long-tailed, faulty photo collection to try the toolkit on.
+"""A synthetic photo collection to try the toolkit on: long-tailed, and with planted faults.
 
-Takes a number of photos and a seed.  Gives a folder of photos, their labels, and a list of its
-faults.
+Takes a number of photos and a seed.  Gives photos, their labels, and a list of the faults.
 """
 
 from __future__ import annotations

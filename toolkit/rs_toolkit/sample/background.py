@@ -1,4 +1,4 @@
-"""Backgrounds: multi-octave noise coloured as habitats, and things that grow in front."""
+"""Backgrounds: noise in several octaves, coloured as habitats, and plants in the foreground."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["HABITATS", "background", "foreground", "noise"]
 
 Size = tuple[int, int]
 
-# Colour ramps from dark to light; two variants each, so that colour alone says little.
+# Colour ramps from dark to light, two variants each, so that colour alone says little.
 _RAMPS: dict[str, tuple[tuple[tuple[int, int, int], ...], ...]] = {
     "forest": (
         ((22, 32, 18), (52, 70, 34), (96, 112, 58), (168, 172, 112)),
@@ -52,10 +52,10 @@ HABITATS = tuple(_RAMPS)
 def noise(
     rng: Rng, size: Size, cells: float, octaves: int = 4, stretch: tuple[float, float] = (1, 1)
 ) -> Floats:
-    """Return value noise (h, w) of about zero mean and unit deviation.
+    """Return value noise (h, w) with mean 0 and a standard deviation of about 1.
 
-    ``cells`` is the number of cells of the coarsest octave across the width; each octave has
-    twice the cells and 0.6 of the amplitude.  ``stretch`` (x, y) lengthens the cells.
+    ``cells`` is the number of cells of the coarsest octave across the width; each further octave
+    has twice the cells and 0.6 times the amplitude.  ``stretch`` (x, y) lengthens the cells.
     """
     width, height = size
     total = np.zeros((height, width))
@@ -70,7 +70,7 @@ def noise(
 
 
 def _texture(rng: Rng, habitat: str, size: Size) -> Floats:
-    """Return the lightness (h, w), about -2..2, that is typical of a habitat."""
+    """Return a lightness map (h, w), about -2..2, that is typical of a habitat."""
     width, height = size
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     if habitat == "forest":
@@ -104,7 +104,7 @@ def _grain(rng: Rng, size: Size) -> Floats:
 
 
 def _ramp(rng: Rng, habitat: str, texture: Floats) -> Floats:
-    """Colour a texture by a habitat's ramp, and tint patches of it."""
+    """Colour a texture (h, w) by a random mix of a habitat's two ramps, slightly tinted."""
     first, second = (np.array(ramp, dtype=np.float64) for ramp in _RAMPS[habitat])
     stops = first + rng.uniform(0, 1) * (second - first) + rng.normal(0, 7, 3)
     at = np.clip(0.5 + texture * 0.2, 0, 1)
@@ -113,7 +113,7 @@ def _ramp(rng: Rng, habitat: str, texture: Floats) -> Floats:
 
 
 def background(rng: Rng, habitat: str, size: Size) -> Floats:
-    """Return an RGB picture (h, w, 3) in 0..255 of a habitat, ``size`` being (width, height)."""
+    """Return an RGB picture (h, w, 3) of a habitat, 0..255; ``size`` is (width, height)."""
     picture = _ramp(rng, habitat, _texture(rng, habitat, size))
     if habitat not in ("sky", "sand") and rng.random() < 0.25:
         picture = _with_horizon(rng, picture, size)
@@ -125,7 +125,7 @@ def background(rng: Rng, habitat: str, size: Size) -> Floats:
 
 
 def _with_horizon(rng: Rng, picture: Floats, size: Size) -> Floats:
-    """Put a far, hazy habitat above an uneven horizon."""
+    """Replace what is above an uneven horizon by a distant, hazy habitat."""
     height = size[1]
     far = ("sky", "forest", "snow", "water")[int(rng.integers(4))]
     beyond = 0.75 * _ramp(rng, far, 0.7 * _texture(rng, far, size)) + 0.25 * 205

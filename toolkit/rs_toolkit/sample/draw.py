@@ -13,7 +13,7 @@ from rs_toolkit.sample.species import Family, Look, Species
 __all__ = ["ASPECTS", "WIDTHS", "camera", "draw_photo", "photo_size"]
 
 PLANS = vertebrates.PLANS | invertebrates.PLANS
-# Pixels across, and heights as shares of them.
+# Widths in pixels, and heights as shares of the width.
 WIDTHS = range(148, 177)
 ASPECTS = (0.75, 0.8, 0.9, 1.0, 1.12)
 
@@ -51,7 +51,7 @@ def photo_size(rng: Rng) -> Size:
 
 
 def _pose(rng: Rng, upright: bool, size: Size, points: Floats) -> tuple[Floats, Floats]:
-    """Return a random map to pixels that shows most of the animal: ``body @ matrix.T + offset``."""
+    """Return matrix and offset of a random pose: pixels are ``body @ matrix.T + offset``."""
     turn = np.radians(rng.uniform(-16, 16) if upright else rng.uniform(-55, 55))
     c, s = np.cos(turn), np.sin(turn)
     squeeze = np.diag(rng.uniform(0.84, 1.0, 2)) + np.array([[0, rng.uniform(-0.12, 0.12)], [0, 0]])
@@ -68,7 +68,7 @@ def _pose(rng: Rng, upright: bool, size: Size, points: Floats) -> tuple[Floats, 
 
 
 def _palette(rng: Rng, look: Look) -> dict[str, Floats]:
-    """Return the individual's colours: the species' own, shifted, and what follows from them."""
+    """Return an individual's colours: those of the species, varied, and shades of them."""
     cast = rng.normal(0, 6, 3)
     shift = 1 + rng.normal(0, 0.09)
     main = np.array(COLOURS[look.main]) * shift + cast + rng.normal(0, 13, 3)
@@ -125,7 +125,7 @@ def _paint(
 
 
 def _shade(rng: Rng, alpha: Floats, size: Size) -> Floats:
-    """Return relative light (h, w) as if the silhouette bulged towards the viewer."""
+    """Return relative brightness (h, w) as if the silhouette bulged towards the viewer."""
     height = np.zeros_like(alpha)
     for share, weight in ((0.012, 0.35), (0.035, 0.65)):
         height += weight * share * size[0] * _blurred(alpha * 255, share * size[0]) / 255
@@ -168,7 +168,7 @@ def _shrink(values: Floats) -> Floats:
 
 
 def _blurred(values: Floats, radius: float) -> Floats:
-    """Blur a mask (h, w) or picture (h, w, 3) in 0..255, to whole numbers."""
+    """Blur a mask (h, w) or picture (h, w, 3) in 0..255; the result has whole numbers."""
     image = Image.fromarray(values.astype(np.uint8))
     return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float64)
 
@@ -176,14 +176,14 @@ def _blurred(values: Floats, radius: float) -> Floats:
 def draw_photo(rng: Rng, family: Family, species: Species) -> Image.Image:
     """Draw one photo of a species as a camera would have taken it.
 
-    Returns an RGB picture of about 160 px.  The habitat is the family's own in 30 % of the
-    photos and any other time, so that the background hardly tells the family.
+    Returns an RGB picture of about 160 px.  In 30 % of the photos the habitat is one of the
+    family's own, otherwise any habitat, so that the background says little about the family.
     """
     size = photo_size(rng)
     choices = family.habitats if rng.random() < 0.3 else HABITATS
     scene = background(rng, choices[int(rng.integers(len(choices)))], size)
     scene = _blurred(scene, rng.uniform(0, 1.8))
-    # Twice as large, for smooth edges.
+    # Drawn twice as large, and shrunk afterwards, for smooth edges.
     colour, alpha = _animal(rng, family, species.look, (2 * size[0], 2 * size[1]))
     weight = alpha[:, :, None]
     cover = _shrink(weight)

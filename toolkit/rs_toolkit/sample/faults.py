@@ -1,4 +1,4 @@
-"""Planted faults: odd formats, damaged files, near-duplicates, pictures of no organism."""
+"""Planted faults: unusual formats, damaged files, near-duplicates, pictures of no organism."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_270,
 }
 PAPER, _INK = (246, 246, 242), (50, 50, 56)
-# Sides of a resized near-duplicate as shares of its original's: no photo gets smaller otherwise.
+# Width and height of a resized near-duplicate, as shares of those of its original.
 RESIZED = (0.6, 0.85)
 
 
@@ -54,7 +54,7 @@ def encode(rng: Rng, image: Image.Image, fault: str) -> bytes:
         exif[_ORIENTATION] = int(rng.choice(list(_TURNS)))
         return jpeg(image.transpose(_TURNS[exif[_ORIENTATION]]), exif=exif)
     if fault == "truncated":
-        # As an interrupted copy leaves it.
+        # As if copying the file had been interrupted.
         data = jpeg(image)
         return data[: int(len(data) * rng.uniform(0.45, 0.75))]
     return b"" if fault == "zero_byte" else jpeg(image, int(rng.integers(80, 91)))
@@ -72,7 +72,7 @@ def _faded(rng: Rng, image: Image.Image) -> Image.Image:
 
 
 def near_duplicate(rng: Rng, data: bytes, how: str) -> bytes:
-    """Return a changed copy of a photo file: smaller, recompressed, cropped or relit."""
+    """Return a changed copy of a photo file; ``how`` is one of :data:`plan.NEAR_WAYS`."""
     with Image.open(io.BytesIO(data)) as opened:
         image = opened.convert("RGB")
     if how == "recompressed":
@@ -90,7 +90,7 @@ def near_duplicate(rng: Rng, data: bytes, how: str) -> bytes:
 
 
 def non_organism(rng: Rng, kind: str) -> Image.Image:
-    """Draw a picture that shows no organism."""
+    """Draw a picture without an organism; ``kind`` is one of :data:`plan.NON_ORGANISMS`."""
     size = photo_size(rng)
     if kind == "landscape":
         return camera(rng, background(rng, HABITATS[int(rng.integers(len(HABITATS)))], size))
@@ -102,7 +102,7 @@ def non_organism(rng: Rng, kind: str) -> Image.Image:
 
 
 def _text(rng: Rng, draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -> None:
-    """Draw lines of word-like bars."""
+    """Draw lines of bars that look like words."""
     left, top, right, bottom = box
     for y in range(top, bottom - 3, 7):
         x, end = left, right - int(rng.integers(0, max(2, (right - left) // 3)))

@@ -1,4 +1,4 @@
-"""Who gets how many photos, and which photos are faulty, before anything is drawn."""
+"""The plan of a sample: how many photos each species gets, and which photos are faulty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rs_toolkit.sample.species import FAMILIES, SPECIES, Species
 
 __all__ = ["DAMAGES", "FORMATS", "NEAR_WAYS", "NON_ORGANISMS", "Slot", "plan", "slot_rng"]
 
-# Shares of all photos.  Formats are harmless once decoded well; damages lose or mislead.
+# Shares of all photos.  FORMATS are harmless if decoded correctly; DAMAGES lose or mislead.
 FORMATS = {
     "grayscale": 0.02,
     "palette_png": 0.008,
@@ -42,7 +42,7 @@ _AT_LEAST = {
     "grayscale": 2,
 }
 _SUFFIXES = {"palette_png": "png", "palette_gif": "gif", "rgba": "png", "sixteen_bit": "png"}
-# Each family has this share of the photos of the next more common one.
+# Each family has about this share of the photos of the next more common one; species likewise.
 _FAMILY_DECAY, _SPECIES_DECAY = 0.8, 0.55
 
 
@@ -54,18 +54,18 @@ class Slot:
     path: str
     species: Species
     fault: str = ""
-    detail: str = ""  # the way of a near-duplicate, or the kind of a non-organism picture
-    shown: Species | None = None  # in a wrongly labelled photo
-    original: int = -1  # the slot that a duplicate copies
+    detail: str = ""  # how a near-duplicate is made, or the kind of a non-organism picture
+    shown: Species | None = None  # what a wrongly labelled photo really shows
+    original: int = -1  # index of the slot that a duplicate copies; -1: not a duplicate
 
 
 def _shares(total: int, count: int, decay: float, least: int) -> list[int]:
-    """Split ``total`` into ``count`` falling parts: ``least`` each, the rest geometric."""
+    """Split ``total`` into ``count`` decreasing parts: ``least`` each, the rest geometric."""
     weights = decay ** np.arange(count)
     exact = (total - least * count) * weights / weights.sum()
     parts = np.floor(exact).astype(int)
     short = total - least * count - int(parts.sum())
-    # Rounding up the most common first keeps the parts falling.
+    # Rounding up the largest parts first keeps the parts in decreasing order.
     parts[:short] += 1
     return [least + int(part) for part in parts]
 
@@ -85,8 +85,8 @@ def _labels(photos: int) -> list[Species]:
 def _faults(rng: Rng, labels: list[Species]) -> dict[int, tuple[str, str]]:
     """Return (fault, detail) by photo number; every photo has at most one fault.
 
-    Damages spare the rare families, whose few photos a split and a test need.  The first photo
-    of each species is faultless, so that no species is lost and every duplicate has an original.
+    Rare families get no damages, because splits and tests need their few photos.  The first photo
+    of each species has no fault, so that no species is lost and every duplicate has an original.
     """
     first = {label.slug: i for i, label in reversed(list(enumerate(labels)))}
     sizes = Counter(label.family for label in labels)
@@ -105,7 +105,7 @@ def _faults(rng: Rng, labels: list[Species]) -> dict[int, tuple[str, str]]:
 
 
 def _completed(rng: Rng, slot: Slot, slots: list[Slot]) -> Slot:
-    """Give a duplicate its original and a wrong label what the photo really shows."""
+    """Choose the original of a duplicate, or the species that a wrongly labelled photo shows."""
     if slot.fault == "wrong_labels":
         others = [s for s in SPECIES if s.family != slot.species.family]
         return replace(slot, shown=others[int(rng.integers(len(others)))])
@@ -116,13 +116,13 @@ def _completed(rng: Rng, slot: Slot, slots: list[Slot]) -> Slot:
 
 
 def slot_rng(seed: int, photos: int, index: int) -> Rng:
-    """Return the random stream of one photo, apart from the others' and from the plan's."""
-    # Seeds that differ by trailing zeros give the same stream: photo 0 would share the plan's.
+    """Return the random generator of one photo, independent of the others' and the plan's."""
+    # Seeds that differ only by trailing zeros are the same: photo 0 would have the plan's.
     return np.random.default_rng([seed, photos, index + 1])
 
 
 def plan(seed: int, photos: int) -> list[Slot]:
-    """Return one slot per photo, in the order of drawing, the same for the same arguments."""
+    """Return one slot per photo; equal arguments give equal plans."""
     rng = np.random.default_rng([seed, photos])
     labels = _labels(photos)
     faults = _faults(rng, labels)

@@ -1,7 +1,7 @@
 """Filled outlines that body plans are made of.
 
-Body frame: x towards the head, y down, the animal within about [-1, 1] on both axes.  The first
-argument of each function that gives a part is its role: the name of a colour of the palette.
+Coordinates: x towards the head, y down, the animal within about [-1, 1] on both axes.  ``role`` is
+the name of a part's colour in the palette.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
-# Roles of the main and of the second colour over which the species' pattern lies.
+# The roles that the species' pattern is painted over; other parts have one colour.
 PATTERNED = ("coat", "flipper")
 
 
@@ -49,7 +49,7 @@ class Part:
 
 
 def polygon(role: str, points: ArrayLike, alpha: int = 255) -> Part:
-    """Return a part with corners."""
+    """Return a polygon with sharp corners."""
     return Part(role, np.asarray(points, dtype=np.float64), alpha)
 
 
@@ -75,7 +75,7 @@ def disc(
 
 
 def tube(role: str, spine: ArrayLike, widths: ArrayLike, rounds: int = 2, alpha: int = 255) -> Part:
-    """Return a curved tube: ``spine`` (k, 2), half ``widths`` spread evenly along it."""
+    """Return a tube along the curve ``spine`` (k, 2); ``widths`` are its radii from end to end."""
     line = _rounded(spine, rounds, closed=False)
     stops = np.asarray(widths, dtype=np.float64)
     along = np.linspace(0, 1, len(line))
@@ -87,7 +87,7 @@ def tube(role: str, spine: ArrayLike, widths: ArrayLike, rounds: int = 2, alpha:
 
 
 def limb(role: str, hip: ArrayLike, knee: ArrayLike, foot: ArrayLike, width: float) -> Part:
-    """Return a jointed limb that narrows from ``width`` (half) at the hip to the foot."""
+    """Return a jointed limb that narrows from the radius ``width`` at the hip to the foot."""
     joints = np.array([hip, knee, foot])
     return tube(role, joints, [width, width * 0.7, width * 0.45], rounds=1)
 
@@ -98,7 +98,7 @@ def eye(x: float, y: float, r: float) -> list[Part]:
 
 
 def eyes(x: float, y: float, r: float) -> list[Part]:
-    """Return an eye on either side of the head."""
+    """Return two eyes, one on each side of the head."""
     return eye(x, y, r) + eye(x, -y, r)
 
 

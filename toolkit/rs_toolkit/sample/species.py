@@ -17,7 +17,7 @@ __all__ = ["FAMILIES", "SPECIES", "Family", "Look", "Species"]
 
 @dataclass(frozen=True)
 class Look:
-    """What tells a species from others of its family: two colours, a pattern, proportions."""
+    """What distinguishes a species within its family: two colours, a pattern, proportions."""
 
     main: str
     second: str
@@ -44,7 +44,7 @@ class Species:
 
 @dataclass(frozen=True)
 class Family:
-    """A family: its body plan, whether it keeps upright in photos, and where it lives."""
+    """A family: its body plan, whether it is drawn about upright, and where it lives."""
 
     name: str
     plan: str

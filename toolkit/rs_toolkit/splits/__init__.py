@@ -1,4 +1,5 @@
-"""Training, validation and test photos: groups stay together, and old sides stay as they are.
+"""Splits of photos into training, validation and test, without separating groups.
 
-Takes photos with groups.  Gives a side to each, a table of the sides, and what could not be had.
+Takes photos with groups and, if there is one, an earlier split to keep.  Gives each photo its side
+of the split (``train``, ``val`` or ``test``), and a report of what could not be done as asked.
 """

@@ -1,4 +1,4 @@
-"""Train, validation and test: stratified, in whole groups, the same on every machine."""
+"""Assign photos to train, val and test: stratified, in whole groups, the same on every machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rs_toolkit.data.photos import SIDES
 
 __all__ = ["SIDES", "quotas", "split"]
 
-# Where a group's photos were on several sides, it stays on the first of these that it was on:
-# photos that were trained on must not be tested on, but the others may be left out of training.
+# If a group's photos were on several sides, the group keeps the first of these that it was on.
+# Photos that were trained on must never be tested on; leaving them out of training does no harm.
 _KEEPS = ("test", "val", "train")
 
 
@@ -28,34 +28,34 @@ def split(
 ) -> list[str | None]:
     """Assign every photo to ``train``, ``val`` or ``test``.
 
-    Groups are taken label by label and stratum by stratum, and each goes to the side that is
-    owed most: its fraction of the photos so far, less what it has got.  What a side is still
-    owed is carried on to the next stratum and label, so that strata too small for the fractions
-    meet them together (cumulative rounding).  Labels, strata and groups of equal size come in the
-    order of hashes of their names and the seed.
+    Groups are assigned one by one, ordered by label and stratum, each to the side that lacks most
+    photos: its fraction of the photos so far, less the photos that it has.  What a side lacks is
+    carried over to the next stratum and label, so that strata too small for the fractions meet
+    them together (cumulative rounding).  Hashes of the names and the seed decide the order of
+    labels, of strata, and of groups of equal size.
 
     - A group is never divided.
-    - A label in three groups or more is on all three sides (so small labels exceed ``val`` and
-      ``test``), in two groups in train and test, in one group in train.  Where a group holds
-      several labels this may be impossible; then it is tried, and repaired where no other label
-      loses a side by it.
-    - The same names, fractions and seed give the same sides, in whatever order the photos come
-      (without ``groups``, a photo's position is its group's name, hence order matters).
-    - Given ``before``, photos keep the side that they had, and only groups without one are
-      assigned, to the sides that are owed once all that stays is counted.  Where a new link joins
-      groups of different sides, the group keeps its test side if it has one, else val, else train,
-      and its photos from elsewhere are left out (None).
+    - A label with three groups or more is on all three sides (so small labels exceed ``val`` and
+      ``test``), with two groups in train and test, with one in train.  Groups with several labels
+      can make that impossible.  A label that lacks a side then gets a group moved to it, if no
+      other label loses a side.
+    - The same names, fractions and seed give the same sides, whatever the order of the photos
+      (without ``groups``, a photo's position is its group's name, so the order matters).
+    - With ``before``, photos keep the side that they had, and only groups without a side are
+      assigned, after all photos that stay are counted.  If groups of different sides have become
+      one group, it keeps its test side if it has one, else val, else train, and its photos from
+      other sides are left out (None).
 
     Parameters
     ----------
     labels, strata, groups
-        n strings each: the photos' classes; what the sides are to hold in equal proportions within
-        each label, such as the species of a family (default: the labels); and which photos must
-        stay together (default: every photo alone).
+        n strings each: the photos' classes; what to spread evenly over the sides within each
+        label, such as the species of a family (default: the labels); and which photos must stay
+        together (default: every photo alone).
     val, test
-        Fractions of the photos, 0 or more, below 1 together.
+        Fractions of the photos, each 0 or more; their sum is below 1.
     before
-        n sides that the photos had, None where there was none.  Default: all photos are new.
+        The sides that the n photos had, None for new photos.  Default: all photos are new.
     """
     strata = labels if strata is None else strata
     groups = [str(n) for n in range(len(labels))] if groups is None else groups
@@ -69,10 +69,9 @@ def split(
 
 
 def quotas(fractions: Mapping[str, float], groups: int) -> dict[str, float]:
-    """Return the sides that a label in so many groups (1 or more) should be on.
+    """Return the sides that a label with ``groups`` >= 1 groups should be on, with fractions.
 
-    Each comes with its fraction, above 0, 1 together; ``fractions`` are those that were asked of
-    ``train``, ``val`` and ``test``, 0 to 1.
+    These are above 0 and add up to 1.  ``fractions`` are the ones asked for, by side, 0 to 1.
     """
     if groups < 2:
         return {"train": 1.0}
@@ -85,7 +84,7 @@ def quotas(fractions: Mapping[str, float], groups: int) -> dict[str, float]:
 
 
 def _kept_sides(groups: Sequence[str], before: Sequence[str | None]) -> dict[str, str]:
-    """Return the side that each group keeps, of the groups that had one."""
+    """Return the side to keep, by group, of all groups that had a side."""
     had: dict[str, set[str]] = defaultdict(set)
     for name, side in zip(groups, before, strict=True):
         if side is not None:
@@ -95,7 +94,7 @@ def _kept_sides(groups: Sequence[str], before: Sequence[str | None]) -> dict[str
 
 @dataclass
 class _Unit:
-    """A group of photos; ``label`` and ``stratum`` are those of most of them."""
+    """A group of photos; ``label`` and ``stratum`` are the most frequent pair of them."""
 
     name: str
     members: Counter[tuple[str, str]]
@@ -140,7 +139,7 @@ def _assign(units: dict[str, _Unit], fractions: dict[str, float], seed: int) -> 
     for unit in sorted(units.values(), key=lambda unit: _turn(unit, seed)):
         if unit.label != label:
             label = unit.label
-            # One huge group must not drain the other labels: only roundings are carried on.
+            # Carry over at most 1 photo, so that a huge group does not shift the next labels.
             owed = {side: min(1.0, max(-1.0, due)) for side, due in owed.items()}
         for side, quota in wanted[unit.label].items():
             owed[side] += quota * unit.size
@@ -158,7 +157,7 @@ def _allowed(
     waiting: dict[str, int],
     covered: dict[str, set[str]],
 ) -> set[str]:
-    """Return the sides of its label or, where groups run short, those that a label still lacks."""
+    """Return the sides that a group may go to: if few groups are left, only those still lacking."""
     allowed = set(wanted[unit.label])
     for other in (unit.label, *unit.labels):
         missing = set(wanted[other]) - covered[other]
@@ -168,7 +167,7 @@ def _allowed(
 
 
 def _repair(units: dict[str, _Unit], wanted: dict[str, dict[str, float]]) -> None:
-    """Move groups, small ones first, to sides that lack their label, if no label loses a side."""
+    """Move groups, small ones first, to a side that lacks their label, if no label loses one."""
     counts = Counter((label, unit.side) for unit in units.values() for label in unit.labels)
     free = [unit for unit in units.values() if not unit.fixed]
     for unit in sorted(free, key=lambda unit: (unit.size, unit.name)):
@@ -183,7 +182,7 @@ def _repair(units: dict[str, _Unit], wanted: dict[str, dict[str, float]]) -> Non
 
 
 def _turn(unit: _Unit, seed: int) -> tuple[object, ...]:
-    """Sort key: labels together, in them what has a side, strata together, large groups first."""
+    """Sort key: by label, then groups with a side first, then by stratum, large groups first."""
     return (
         _draw(seed, unit.label),
         unit.label,

@@ -1,4 +1,4 @@
-"""What a split could not do, and why: the part of a split that a person should read."""
+"""The report of a split, for a person to read: what could not be done as asked, and why."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from rs_toolkit.splits.assign import SIDES, quotas
 
 __all__ = ["SplitReport", "report_split"]
 
-# A label is uneven if a side is wrong by more than this many photos and this part of the label.
+# A label is uneven if a side is off by more than this number of photos and this part of its photos.
 _PHOTOS, _PART = 2, 0.05
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What came of a split.
+    """The result of a split in numbers, and what could not be done as asked.
 
     Attributes
     ----------
     photos, groups
-        Numbers by side.
+        Numbers of photos and of groups by side.
     missing
         By side, the labels that have no photo on it, each with the reason.
     uneven
-        Labels that are on all sides, one of which has more than 2 photos and 5 % of the label
-        too many or too few: the share of their photos on each side, 0 to 1.
+        By label, the share of its photos on each side, 0 to 1.  Only labels that lack no side, but
+        have on one of them more than 2 photos and more than 5 % too many or too few.
     left_out
         Paths of photos whose group keeps another side than theirs, with the side that they had.
     ungrouped
         As :attr:`rs_toolkit.data.groups.Grouping.unknown`.
     kept
-        Number of photos that keep the side of an earlier split; None without one.
+        Number of photos that keep the side of an earlier split; None if there is no earlier split.
     """
 
     group_by: str
@@ -49,7 +49,7 @@ class SplitReport:
     kept: int | None = None
 
     def notes(self) -> list[str]:
-        """Return what a person should know, one line each; nothing where all went as asked."""
+        """Return what a person should know, one line each; nothing if all was done as asked."""
         notes = []
         if self.kept is not None:
             new = sum(self.photos.values()) - self.kept
@@ -57,7 +57,7 @@ class SplitReport:
         if self.ungrouped:
             notes.append(
                 f"{_number(self.ungrouped, 'photo')} without a {self.group_by}, such as "
-                f"{self.ungrouped[0]}: nothing but duplicates keeps them together"
+                f"{self.ungrouped[0]}: only their duplicates stay together with them"
             )
         if self.left_out:
             path, side = next(iter(self.left_out.items()))
@@ -88,10 +88,9 @@ def report_split(
     before: Sequence[str | None] | None,
     config: TrainConfig,
 ) -> SplitReport:
-    """Compare what :func:`rs_toolkit.splits.assign.split` gave with what was asked of it.
+    """Compare the result of :func:`rs_toolkit.splits.assign.split` with what was asked for.
 
-    ``sides`` are those that it returned for n photos and their groups, ``before`` those that it
-    was given.
+    ``sides`` is what it returned for n photos, ``before`` is the argument that it was given.
     """
     fractions = {"train": 1 - config.val - config.test, "val": config.val, "test": config.test}
     had = before or [None] * len(photos)

@@ -1,4 +1,4 @@
-"""From photos to the sides they are on: grouped, stratified, as they were, and as a table.
+"""Split photos into train, val and test, as training does; and give the split as a table.
 
 No photo is opened here.
 """
@@ -24,42 +24,40 @@ __all__ = ["EarlierSides", "SplitRow", "make_splits", "split_table"]
 
 @dataclass(frozen=True)
 class EarlierSides:
-    """The sides that photos had in an earlier run: by SHA-256, else by path."""
+    """The sides that photos had in an earlier run, by SHA-256 and by path."""
 
     by_content: dict[str, str]
     by_path: dict[str, str]
 
     @classmethod
     def read(cls, path: Path) -> EarlierSides:
-        """Read them from a run folder or from its ``index.parquet``.
+        """Read the sides from a run folder or from its ``index.parquet``.
 
-        The photos that the earlier split left out count with the side that ``splits.json``,
-        beside the index, says they had before: once trained on, never tested on.
+        Photos that the earlier split left out get the side that they had before it, according to
+        ``splits.json`` beside the index: a photo once trained on is never tested on.
 
         Raises
         ------
         DataError
-            There is no such index, or it or ``splits.json`` is damaged.
+            There is no index, or the index or ``splits.json`` is damaged.
         """
         from rs_toolkit.data.index import read_index
 
         index = path / "index.parquet" if path.is_dir() else path
         if not index.is_file():
-            raise DataError(
-                f"splits_from {path}: no index.parquet there; give the folder of an earlier run"
-            )
+            raise DataError(f"splits_from {path}: no index.parquet there; give a run's folder")
         left_out = _left_out(index.parent / "splits.json")
         by_content, by_path = {}, {}
         for photo in read_index(index):
             if side := photo.split or left_out.get(photo.path):
                 by_path[photo.path] = side
-                # Of several copies, one that is left out does not speak for the others.
+                # A copy that was left out must not replace the side of another copy.
                 if photo.sha256 and (photo.split or photo.sha256 not in by_content):
                     by_content[photo.sha256] = side
         return cls(by_content, by_path)
 
     def of(self, photo: Photo) -> str | None:
-        """Return the side that a photo had, None if it is new."""
+        """Return the side that a photo had, by content or else by path; None if it is new."""
         return self.by_content.get(photo.sha256) or self.by_path.get(photo.path)
 
 
@@ -72,25 +70,25 @@ def _left_out(report: Path) -> dict[str, str]:
             if side not in SIDES:
                 raise ValueError(f"left_out {path!r} is {side!r}, wanted {', '.join(SIDES)}")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{report}: damaged ({error}); delete it to do without it") from None
+        raise DataError(f"{report}: damaged ({error}); delete it to go on without it") from None
     return left_out
 
 
 def make_splits(
     photos: Sequence[Photo], config: TrainConfig
 ) -> tuple[tuple[Photo, ...], SplitReport]:
-    """Assign train, val and test to every readable photo that has a label at the trained rank.
+    """Assign train, val or test to every readable photo that has a label at the trained rank.
 
-    They are grouped by ``config.group_by`` and stratified by ``config.stratify_by``; photos that
-    ``config.splits_from`` knows keep their side.  All photos come back in their order, the others
-    without a side, together with a report of what could not be done as asked.
+    They are grouped by ``config.group_by`` and stratified by ``config.stratify_by``; photos of the
+    earlier run ``config.splits_from`` keep their side.  Returns all photos in their order, those
+    without a label or readable file without a side, and a report of what could not be done.
 
     Raises
     ------
     DataError
-        No readable photo, no label at the rank, fewer than two classes (in all, or among the
-        training photos of weight above 0), an empty split, nothing to group by, or no earlier
-        sides where they are said to be.
+        There is no readable photo, no label at the rank, fewer than two classes (in all, or among
+        the training photos of weight above 0), a side without photos, nothing to group by, or no
+        index at ``config.splits_from``.
     """
     rows = _usable(photos, config.rank)
     usable = [photos[row] for row in rows]
@@ -117,7 +115,7 @@ def make_splits(
 
 
 class SplitRow(NamedTuple):
-    """One photo of a table of splits; ``side`` is empty where it has none."""
+    """One photo of a table of splits; a text is empty where the photo has no such value."""
 
     path: str
     side: str
@@ -126,10 +124,10 @@ class SplitRow(NamedTuple):
 
 
 def split_table(photos: Sequence[Photo], config: TrainConfig) -> tuple[list[SplitRow], SplitReport]:
-    """Split photos as :func:`make_splits` does, and return a row each, in their order.
+    """Split photos as :func:`make_splits` does, and return one row per photo, in their order.
 
-    Photos that a reader took straight from a data set will do.  Copies are not known to be
-    copies before they are indexed, so ``rs-toolkit train`` may find larger groups.
+    The photos need not be indexed.  Before indexing, however, exact copies are not recognized, so
+    ``rs-toolkit train`` may find larger groups.
     """
     photos, report = make_splits(photos, config)
     rows = _usable(photos, config.rank)
@@ -153,9 +151,7 @@ def _usable(photos: Sequence[Photo], rank: str) -> list[int]:
 def _require_classes(photos: Sequence[Photo], labels: Sequence[str], rank: str) -> None:
     readable = [photo for photo in photos if photo.error is None]
     if not readable:
-        raise DataError(
-            f"none of the {len(photos)} photos can be read; check the paths in the data"
-        )
+        raise DataError(f"none of the {len(photos)} photos can be read; check the data's paths")
     found = sorted(set(labels))
     if len(found) < 2:
         ranks = [name for name in LABELS if any(p.label(name) for p in readable)]

@@ -176,7 +176,7 @@ def test_a_bad_file_is_named_and_spoils_no_other(tmp_path, one_line, media, seen
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("d1,m9,,,,animal,Vulpes vulpes", "mediaID 'm9' is of no media"),
+        ("d1,m9,,,,animal,Vulpes vulpes", "mediaID 'm9' is not in the media table"),
         ("d1,m1,,,,dragon,", "observationType 'dragon'"),
         ("d1,,,,,animal,Vulpes vulpes", "has no mediaID"),
         ("d1,,,05,,animal,Vulpes vulpes", "has no mediaID"),

@@ -100,7 +100,7 @@ def test_class_labels_are_decoded_and_minus_one_is_none(tmp_path) -> None:
     found = read_dataset(file).photos
     assert [item.label("species") for item in found] == ["zebra", "lion", None, None]
     assert [item.label("family") for item in found[:3]] == [None, "felidae", "felidae"]
-    assert str(found[3].error) == "a.parquet row 4: label is 5, wanted -1 to 1; write it anew"
+    assert str(found[3].error) == "a.parquet row 4: label is 5, wanted -1 to 1; correct it"
     assert found[0].taxon == Taxon(species="zebra")
 
 

@@ -1,7 +1,7 @@
-"""From files of many layouts to a list of labelled photos, none of them opened yet.
+"""Readers of data sets: from files of many layouts to lists of labelled photos.
 
-Takes a folder, an archive or a file of metadata.  Gives photos with paths and labels, or with the
-reason why one cannot be used.
+Takes a folder, an archive or a metadata file.  Gives photos with paths and labels, or with the
+reason why one cannot be used.  No photo is decoded here.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from rs_toolkit.progress import Progress
 
 __all__ = ["CLEAN_FILE", "open_data", "read_dataset", "require_data"]
 
-# Made by rs-toolkit clean, last of its folder's files.
+# The file that rs-toolkit clean writes last into its folder.
 CLEAN_FILE = "clean.json"
 
 
 def read_dataset(path: Path) -> Dataset:
     """Read the photos of a data set and their labels.
 
-    ``docs/data.md`` says how each layout is read.  A folder is read as the first of these that it
-    is: one made by ``rs-toolkit clean``, whose groups, splits and weights come along; a Camera Trap
-    Data Package; one with a ``metadata.csv``; one with a COCO Camera Traps file; one with Parquet
-    files; a folder per class.  A ``.zip`` file is unpacked into the cache, once.
+    ``docs/data.md`` says how each layout is read.  A folder is read as the first of these that
+    fits: a folder made by ``rs-toolkit clean`` (its groups, splits and weights are kept); a Camera
+    Trap Data Package; a folder with a ``metadata.csv``, a COCO Camera Traps file or Parquet files;
+    one folder per class.  A ``.zip`` file is unpacked into the cache, once.
 
-    Rows that cannot be used (ragged, no path, a path out of the folder, a path given before,
-    several labels, a box outside the photo), photos in a format that is not supported, and files
-    without a class folder are kept: with their ``error``, or without a label.
+    No row is dropped.  Rows that cannot be used (wrong number of cells, no path, a path out of the
+    folder, a repeated path, several labels, a box outside the photo) and photos in a format that
+    is not supported get an ``error``.  Files without a class folder have no label.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def open_data(
 ) -> tuple[Dataset, tuple[Photo, ...]]:
     """Read a data set, show its notes, and return it and its indexed photos.
 
-    Raises as :func:`read_dataset` does.
+    Raises as :func:`read_dataset` and :func:`rs_toolkit.data.index.build_index` do.
     """
     dataset = read_dataset(data)
     for note in dataset.notes:
@@ -68,7 +68,7 @@ def open_data(
 
 
 def require_data(path: Path) -> None:
-    """Raise DataError where nothing is at ``path``, before anything slow is begun."""
+    """Raise DataError where ``path`` does not exist; called before anything slow begins."""
     if not path.exists():
         wanted = "folder or CSV file (or .json, .parquet, .zip)"
         raise DataError(f"{path}: no such {wanted}; check the path")
@@ -103,7 +103,7 @@ def _read_clean(folder: Path) -> Dataset:
     try:
         root = Path(read_json(folder / CLEAN_FILE)["data_root"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / CLEAN_FILE}: damaged ({error}); clean again") from None
+        raise DataError(f"{folder / CLEAN_FILE}: damaged ({error}); run clean again") from None
     if not root.is_dir():
-        raise DataError(f"{folder}: the photos are no longer in {root}; clean again")
+        raise DataError(f"{folder}: the photos are no longer in {root}; run clean again")
     return Dataset(root, read_index(folder / "index.parquet"), "clean")

@@ -33,7 +33,7 @@ _NO_ANIMAL = ("human", "vehicle", "blank")
 _BELOW_SPECIES = frozenset({"subspecies", "variety", "form"})
 # "Canis sp." is some species of the genus.
 _SOME_SPECIES = frozenset({"sp", "sp.", "spp", "spp.", "indet", "indet."})
-# From a scientific name to what is known about it, by column of a table.
+# A function that returns, for a scientific name, the names by rank and the ``common_name``.
 _Names = Callable[[str], dict[str, Any]]
 _MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype")
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
@@ -45,15 +45,15 @@ _KINDS = frozenset({"animal", "human", "vehicle", "blank", "unknown", "unclassif
 
 
 def read_camtrap(package: Path) -> Dataset:
-    """Read the Camtrap DP of a ``datapackage.json``; paths start from its folder.
+    """Read the Camtrap DP of a ``datapackage.json``; paths are relative to its folder.
 
-    One photo per row of ``media.csv``, labelled by the classified observations of that file.
-    Where it has none, those of its event label it: the event that observations of the file name,
-    or else the one during which it was taken.  A photo of several taxa, or of a taxon and people,
-    a vehicle or nothing, is an error: it has no one label.  ``locationID`` (else
-    ``deploymentID``) becomes the site, ``eventID`` the observation.  If exactly one observation
-    of a file has a box, that is the photo's.  Videos and files that are only on the web are
-    errors.
+    Each row of ``media.csv`` becomes a photo, labelled by the classified observations of the file
+    or, if it has none, by those of its event: the event that observations of the file name, else
+    the one during which it was taken.  A photo is an error if its label is ambiguous, that is, if
+    observations give several taxa, or a taxon and also a human, a vehicle or ``blank``.
+    ``locationID`` (else ``deploymentID``) becomes the site, ``eventID`` the observation.  If
+    exactly one observation of a file has a box, that is the photo's box.  Videos and files that
+    are only on the web are errors.
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
@@ -77,7 +77,7 @@ def read_camtrap(package: Path) -> Dataset:
 
 
 def _table(package: Path, content: dict[str, Any], name: str) -> Path:
-    """Return where a table lies, which must be below the package's folder."""
+    """Return the path of a table, which must lie below the package's folder."""
     given: Any = f"{name}.csv"
     resources = content.get("resources")
     for resource in resources if isinstance(resources, list) else []:
@@ -92,12 +92,12 @@ def _table(package: Path, content: dict[str, Any], name: str) -> Path:
 def _rows(
     media: list[Row], observations: _Observations, sites: dict[str, str], names: _Names
 ) -> Iterator[tuple[str, Photo]]:
-    """Yield every file with its place, then the observations that belong to none."""
+    """Yield a photo and its place for each file, then an error for each bad observation."""
     ids: set[str] = set()
     for place, cells, ragged in media:
         path, error = relative_path(cells["filePath"] or cells["fileName"])
         if cells["fileMediatype"].lower().startswith("video/"):
-            error = error or "is a video; take photos from it"
+            error = error or "is a video; extract photos from it"
         if cells["mediaID"] in ids:
             error = error or f"repeats the mediaID {cells['mediaID'][:80]!r}; renumber it"
         ids.add(cells["mediaID"])
@@ -122,8 +122,8 @@ def _rows(
 def _label(seen: list[_Seen]) -> str | None:
     """Return the one scientific name among observations; None where there is none.
 
-    An animal that one observation names and another does not is the same animal: classifications
-    by people and by machines stand side by side.
+    Animals without a name are ignored: people and machines may both have classified the same
+    animal, and only one of them named it.
     """
     animals = {item.name for item in seen if item.kind == "animal" and item.name}
     return rows.one_label(animals | {item.kind for item in seen if item.kind in _NO_ANIMAL})
@@ -131,37 +131,37 @@ def _label(seen: list[_Seen]) -> str | None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One observation; what it does not have is empty."""
+    """One observation; a field is empty where the row has no value."""
 
     kind: str
     name: str  # scientific, in lower case
     event: str
-    box: str  # left,top,width,height as they were given
+    box: str  # left,top,width,height as given
 
 
 class _Observations:
-    """What was seen on a file, or during the event that it is of; ``media`` are all files' IDs.
+    """Observations by file and by event; ``media`` are the IDs of all files.
 
-    ``errors`` are the place and fault of each row that belongs to no file.
+    ``errors`` holds the place and the fault of each row that cannot be used.
     """
 
     def __init__(self, rows: Iterable[Row], media: Collection[str]) -> None:
         self.errors: list[tuple[str, str]] = []
         self._own: dict[str, list[_Seen]] = defaultdict(list)
-        # What was seen during events: by camera and name of the event, and by camera and time.
+        # Observations of events: by deployment and eventID, and by deployment and time.
         self._named: dict[tuple[str, str], list[_Seen]] = defaultdict(list)
         self._timed: dict[str, list[tuple[datetime, datetime, _Seen]]] = defaultdict(list)
         for place, row, error in rows:
             if error := error or self._add(row, media):
                 self.errors.append((place, error))
-        # The latest end of each event and those before it, which start no later.
+        # Events sorted by start: for each, the latest end of it and those before it.
         self._latest: dict[str, list[datetime]] = {}
         for camera, spans in self._timed.items():
             spans.sort(key=itemgetter(0))
             self._latest[camera] = list(accumulate((end for _, end, _ in spans), max))
 
     def _add(self, row: dict[str, str], media: Collection[str]) -> str | None:
-        """Take one row; return why it cannot be used, if so."""
+        """Add one row; return why it cannot be used, or None."""
         kind = row["observationType"].lower()
         if kind not in _KINDS:
             return f"observationType {kind[:80]!r}, wanted one of: {', '.join(sorted(_KINDS))}"
@@ -169,7 +169,7 @@ class _Observations:
         seen = _Seen(kind, normalize_name(row["scientificName"]) or "", row["eventID"], box)
         if own := row["mediaID"]:
             if own not in media:
-                return f"mediaID {own[:80]!r} is of no media; add the file, or delete this"
+                return f"mediaID {own[:80]!r} is not in the media table; add it, or delete this row"
             self._own[own].append(seen)
             return None
         start, end = _moment(row["eventStart"]), _moment(row["eventEnd"])
@@ -182,9 +182,9 @@ class _Observations:
         return None
 
     def of(self, media: str, camera: str, timestamp: str) -> tuple[list[_Seen], list[_Seen], str]:
-        """Return what was seen on a file, what was seen during its event, and the event's ID.
+        """Return the observations of a file, those of its event, and the event's ID.
 
-        Observations that classify nothing are left out.
+        Observations of the kind ``unclassified`` are left out.
         """
         own = self._own.get(media, [])
         event = next((item.event for item in own if item.event), "")
@@ -202,7 +202,7 @@ class _Observations:
 
 
 def _moment(text: str) -> datetime | None:
-    """Read a date and time in ISO 8601; without a time zone, in UTC."""
+    """Read a date and time in ISO 8601, as UTC if it has no time zone; None if it is not one."""
     try:
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -211,7 +211,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _names_of(package: dict[str, Any]) -> _Names:
-    """Return what looks names up in the list ``taxonomic`` of ``datapackage.json``."""
+    """Return a function that looks names up in the list ``taxonomic`` of ``datapackage.json``."""
     taxonomic = package.get("taxonomic")
     listed: dict[str | None, dict[str, Any]] = {
         normalize_name(item["scientificName"]): item

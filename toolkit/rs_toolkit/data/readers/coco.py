@@ -1,8 +1,8 @@
 """COCO Camera Traps JSON: images, annotations, categories.
 
 The format is Microsoft's (github.com/microsoft/CameraTraps, data_management): COCO with
-``location``, ``seq_id`` and ``datetime``.  It is what LILA's camera-trap collections come in, and
-iNaturalist 2021, whose categories have the ranks.
+``location``, ``seq_id`` and ``datetime``.  LILA's camera-trap collections use it, and so does
+iNaturalist 2021, whose categories also give the ranks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rs_toolkit.errors import DataError, MetadataError
 
 __all__ = ["find_coco", "read_coco"]
 
-# A category's name, and what it says about its photos, by column of a table.
+# A category's name, and the names that its photos get from it, by rank or ``common_name``.
 _Category = tuple[str, dict[str, Any]]
 
 
@@ -36,7 +36,7 @@ def find_coco(root: Path) -> Path | None:
 
 
 def _is_coco(path: Path) -> bool:
-    """Look for COCO's keys, without parsing what may have hundreds of megabytes."""
+    """Look for COCO's keys without parsing the file, which may have hundreds of megabytes."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
             return all(text.find(key) >= 0 for key in (b'"images"', b'"annotations"'))
@@ -48,12 +48,12 @@ def _is_coco(path: Path) -> bool:
 def read_coco(path: Path) -> Dataset:
     """Read a COCO Camera Traps file.
 
-    One photo per image.  The category's name is the species (or the family, where all names end as
-    families' do), unless the category has names by rank.  A category that is no organism (empty,
-    human, vehicle …) is no label.  A photo of several categories, at least one of them an
-    organism, is an error: it has no one label.  ``location`` becomes the site and ``seq_id`` the
-    observation.  If exactly one annotation of a photo has a ``bbox`` (left, top, width, height in
-    pixels of the upright photo), that is its box.
+    Each image becomes a photo.  The category's name is the species (or the family, if all names
+    end as families' names do), unless the category has names by rank.  A category that is not an
+    organism (empty, human, vehicle …) gives no label.  A photo of several categories, at least one
+    of them an organism, is an error, because its label is ambiguous.  ``location`` becomes the
+    site and ``seq_id`` the observation.  If exactly one annotation of a photo has a ``bbox`` (left,
+    top, width, height in pixels of the upright photo), that is its box.
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
@@ -69,7 +69,7 @@ def read_coco(path: Path) -> Dataset:
 
 
 def _key(item: Any, name: str) -> str | None:
-    """Return an id as text; some files quote the numbers in one place and not in another."""
+    """Return an id as text, because some files quote a number in one place and not in another."""
     value = item.get(name) if isinstance(item, dict) else None
     return str(value) if type(value) in (str, int) else None
 
@@ -97,7 +97,7 @@ def _cells(category: dict[str, Any], name_rank: str) -> dict[str, Any]:
 def _photos(
     images: list[Any], annotations: list[Any], categories: dict[str, _Category]
 ) -> Iterator[tuple[str, Photo]]:
-    """Yield every image with its place, then the annotations that belong to none."""
+    """Yield a photo and its place for each image, then an error for each stray annotation."""
     marks: dict[str | None, list[tuple[int, Any]]] = defaultdict(list)
     for number, item in enumerate(annotations):
         marks[_key(item, "image_id")].append((number, item))
@@ -106,7 +106,7 @@ def _photos(
         key = _key(image, "id")
         place = f"images[{number}]" if key is None else f"images[{number}] (id {key[:80]!r})"
         if key is None:
-            photo = described({}, "", "is no object with an id; write the file anew")
+            photo = described({}, "", "is no object with an id; write the file again")
         elif key in seen:
             photo = _photo(image, [], categories)
             photo = replace(photo, error="repeats the id of another image; renumber it")
@@ -116,7 +116,7 @@ def _photos(
         yield place, photo
     strays = sorted((number, key or "") for key, items in marks.items() for number, _ in items)
     for number, stray in strays:
-        error = f"image_id {stray[:80]!r} is of no image; add the image, or delete this"
+        error = f"image_id {stray[:80]!r} is of no image; add the image, or delete the annotation"
         yield f"annotations[{number}]", described({}, "", error)
 
 

@@ -1,9 +1,9 @@
-"""One table, one row per photo; and full taxonomy for the Rare Species catalogue.
+"""CSV files with one row per photo, and the full taxonomy of the Rare Species catalogue.
 
 The catalogue's ``metadata.csv`` has kingdom, phylum and family; ``bioclip_annotation.csv`` beside
 it (imageomics/bioclip, data/annotation/rare_species) has all ranks and the common name of the same
-photos.  What joins them are the content and page numbers of the Encyclopedia of Life, which the
-annotation has in its ``filepath`` only: ``2024-03-20/12853737_449393_eol-full-size-copy.jpg``.
+photos.  They are joined by the content and page numbers of the Encyclopedia of Life, which the
+annotation gives in its ``filepath`` only: ``2024-03-20/12853737_449393_eol-full-size-copy.jpg``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Names = dict[tuple[str, ...], tuple[Taxon, str | None]]
 
 
 def read_csv(path: Path) -> Dataset:
-    """Read a CSV file, with full taxonomy where it is the Rare Species catalogue.
+    """Read a CSV file; if it is the Rare Species catalogue, add the full taxonomy.
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
@@ -52,7 +52,7 @@ def _photos(
 ) -> Iterator[tuple[str, Photo]]:
     for place, cells, ragged in table:
         path, error = rows.relative_path(cells["file_path"])
-        # Nothing in a ragged row can be trusted to be in its own column.
+        # In a row with too few or too many cells, any cell may be in the wrong column.
         photo = described(cells, path, ragged or error)
         if photo.error is None and known is not None:
             photo = _completed(photo, tuple(cells[name] for name in _ID_COLUMNS), known, notes)
@@ -78,7 +78,7 @@ def _annotated(path: Path, notes: list[str]) -> _Names | None:
 
 
 def _completed(photo: Photo, ids: tuple[str, ...], known: _Names, notes: list[str]) -> Photo:
-    """Return a photo with all its names; as it was, and noted, where that is impossible."""
+    """Return a photo with the annotation's names; unchanged, and with a note, if they conflict."""
     given = photo.taxon.to_dict()
     taxon, common_name = known.get(ids, (Taxon(), None))
     other = [rank for rank, name in given.items() if taxon.at(rank) not in (name, None)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["find_parquet", "read_parquet"]
 
 _IMAGE = "image"
-# Which file each row became, or why none: what a later reading needs instead of the bytes.
+# Holds the file that each row was unpacked to, or the error, so that the bytes are read once.
 _ROWS = "rows.json"
 # Photos have up to 200 MB, and Arrow puts at most 2 GB into one array.
 _PHOTOS_AT_ONCE = 8
@@ -57,9 +57,8 @@ def read_parquet(files: Sequence[Path]) -> Dataset:
     The bytes are unpacked into the cache once, as ``<sha256>.<suffix>``; the data set's root is
     that folder.  Other columns are named as in a CSV file.  Whole numbers in a column that is a
     ``ClassLabel`` (key ``huggingface`` of the schema's metadata) stand for its names, -1 for
-    none.  Rows without bytes, with more than a photo may have, of no known format, or with the
-    bytes of an earlier row are errors.  Memory: twice the largest row group, which may have
-    1 GB.
+    none.  A row is an error if it has no bytes, too many, an unknown format, or the same bytes as
+    an earlier row.  Reading takes twice the memory of the largest row group, which may have 1 GB.
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
@@ -84,8 +83,8 @@ def read_parquet(files: Sequence[Path]) -> Dataset:
 class _Table:
     """One file.
 
-    ``used`` are its describing columns: their own names, and those that they are used under.
-    ``classes`` are the names that a column's whole numbers stand for, the last of them -1.
+    ``used`` maps the names of the columns that are read to the names that they are used under.
+    ``classes`` has, by column, the names that whole numbers stand for; the last is for -1.
     """
 
     path: Path
@@ -96,7 +95,7 @@ class _Table:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[pyarrow.parquet.ParquetFile]:
-    """Open a file; what goes wrong while it is read becomes a DataError."""
+    """Open a file; an error while it is read becomes a DataError."""
     import pyarrow.parquet
 
     try:
@@ -149,7 +148,7 @@ def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
 
 
 def _rows(path: Path, columns: list[str], at_once: int) -> Iterator[dict[str, Any]]:
-    """Yield a file's rows, of which so many at most are in memory."""
+    """Yield a file's rows, of which at most ``at_once`` are in memory."""
     with _reading(path) as file:
         for batch in file.iter_batches(at_once, columns=columns):
             yield from batch.to_pylist()
@@ -205,14 +204,14 @@ def _photos(
 
 
 def _cell(value: Any, column: str, classes: Mapping[str, list[str]]) -> str:
-    """Return a value as a CSV file would have it."""
+    """Return a value as the text that a CSV file would hold."""
     if value is None:
         return ""
     if type(value) is int and column in classes:
         names = classes[column]
         if not -1 <= value < len(names) - 1:
-            raise ValueError(f"{column} is {value}, wanted -1 to {len(names) - 2}; write it anew")
+            raise ValueError(f"{column} is {value}, wanted -1 to {len(names) - 2}; correct it")
         return names[value].strip()
     if type(value) not in (str, int, float):
-        raise ValueError(f"{column} holds a {type(value).__name__}, wanted text; write it anew")
+        raise ValueError(f"{column} holds a {type(value).__name__}, wanted text; convert it")
     return str(value).strip()

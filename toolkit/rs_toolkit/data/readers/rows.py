@@ -1,4 +1,4 @@
-"""Rows of files that are not trusted: how they are read, checked and turned into photos."""
+"""Read the rows of metadata files that are not trusted, check them, and make photos of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 MAX_METADATA_BYTES = 500_000_000
 PATH_COLUMNS = ("file_path", "path", "filepath", "image")
 LABEL_COLUMNS = (*RANKS, "cls", "label")
-# The first of these that is there is used under the name before them, the others are not used.
+# By the name that a column is used under: its possible names.  The first one present is used.
 _ALIASES = {
     "file_path": PATH_COLUMNS,
     # The BioCLIP catalogues have both: cls is the taxonomic class, class a training label.
@@ -36,9 +36,9 @@ _ALIASES = {
     "observation": ("observation", "seq_id", "sequence", "event_id"),
 }
 Row = tuple[str, dict[str, str], str | None]
-"""A row of a table: where it is (``line 4``), its cells by column, and what is wrong, if so."""
+"""A row of a table: its place (``line 4``), its cells by column, and its error or None."""
 
-# The taxon of seven names by rank, made once for all photos of a species.
+# Makes a taxon of seven names, one per rank; all photos of a species share one object.
 taxon_of = lru_cache(maxsize=10_000)(Taxon)
 
 DESCRIBING_COLUMNS = (
@@ -51,9 +51,9 @@ DESCRIBING_COLUMNS = (
 # Absolute paths of POSIX, and of Windows with a drive letter.
 _ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# Endings that the codes of nomenclature prescribe for families of animals and of plants.
+# Endings that the codes of nomenclature prescribe for names of families of animals and plants.
 _FAMILY_ENDINGS = ("idae", "aceae")
-# What camera-trap projects call frames that show no organism, or none that was named.
+# Labels of camera-trap projects for photos that show no organism, or an unidentified one.
 _NO_ORGANISM = frozenset(
     {
         *("empty", "blank", "nothing", "no animal", "misfire", "false trigger"),
@@ -69,15 +69,15 @@ _NO_ORGANISM = frozenset(
 def columns_of(
     path: Path, header: Sequence[str], used: Collection[str], required: Collection[Sequence[str]]
 ) -> list[str | None]:
-    """Return the name that each column of a table is used under; None: it is not used.
+    """Return the name that each column of a table is used under, None where it is not used.
 
-    Looked for are the names ``used``, in upper or lower case; of each of the sequences in
-    ``required`` one must be there.
+    ``used`` are the names to look for, in upper or lower case.  Each sequence in ``required``
+    holds alternative names, of which one must be there.
 
     Raises
     ------
     MetadataError
-        A used column appears twice, or a required one not at all.
+        A used column appears twice, or a required one is missing.
     """
     known = {name.lower(): name for name in used}
     names = [known.get(name.strip().lower()) for name in header]
@@ -88,7 +88,7 @@ def columns_of(
             got = ", ".join(printable(name)[:40] for name in header[:20]) or "an empty file"
             wanted = " or ".join(filter(None, [", ".join(choice[:-1]), choice[-1]]))
             raise MetadataError(
-                f"{path}: no column {wanted}; got: {got}; name one so (comma-separated)"
+                f"{path}: no column {wanted}; got: {got}; rename one (columns are comma-separated)"
             )
     used_as: dict[str | None, str | None] = {name: name for name in names}
     for name, choice in _ALIASES.items():
@@ -101,7 +101,7 @@ def columns_of(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 file of metadata; what goes wrong becomes a MetadataError."""
+    """Open a metadata file as UTF-8; an error while it is read becomes a MetadataError."""
     try:
         if path.stat().st_size > MAX_METADATA_BYTES:
             raise MetadataError(f"{path}: larger than {MAX_METADATA_BYTES} bytes; split it")
@@ -116,7 +116,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
 def csv_rows(
     path: Path, used: Collection[str], required: Collection[Sequence[str]]
 ) -> Iterator[Row]:
-    """Yield the rows of a UTF-8 CSV file but the blank ones, named as :func:`columns_of` does.
+    """Yield the rows of a UTF-8 CSV file, except blank ones; :func:`columns_of` names the cells.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def csv_rows(
         table = csv.reader(file, strict=True)
         try:
             names = columns_of(path, next(table, []), used, required)
-            # A row begins on the line after the last line of the row before it.
+            # The line on which the next row begins: a quoted cell may hold line breaks.
             line = table.line_num + 1
             for row in table:
                 error = None
@@ -151,16 +151,16 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise MetadataError(f"{path}: not a JSON file: {reason(error)}; write it anew") from None
+        raise MetadataError(f"{path}: not a JSON file: {reason(error)}; save it as JSON") from None
     if not isinstance(content, dict):
         raise MetadataError(f"{path}: holds a {type(content).__name__}, wanted a JSON object")
     return content
 
 
 def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
-    """Return the photo at ``path`` with what the describing columns of its row say.
+    """Return the photo at ``path`` with the labels, groups and box of its row.
 
-    ``error`` is what is already known to be wrong with the row.
+    ``error`` is what is already known to be wrong with the row, if anything.
     """
     names = {rank: cells.get(rank) for rank in RANKS}
     names["species"] = names["species"] or cells.get("label")
@@ -182,7 +182,7 @@ def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
 
 
 def is_organism(name: str | None) -> bool:
-    """Return whether a label names an organism, and not an empty frame, people or vehicles."""
+    """Return whether a label names an organism, and not an empty photo, people or a vehicle."""
     label = normalize_name(name)
     return label is not None and label not in _NO_ORGANISM
 
@@ -193,7 +193,7 @@ def one_label(names: Collection[str]) -> str | None:
     Raises
     ------
     ValueError
-        There is an organism and another label: the photo has no one label.
+        There is an organism and another label, so that the photo's label is ambiguous.
     """
     organisms = sorted(filter(is_organism, names))
     if organisms and len(names) > 1:
@@ -203,7 +203,7 @@ def one_label(names: Collection[str]) -> str | None:
 
 
 def label_rank(names: Iterable[str]) -> str:
-    """Return ``family`` where all class names end as families' names do, else ``species``."""
+    """Return ``family`` if all class names end as families' names do, else ``species``."""
     families = all(name.strip().lower().endswith(_FAMILY_ENDINGS) for name in names)
     return "family" if families else "species"
 
@@ -221,8 +221,8 @@ def relative_path(value: object) -> tuple[str, str | None]:
     Returns
     -------
     path, error
-        The path in POSIX form relative to the data set's root, below which it stays, and None;
-        or the text as it was given, fit to be written, and why it cannot be used.
+        The path in POSIX form, relative to the data set's root and below it, and None; or the
+        given text, changed so that UTF-8 can encode it, and the reason why it cannot be used.
     """
     given = value if isinstance(value, str) else ""
     path = posixpath.normpath(given.replace("\\", "/"))
@@ -230,7 +230,7 @@ def relative_path(value: object) -> tuple[str, str | None]:
     if not given:
         error = "no path; fill it in"
     elif "\0" in given:
-        error = "a NUL character in the path; write the file anew"
+        error = "a NUL character in the path; remove it"
     elif (writable := given.encode("utf-8", "backslashreplace").decode()) != given:
         given, error = writable, "the path is not Unicode; rename the file"
     elif _URL.match(given):
@@ -243,10 +243,10 @@ def relative_path(value: object) -> tuple[str, str | None]:
 
 
 def keep_first(rows: Iterable[tuple[str, Photo]], what: str = "path") -> Iterator[Photo]:
-    """Yield the photos of rows; an error begins with its row's place, and repeats are errors.
+    """Yield the photos of rows; if several rows have the same path, all but the first get an error.
 
-    ``rows`` are the place of each (``line 4``), and its photo; ``what`` is what a row with the
-    path of an earlier one is said to repeat.
+    ``rows`` holds the place (``line 4``) and the photo of each row; errors begin with the place.
+    ``what`` says in the error what the later row repeats.
     """
     first: dict[str, tuple[str, Taxon]] = {}
     for place, photo in rows:

@@ -1,4 +1,4 @@
-"""One folder per class, and the folder names of iNaturalist's competitions."""
+"""Folders with one subfolder per class, also those of iNaturalist's competitions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rs_toolkit.errors import DataError
 
 __all__ = ["read_tree"]
 
-# Photos that cameras write and Pillow cannot decode, or decodes to their thumbnails.
+# Formats of cameras that Pillow cannot decode, or of which it decodes only the thumbnail.
 _FOREIGN = frozenset(
     {".arw", ".avif", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".nef", ".orf", ".raf", ".rw2"}
 )
@@ -29,9 +29,9 @@ _INATURALIST = re.compile(r"[0-9]+_([^_]+)" + "_([^_]*)" * 4 + "_([^_]+)" * 2)
 def read_tree(root: Path) -> Dataset:
     """Read photos below a folder, labelled by the first folder on their paths.
 
-    Where all class folders are named as iNaturalist's (number, kingdom, phylum, class, order,
-    family, genus, epithet, joined by ``_``), all ranks are taken from the name.  Else the
-    name is a species' or, where all names end as families' do, a family's.
+    If all class folders are named as iNaturalist's (number, kingdom, phylum, class, order,
+    family, genus, epithet, joined by ``_``), all ranks are taken from the name.  Otherwise the
+    name is a family if all names end as families' names do, else a species.
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
@@ -43,8 +43,8 @@ def read_tree(root: Path) -> Dataset:
     splits = {name.strip().lower() for name in folders}
     if folders and splits <= _SPLIT_FOLDERS:
         raise DataError(
-            f"{root}: holds {', '.join(sorted(splits))}, which are splits and no classes; give "
-            "one of them, or merge them (rs-toolkit makes its own splits)"
+            f"{root}: holds {', '.join(sorted(splits))}, which are splits, not classes; give one "
+            "of them, or merge them (rs-toolkit makes its own splits)"
         )
     taxa = _taxa(folders)
     return Dataset(root, tuple(_photo(path, taxa) for path in paths), "tree")
@@ -70,11 +70,11 @@ def _photo(path: str, taxa: dict[str, Taxon]) -> Photo:
 
 
 def _files(root: Path) -> Iterator[str]:
-    """Yield photos below ``root``; linked folders are followed, each real folder once."""
+    """Yield photos below ``root``; follow links to folders, but enter each real folder once."""
     seen = {os.path.realpath(root)}
 
     def fail(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check its rights")
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check permissions")
 
     for folder, below, files in os.walk(root, onerror=fail, followlinks=True):
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}

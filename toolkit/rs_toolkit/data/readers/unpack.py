@@ -1,4 +1,4 @@
-"""Archives that are not trusted, unpacked into the cache once and completely."""
+"""Unpack archives that are not trusted into the cache, once and completely."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _DAMAGED = (
 def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
     """Return the folder ``unpacked/<key>`` of the cache, made by ``fill`` if it is absent.
 
-    ``fill`` gets an empty folder that takes its place when all is written: what an interruption
-    leaves is never taken for the whole.
+    ``fill`` writes into an empty folder that is renamed when it is complete, so that a folder of
+    that name is never incomplete, even after an interruption.
     """
     target = default_cache_dir() / "unpacked" / key
     if target.is_dir():
@@ -67,15 +67,15 @@ def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
 def unpack_zip(path: Path) -> Path:
     """Unpack the photos and metadata of a zip archive and return their folder.
 
-    Only photos, ``.csv`` and ``.json`` files are taken, hidden ones left out.  Where all lies in
-    one folder, that folder is returned.  A member whose data are damaged becomes an empty file,
-    which is reported with the photos.
+    Only photos, ``.csv`` and ``.json`` files are unpacked, and no hidden files.  If all of them lie
+    in one folder, that folder is returned.  A photo whose data are damaged becomes an empty file,
+    which the index reports as unreadable.
 
     Raises
     ------
     DataError
-        The archive is damaged, too large, or not safe to unpack: paths that leave it, links,
-        the same name twice, encryption, compression other than deflate.
+        The archive or its metadata is damaged, too large, or not safe to unpack: paths out of its
+        folder, links, the same name twice, encryption, compression other than deflate.
     """
     try:
         root = unpack_once(sha256_file(path), lambda folder: _unpack(path, folder))
@@ -90,7 +90,7 @@ def unpack_zip(path: Path) -> Path:
 class _Bounded(io.BufferedReader):
     """A file for zipfile, which trusts the sizes and offsets that an archive gives.
 
-    Refused are a huge directory, which zipfile would read at once, and offsets outside the file.
+    It refuses a huge directory, which zipfile would read at once, and offsets outside the file.
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -126,7 +126,7 @@ def _unpack(path: Path, folder: Path) -> None:
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the members to unpack by their paths, all of them safe."""
+    """Return the members to unpack, by path; raise DataError if one of them is not safe."""
     members: dict[str, zipfile.ZipInfo] = {}
     folded: set[str] = set()
     for member in archive.infolist():
@@ -138,7 +138,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
         if error is None and (hidden or suffix not in PHOTO_SUFFIXES | _METADATA_SUFFIXES):
             continue
-        # Some file systems do not tell upper from lower case.
+        # Some file systems do not distinguish upper and lower case.
         twice = "is in it twice" if name.casefold() in folded else None
         if error := error or twice or _fault(member, suffix):
             raise _refused(path, name, error)
@@ -146,14 +146,14 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         members[name] = member
     total = sum(member.file_size for member in members.values())
     if len(members) > MAX_UNPACKED_FILES or total > MAX_UNPACKED_BYTES:
-        wanted = f"at most {MAX_UNPACKED_FILES} of {MAX_UNPACKED_BYTES}"
+        wanted = f"at most {MAX_UNPACKED_FILES} files of {MAX_UNPACKED_BYTES} bytes"
         got = f"{len(members)} files of {total} bytes"
         raise DataError(f"{path}: has {got}, wanted {wanted}; unpack it and give the folder")
     return members
 
 
 def _fault(member: zipfile.ZipInfo, suffix: str) -> str | None:
-    """Return why a member must not be unpacked, if so."""
+    """Return why a member must not be unpacked, or None."""
     most = MAX_METADATA_BYTES if suffix in _METADATA_SUFFIXES else MAX_PHOTO_BYTES
     if member.file_size > most:
         return f"has {member.file_size} bytes, more than {most}"
@@ -166,4 +166,4 @@ def _fault(member: zipfile.ZipInfo, suffix: str) -> str | None:
 
 
 def _refused(path: Path, name: str, why: str) -> DataError:
-    return DataError(f"{path}: member {name[:120]!r} {why}; make the archive anew without it")
+    return DataError(f"{path}: member {name[:120]!r} {why}; make the archive without it")
