@@ -84,8 +84,6 @@ def load_backbone_weights(
 
     Parameters
     ----------
-    model, name
-        The model and the name of its backbone.
     weights
         ``imagenet`` (downloaded by Keras), ``package`` (from an installed Python package), ``none``
         (keep the random weights), or the path of an HDF5 file (``.h5``), which holds no code.
@@ -124,9 +122,8 @@ def load_backbone_weights(
     if path.suffix != ".h5":
         raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted an HDF5 file (.h5)")
     try:
-        with warnings.catch_warnings():
-            # Keras warns of every layer that the file lacks, and then raises an error anyway.
-            warnings.simplefilter("ignore", UserWarning)
+        # Keras warns of every layer that the file lacks, and then raises an error anyway.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
             model.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"{path}: damaged, or not of backbone {name}: {reason(error)}; check {option}"

@@ -186,10 +186,8 @@ class _Training:
         }
         save_model(model, run / "model.keras")
         write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": "val"})
-        write_json(
-            run / "history.json",
-            {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history},
-        )
+        found = {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history}
+        write_json(run / "history.json", found)
         predicted, numbers = logits["test"].argmax(1), np.arange(len(names))
         table = confusion_matrix(labels["test"], predicted, labels=numbers)
         _draw_confusion(run / "confusion.png", table, names)

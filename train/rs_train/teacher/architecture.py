@@ -173,10 +173,7 @@ def _cleaning(name: str, text: dict[str, Any]) -> str:
 def build_clip(plan: Architecture) -> Any:
     """Build the open_clip model of an architecture, with random weights, in float32.
 
-    Raises
-    ------
-    ConfigError
-        open_clip cannot build it, or it has more than 3 billion weights.
+    ConfigError: open_clip cannot build it, or it has more than 3 billion weights.
     """
     import torch
     from open_clip import CLIP, CustomTextCLIP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 from rs_toolkit.errors import MissingPackageError
@@ -17,14 +18,8 @@ def ready_torch() -> Any:
 
     open_clip imports torchvision, which fails where its compiled operators ``nms`` and ``qnms`` are
     missing, as beside CPU builds of torch.  Then the two are declared, without an implementation.
-
-    Raises
-    ------
-    MissingPackageError
-        torch, torchvision or open_clip is not installed.
+    MissingPackageError: torch, torchvision or open_clip is not installed.
     """
-    from importlib.util import find_spec
-
     packages = {"torch": "torch", "torchvision": "torchvision", "open_clip": "open_clip_torch"}
     missing = [package for module, package in packages.items() if find_spec(module) is None]
     if missing:
