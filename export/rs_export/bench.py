@@ -159,7 +159,7 @@ class Bench:
         return most_sensitive(self.sensitivity, share)
 
     def _sides(self, model: Model) -> tuple[Side | None, Side]:
-        """Return validation and test photos; no validation photos if they lack a kind of label."""
+        """Return validation photos (None if they have too few different labels) and test photos."""
         val, test = (
             Side(photos, labels, self._logits(model, photos), self.task.about.calibration)
             for photos, labels in map(self.task.photos, ("val", "test"))

@@ -29,7 +29,7 @@ __all__ = [
 
 Kind = TypeVar("Kind", bound=Settings)
 
-# JSON of another structure can raise any of these; AttributeError where a list should be a dict.
+# Errors from reading damaged files; AttributeError where JSON has a list instead of an object.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError, DataError)
 
 

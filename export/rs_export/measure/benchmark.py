@@ -173,7 +173,7 @@ def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Prog
             _give_up(row, str(error), progress)
             continue
         except PhotoError as error:
-            raise RunError(f"{run.path}: {error}; or benchmark {kit.path}") from error
+            raise RunError(f"{run.path}: {error}; or benchmark only {kit.path}") from error
         predicted = np.concatenate(found)
         row["accuracy"] = accuracy(labels, predicted)
         row["macro_f1"] = macro_f1(labels, predicted, len(run.classes))

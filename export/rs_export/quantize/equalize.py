@@ -62,7 +62,7 @@ def equalize(model: keras.Model, inputs: NDArray[np.float32]) -> keras.Model:
 
 
 def _factors(ranges: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return factors of 0.02 to 1 to divide channels by, so that all have the widest range."""
+    """Return factors to divide channels by, at least 0.02, that give all the widest range."""
     shares = ranges / max(float(ranges.max()), 1e-12)
     return np.asarray(np.maximum(shares, _LEAST), np.float32)
 

@@ -120,7 +120,7 @@ def load_backbone_weights(
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; check {option}")
     if path.suffix != ".h5":
-        raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted an HDF5 file (.h5)")
+        raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted .h5 (HDF5); {advice}")
     try:
         # Keras warns of every layer that the file lacks, and then raises an error anyway.
         with warnings.catch_warnings(action="ignore", category=UserWarning):

@@ -86,7 +86,7 @@ class ClassifierCourse(Course):
 
 
 def _smoothed_cross_entropy(classes: int, smoothing: float) -> Any:
-    """Return cross-entropy with label smoothing (Szegedy et al. 2016): class numbers, logits."""
+    """Return label-smoothed cross-entropy (Szegedy et al. 2016) of class numbers and logits."""
     import keras
 
     def loss(labels: Any, logits: Any) -> Any:

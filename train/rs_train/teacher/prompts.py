@@ -117,7 +117,7 @@ def _known(path: Path, where: str, values: dict[str, Any], wanted: set[str]) -> 
 
 
 def _texts(path: Path, where: str, values: Any, owner: dict[str, str]) -> tuple[str, ...]:
-    """Return texts with single spaces; ``owner``, texts by their place, finds those given twice."""
+    """Return texts with single spaces; ``owner`` maps texts to their place, to find repetitions."""
     if not isinstance(values, list) or not values:
         raise ConfigError(f"{path}: {where!r}: wanted a list of texts, at least one")
     found = []

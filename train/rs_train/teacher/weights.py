@@ -68,8 +68,8 @@ def _check_file(path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise WeightsError(f"{path}: is no regular file; check {OPTION}")
     if path.suffix not in (_SAFE, *_PICKLED):
-        wanted = ", ".join((_SAFE, *_PICKLED))
-        raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted one of {wanted}")
+        wanted = " or ".join((_SAFE, *_PICKLED))
+        raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted {wanted}; check {OPTION}")
     if not 0 < status.st_size <= _MAX_BYTES:
         raise WeightsError(
             f"{path}: got {status.st_size} bytes, wanted 1 to {_MAX_BYTES}; is it a checkpoint?"
