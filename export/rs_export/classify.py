@@ -41,7 +41,7 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
     """
     about = _about(run)
     if not about.counts["test"]:
-        raise ExportError(f"{run.path}: no test photos to measure on; train with --test above 0")
+        raise ExportError(f"{run.path}: no test photos to measure on; train again with more photos")
     ranks = levels(about.classes, run.rank)
 
     return Task(
