@@ -1,7 +1,6 @@
-"""Export: recipes, fine-tuning, TFLite, ONNX, verification per class, kits.
+"""Export of a classifier, and of a filter if there is one, to TFLite and ONNX.
 
-Takes the folder of a trained classifier, and of a filter.  Gives a kit and a report of every
-variant.
+Takes the folders that training left.  Gives a kit and a report on every variant.
 """
 
 from rs_export.export import ExportResult, export_run

@@ -1,4 +1,4 @@
-"""Conversion, calibration and measurement of one task's variants."""
+"""Conversion, calibration and measurement of the variants of one task."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _WARM_UP, _TIMED = 5, 25
 
 @dataclass(frozen=True)
 class Draft:
-    """A converted model that was not measured on the test photos yet.
+    """A converted model that has not been measured on the test photos yet.
 
-    ``refusal`` says why validation photos refuse it.  Without any ``calibration`` is the float
-    model's, ``validation`` None.
+    ``refusal`` is why it fails on the validation photos; None: it passes.  Where validation photos
+    cannot be used, ``validation`` is None and ``calibration`` is the float model's.
     """
 
     recipe: Recipe
@@ -54,13 +54,13 @@ class Draft:
 
 
 class Bench:
-    """Converts and measures variants of a task; the float model is measured once.
+    """Converts and measures the variants of a task; measures the float model when it is created.
 
     Attributes
     ----------
     reference : the float model's results
-    converter : a context manager, which the caller has to leave
-    sensitivity : how much each layer loses by rounding; empty unless it was asked for
+    converter : a context manager; the caller must call its ``__exit__``
+    sensitivity : the error that rounding each layer causes; empty until :meth:`sensitive` is called
     """
 
     def __init__(self, task: Task, settings: ExportSettings, progress: Progress) -> None:
@@ -96,22 +96,23 @@ class Bench:
         return f"{self.task.prefix}{recipe.name}"
 
     def rounding(self, recipe: Recipe) -> Quantization:
-        """Return how a recipe rounds when nothing needs mending.
+        """Return a recipe's first :class:`Quantization`, before any mending.
 
-        Raises ExportError where no layer is small enough to stay in float32.
+        ExportError: no layer is small enough to stay in float32.
         """
         layers = self.sensitive(recipe.float_share / 100) if recipe.float_share else ()
         if recipe.float_share and not layers:
             raise ExportError(
                 f"{recipe.name}: every layer has more than {recipe.float_share} % of the weights; "
-                "take a larger f"
+                "use a larger NN in fNN"
             )
         return Quantization(self._settings.calibration_photos, float_layers=layers)
 
     def draft(self, recipe: Recipe, how: Quantization) -> Draft:
-        """Convert, calibrate, and measure on validation photos; the file is the one to ship.
+        """Convert a model, calibrate it and measure it on validation photos.
 
-        Raises ExportError where the conversion failed, EngineError where the engine refused it.
+        ``data`` of the result is the final file.  ExportError: the conversion failed.  EngineError:
+        the engine cannot run the model.
         """
         data = self.converter.convert(recipe, how)
         calibration, scores, refusal = self.reference.calibration, None, None
@@ -149,7 +150,7 @@ class Bench:
     def sensitive(self, share: float) -> tuple[str, ...]:
         """Return the float model's most sensitive layers, with at most this share of its weights.
 
-        Pruned and clustered models are taken to be sensitive where it is.
+        Pruned and clustered models are assumed to have the same sensitive layers.
         """
         if not self.sensitivity:
             self._progress.note("measure each layer's sensitivity to rounding")
@@ -158,14 +159,14 @@ class Bench:
         return most_sensitive(self.sensitivity, share)
 
     def _sides(self, model: Model) -> tuple[Side | None, Side]:
-        """Return validation photos, None if they cannot tell models apart, and test photos."""
+        """Return validation photos (None if they have too few different labels) and test photos."""
         val, test = (
             Side(photos, labels, self._logits(model, photos), self.task.about.calibration)
             for photos, labels in map(self.task.photos, ("val", "test"))
         )
         if len(np.unique(val.labels)) < self.task.kinds:
             return None, test
-        # As variants are calibrated, so that what differs is the model alone.
+        # The float model is calibrated like its variants, so that only the models differ.
         calibration = self.task.calibrate(val.logits, val.labels)
         return replace(val, calibration=calibration), replace(test, calibration=calibration)
 
@@ -174,7 +175,7 @@ class Bench:
         self._progress.note(f"{item.name}: {item.size / 1e6:.2f} MB, {item.ms:.1f} ms, {scores}")
 
     def _logits(self, model: Model, photos: Sequence[Photo]) -> NDArray[np.float32]:
-        """Return float32 (n, classes); pixels are read by parts, as they can exceed memory."""
+        """Return float32 (n, classes); pixels are read in parts, as all may not fit in memory."""
         found = [np.empty((0, len(self.task.about.classes)), np.float32)]
         for start in range(0, len(photos), _CHUNK):
             pixels = self.task.pixels(photos[start : start + _CHUNK])
@@ -188,7 +189,7 @@ class Bench:
         photos, labels = self.task.photos("train")
         if not len(photos):
             raise ExportError(
-                f"{self.task.about.folder}: no training photos to calibrate int8 with; train again"
+                f"{self.task.about.folder}: no training photos to calibrate 8 bits on; train again"
             )
         chosen = class_balanced(labels, count, self._settings.seed)
         return self._inputs(self.task.pixels([photos[i] for i in chosen]))
@@ -198,6 +199,6 @@ class Bench:
 
 
 def median_ms(model: Callable[[Any], Any], photo: NDArray[np.float32]) -> float:
-    """Return the median milliseconds of one photo (1, S, S, 3): the model alone, warmed up."""
+    """Return the model's median time for one photo (1, S, S, 3), in ms, after a warm-up."""
     seconds = timeit.repeat(lambda: model(photo), number=1, repeat=_WARM_UP + _TIMED)
     return float(np.median(seconds[_WARM_UP:])) * 1000

@@ -1,4 +1,4 @@
-"""The model card, without latency, which never repeats: the same run gives the same bytes."""
+"""The model card.  It has no latencies, so exporting the same run again gives the same bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rs_export.tables import by_name, cell, markdown_table
 __all__ = ["model_card"]
 
 _LISTED = 10
-# Heading and format of a row's numbers.
+# Column heading and number format of each score.
 _CLASSIFIER = {
     "mb": ("MB", ".2f"),
     "accuracy": ("accuracy", ".3f"),
@@ -51,15 +51,15 @@ Input: RGB, {pixels} x {pixels} pixels, {about.preprocessing.resize}.
 
 ## Test results
 
-`float` is the Keras model that the shipped variants were converted from. Calibration error:
-expected calibration error in 15 bins, at the variant's own temperature. as float: share of
-photos with the float model's first answer.
+`float` is the Keras model that the shipped variants were converted from. Calibration error is the
+expected calibration error in 15 bins, at the variant's own temperature. "As float" is the share of
+photos to which a variant gives the same first answer as the float model.
 
 {by_name({item.name: item.row for item in models}, _CLASSIFIER)}
 
 ## Answers
 
-A photo is named at the finest rank that is probable enough, or not at all.
+A photo is named at the finest rank whose probability reaches the threshold, or not at all.
 
 {answer_table(models, counts["test"], export.settings.min_precision)}
 
@@ -97,19 +97,20 @@ def _filter(found: Result) -> str:
     return f"""
 ## Filter
 
-Says whether a photo shows an organism at all, before it is named. Organisms: {kinds[True]}.
-Others: {kinds[False]}. No organism below a probability of
-{about.thresholds["not_organism"]:.3g}, an organism from {about.thresholds["organism"]:.3g} on,
-uncertain between. {filter_photos(about)}
-`student` is the model that the shipped variants were converted from. Others found: share called no
-organism; as the student: share of photos with its verdict; cosine: of the logits to the student's,
-less its mean.
+Says whether a photo shows an organism at all, before it is named. Classes of organisms:
+{kinds[True]}. Other classes: {kinds[False]}. Below a probability of
+{about.thresholds["not_organism"]:.3g} the answer is no organism, from
+{about.thresholds["organism"]:.3g} on it is an organism, and in between it is uncertain.
+{filter_photos(about)}
+`student` is the model that the shipped variants were converted from. Organisms flagged, others
+found: share of each called no organism. As the student: share of photos with the student's answer.
+Cosine: mean cosine similarity to the student's logits, the student's mean logits subtracted.
 
 {by_name({item.name: item.row for item in (found.reference, *found.in_kit)}, _FILTER)}
 
 {taught}
-Not measured: photos of other places and kinds than these, above all kinds of organisms and of
-others that are not among the classes.
+Not measured: photos from other places, and photos of organisms or things that are not among the
+classes.
 
 {_failures(found)}
 """
@@ -124,7 +125,7 @@ def _classes(models: Sequence[Measured]) -> str:
 
 
 def _failures(found: Result) -> str:
-    """Return as a list what failed the gate, which classes are worst, and which lost most."""
+    """Return, as a list, failed gates, the classes of lowest F1, and the largest losses of F1."""
     lines = []
     for item in found.in_kit:
         if item.refusal:

@@ -1,6 +1,6 @@
-"""The classifier as an export task: its calibration, its scores, and when it is refused.
+"""The export task of a classifier: calibration, scores, and the rule that refuses a variant.
 
-Rounding moves logits, so every variant has a calibration of its own, fitted on validation photos.
+Rounding changes logits, so every variant is calibrated on the validation photos anew.
 """
 
 from __future__ import annotations
@@ -33,19 +33,15 @@ _NAMED = 3
 
 
 def classifier_task(run: Run, settings: ExportSettings) -> Task:
-    """Return how a run's classifier is exported.
+    """Return the export task of a run's classifier.
 
-    Rows hold accuracy, top5, macro_f1, worst_decile_f1, ece (expected calibration error at the
-    model's own temperature) and agreement (share of photos with the float model's first class).
-
-    Raises
-    ------
-    ExportError
-        There are no test photos.
+    ``Scores.row`` holds accuracy, top5, macro_f1, worst_decile_f1, ece (expected calibration error
+    at the model's own temperature) and agreement (share of photos for which the most probable class
+    is the float model's).  ExportError: there are no test photos.
     """
     about = _about(run)
     if not about.counts["test"]:
-        raise ExportError(f"{run.path}: no test photos to verify with; train with test > 0")
+        raise ExportError(f"{run.path}: no test photos to measure on; train again with more photos")
     ranks = levels(about.classes, run.rank)
 
     return Task(
@@ -72,10 +68,10 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
 
 
 def classifier_refusal(scores: Scores, limits: Mapping[str, float]) -> str | None:
-    """Return why a classifier must not ship, or None.
+    """Return why a variant of a classifier must not ship, or None if it may.
 
-    Refused: a score that fell by more points (hundredths of F1) than ``limits`` allows it, by its
-    name, where the fall is also beyond noise: 95 % of paired bootstrap resamples lost something.
+    A variant is refused where a score fell by more points (hundredths of F1) than its entry in
+    ``limits``, and the fall is beyond noise: the score falls in 95 % of paired bootstrap resamples.
     """
     for key, limit in limits.items():
         drop = scores.drops[key]
@@ -84,7 +80,7 @@ def classifier_refusal(scores: Scores, limits: Mapping[str, float]) -> str | Non
                 f"{item['name']} ({100 * item['change']:+.1f})" for item in scores.fallen[:_NAMED]
             )
             lost = f"{TITLES[key]} fell by {100 * drop.drop:.2f} points"
-            return f"{lost}, allowed {limit:g}; most: {worst}"
+            return f"{lost}, allowed {limit:g}; largest changes: {worst}"
     return None
 
 
@@ -94,13 +90,13 @@ def calibrate(
     levels: Sequence[Level],
     precision: float,
 ) -> Calibration:
-    """Fit a variant's calibration on validation photos.
+    """Fit a variant's temperature, and a threshold for each rank, on validation photos.
 
     Parameters
     ----------
-    logits, labels : the variant's, shape (n, classes), and the classes, (n,); n >= 1
-    levels : ranks to answer with
-    precision : share of the names given that must be right, above 0 and at most 1
+    logits, labels : the variant's logits (n, classes) and the true classes (n,); n is at least 1
+    levels : ranks at which photos may be named
+    precision : least share of the names given that must be right, above 0 and at most 1
     """
     temperature = fit_temperature(logits, labels)
     probabilities = metrics.softmax(logits / temperature)
@@ -120,9 +116,9 @@ def answered(
     levels: Sequence[Level],
     calibration: Calibration,
 ) -> dict[str, dict[str, int]]:
-    """Count by rank how many test photos were ``named`` at it, and how many rightly (``right``).
+    """Count for each rank the photos ``named`` at it, and how many of these names are ``right``.
 
-    Ranks without a threshold are left out; photos that are not counted were not named.
+    Ranks without a threshold are left out.  Photos that reach no threshold are not counted.
     """
     probabilities = metrics.softmax(logits / calibration.temperature)
     right: dict[str, list[bool]] = {
@@ -137,15 +133,10 @@ def answered(
 
 def _about(run: Run) -> About:
     counts = {split: len(run.split(split)[0]) for split in ("train", "val", "test")}
-    classes = (
-        ClassInfo(
-            item["id"],
-            item["name"],
-            item["common_name"],
-            {rank: name for rank, name in item["taxon"].items() if name},
-        )
-        for item in run.classes
-    )
+    classes = []
+    for item in run.classes:
+        taxon = {rank: name for rank, name in item["taxon"].items() if name}
+        classes.append(ClassInfo(item["id"], item["name"], item["common_name"], taxon))
     return About(
         name=run.name,
         folder=str(run.path),
@@ -165,7 +156,7 @@ def _scores(
     classes: Sequence[ClassInfo],
     ranks: Sequence[Level],
 ) -> Scores:
-    """Evaluate a model as a whole, per class, and against the float model."""
+    """Score a model, overall and per class, and compare it with the float model."""
     names = [item.name for item in classes]
     found = metrics.evaluate(logits, side.labels, names, fitted.temperature)
     wanted, predicted = side.logits.argmax(axis=1), logits.argmax(axis=1)

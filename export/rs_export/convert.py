@@ -1,4 +1,4 @@
-"""One Keras model to the bytes of any recipe, sharing the steps that recipes have in common."""
+"""Conversion of a Keras model to any recipe's file; steps that recipes share are done once."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ __all__ = ["Converter", "Quantization"]
 
 @dataclass(frozen=True)
 class Quantization:
-    """What can be varied while weights and activations are rounded.
+    """Settings of quantization that are not part of a recipe.
 
     Attributes
     ----------
-    photos : size of the calibration set
-    ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
-    float_layers : layers, by name, that stay in float32
+    photos : number of calibration photos
+    ranges : ``kind`` of :func:`rs_export.quantize.ranges.activation_ranges`
+    float_layers : names of the layers that stay in float32
     """
 
     photos: int = 200
@@ -52,15 +52,15 @@ class Quantization:
 
 
 class Converter(contextlib.AbstractContextManager["Converter"]):
-    """Converts one model; a context manager, because TensorFlow converts from a folder.
+    """Converts one model; a context manager, because TensorFlow converts from a temporary folder.
 
     Parameters
     ----------
     model : float32, input (None, S, S, 3) scaled by Preprocessing.model_input, output logits
-    representative : gives this many calibration photos as model inputs, float32 (n, S, S, 3);
-        the attribute ``inputs`` does the same and keeps them
-    prepare : gives the model with the weights that a recipe's preparation made
-    photos : size of the calibration set that channels are equalized on
+    representative : takes a number n and returns n calibration photos as model inputs, float32
+        (n, S, S, 3); the attribute ``inputs`` does the same and keeps the result
+    prepare : takes a recipe's ``preparation`` and returns the model with the weights it makes
+    photos : number of calibration photos for the equalization of channels
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
         self._representative, self._prepare = representative, prepare
         self.inputs = cache(representative)
         self._wanted = cache(lambda n: logits_of(model.predict_on_batch, self.inputs(n)))
-        # One at a time, because they are large.
+        # Only the last one is kept, because they are large.
         self._form_of = lru_cache(maxsize=1)(self._made_form)
         self._folder = tempfile.TemporaryDirectory(prefix="rs-export-")
 
@@ -82,14 +82,14 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
         self._folder.cleanup()
 
     def convert(self, recipe: Recipe, how: Quantization | None = None) -> bytes:
-        """Return the model file's bytes; raises ExportError where the converter failed."""
+        """Return the bytes of the model file; ExportError: the conversion failed."""
         how = how or Quantization(self._photos)
-        # Outside: a photo that cannot be read, or a failed training, is no fault of the converter.
+        # Outside the block: an unreadable photo or a failed training is not the converter's fault.
         inputs = self.inputs(how.photos) if recipe.calibrated else None
         form = self._form_of(recipe.preparation)
         with _converting(recipe.name):
             if inputs is not None:
-                # Weights trained with rounding fit the channels that they were trained with.
+                # Weights trained with rounding were equalized before; do not change them again.
                 data = _rounded(form if recipe.qat else form.even, recipe, how, inputs)
                 return correct_bias(data, recipe.engine, inputs, self._wanted(how.photos))
             if recipe.quantizer == "ai-edge":
@@ -97,11 +97,11 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
             return to_tflite(form.saved, recipe) if recipe.engine == "litert" else form.onnx
 
     def equalized(self) -> keras.Model:
-        """Return the model with channels of equal range."""
+        """Return the float model with equalized channels."""
         return self._form_of("").even.model
 
     def _made_form(self, preparation: str) -> _Form:
-        """Return the forms of a prepared model."""
+        """Return the forms of the model that a preparation makes."""
         model = self._model
         if preparation:
             assert self._prepare is not None
@@ -111,18 +111,17 @@ class Converter(contextlib.AbstractContextManager["Converter"]):
 
 @contextlib.contextmanager
 def _converting(name: str) -> Iterator[None]:
-    """Drop a conversion's logs, warnings and prints; turn its failure into one ExportError."""
+    """Suppress a conversion's logs, warnings and prints; turn its errors into ExportError."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        # In a command, quiet_libraries also drops what C++ writes to standard error.
+        # In a command, quiet_libraries also suppresses what C++ code writes to standard error.
         with (
             quiet_libraries(),
-            warnings.catch_warnings(),
+            warnings.catch_warnings(action="ignore"),
             contextlib.redirect_stdout(io.StringIO()),
         ):
-            warnings.simplefilter("ignore")
             yield
     except (ExportError, MemoryError):
         raise
@@ -146,7 +145,7 @@ def _rounded(form: _Form, recipe: Recipe, how: Quantization, inputs: Inputs) -> 
 
 
 class _Form:
-    """A model in the forms that quantizers take, each made when it is first wanted."""
+    """A model in the forms that quantizers take; each is made when it is first needed."""
 
     def __init__(self, model: keras.Model, folder: Path, inputs: Callable[[], Inputs]) -> None:
         self.model = model
@@ -154,13 +153,13 @@ class _Form:
 
     @cached_property
     def even(self) -> _Form:
-        """The model with channels of equal range."""
+        """The model with equalized channels."""
         model = equalize(self.model, self._inputs())
         return self if model is self.model else _Form(model, self._folder, self._inputs)
 
     @cached_property
     def marked(self) -> _Form:
-        """The model with layers that can be found again in what is converted."""
+        """The model with layer names that can be found in a converted graph."""
         return _Form(marked_copy(self.model), self._folder, self._inputs)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Convert a run, measure every variant, and write a kit of those that lost little enough."""
+"""The export of a run: convert it, measure every variant, and write a kit of the best."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ __all__ = ["ExportResult", "export_run"]
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export left behind.
+    """What an export made.
 
     Attributes
     ----------
-    kit : the ``.rskit`` file; with a limit on its size, the ``.rskit.xz``
-    table : measurements by variant, ``float`` (the Keras model) first
-    shipped, filter : variant of the classifier, and of the filter, in the kit, by engine
-    refused : why variants were refused, by variant
+    kit : path of the ``.rskit`` file; with a limit on its size, of the ``.rskit.xz``
+    table : measurements by variant; ``float`` (the Keras model) is the first
+    shipped : name of the classifier's variant in the kit, by engine
+    refused : why a variant was refused, by its name
+    filter : name of the filter's variant in the kit, by engine
     """
 
     kit: Path
@@ -50,12 +51,12 @@ def export_run(
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
-    """Convert a finished run into verified variants, reports and a kit.
+    """Convert a finished run into measured variants, reports and a kit.
 
-    Each variant is measured through the runtime on the run's test photos.  The kit takes one for
-    each engine: see :meth:`rs_export.pipeline.Pipeline.choose`; with a limit on its packed size,
-    the first alone that is not refused and fits.  A filter (``settings.filter``) is made first, in
-    the same way; the kit takes one variant of it for each engine that it has a classifier for.
+    The runtime measures each variant on the run's test photos.  The kit gets one variant for each
+    engine (:meth:`rs_export.pipeline.Pipeline.choose`).  With a limit on the packed size it gets
+    only the first variant that is not refused and fits.  A filter (``settings.filter``) is
+    converted first, in the same way; the kit gets one for each engine that it has a classifier for.
 
     Reports and kit are written into ``out``, by default ``run_dir/export``.
 
@@ -64,12 +65,10 @@ def export_run(
     RunError
         The run folder is missing, unfinished or damaged.
     ExportError
-        Nothing may ship for an engine, or nothing fits; then there is no new kit.
-    EngineError
-        There is a filter to export, and ONNX Runtime is missing or refused it.
+        For some engine every variant was refused, or none fits; then no kit is written.
     """
     settings, progress = settings or ExportSettings(), progress or Progress()
-    # Before any long work: a wrong recipe should fail at once.
+    # Fail on a wrong recipe now, before the long work.
     recipes = chosen_recipes(settings)
     run = Run.open(Path(run_dir))
     folder = Path(out) if out else run.path / "export"
@@ -91,7 +90,7 @@ def export_run(
 def _made(
     run: Run, recipes: Sequence[Recipe], settings: ExportSettings, folder: Path, progress: Progress
 ) -> tuple[Export, str]:
-    """Make all variants; return what was found out, and why there can be no kit, if so."""
+    """Make all variants; return the results, and why there can be no kit, or an empty text."""
     start = time.monotonic()
     task, beside = classifier_task(run, settings), None
     if settings.filter is not None:
@@ -115,7 +114,7 @@ def _made(
 
 
 def _missing(found: Export, engines: Iterable[str]) -> str:
-    """Return for which of these engines there is no model and why, or nothing."""
+    """Return which engine has no model to ship and why, or an empty text."""
     for engine in engines:
         for what, result in (("", found.classifier), ("filter for ", found.filter)):
             if result and engine not in result.shipped:

@@ -1,7 +1,7 @@
-"""The filter as an export task: whether a photo shows an organism at all, by the student's rules.
+"""The export task of a filter, which says whether a photo shows an organism at all.
 
-What ``rs-toolkit distill`` made is converted, and each variant is compared with it.  Its
-probabilities are Platt-scaled, with a scaling of its own, fitted on validation photos.
+The student that ``rs-toolkit distill`` trained is converted, and each variant is compared with it.
+Every variant has its own Platt scaling, fitted on the validation photos; all share the thresholds.
 """
 
 from __future__ import annotations
@@ -35,20 +35,16 @@ _LAST = {
 
 
 def filter_recipes(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Return the recipes of a filter, for the engines of a classifier's recipes."""
+    """Return a filter's recipes for all engines that a classifier's recipes use."""
     engines = dict.fromkeys(recipe.engine for recipe in recipes)
     return [RECIPES[name] for engine in engines for name in _RECIPES[engine]]
 
 
 def filter_task(source: FilterFolder) -> Task:
-    """Return how a filter is exported; rows are those of :func:`filter_scores`.
+    """Return the export task of a filter; :func:`filter_scores` documents ``Scores.row``.
 
-    A filter is not trained with rounding; where 8 bits cost too much, weights alone are rounded.
-
-    Raises
-    ------
-    ExportError
-        There are too few photos.
+    There is no training with rounding; the last resort in TFLite is to round only the weights.
+    ExportError: there are no training photos, or the test photos are not of both kinds.
     """
     organism, about = source.organism, _about(source)
     organisms = ", ".join(item.name for item in about.classes if item.organism)
@@ -68,9 +64,9 @@ def filter_task(source: FilterFolder) -> Task:
             about,
             name=f"{about.name} filter",
             description=(
-                "Tells whether a photo shows an organism: sigmoid(odds / "
-                f"{fitted.temperature:.6g} + {fitted.bias:.6g}), odds the logsumexp of the logits "
-                f"of {organisms}, less that of the others"
+                "Probability that a photo shows an organism: sigmoid(log_odds / "
+                f"{fitted.temperature:.6g} + {fitted.bias:.6g}), where log_odds is logsumexp of "
+                f"the logits of {organisms}, minus logsumexp of the other logits"
             ),
             temperature=1.0,
         ),
@@ -88,13 +84,16 @@ def filter_scores(
     organism: NDArray[np.bool_],
     thresholds: Mapping[str, float],
 ) -> Scores:
-    """Compare a model with the student on photos of both kinds.
+    """Compare a model with the student on photos with and without organisms.
 
-    The row holds cosine (mean cosine of the logits to the student's, -1 to 1, both less the
-    student's mean logits, because what all photos have in common says nothing of any); agreement
-    (share of the photos with the student's verdict); auroc (area under the curve of the odds,
-    organisms against others); flagged, found (share of the organisms, and of the others, with the
-    verdict ``not_organism``); uncertain (share without a verdict).
+    ``Scores.row`` holds
+
+    - cosine: mean cosine similarity of the logits to the student's, -1 to 1, after subtracting the
+      student's mean logits from both, because these tell no photo from another;
+    - agreement: share of the photos with the student's verdict;
+    - auroc: area under the ROC curve of the log odds, organisms against others;
+    - flagged, found: share of the organisms, and of the others, with the verdict ``not_organism``;
+    - uncertain: share of the photos with the verdict ``uncertain``.
 
     Parameters
     ----------
@@ -119,20 +118,17 @@ def filter_scores(
 
 
 def filter_refusal(scores: Scores, reference: Scores) -> str | None:
-    """Return why a filter must not ship, or None.
+    """Return why a variant of a filter must not ship, or None if it may.
 
-    Refused: an area under the curve that is more than 0.01 below the student's, or other verdicts
-    than the student's on more than 2 % of the photos.
+    A variant is refused if its AUROC is more than 0.01 below the student's, or if its verdict
+    differs from the student's on more than 2 % of the photos.
     """
     found = scores.row
     drop = reference.row["auroc"] - found["auroc"]
     if drop > MAX_AUROC_DROP + 1e-9:
         return f"AUROC fell by {drop:.4f} to {found['auroc']:.4f}, allowed {MAX_AUROC_DROP:g}"
     if found["agreement"] < MIN_AGREEMENT - 1e-9:
-        return (
-            f"{found['agreement']:.1%} of the verdicts are the student's, "
-            f"wanted {MIN_AGREEMENT:.0%}"
-        )
+        return f"agreement with the student is {found['agreement']:.1%}, wanted {MIN_AGREEMENT:.0%}"
     return None
 
 
@@ -173,7 +169,7 @@ def _mean_cosine(logits: NDArray[np.float32], reference: NDArray[np.float32]) ->
 
 
 def _counted(source: FilterFolder) -> dict[str, dict[str, int]]:
-    """Return organisms and others by split; refuse too few."""
+    """Return the numbers of organisms and others by split; ExportError: there are too few."""
     counts = {}
     for split in ("train", "val", "test"):
         truth = source.side(split)[1]
@@ -183,6 +179,6 @@ def _counted(source: FilterFolder) -> dict[str, dict[str, int]]:
             raise ExportError(
                 f"{source.path}: {counts[split]['organisms']} organisms and "
                 f"{counts[split]['others']} others among the {split} photos, wanted "
-                f"{'both' if least is min else 'any'}; distil again with more photos"
+                f"{'some of both' if least is min else 'some'}; distil again with more photos"
             )
     return counts

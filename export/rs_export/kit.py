@@ -1,4 +1,4 @@
-"""The kit: the bytes that were measured, what was measured of them, and the model card."""
+"""The kit: the model files that were measured, their measurements, and the model card."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ship(export: Export, folder: Path) -> Path:
 
 
 def packed_mb(export: Export) -> float:
-    """Return the size in 10**6 bytes of the packed kit that :func:`ship` would leave."""
+    """Return the size in 10**6 bytes of the kit that :func:`ship` would write, once packed."""
     with TemporaryDirectory(prefix="rs-kit-") as name:
         kit = Path(name) / "measured.rskit"
         _write(export, kit)
@@ -72,7 +72,7 @@ def _filter(found: Result) -> FilterSpec:
     for item in found.in_kit:
         fields = _common(item)
         if item.refusal:
-            # A filter's variants have no field of their own for a warning.
+            # FilterVariant has no field for a warning.
             fields["measured"]["warning"] = _warning(item)
         variants.append(FilterVariant(**fields, bias=item.calibration.bias))
     return FilterSpec(
@@ -85,13 +85,13 @@ def _filter(found: Result) -> FilterSpec:
 
 
 def _common(item: Variant) -> dict[str, Any]:
-    """Return the fields that a classifier's variants and a filter's share."""
+    """Return the manifest's fields that variants of classifiers and of filters share."""
     return {
         "name": item.name,
         "engine": item.engine,
         "member": item.member,
         "temperature": item.calibration.temperature,
-        # Latency never repeats.
+        # Latency differs from run to run, and equal exports shall give equal bytes.
         "measured": {key: value for key, value in item.row.items() if key != "ms"},
     }
 

@@ -1,15 +1,15 @@
-"""What is tried when rounding cost a variant its classes: other ways to round the same model.
+"""Mending: other ways to round a model, tried where a calibrated variant was refused.
 
-Equalization and bias correction cost nothing and are part of every calibrated recipe (see
-docs/decisions/0005-equalize-and-correct-bias.md).  What is left, in this order:
+Equalization and bias correction cost nothing, so every calibrated recipe has them (see
+docs/decisions/0005-equalize-and-correct-bias.md).  The further steps are, in this order:
 
 1. a calibration set four times as large;
-2. activation ranges that leave out the outermost 0.01 % of the values;
+2. activation ranges that leave out the outermost 0.01 % of the values at either end;
 3. the most sensitive layers, up to a tenth of the weights, in float32;
 4. training with rounding in the loop (QAT), where the task's model can be trained.
 
-The last two change what the variant is, and with it its name.  A task may have further steps of its
-own.  Steps are judged on validation photos; what passes there meets the test photos once.
+Steps 3 and 4 change the recipe, and so the variant's name.  A task may add steps of its own.  Each
+step is judged on the validation photos; only one that passes there is measured on the test photos.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FLOAT_SHARE = 10  # per cent
 
 @dataclass(frozen=True)
 class Step:
-    """One way to round a model again: what to call it, and what to convert instead."""
+    """One way to round a model again: its title in reports, and what to convert."""
 
     title: str
     recipe: Recipe
@@ -45,15 +45,15 @@ def steps(
     trains: bool = True,
     last: Sequence[tuple[str, Recipe]] = (),
 ) -> Iterator[Step]:
-    """Yield what to try for a calibrated recipe, in order.
+    """Yield the steps to try for a refused recipe, in order; none if it is not calibrated.
 
     Parameters
     ----------
-    recipe, photos : what was refused, and the size of the calibration set that it was made with
-    sensitive : from a share of the weights, 0 to 1, to the most sensitive layers; called only when
-        it is needed, because it takes a minute
+    recipe, photos : the recipe, and the number of calibration photos that it was made with
+    sensitive : takes a share of the weights, 0 to 1, and returns the most sensitive layers with at
+        most that share; called only when it is needed, because it takes a minute
     trains : whether the model can be trained with rounding
-    last : what to try after that: titles and recipes
+    last : titles and recipes of the task's own steps, which come last
     """
     if not recipe.calibrated:
         return
@@ -61,7 +61,7 @@ def steps(
     plain = Quantization(photos, float_layers=kept)
     yield Step("larger calibration set", recipe, replace(plain, photos=_MORE_PHOTOS * photos))
     if recipe.io == "float32":
-        # In TFLite ai-edge-quantizer uses them, and it makes no input in uint8.
+        # In TFLite only ai-edge-quantizer takes such ranges, and it cannot make uint8 inputs.
         yield Step("percentile ranges", recipe, replace(plain, ranges="percentile"))
     mixed = None if recipe.float_share else _changed(recipe, float_share=_FLOAT_SHARE)
     if mixed and (layers := sensitive(_FLOAT_SHARE / 100)):
@@ -74,7 +74,7 @@ def steps(
 
 
 def _changed(recipe: Recipe, **fields: Any) -> Recipe | None:
-    """Return a recipe with other fields, or None where these exclude each other."""
+    """Return a recipe with fields replaced, or None where the result is no valid recipe."""
     try:
         return replace(recipe, **fields)
     except ExportError:

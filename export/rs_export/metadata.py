@@ -1,4 +1,4 @@
-"""What a model file says about itself, whatever its format."""
+"""The metadata that a model file carries, whatever its format."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["ModelInfo"]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What to know about a classifier to use its file alone.
+    """What one needs to know to use a model file without its kit.
 
     Attributes
     ----------
     name, description : printable text
-    rank : taxonomic rank of the classes, or ``common_name``
+    rank : taxonomic rank of the classes, ``common_name``, or ``prompt class`` for a filter
     labels : names of the classes, in the order of the logits: printable text, at least one
-    common_names : their English names, None where there is none
-    preprocessing : what makes the model's input of a photo; its scale is not 0
-    temperature : above 0: probabilities are ``softmax(logits / temperature)``
+    common_names : English names of the classes, None where a class has none
+    preprocessing : how a photo becomes the model's input; its scale is not 0
+    temperature : above 0; probabilities are ``softmax(logits / temperature)``
     data_fingerprint : SHA-256 of the training data's index
     created_by : program and version, ``rs-toolkit X``
 
@@ -50,7 +50,7 @@ class ModelInfo:
             **{f"common name {place}": name for place, name in enumerate(self.common_names)},
         }
         for key, text in texts.items():
-            # Label files have one label a line: a line break would shift all that follow.
+            # Label files have one label per line: a line break would shift all later labels.
             if text is not None and not (text and text.isprintable()):
                 raise ExportError(
                     f"model metadata: {key} must be printable text on one line, got {text!a:.80}"
@@ -68,10 +68,10 @@ class ModelInfo:
             )
 
     def require_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
-        """Raise ExportError where a model is not from (n, size, size, 3) to (n, labels), any n."""
+        """Raise ExportError unless a model maps (n, size, size, 3) to (n, labels), for any n."""
         size, classes = self.preprocessing.size, len(self.labels)
         if [*source[1:]] != [size, size, 3] or len(target) != 2 or target[1] != classes:
             raise ExportError(
                 f"model metadata: wanted a model from (n, {size}, {size}, 3) to (n, {classes}), "
-                f"as many as labels; got {list(source)} to {list(target)}"
+                f"one logit per label; got {list(source)} to {list(target)}"
             )

@@ -1,7 +1,7 @@
-"""The one way through an export: convert, calibrate, score, gate, mend, choose.
+"""The steps of an export: convert, calibrate, score, accept or refuse, mend, choose.
 
-A classifier and a filter go the same way; what differs is their :class:`rs_export.task.Task`.
-Steps up to the scores are taken by :class:`rs_export.bench.Bench`.
+They are the same for classifiers and filters, which differ in their :class:`rs_export.task.Task`.
+:class:`rs_export.bench.Bench` does the steps up to the scores.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _SAME_SIZE = 1.1
 
 
 class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
-    """Makes the variants of one task, and judges them; a context manager.
+    """Makes the variants of one task, and accepts or refuses them; a context manager.
 
-    Models are written into ``folder/models``.  ``variants``, ``failed`` and ``mending`` are those
-    of :class:`rs_export.result.Result`, so far.
+    Models are written into ``folder/models``.  ``variants``, ``failed`` and ``mending`` are as in
+    :class:`rs_export.result.Result`, and grow with every recipe.
     """
 
     def __init__(
@@ -49,7 +49,10 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
         self.bench.converter.__exit__(*error)
 
     def add(self, recipe: Recipe) -> None:
-        """Convert, save and measure one variant, once; mend or refuse it if it lost too much."""
+        """Convert, measure and save a recipe's variant, unless it was made before.
+
+        If the variant is refused, try to mend it.
+        """
         name = self.bench.name(recipe)
         if name in {*self.variants, *self.failed}:
             return
@@ -58,7 +61,7 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
             how = self.bench.rounding(recipe)
             variant = self.bench.judge(self.bench.draft(recipe, how))
         except (EngineError, ExportError) as error:
-            # The other variants are still worth having.
+            # One failure must not stop the other variants.
             self.failed[name] = str(error)
         else:
             self._keep(variant)
@@ -68,8 +71,8 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
             self.progress.note(f"{name} refused: {reason}")
 
     def best(self, recipes: Sequence[Recipe]) -> dict[str, Variant | None]:
-        """Make every variant, and return the one to ship for each of their engines."""
-        # Those of one preparation together: it is loaded once.
+        """Make every recipe's variant, and return the one to ship for each engine."""
+        # Recipes with the same preparation follow each other, so that its model is loaded once.
         order = [recipe.preparation for recipe in recipes]
         for recipe in sorted(recipes, key=lambda recipe: order.index(recipe.preparation)):
             self.add(recipe)
@@ -78,9 +81,9 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
     def choose(self, engine: str) -> Variant | None:
         """Return the variant to ship for an engine, or None if even float32 was refused.
 
-        The smallest of those that passed: sizes within a tenth count as equal, and then integer
-        arithmetic goes first, and what needed no fine-tuning.  Where none passed, float32 is tried;
-        with ``settings.force``, the choice is among those that were refused.
+        It is the smallest that passed.  Among sizes up to a tenth above the smallest, calibrated
+        integers are preferred, then variants without fine-tuning.  Where none passed, float32 is
+        tried; with ``settings.force``, the refused variants are considered instead.
         """
         if not self._may_ship(engine):
             self.add(Recipe(engine))
@@ -94,7 +97,7 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
         )
 
     def result(self, shipped: Mapping[str, Variant | None]) -> Result:
-        """Return what was found out; ``shipped`` are the variants of the kit by engine."""
+        """Return the results; ``shipped`` are the variants of the kit by engine."""
         return Result(
             about=self.bench.task.about,
             reference=self.bench.reference,
@@ -106,19 +109,19 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
         )
 
     def _may_ship(self, engine: str) -> list[Variant]:
-        """Return what passed for an engine; with force, where nothing did, what was refused."""
+        """Return an engine's variants that passed; if none did, with force, those refused."""
         made = [variant for variant in self.variants.values() if variant.engine == engine]
         passed = [variant for variant in made if not variant.refusal]
         return passed or (made if self.settings.force else [])
 
     def _keep(self, variant: Variant) -> None:
-        """Save a variant with its results."""
+        """Write a variant's file, and remember the variant."""
         with atomic_write(self._folder / variant.member) as temporary:
             temporary.write_bytes(variant.data)
         self.variants[variant.name] = variant
 
     def _mend(self, broken: Variant) -> None:
-        """Try other ways to round until one passes, and record each."""
+        """Try the steps of :mod:`rs_export.mending` until one passes, and record each."""
         record = self.mending.setdefault(broken.name, [])
         tries = steps(
             broken.recipe,
@@ -146,7 +149,10 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
                 return
 
     def _attempt(self, step: Step, broken: Variant, entry: dict[str, Any]) -> Variant:
-        """Return what a step makes, its scores written into the record; raise what it cannot."""
+        """Return the variant that a step makes, and write its scores into ``entry``.
+
+        ExportError, EngineError: the conversion failed, or the validation photos refuse the result.
+        """
         known = self.variants.get(self.bench.name(step.recipe))
         if known and known.name != broken.name:
             return known
@@ -163,17 +169,17 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
 def best_within(
     line: Pipeline, recipes: Sequence[Recipe], packed_mb: Callable[[Variant], float]
 ) -> tuple[dict[str, Variant | None], str]:
-    """Make variants, which lose more and more, until one passes and its packed kit fits.
+    """Make variants in the order of ``recipes`` until one passes and its packed kit fits.
 
-    ``packed_mb`` gives the size in 10**6 bytes of the packed kit that holds a variant alone.
-    Returns that variant by its engine, and an empty text; where there is none, no variant, and a
-    text that says what is reachable and what keeps the others out.  With ``line.settings.force``
-    the first refused variant that fits will do.
+    ``packed_mb`` returns the size in 10**6 bytes of the packed kit that holds only this variant.
+    Returns the variant by its engine, and an empty text.  If there is none, returns no variant, and
+    a text that says why and which settings would help.  With ``line.settings.force``, the first
+    refused variant that fits is returned then.
     """
     limit, sizes = line.settings.max_mb, dict[str, float]()
     for recipe in recipes:
         line.add(recipe)
-        # The variant that was asked for, and the one that mended it.
+        # The recipe's variant, and the one that mended it, if any.
         for variant in [item for name, item in line.variants.items() if name not in sizes]:
             size = sizes[variant.name] = packed_mb(variant)
             line.progress.note(f"{variant.name}: {size:.2f} MB packed, {limit:g} allowed")
@@ -186,7 +192,7 @@ def best_within(
 
 
 def _reachable(line: Pipeline, sizes: Mapping[str, float]) -> str:
-    """Return why nothing fits, and which settings would change that."""
+    """Return why no variant can be shipped, and which settings would change that."""
     told, reachable = [], []
     for name, size in sizes.items():
         variant = line.variants[name]
@@ -194,7 +200,7 @@ def _reachable(line: Pipeline, sizes: Mapping[str, float]) -> str:
         told.append(f"{name} {size:.2f} MB, {lost}{', refused' if variant.refusal else ''}")
         if line.settings.force or not variant.refusal:
             reachable.append(size)
-    # Rounded up, so that the advice is enough.
+    # Rounded up, so that the advised limit is large enough.
     advice = f"--max-mb {math.ceil(100 * min(reachable)) / 100:.2f}, " if reachable else ""
     return (
         f"no variant fits in {line.settings.max_mb:g} MB and keeps its classes "

@@ -1,27 +1,26 @@
-"""Recipes: what each variant of a model is made of, and the grammar of their names.
+"""Recipes: how each variant of a model is made, and the grammar of their names.
 
 ::
 
     ENGINE[_spNN|_sp24][_cNN][_qat]_NUMBERS[_fNN][_u8io][_aeq]
 
     ENGINE   tflite (runs on LiteRT), onnx (runs on ONNX Runtime)
-    _spNN    NN % of each larger pointwise (1 x 1) kernel's weights are zero, 10 to 95; _sp24: 2 of
-             every 4 (Mishra et al. 2021).  Small layers, depthwise kernels and, up to 50 %, the
-             dense layer stay as they are; the fine-tuning that sp24 and more than 50 % need
-             prunes every larger kernel but depthwise ones
-    _cNN     the weights of a larger layer take NN values; depthwise kernels stay as they are
-    _qat     fine-tuned with the rounding of 8-bit numbers in the loop (Jacob et al. 2018)
-    NUMBERS  fp32, fp16; dynamic_int8: weights in int8, activations quantized as they come;
-             int8: both, ranges calibrated; int16x8: activations in int16;
-             u8s8, s8s8 (ONNX): activations in uint8 or int8, weights in int8
-    _fNN     the layers that lose most by rounding, together at most NN % of the weights, stay in
-             float32, 1 to 99; for calibrated 8-bit numbers; by ai-edge-quantizer in TFLite
+    _spNN    pruned: NN % of a kernel's weights are zero, 10 to 95; _sp24: 2 of every 4 weights
+             (Mishra et al. 2021).  Small layers and depthwise kernels are not pruned.  Up to sp50,
+             which needs no fine-tuning, only pointwise (1 x 1) kernels are
+    _cNN     clustered: the weights of a larger layer take NN values; not depthwise kernels
+    _qat     fine-tuned with the rounding to 8 bits in the loop (Jacob et al. 2018)
+    NUMBERS  fp32, fp16; dynamic_int8: weights in int8, activations quantized while the model runs;
+             int8: weights and activations in int8, ranges calibrated; int16x8: activations in int16
+             instead; u8s8, s8s8 (ONNX): activations in uint8 or int8, weights in int8
+    _fNN     the layers that lose most by rounding, at most NN % (1 to 99) of the weights, stay in
+             float32; for calibrated 8-bit numbers; in TFLite done by ai-edge-quantizer
     _u8io    input and output in uint8 too
     _aeq     quantized by ai-edge-quantizer instead of TensorFlow's converter
 
 ``c``, ``qat``, ``sp24`` and ``sp`` above 50 need fine-tuning.  ``tflite_sp50_qat_int8`` is pruned
-first and then trained with rounding (PQAT).  Mending (:mod:`rs_export.mending`) makes variants with
-``qat`` and ``fNN`` of those that were refused.
+first and then trained with rounding (PQAT).  Mending (:mod:`rs_export.mending`) replaces refused
+variants by some with ``qat`` or ``fNN``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from rs_toolkit.errors import ExportError
 
 __all__ = ["RECIPES", "Recipe", "chosen_recipes", "default_recipes", "find_recipes"]
 
-# ENGINE and NUMBERS of a name: what runs it, weights, activations.
+# From ENGINE and NUMBERS of a name to the fields engine, weights and activations.
 _FORMS = {
     ("tflite", "fp32"): ("litert", "float32", "float32"),
     ("tflite", "fp16"): ("litert", "float16", "float32"),
@@ -47,7 +46,7 @@ _FORMS = {
     ("onnx", "s8s8"): ("onnxruntime", "int8", "int8"),
 }
 _NUMBERS = {form: name for name, form in _FORMS.items()}
-_SPARSITIES = {"": "dense", "sp24": "2:4"}  # Of others the digits.
+_SPARSITIES = {"": "dense", "sp24": "2:4"}  # all others: the digits of spNN
 _NAME = re.compile(
     r"(?P<engine>tflite|onnx)(?:_(?P<sparsity>sp[1-9]\d))?(?:_c(?P<clusters>[1-9]\d{0,2}))?"
     r"(?P<qat>_qat)?_(?P<numbers>fp32|fp16|dynamic_int8|int8|int16x8|u8s8|s8s8)"
@@ -65,10 +64,10 @@ class Recipe:
     weights : ``float32``, ``float16``, or ``int8`` with one scale per output channel
     activations : ``float32``, or integers whose ranges are calibrated with training photos
     sparsity : ``dense``, ``10`` to ``95`` (per cent), or ``2:4``
-    clusters, float_share : NN of ``cNN`` and ``fNN``; 0: none
-    qat : whether the weights were trained with rounding in the loop
-    io : numbers of the model's input and output: ``float32`` or ``uint8``
-    quantizer : ``converter`` (the engine's own) or ``ai-edge``
+    clusters, float_share : NN of ``cNN`` and ``fNN``; 0: not clustered, no layer in float32
+    qat : whether the weights are trained with rounding in the loop
+    io : number type of the model's input and output: ``float32`` or ``uint8``
+    quantizer : ``converter`` (TensorFlow's, or ONNX Runtime's) or ``ai-edge``
     """
 
     engine: str
@@ -83,7 +82,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ExportError(f"recipe {asdict(self)}: has no name; see rs_export.recipes")
+            raise ExportError(f"recipe {asdict(self)}: no such recipe; see rs_export.recipes")
         if problem := self._contradiction():
             raise ExportError(f"recipe {self.name!r}: {problem}; see rs_export.recipes")
 
@@ -91,7 +90,7 @@ class Recipe:
     def parse(cls, name: str) -> Recipe:
         """Return the recipe of a name.
 
-        Raises ExportError where the grammar has no such name, or its parts exclude each other.
+        ExportError: the name does not follow the grammar, or its parts exclude each other.
         """
         match = _NAME.fullmatch(name)
         if match is None or (match["engine"], match["numbers"]) not in _FORMS:
@@ -112,7 +111,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """Key of the variant in reports and kits; :meth:`parse` reads it."""
+        """Name of the variant in reports and kits; :meth:`parse` is the inverse."""
         form = (self.engine, self.weights, self.activations)
         prefix, numbers = _NUMBERS.get(form, ("", ""))
         ends = (
@@ -124,7 +123,7 @@ class Recipe:
 
     @property
     def preparation(self) -> str:
-        """The part of the name that says how weights are changed first; may be empty."""
+        """The part of the name with sp, c and qat, which change the weights first; may be empty."""
         known = {value: key for key, value in _SPARSITIES.items()}
         sparsity = known.get(self.sparsity, f"sp{self.sparsity}")
         clusters = f"c{self.clusters}" if self.clusters else ""
@@ -133,7 +132,7 @@ class Recipe:
 
     @property
     def calibrated(self) -> bool:
-        """Whether the conversion needs representative photos."""
+        """Whether the conversion needs calibration photos."""
         return self.activations != "float32"
 
     @property
@@ -143,7 +142,7 @@ class Recipe:
 
     def _contradiction(self) -> str:
         if self.sparsity.isdigit() and (int(self.sparsity) > 95 or self.sparsity == "24"):
-            return "sparsity must be 10 to 95, not 24: sp24 is 2 of every 4"
+            return "sparsity must be 10 to 95, and not 24, because sp24 means 2 of every 4"
         if self.clusters and not 2 <= self.clusters <= 256:
             return "clusters must be 2 to 256"
         if self.clusters and (self.qat or self.sparsity != "dense"):
@@ -169,13 +168,13 @@ _FURTHER = (
     "tflite_qat_int8", "tflite_sp50_qat_int8",
     "onnx_s8s8", "onnx_sp50_u8s8", "onnx_qat_u8s8",
 )  # fmt: skip
-# From least to most that is taken away; the first that fits and keeps its classes is shipped.
+# For a limit on the kit's size, tried in this order: each is smaller than the one before.
 _SMALLER = ("tflite_int8", "tflite_sp50_int8", "tflite_sp65_int8", "tflite_sp75_int8")
 RECIPES: Mapping[str, Recipe] = {name: Recipe.parse(name) for name in (*_QUICK, *_FURTHER)}
 
 
 def default_recipes(int8: bool) -> tuple[Recipe, ...]:
-    """Return the recipes of an export: those without fine-tuning, with or without 8-bit ones."""
+    """Return the default recipes, which need no fine-tuning; with ``int8``, 8-bit ones too."""
     quick = [RECIPES[name] for name in _QUICK]
     return tuple(recipe for recipe in quick if int8 or recipe.weights != "int8")
 
@@ -192,10 +191,7 @@ def chosen_recipes(settings: ExportSettings) -> tuple[Recipe, ...]:
 def find_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:
     """Return recipes by name, each once, in the order given; ``all`` means all of RECIPES.
 
-    Raises
-    ------
-    ExportError
-        A name is unknown, or there is none.
+    ExportError: a name is unknown, or ``names`` is empty.
     """
     if not names:
         raise ExportError(f"recipes: got none, wanted any of: {', '.join(RECIPES)}")

@@ -19,9 +19,9 @@ _PICTURE = "accuracy_vs_size.png"
 _LISTED = 5
 _SENSITIVE = 15
 _FILTER_NOTE = (
-    "cosine: of the logits to the student's, less its mean; agreement: share of photos with the "
-    "student's verdict; flagged, found: share of the organisms, and of the others, called no "
-    "organism; uncertain: share without a verdict"
+    "cosine: mean cosine similarity to the student's logits, the student's mean logits subtracted; "
+    "agreement: share of photos with the student's answer; flagged, found: share of the organisms, "
+    "and of the others, called no organism; uncertain: share of photos called neither"
 )
 
 
@@ -36,14 +36,14 @@ def write_reports(export: Export, folder: Path) -> Path:
 
 
 def answer_table(models: Sequence[Measured], photos: int, precision: float) -> str:
-    """Return at which rank models named the test photos, as finely as their thresholds allow.
+    """Return a table of the ranks at which models named the test photos.
 
-    ``photos`` is the number of test photos, and ``precision`` the share of the names that the
-    thresholds are to keep right, 0 to 1.
+    ``photos`` is the number of test photos, and ``precision`` the share of the names that are to
+    be right, 0 to 1, for which the thresholds were fitted.
     """
     ranks = list(dict.fromkeys(rank for item in models for rank in item.test.answered))
     if not ranks:
-        return "No thresholds: too few validation photos, or no probability that is right enough."
+        return "No thresholds: too few validation photos, or none keeps enough of the names right."
     rows = []
     for item in models:
         found, thresholds = item.test.answered, item.calibration.thresholds
@@ -53,11 +53,8 @@ def answer_table(models: Sequence[Measured], photos: int, precision: float) -> s
             for r in ranks
         ]
         rows.append([item.name, *cells, f"{total / photos:.1%}", f"{right / max(total, 1):.1%}"])
-    head = ["named at (from probability)", *ranks, "any rank", "of these right"]
-    note = (
-        "Thresholds are fitted on validation photos so that "
-        f"{precision:.0%} of the names are right."
-    )
+    head = ["named at (threshold)", *ranks, "any rank", "of these right"]
+    note = f"Thresholds are fitted on validation photos to keep {precision:.0%} of the names right."
     return f"{markdown_table(head, rows)}\n\n{note}"
 
 
@@ -66,7 +63,7 @@ def filter_photos(about: About) -> str:
     test, val = about.counts["test"], about.counts["val"]
     return (
         f"Measured on {test['organisms']} test photos of organisms and {test['others']} of others; "
-        f"probabilities fitted on {val['organisms']} and {val['others']} validation photos."
+        f"calibrated on {val['organisms']} and {val['others']} validation photos."
     )
 
 
@@ -86,7 +83,7 @@ def _json(export: Export) -> dict[str, Any]:
 
 
 def _task_json(found: Result) -> dict[str, Any]:
-    """Return what both tasks report."""
+    """Return what classifiers and filters both report."""
     measured = {item.name: item for item in found.measured}
     variants = found.variants.items()
     rounded = {name: item.how for name, item in variants if item.recipe.calibrated}
@@ -137,8 +134,8 @@ def _markdown(export: Export) -> str:
         f"# Export of {cell(found.about.name)}",
         f"{counts['test']} test photos, {counts['classes']} classes, "
         f"{settings.threads} threads, {machine()['cpu']}. "
-        "mb: 10^6 bytes; agreement: share of photos with the float model's first class; "
-        "ms: median of one photo, the model alone (float: Keras, on all cores).",
+        "mb: 10^6 bytes; agreement: share of photos with the float model's most probable class; "
+        "ms: median time of the model for one photo (float: Keras, on all cores).",
         _table(found),
         f"![accuracy against size]({_PICTURE})",
         *_findings(found),
@@ -149,7 +146,7 @@ def _markdown(export: Export) -> str:
         about = export.filter.about
         parts += [
             "## Filter",
-            f"Student {cell(about.name)}, of {cell(about.folder)}. {filter_photos(about)} "
+            f"Student {cell(about.name)} in {cell(about.folder)}. {filter_photos(about)} "
             f"{_FILTER_NOTE}.",
             _table(export.filter),
             *_findings(export.filter),
@@ -158,7 +155,7 @@ def _markdown(export: Export) -> str:
 
 
 def _table(found: Result) -> str:
-    """Return every model's numbers, and whether it ships."""
+    """Return a table of every model's scores, and whether it is shipped or refused."""
     rows = {i.name: {**i.row, "state": _state(found, i.name)} for i in found.measured}
     numbers = {key: (key, ".4g") for key in found.reference.row}
     return by_name(rows, {**numbers, "state": ("", "")})
@@ -171,7 +168,7 @@ def _state(found: Result, name: str) -> str:
 
 
 def _findings(found: Result) -> list[str]:
-    """Return what was refused, lost and mended, as paragraphs and tables."""
+    """Return paragraphs and tables on what was refused, lost and mended."""
     parts = [f"**{name} refused**: {cell(reason)}" for name, reason in found.refused.items()]
     lost = [
         [name, *(f"{100 * d.drop:.2f} ({100 * d.low:.2f})" for d in item.test.drops.values())]
@@ -180,7 +177,10 @@ def _findings(found: Result) -> list[str]:
     ]
     if lost:
         head = ["points lost against float", *(TITLES[key] for key in found.reference.test.drops)]
-        note = "In brackets: 95 % of paired bootstrap resamples lost more; above 0 is beyond noise."
+        note = (
+            "In brackets: the loss that 95 % of paired bootstrap resamples exceed; if it is above "
+            "0, the loss is beyond noise."
+        )
         parts += [markdown_table(head, lost), note]
     mended = [
         [name, entry["step"], entry["variant"], _evidence(entry.get("validation")),
@@ -189,7 +189,7 @@ def _findings(found: Result) -> list[str]:
         for entry in entries
     ]  # fmt: skip
     if mended:
-        head = ["mended", "by", "as", "on validation photos", "on test photos", "result"]
+        head = ["refused", "step", "new", "on validation photos", "on test photos", "result"]
         parts.append(markdown_table(head, mended))
     layers = [
         [row.layer, str(row.weights), f"{row.noise:.2e}"] for row in found.sensitivity[:_SENSITIVE]
@@ -201,7 +201,7 @@ def _findings(found: Result) -> list[str]:
 
 
 def _evidence(values: Mapping[str, Any] | None) -> str:
-    """Return what a mending step was judged by: points lost, or a filter's two scores."""
+    """Return the scores that a mending step is judged by: points lost, or a filter's scores."""
     if not values:
         return ""
     if "auroc" in values:
@@ -220,14 +220,12 @@ def _fallen_classes(item: Measured) -> str:
 
 def _picture(found: Result) -> Any:
     """Return the figure of accuracy against size."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter
 
-    # Names stand in a column, in the order of the scores: beside the points they would overlap.
+    # Names are in a column, in the order of the scores: beside the points they would overlap.
     order = sorted(found.measured, key=lambda item: (item.row["macro_f1"], item.size))
     figure = Figure(figsize=(8, max(4.5, 1 + 0.22 * len(order))), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     colours = {"shipped": "C2", "refused": "C3", "": "C7"}
     for place, item in enumerate(order):
@@ -242,13 +240,9 @@ def _picture(found: Result) -> Any:
             fontsize=8,
             arrowprops={"arrowstyle": "-", "color": colour, "alpha": 0.4, "relpos": (0, 0.5)},
         )
-    axes.set(
-        xscale="log",
-        xlabel="size (MB)",
-        ylabel="macro-F1 on test photos",
-        title="green: in the kit; red: refused; grey: neither",
-    )
-    # 2, not 2 x 10^0.
+    axes.set(xscale="log", xlabel="size (MB)", ylabel="macro-F1 on test photos")
+    axes.set_title("green: in the kit; red: refused; grey: neither")
+    # Ticks as plain numbers: 2, not 2 x 10^0.
     axes.xaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter())
     axes.margins(x=0.1, y=0.15)
     axes.grid(alpha=0.3)

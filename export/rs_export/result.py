@@ -1,4 +1,4 @@
-"""What an export found out: frozen values, which hold the very bytes that were measured.
+"""The results of an export: frozen values, with the bytes of the files that were measured.
 
 Reports, the model card and the kit are written from these alone.
 """
@@ -26,10 +26,10 @@ class Calibration:
 
     Attributes
     ----------
-    temperature : above 0: probabilities are ``softmax(logits / temperature)``; of a filter
-        ``sigmoid(odds / temperature + bias)``
+    temperature : above 0; a classifier's probabilities are ``softmax(logits / temperature)``
     thresholds : least probability at which a taxon is named, by rank; see :mod:`rs_runtime.ranks`
-    bias : of a filter alone; see :func:`rs_runtime.filter.organism_probability`
+    bias : only of a filter, whose probability is ``sigmoid(log_odds / temperature + bias)``; see
+        :func:`rs_runtime.filter.organism_probability`
     """
 
     temperature: float
@@ -43,14 +43,14 @@ class About:
 
     Attributes
     ----------
-    name, folder : of the run; of a filter, the student's name and the filter folder
-    rank : taxonomic rank that a classifier names, or ``common_name``; a filter: ``prompt class``
-    classes : in the order of the logits: ClassInfo of a classifier, FilterClass of a filter
-    calibration : what the folder says of the float model
+    name, folder : name and folder of the run; for a filter, the student's name and its folder
+    rank : taxonomic rank that a classifier names, or ``common_name``; ``prompt class`` for a filter
+    classes : in the order of the logits; ClassInfo for a classifier, FilterClass for a filter
+    calibration : the float model's calibration, as recorded in the folder
     data_fingerprint : SHA-256 of the training data's index
-    counts : photos by split, as the report shows them
-    thresholds : a filter's ``not_organism`` and ``organism``
-    teacher : what a filter learnt from; None: labels alone
+    counts : numbers of photos by split, as the report shows them
+    thresholds : a filter's thresholds ``not_organism`` and ``organism``
+    teacher : a filter's teacher; None: the student learnt from labels alone
     """
 
     name: str
@@ -67,12 +67,13 @@ class About:
 
 @dataclass(frozen=True)
 class Scores:
-    """What the photos of one split say of a model.
+    """A model's scores on the photos of one split.
 
     Attributes
     ----------
-    row : numbers for tables, by name; each task documents its own
-    drops : for each score that has a limit: how much a classifier lost of the float model's
+    row : scores for tables, by name; documented in :mod:`rs_export.classify` and
+        :mod:`rs_export.filter`
+    drops : how much a classifier lost against the float model, for each score that has a limit
     per_class : for each class: name, support, f1, and change of f1 against the float model
     answered : see :func:`rs_export.classify.answered`
     """
@@ -84,12 +85,12 @@ class Scores:
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """What a refusal is decided on, as JSON values: the drops; of a filter, the row."""
+        """The scores that decide on a refusal, as JSON values: the drops, or a filter's row."""
         return {key: asdict(drop) for key, drop in self.drops.items()} or dict(self.row)
 
     @property
     def fallen(self) -> list[Mapping[str, Any]]:
-        """The classes with test photos whose F1 is below the float model's, worst first."""
+        """The classes with photos whose F1 is below the float model's, largest loss first."""
         found = [item for item in self.per_class if item["support"] and item["change"] < 0]
         return sorted(found, key=lambda item: (item["change"], item["name"]))
 
@@ -98,8 +99,8 @@ class Scores:
 class Measured:
     """The float model, or a variant, with its scores on validation and test photos.
 
-    ``size`` counts the bytes of its file; ``ms`` is the median time of one photo in the model
-    alone; ``validation`` is None where validation photos cannot tell models apart.
+    ``size`` is the size of its file in bytes; ``ms`` is the model's median time for one photo.
+    ``validation`` is None where the validation photos have too few different labels.
     """
 
     name: str
@@ -111,15 +112,15 @@ class Measured:
 
     @property
     def row(self) -> dict[str, float]:
-        """mb (10**6 bytes), the scores on test photos, and ms."""
+        """Size in MB (10**6 bytes) as ``mb``, the scores on test photos, and ``ms``."""
         return {"mb": self.size / 1e6, **self.test.row, "ms": self.ms}
 
 
 @dataclass(frozen=True)
 class Mended:
-    """The variant that another was made to replace, why it was refused, and what was done.
+    """The refused variant that a mended one replaces, why it was refused, and the mending step.
 
-    Both have one name where only calibration changed: that is no part of a recipe.
+    Both have the same name where only the calibration changed, which is not part of a recipe.
     """
 
     name: str
@@ -129,11 +130,11 @@ class Mended:
 
 @dataclass(frozen=True)
 class Variant(Measured):
-    """A converted model, whose name is its recipe's behind the task's prefix.
+    """A converted model; its name is the task's prefix followed by the recipe's name.
 
-    ``how`` says how it was rounded, ``data`` is the file that was measured, to the byte, and
-    ``refusal`` why it must not ship; None: it may.  ``mended`` is what it replaces; None: it was
-    asked for as it is.
+    ``how`` says how it was rounded, and ``data`` are the bytes of the file that was measured.
+    ``refusal`` is why it must not ship; None: it may.  ``mended`` is the refused variant that it
+    replaces; None: it replaces none.
     """
 
     recipe: Recipe
@@ -144,7 +145,7 @@ class Variant(Measured):
 
     @property
     def engine(self) -> str:
-        """What runs it."""
+        """The engine that runs the variant."""
         return self.recipe.engine
 
     @property
@@ -155,16 +156,16 @@ class Variant(Measured):
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one task.
+    """The results of one task.
 
     Attributes
     ----------
     reference : the float model
-    variants : by name, in the order in which they were made
+    variants : variants by name, in the order in which they were made
     failed : why variants could not be made, by name
-    mending : for each variant that had been refused, what was tried and what came of it
-    sensitivity : how much each layer loses by rounding; empty unless a variant needed to know
-    shipped : the variant in the kit, by engine; engines for which there is none are left out
+    mending : for each refused variant that was to be mended, the steps and their results
+    sensitivity : each layer's sensitivity to rounding; empty if no variant needed it
+    shipped : name of the variant in the kit, by engine; engines without one are left out
     """
 
     about: About
@@ -182,7 +183,7 @@ class Result:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Why variants must not ship, by name."""
+        """Why variants must not ship or could not be made, by name."""
         refused = {name: item.refusal for name, item in self.variants.items() if item.refusal}
         return {**refused, **self.failed}
 
@@ -192,14 +193,14 @@ class Result:
         return tuple(self.variants[name] for name in self.shipped.values())
 
     def only(self, engines: Iterable[str]) -> Result:
-        """Return the same result, with variants to ship for these engines alone."""
+        """Return the same results, with ``shipped`` limited to these engines."""
         kept = {engine: self.shipped[engine] for engine in engines if engine in self.shipped}
         return replace(self, shipped=kept)
 
 
 @dataclass(frozen=True)
 class Export:
-    """Everything an export found out: the two tasks, what was asked for, and how long it took."""
+    """All results of an export: those of the two tasks, the settings, and the time it took."""
 
     classifier: Result
     filter: Result | None

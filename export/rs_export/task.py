@@ -1,4 +1,4 @@
-"""What an export must know of a model to convert, measure and judge it.
+"""The export task: what the pipeline needs to know of a model to convert, measure and judge it.
 
 There are two tasks: :mod:`rs_export.classify` and :mod:`rs_export.filter`.
 """
@@ -30,9 +30,9 @@ __all__ = ["Side", "Task", "created_by", "model_info"]
 
 @dataclass(frozen=True)
 class Side:
-    """The n photos of one split, and the float model's logits of them, float32 (n, classes).
+    """The n photos of one split, and the float model's logits (n, classes) and calibration.
 
-    ``labels`` (n,) are classes, or whether each photo shows an organism.
+    ``labels`` (n,) are class numbers, or for a filter whether each photo shows an organism.
     """
 
     photos: Sequence[Photo]
@@ -47,19 +47,19 @@ class Task:
 
     Attributes
     ----------
-    reference, size : name of the float model in reports, and bytes of its file
-    load : returns it: input (n, S, S, 3) scaled by ``about.preprocessing``, output logits
-    photos : from ``train``, ``val`` or ``test`` to n photos and their labels, shape (n,)
-    pixels : from photos to uint8 RGB (n, S, S, 3)
-    calibrate : from logits and labels of validation photos to a model's calibration
-    scores : from a model's logits and calibration, and the photos that they are of, to its scores
-    refusal : from a variant's scores and the float model's to why it must not ship, or None
-    info : from a calibration to what the model file says of itself
-    headline : which scores of a row to tell while the export runs
-    kinds : how many different labels photos must have at least, to calibrate and compare with
-    prefix : what the names of variants begin with, before the recipe's name
-    fine_tune : prunes, clusters and trains with rounding; None: such recipes are left out
-    last_steps : by engine, titles and recipes to try where no other way to round has helped
+    reference, size : the float model's name in reports, and the size of its file in bytes
+    load : returns the float model: input (n, S, S, 3) scaled by ``about.preprocessing``, logits out
+    photos : takes ``train``, ``val`` or ``test``; returns n photos and their labels (n,)
+    pixels : takes photos; returns uint8 RGB (n, S, S, 3)
+    calibrate : takes a model's logits and the labels of validation photos; returns its calibration
+    scores : takes a model's logits and calibration, and the photos; returns the model's scores
+    refusal : takes a variant's and the float model's scores; returns why it must not ship, or None
+    info : takes a calibration; returns the metadata of the model file
+    headline : names of the scores to show while the export runs
+    kinds : least number of different labels that validation photos need to be used
+    prefix : text before the recipe's name in the names of variants
+    fine_tune : prunes, clusters and trains with rounding; None: no such recipes can be made
+    last_steps : titles and recipes of the last mending steps, by engine
     """
 
     about: About
@@ -80,7 +80,7 @@ class Task:
 
 
 def model_info(about: About, *, name: str, description: str, temperature: float) -> ModelInfo:
-    """Return what a model file says of itself."""
+    """Return the metadata of a model file."""
     return ModelInfo(
         name=name,
         description=description,

@@ -1,4 +1,4 @@
-"""Training: backbones, sampling, hybrid transfer learning, calibration.
+"""Training of classifiers (transfer learning) and of filters (distillation).
 
 Takes a data set and settings.  Gives the folder of a trained classifier or filter.
 """

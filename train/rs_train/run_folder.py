@@ -1,4 +1,4 @@
-"""A folder that a training writes: may it begin there, and what did it begin with?"""
+"""The files that every training writes into its folder: settings, index, environment."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ __all__ = [
 
 Kind = TypeVar("Kind", bound=Settings)
 
-# AttributeError: JSON of another shape.
+# Errors from reading damaged files; AttributeError where JSON has a list instead of an object.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError, DataError)
 
 
 def is_finished(folder: Path, last: str, kind: str, resume: bool, progress: Progress) -> bool:
-    """Return whether a training in this folder has ended, and tell ``progress`` so.
+    """Return whether the training in this folder is finished; if so, tell ``progress``.
 
-    ``last`` is the file that it writes last, ``kind`` what messages call it: run, filter.
-    ``resume`` allows to continue one that is there.  RunError: one is there, without ``resume``.
+    ``last`` is the file that a training writes last, ``kind`` its name in messages: run or filter.
+    RunError: the folder holds a training already, finished or not, and ``resume`` is not set.
     """
     if not resume and any((folder / name).exists() for name in ("config.json", last)):
         raise RunError(
@@ -49,7 +49,7 @@ def is_finished(folder: Path, last: str, kind: str, resume: bool, progress: Prog
 
 
 def begun(folder: Path) -> dict[str, Any]:
-    """Return what ``config.json`` of a training says; RunError: there is none, or it is damaged."""
+    """Return a training's ``config.json``; RunError: there is none, or it is damaged."""
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder}: nothing to resume (config.json missing); start without --resume")
     with undamaged(folder / "config.json"):
@@ -59,9 +59,10 @@ def begun(folder: Path) -> dict[str, Any]:
 def write_begun(
     folder: Path, settings: Settings, photos: Sequence[Photo], sources: dict[str, Any]
 ) -> None:
-    """Write what a training begins with: the index and, last, ``config.json``.
+    """Write the files that a training begins with: the index and, last, ``config.json``.
 
-    ``sources`` says where the photos and the weights came from.
+    ``config.json`` holds the settings, ``sources`` (where photos and weights came from) and the
+    number of photos in each split.
     """
     write_index(folder / "index.parquet", photos)
     counts = Counter(photo.split or "left out" for photo in photos)
@@ -70,9 +71,9 @@ def write_begun(
 
 
 def settings_begun(folder: Path, kind: type[Kind]) -> tuple[Kind, Path, Path | None]:
-    """Return the settings, the data and the photos of no organism that a training began with.
+    """Return what a training began with: settings, data folder, folder of photos of no organism.
 
-    RunError: the folder is not a training's, or its settings are damaged.
+    RunError: the folder does not belong to a training, or its settings are damaged.
     """
     saved = begun(folder)
     with undamaged(folder / "config.json"):
@@ -83,9 +84,9 @@ def settings_begun(folder: Path, kind: type[Kind]) -> tuple[Kind, Path, Path | N
 
 @contextmanager
 def resumed(folder: Path, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield what :func:`begun` returns, to a block that reads the folder's other files.
+    """Yield what :func:`begun` returns; the ``with`` block may read the folder's other files.
 
-    RunError: the training began with other settings than these, or a file is damaged.
+    RunError: the training began with settings other than these, or a file is damaged.
     """
     saved = begun(folder)
     with undamaged(folder):
@@ -93,14 +94,15 @@ def resumed(folder: Path, settings: Settings) -> Iterator[dict[str, Any]]:
         changed = [name for name, value in now.items() if before.get(name) != value]
         if changed:
             raise RunError(
-                f"{folder}: began with other settings ({', '.join(changed)}); choose another --out"
+                f"{folder}: began with other settings ({', '.join(changed)}); restore them, or "
+                "choose another --out"
             )
         yield saved
 
 
 @contextmanager
 def undamaged(path: Path) -> Iterator[None]:
-    """Turn what reading a damaged file of a training raises into one RunError."""
+    """Turn any error that reading a training's damaged file raises into a RunError."""
     try:
         yield
     except _DAMAGE as error:
@@ -108,6 +110,6 @@ def undamaged(path: Path) -> Iterator[None]:
 
 
 def write_environment(folder: Path, seed: int, seconds: float) -> None:
-    """Write ``environment.json``: where, with what and how long a training ran."""
+    """Write ``environment.json``: the machine, package versions, seed and running time."""
     found = {"machine": machine(), "versions": versions(), "seed": seed}
     write_json(folder / "environment.json", {**found, "seconds": round(seconds, 1)})

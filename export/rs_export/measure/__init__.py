@@ -1,4 +1,4 @@
-"""What a model costs and answers: logits in batches, latency, size.
+"""Measurements of models: logits in batches, and benchmarks of kits.
 
-Takes models and kits.  Gives numbers, and reports of them.
+Takes models and kits.  Gives logits, measurements and reports.
 """

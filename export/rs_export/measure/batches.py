@@ -1,4 +1,4 @@
-"""Models on many photos, a batch at a time."""
+"""Running a model on many photos, a batch at a time."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def batches(photos: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def logits_of(model: Callable[[Any], Any], photos: NDArray[Any]) -> NDArray[np.float32]:
-    """Return float32 logits (n, classes) of at least one photo; ``model`` is given batches."""
+    """Return float32 logits (n, classes) of n >= 1 photos; ``model`` is called with batches."""
     return np.concatenate([np.asarray(model(part)) for part in batches(photos)]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Benchmark a kit: each variant in fresh processes, taking turns, beside another kit if wanted."""
+"""Benchmark of a kit: its variants take turns in fresh processes; another kit may be compared."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _MOST_REASON = 300
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The content of benchmark.json, its tables as plain text, and the three files written.
+    """The content of benchmark.json, its tables as plain text, and the paths of the three files.
 
-    ``result["rows"]`` has one entry a variant, whose ``error`` says why it failed, if so.
+    ``result["rows"]`` has one entry per variant; its ``error`` is None or says why it failed.
     """
 
     result: dict[str, Any]
@@ -58,29 +58,31 @@ def benchmark(
 ) -> Benchmark:
     """Measure size, start, latency, CPU time, memory and accuracy of every variant of a kit.
 
-    Each measurement is a process of its own (:mod:`rs_runtime.probe`); variants and thread counts
-    take turns, forwards and backwards, so that heat and other work on the machine weigh on all
-    alike.  The report has the medians over rounds and their ratios to a base: with ``against``, the
-    other kit's variant of the same name; else the first float32 variant, or the first of all.
+    Each measurement is a process of its own (:mod:`rs_runtime.probe`).  In every round, all
+    variants are measured with all thread counts; every second round goes backwards, so that heat
+    and other work on the machine affect all alike.  The report has medians over rounds and their
+    ratios to a base.  With ``against``, the base is the other kit's variant of the same name, or
+    else its first float32 variant, or its first.  Without, it is this kit's first float32 variant,
+    or its first.
 
     Parameters
     ----------
-    target : a kit, or a run folder whose export made one: then accuracy is measured anew on the
-        run's test photos; of a kit alone, and of ``against``, what was recorded at export counts
-    against : another kit, measured in the same turns
+    target : a kit, or a run folder that was exported; with a run folder, accuracy is measured again
+        on its test photos, otherwise it is the accuracy recorded in the kit
+    against : another kit, measured in the same rounds; its accuracy is the recorded one
     threads : CPU threads to measure with, each at least 1
-    rounds, repeat : turns, and timed answers a process, each at least 1
+    rounds, repeat : number of rounds, and of timed answers per process, each at least 1
     timeout : seconds that a process may take
     out : folder to write; default ``benchmark`` beside the kit
 
     Raises
     ------
     RunError
-        The run is unfinished or damaged, has no kit or another run's, or lost its photos.
+        The run is unfinished or damaged, its kit is missing or another run's, or photos are gone.
     KitError
         A kit is missing or damaged.
     ExportError
-        A setting is out of range, or not one variant could be measured; nothing is written.
+        A setting is out of range, or no variant could be measured; nothing is written.
     """
     if not threads or min(threads) < 1 or rounds < 1 or repeat < 1:
         raise ExportError(
@@ -119,7 +121,7 @@ def benchmark(
 
 
 def _rows(kit: Kit, progress: Progress, prefix: str) -> list[dict[str, Any]]:
-    """Return a row for each variant: its sizes, and the scores recorded at its export."""
+    """Return a row for each variant: its sizes, and the scores recorded in the kit."""
     variants, rows = kit.manifest.variants, list[dict[str, Any]]()
     for number, variant in enumerate(variants):
         data, measured = kit.read(variant.member), variant.measured
@@ -148,7 +150,7 @@ def _rows(kit: Kit, progress: Progress, prefix: str) -> list[dict[str, Any]]:
 
 
 def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Progress) -> None:
-    """Replace the recorded scores by those on the run's test photos."""
+    """Replace the recorded scores by scores measured on the run's test photos."""
     manifest = kit.manifest
     same = (
         manifest.data_fingerprint == run.data_fingerprint
@@ -171,7 +173,7 @@ def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Prog
             _give_up(row, str(error), progress)
             continue
         except PhotoError as error:
-            raise RunError(f"{run.path}: {error}; or benchmark {kit.path}") from error
+            raise RunError(f"{run.path}: {error}; or benchmark only {kit.path}") from error
         predicted = np.concatenate(found)
         row["accuracy"] = accuracy(labels, predicted)
         row["macro_f1"] = macro_f1(labels, predicted, len(run.classes))
@@ -182,7 +184,7 @@ def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Prog
 def _probe_all(
     turns: Sequence[tuple[dict[str, Any], int]], repeat: int, timeout: float, progress: Progress
 ) -> None:
-    """Add a probe, or an ``error``, to the row of each turn, measured with its thread count."""
+    """Measure each turn, a row and a thread count; add the result or an ``error`` to the row."""
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder, "photo.jpg")
         photo.write_bytes(synthetic_photo())
@@ -200,7 +202,7 @@ def _probe_all(
 def _probe(
     row: dict[str, Any], threads: int, photo: Path, repeat: int, timeout: float
 ) -> dict[str, Any]:
-    # -P: a file in the current folder must not pass for one of our modules.
+    # -P: files in the current folder must not be imported instead of our modules.
     command = [sys.executable, "-P", "-m", "rs_runtime.probe", str(Path(row["kit"]).resolve())]
     command += [f"--variant={row['variant']}", f"--threads={threads}"]
     command += [f"--photo={photo}", f"--repeat={repeat}"]
@@ -223,7 +225,7 @@ def _probe(
 
 
 def _give_up(row: dict[str, Any], reason: str, progress: Progress) -> None:
-    """Mark a variant as failed; the others are still worth measuring."""
+    """Mark a variant as failed, so that the others can still be measured."""
     safe = "".join(c if c.isprintable() else " " for c in reason)
     row["error"] = " ".join(safe.split())[:_MOST_REASON] or "failed without a word"
     progress.note(f"{row['name']} failed: {row['error']}")

@@ -32,19 +32,19 @@ _LATENCY = "model_p50_ms"
 _FLOAT = ("tflite_fp32", "onnx_fp32")
 _LONGEST_LABEL = 40
 _NOTES = (
-    "MB: 10^6 bytes; xz: the model alone, preset 6. start: process start to first answer, files "
-    "in the page cache; RAM: memory that loading engine and model took; peak: the most the "
-    "process held. model: pixels to probabilities; photo: file to answer; "
-    "CPU s: CPU time of all threads a photo, an energy proxy."
+    "MB: 10^6 bytes; xz MB: the model file compressed with xz. start: from start of the process to "
+    "first answer, files in the page cache; RAM: memory that loading engine and model took; peak: "
+    "most memory of the process. model: from pixels to probabilities; photo: from file to answer; "
+    "CPU s: CPU time of all threads per photo, a proxy for energy."
 )
 
 
 def summarize(rows: Sequence[dict[str, Any]], counts: Sequence[int]) -> Sequence[dict[str, Any]]:
-    """Add to each row, by thread count, the medians of its probes and their ratios to a base.
+    """Add to each row the medians of its probes and their ratios to a base; return the rows.
 
-    Keys added: ``threads`` (by thread count as text: each measure's median, empty where the
-    variant failed), ``base`` (a row's name), ``ratios`` and ``spreads`` (as ``threads``;
-    a spread is the highest less the lowest probe, as a share of the median).
+    Keys added: ``threads`` (for each thread count as text, the median of each measure; empty where
+    the variant failed), ``base`` (name of a row), and, structured like ``threads``, ``ratios`` and
+    ``spreads``: (highest - lowest probe) / median.
     """
     for row in rows:
         row["threads"], row["spreads"] = {}, {}
@@ -72,16 +72,15 @@ def summarize(rows: Sequence[dict[str, Any]], counts: Sequence[int]) -> Sequence
 
 
 def tables(result: Mapping[str, Any]) -> str:
-    """Return a benchmark's tables as aligned plain text, failures below."""
+    """Return a benchmark's tables as aligned plain text, followed by notes and failures."""
     parts = [_aligned(*_worth(result)), _aligned(*_costs(result)), *_remarks(result)]
     return "\n\n".join(parts)
 
 
 def write_benchmark(result: Mapping[str, Any], folder: Path) -> tuple[Path, Path, Path]:
     """Write benchmark.json, benchmark.md and pareto.png into ``folder``; return their paths."""
-    data, text, picture = (
-        folder / name for name in ("benchmark.json", "benchmark.md", "pareto.png")
-    )
+    names = ("benchmark.json", "benchmark.md", "pareto.png")
+    data, text, picture = (folder / name for name in names)
     write_json(data, result)
     with atomic_write(picture) as temporary:
         _draw(result, temporary)
@@ -91,9 +90,9 @@ def write_benchmark(result: Mapping[str, Any], folder: Path) -> tuple[Path, Path
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points (cost, score) that no other beats in one and matches in the other.
+    """Return the Pareto-optimal points (cost, score), sorted by cost.
 
-    Sorted by cost; cost is better low, score better high.
+    No other point has a lower cost and no lower score, or a higher score and no higher cost.
     """
     front: list[tuple[float, float]] = []
     for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
@@ -103,7 +102,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def _base(row: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the other kit's variant of this name, else the first float32 one, else the first."""
+    """Return the row's base; :func:`rs_export.measure.benchmark.benchmark` says which it is."""
     others = [item for item in rows if item["against"]]
     same = [item for item in others if item["variant"] == row["variant"]]
     pool = others or list(rows)
@@ -152,8 +151,8 @@ def _remarks(result: Mapping[str, Any]) -> Iterator[str]:
         named.setdefault(row["base"], []).append(row["name"])
     bases = [f"{base} (for {', '.join(names)})" for base, names in named.items()]
     yield (
-        f"ratio: model p50 to that of {'; '.join(bases if len(bases) > 1 else named)}. "
-        "spread: highest less lowest model p50 of the rounds, of the median."
+        f"ratio: model p50 / model p50 of {'; '.join(bases if len(bases) > 1 else named)}. "
+        "spread: (highest - lowest model p50 of the rounds) / median."
     )
     for row in result["rows"]:
         if row["error"]:
@@ -178,7 +177,7 @@ def _markdown(result: Mapping[str, Any], picture: str) -> str:
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table for a terminal: the first column to the left, the others to the right."""
+    """Return a table for a terminal: the first column left-aligned, the others right-aligned."""
     lines = [head, *rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
     return "\n".join(
@@ -205,18 +204,17 @@ def _draw(result: Mapping[str, Any], path: Path) -> None:
     for axes, count in zip(panels, counts, strict=True):
         marks = _draw_panel(axes, result["rows"], str(count))
     panels[0].set_ylabel("macro-F1 (hollow: as recorded at export)")
-    # The names come last: a dollar sign would begin a formula, an underscore hide the entry.
+    # Names are set afterwards: "$" would begin a formula, and a leading "_" hide the entry.
     legend = figure.legend(marks.values(), [""] * len(marks), loc="outside right upper", fontsize=8)
     for text, name in zip(legend.get_texts(), marks, strict=True):
         text.set(text=name[:_LONGEST_LABEL], parse_math=False)
-    # A name may hold letters that the font lacks.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    # Matplotlib warns where a name has letters that the font lacks.
+    with warnings.catch_warnings(action="ignore"):
         figure.savefig(path, format="png", dpi=120)
 
 
 def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], count: str) -> dict[str, Any]:
-    """Draw the variants of known accuracy and their front; return each one's mark by name."""
+    """Draw the variants whose macro-F1 is known, and their Pareto front; return marks by name."""
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     points, marks = [], {}
     for row in rows:
@@ -228,7 +226,7 @@ def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], count: str) -> dic
         style = {"marker": "s" if row["against"] else "o", "linestyle": "none"}
         marks[row["name"]], *_ = axes.plot(*points[-1], color=colour, markerfacecolor=fill, **style)
     if front := pareto_front(points):
-        # To the slowest variant: none of those in between is better than the last of the front.
+        # The line goes on to the slowest variant: none beyond the front has a higher score.
         front.append((max(cost for cost, _ in points), front[-1][1]))
         axes.step(*zip(*front, strict=True), where="post", color="0.7", zorder=0)
     axes.set(xlabel="p50 latency of the model (ms)", title=f"threads: {count}; line: Pareto front")

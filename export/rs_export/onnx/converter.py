@@ -1,4 +1,4 @@
-"""Keras to ONNX, in float32 and with 8-bit numbers."""
+"""Conversion from Keras to ONNX in float32, and quantization to 8 bits."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _OPSET = 17
 
 
 def to_onnx(model: keras.Model) -> bytes:
-    """Return a model as float32 ONNX of opset 17, with any batch size.
+    """Convert a model to float32 ONNX of opset 17, with any batch size.
 
-    The input stays (n, S, S, 3); the one transpose that this costs is not measurable.
+    The input stays (n, S, S, 3); the transpose to ONNX's layout costs no measurable time.
     """
     import tensorflow as tf
     import tf2onnx
@@ -35,11 +35,11 @@ def to_onnx(model: keras.Model) -> bytes:
     shape = (None, *model.input_shape[1:])
     signature = [tf.TensorSpec(shape, tf.float32, name="inputs")]
     function = tf.function(lambda inputs: model(inputs, training=False))
-    # Else tf2onnx copies the graph for each of its two dozen optimizations, and its garbage holds
-    # the copies together: 5 GB for Xception.
+    # Otherwise tf2onnx copies the graph before each of its two dozen optimizations, and the copies
+    # stay in memory: 5 GB for Xception.
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=_OPSET)
-    # Graphs and their nodes point at each other: 3 GB would stay until Python collects them.
+    # Graphs and nodes refer to each other: 3 GB would stay in memory until the next collection.
     gc.collect()
     _rename(proto.graph)
     return bytes(proto.SerializeToString(deterministic=True))
@@ -52,18 +52,18 @@ def quantize_onnx(
     ranges: str = "extremes",
     in_float: Sequence[NDArray[np.float32]] = (),
 ) -> bytes:
-    """Return float32 ONNX quantized: 8-bit activations, signed 7-bit weights per channel.
+    """Quantize float32 ONNX: 8-bit activations, signed 7-bit weights with one scale per channel.
 
-    Quantize and dequantize nodes stand around every operation (QDQ).  Unsigned activations with
-    signed weights are the pair that x86 multiplies fast; see
-    docs/decisions/0004-seven-bit-weights.md for the 7 bits.
+    Quantize and dequantize nodes are put around every operation (QDQ format).  x86 processors
+    multiply unsigned activations with signed weights fastest.  Why weights have 7 bits:
+    docs/decisions/0004-seven-bit-weights.md.
 
     Parameters
     ----------
-    model : bytes of :func:`to_onnx`
-    recipe : one whose engine is ``onnxruntime``, calibrated
+    model : bytes from :func:`to_onnx`
+    recipe : a calibrated recipe whose engine is ``onnxruntime``
     inputs : float32, shape (n, S, S, 3), as Preprocessing.model_input gives them
-    ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
+    ranges : ``kind`` of :func:`rs_export.quantize.ranges.activation_ranges`
     in_float : operations with one of these :func:`rs_export.quantize.copies.kernels` stay float32
     """
     import onnx
@@ -74,7 +74,7 @@ def quantize_onnx(
     with tempfile.TemporaryDirectory(prefix="rs-export-") as folder:
         plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("a", "b", "c"))
         plain.write_bytes(model)
-        # Symbolic shapes need sympy and tell nothing new: only the batch is unknown.
+        # Inferring symbolic shapes needs sympy and adds nothing: only the batch size is unknown.
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         proto = onnx.load(prepared)
         overrides = {} if ranges == "extremes" else _overrides(proto, inputs, ranges)
@@ -85,8 +85,8 @@ def quantize_onnx(
             SimpleNamespace(get_next=lambda: next(photos, None)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            # Processors without VNNI add pairs of u8 x s8 products in 16 bits, which overflow
-            # unless weights keep to 7 bits.  ONNX Runtime makes s8 x s8 of them there.
+            # Without VNNI, processors add two u8 x s8 products in 16 bits, which overflows unless
+            # weights have 7 bits.  There, ONNX Runtime computes s8 x s8 as u8 x s8 too.
             reduce_range=True,
             activation_type=kinds[recipe.activations],
             weight_type=QuantType.QInt8,
@@ -102,8 +102,8 @@ def quantize_onnx(
 def _holders(graph: Any, kernels: Sequence[NDArray[np.float32]]) -> list[str]:
     """Return the operations whose weights are one of the kernels, up to a factor for each output.
 
-    Batch normalization, which is folded into weights, is such a factor.  Names would say nothing:
-    fused operations have none of their own.
+    Batch normalization, which is folded into the weights, causes such factors.  Operations cannot
+    be found by name, because fused operations do not keep their layers' names.
     """
     from onnx import numpy_helper
 
@@ -123,7 +123,7 @@ def _holders(graph: Any, kernels: Sequence[NDArray[np.float32]]) -> list[str]:
 
 
 def _same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    """Whether each row is a multiple of the other's."""
+    """Return whether each row of one matrix is about a multiple of the other's row."""
     if one.shape != other.shape:
         return False
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
@@ -131,9 +131,9 @@ def _same_direction(one: NDArray[np.float32], other: NDArray[np.float32]) -> boo
 
 
 def _overrides(proto: Any, inputs: NDArray[np.float32], kind: str) -> dict[str, Any]:
-    """Return every activation's range as onnxruntime.quantization takes it; ``proto`` is used up.
+    """Return every activation's range as onnxruntime.quantization takes it; changes ``proto``.
 
-    Its own percentile calibration keeps all activations of all photos in memory.
+    ONNX Runtime's own percentile calibration would keep the activations of all photos in memory.
     """
     import onnx
     from onnxruntime import InferenceSession
@@ -154,8 +154,10 @@ def _overrides(proto: Any, inputs: NDArray[np.float32], kind: str) -> dict[str, 
 
 
 def _rename(graph: Any) -> None:
-    """Give values plain names and weights the order of their use: tf2onnx numbers values by a
-    counter of the whole process."""
+    """Name values, and order weights, by their first use, so that equal models give equal bytes.
+
+    tf2onnx numbers values with a counter of the whole process.
+    """
     names = {"": "", graph.input[0].name: "inputs", graph.output[0].name: "logits"}
 
     def renamed(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Metadata properties of ONNX models."""
+"""Metadata in ONNX models."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["onnx_with_metadata"]
 
 
 def onnx_with_metadata(model: bytes, info: ModelInfo) -> bytes:
-    """Return an ONNX model that says what it is: the same graph, with metadata properties.
+    """Return an ONNX model with metadata; the graph is unchanged.
 
-    The description is the model's ``doc_string``; everything else is a property ``rs.…``, as text:
-    numbers as Python writes them, ``rs.labels`` and ``rs.common_names`` as JSON lists.  Other
-    properties stay; all are sorted by key, so that equal content gives equal bytes.
+    The description becomes the model's ``doc_string``.  Everything else becomes a text property
+    ``rs.…``: numbers as Python prints them, ``rs.labels`` and ``rs.common_names`` as JSON lists.
+    Other properties stay.  All are sorted by key, so that equal content gives equal bytes.
 
     Raises
     ------
     ExportError
-        The bytes are no ONNX model, or its input or output is not what ``info`` says.
+        The bytes are not an ONNX model, or the shape of its input or output contradicts ``info``.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -30,9 +30,7 @@ def onnx_with_metadata(model: bytes, info: ModelInfo) -> bytes:
     try:
         proto = onnx.load_model_from_string(model)
     except DecodeError as error:
-        raise ExportError(
-            "model metadata: the bytes are no ONNX model; convert it again"
-        ) from error
+        raise ExportError("model metadata: not an ONNX model; convert it again") from error
     info.require_shapes(_shape(proto.graph.input), _shape(proto.graph.output))
     values = {
         "name": info.name,
@@ -52,7 +50,7 @@ def onnx_with_metadata(model: bytes, info: ModelInfo) -> bytes:
 
 
 def _shape(ends: Sequence[Any]) -> list[int]:
-    """Return the shape of the only input or output, 0 where it is free."""
+    """Return the shape of the only input or output, with 0 for a dimension of any size."""
     if len(ends) != 1:
         raise ExportError(f"model metadata: wanted one input and one output, got {len(ends)}")
     return [side.dim_value for side in ends[0].type.tensor_type.shape.dim]

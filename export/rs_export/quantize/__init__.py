@@ -1,5 +1,5 @@
-"""What rounding to 8 bits needs and does to a model, whatever its format.
+"""Preparation and analysis of quantization to 8 bits, for any model format.
 
-Takes a Keras model and calibration photos.  Gives models that round better, ranges of activations,
-and each layer's sensitivity.
+Takes a Keras model and calibration photos.  Gives models that lose less by rounding, ranges of
+activations, and each layer's sensitivity.
 """

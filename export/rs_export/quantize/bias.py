@@ -1,9 +1,9 @@
-"""Bias correction: take back what quantization adds to every photo alike.
+"""Bias correction: undo the mean change of the logits that quantization causes.
 
 Rounding errors do not average out over a channel's few weights, so a quantized model's outputs are
-shifted.  What photos share of the shift is measured on the calibration photos and added to the last
-bias, in the finished file (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization
-and Bias Correction", section 4.2; the empirical form, appendix D, at the logits).
+shifted.  The mean shift of the logits is measured on the calibration photos and subtracted from the
+last bias in the finished file (Nagel et al. 2019, "Data-Free Quantization Through Weight
+Equalization and Bias Correction", section 4.2, in the empirical form of appendix D).
 """
 
 from __future__ import annotations
@@ -22,20 +22,16 @@ __all__ = ["correct_bias"]
 def correct_bias(
     model: bytes, engine: str, inputs: NDArray[np.float32], wanted: NDArray[np.float32]
 ) -> bytes:
-    """Return a quantized model whose mean logits are the float model's.
+    """Return a quantized model whose mean logits on the calibration photos are the float model's.
 
-    A model that does not end in a dense layer with a bias is returned as it is.
+    A model that does not end in a dense layer with a bias is returned as it is.  EngineError: the
+    engine cannot run the quantized model.
 
     Parameters
     ----------
-    model, engine : the quantized model's bytes, and what runs it
-    inputs : calibration photos, float32 (n, S, S, 3), scaled as the model wants them
+    model, engine : the quantized model's bytes, and the engine that runs it
+    inputs : calibration photos as model inputs, float32 (n, S, S, 3)
     wanted : the float model's logits of these photos, (n, classes)
-
-    Raises
-    ------
-    EngineError
-        The engine refused the quantized model.
     """
     got = logits_of(load_engine(engine, model).logits, inputs)
     shift = (wanted - got).mean(axis=0)
@@ -61,7 +57,7 @@ def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
         kind = tools.get_builtin_code_from_operator_code(code)
         return int(kind) == schema.BuiltinOperator.FULLY_CONNECTED
 
-    # Behind the dense layer there may be a conversion to or from integers.
+    # A conversion to or from integers may follow the dense layer.
     while operator is not None and not is_dense(operator):
         operator = makers.get(operator.Inputs(0)) if operator.InputsLength() == 1 else None
     if operator is None or operator.InputsLength() < 3 or operator.Inputs(2) < 0:
@@ -69,7 +65,7 @@ def _shift_tflite(model: bytes, shift: NDArray[np.float32]) -> bytes:
     tensor = graph.Tensors(operator.Inputs(2))
     types = schema.TensorType
     kind = {types.INT32: np.int32, types.INT64: np.int64, types.FLOAT32: np.float32}[tensor.Type()]
-    # A view of ``data``: what is written here changes the file.
+    # A view of ``data``: writing to it changes the file.
     bias = root.Buffers(tensor.Buffer()).DataAsNumpy().view(kind)
     scale = 1.0 if kind is np.float32 else np.asarray(tensor.Quantization().ScaleAsNumpy())
     bias += _steps(shift, scale, kind)
@@ -99,6 +95,6 @@ def _shift_onnx(model: bytes, shift: NDArray[np.float32]) -> bytes:
 
 
 def _steps(shift: NDArray[np.float32], scale: Any, kind: Any) -> NDArray[Any]:
-    """Return the shift in units of the stored numbers."""
+    """Return the shift in units of the stored numbers, rounded if these are integers."""
     steps = shift / scale
     return np.asarray(steps if np.issubdtype(kind, np.floating) else np.rint(steps), kind)

@@ -1,4 +1,4 @@
-"""Copies and parts of Keras models."""
+"""Copies of Keras models, and parts of their layers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 
 __all__ = ["copy_of", "depthwise_half", "kernels", "marked_copy", "marks"]
 
-# Converters put layer names into the names of operations.  This ends a layer's name, so that conv2d
-# is not found in conv2d_1; TensorFlow allows it in names, and Keras makes no name that has it.
+# Converters put layer names into the names of operations.  This mark ends a layer's name, so that
+# "conv2d." is not found in "conv2d_1.".  TensorFlow allows it in names, and Keras never uses it.
 _MARK = "."
 
 
 def copy_of(model: keras.Model, change: Callable[[Any], Any] | None = None) -> keras.Model:
-    """Return a model of the same layers and weights; ``change`` makes each layer's twin."""
+    """Return a copy of a model with its weights; ``change`` makes the new layer of each layer."""
     import keras
 
     copy = keras.models.clone_model(model, clone_function=change)
-    # Layer by layer: a model orders its weights by what is trainable.
+    # Layer by layer: the order of a model's weights depends on which layers are frozen.
     for one, other in zip(model.layers, copy.layers, strict=True):
         other.set_weights(one.get_weights())
     return copy
 
 
 def marked_copy(model: keras.Model) -> keras.Model:
-    """Return a copy whose layers can be told apart by :func:`marks` in a converted graph."""
+    """Return a copy whose layers :func:`marks` can find in a converted graph."""
 
     def marked(layer: Any) -> Any:
         config = layer.get_config()
@@ -39,19 +39,19 @@ def marked_copy(model: keras.Model) -> keras.Model:
 
 
 def marks(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
-    """Return texts that only operations made of these layers have in their names.
+    """Return texts that occur only in the names of operations that came from these layers.
 
-    That is so where a :func:`marked_copy` of ``model`` was converted.
+    The converted model must be a :func:`marked_copy` of ``model``.
     """
     found = [name + _MARK for name in layers]
     if any(model.get_layer(name).output is model.outputs[0] for name in layers):
-        # TFLite names the graph's output after the call that it came from.
+        # TFLite names the graph's output after the function call that it came from.
         found.append("StatefulPartitionedCall")
     return tuple(found)
 
 
 def depthwise_half(layer: Any, x: Any) -> Any:
-    """Return the depthwise half of a separable convolution of ``x``, (n, S, S, channels)."""
+    """Return ``x``, (n, S, S, channels), after the depthwise half of a separable convolution."""
     import keras
 
     settings = {key: getattr(layer, key) for key in ("strides", "padding", "dilation_rate")}
@@ -59,9 +59,9 @@ def depthwise_half(layer: Any, x: Any) -> Any:
 
 
 def kernels(model: keras.Model, layers: Sequence[str]) -> tuple[NDArray[np.float32], ...]:
-    """Return the kernels of layers, each of shape (outputs, weights of an output).
+    """Return the kernels of layers, each of shape (outputs, weights per output).
 
-    Weights of an output are in the order of ONNX: input channels, rows, columns.  A separable
+    The weights of an output are in ONNX's order: input channels, rows, columns.  A separable
     convolution has two kernels.
     """
     found = []

@@ -1,12 +1,12 @@
-"""Cross-layer equalization: the same function, in numbers that eight bits hold better.
+"""Cross-layer equalization: weights that compute the same function but lose less in 8 bits.
 
-Activations are quantized with one scale per tensor.  Where one channel spans a hundred times the
-range of another, the narrow one keeps one or two bits.  Between two linear maps, also with a ReLU,
-a channel can be divided by any positive number if what follows multiplies it back.  Weights have
-one scale per output channel, which absorbs a factor at no cost.
+Activations are quantized with one scale per tensor.  Where one channel's range is a hundred times
+that of another, the narrow channel keeps only one or two bits.  Between two linear layers, even
+with a ReLU in between, the first can divide a channel by any positive factor if the second
+multiplies by it.  Weights have one scale per output channel, so such factors cost them nothing.
 
-Two kinds of pair are equalized, where nothing branches off in between: the halves of a separable
-convolution; and batch normalization, then ReLU, with the depthwise half that follows.
+Two kinds of pairs are equalized, where no other layer uses the output in between: the two halves of
+a separable convolution; and batch normalization, then ReLU, with the depthwise half that follows.
 
 After Nagel et al. 2019 ("Data-Free Quantization Through Weight Equalization and Bias Correction",
 section 4.1), with ranges measured on photos instead of taken from the weights, as Xiao et al. 2022
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 __all__ = ["equalize"]
 
-# A channel that is silent on the calibration photos may speak on others.
+# Smallest factor: a channel that is near 0 on the calibration photos may not be on others.
 _LEAST = 0.02
 
 
 def equalize(model: keras.Model, inputs: NDArray[np.float32]) -> keras.Model:
-    """Return a copy of a functional model that computes the same, with channels of equal range.
+    """Return a copy of a functional model that computes the same, with channels of similar range.
 
-    Ranges are measured on ``inputs``: photos, float32 (n, S, S, 3), scaled as the model wants them.
-    Where it has no such pair, the model itself is returned.
+    Ranges are measured on ``inputs``, calibration photos as model inputs, float32 (n, S, S, 3).
+    A model without a separable convolution is returned itself.
     """
     import keras
 
@@ -62,7 +62,7 @@ def equalize(model: keras.Model, inputs: NDArray[np.float32]) -> keras.Model:
 
 
 def _factors(ranges: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what to divide each channel by, at most 1: afterwards all reach the widest range."""
+    """Return factors to divide channels by, at least 0.02, that give all the widest range."""
     shares = ranges / max(float(ranges.max()), 1e-12)
     return np.asarray(np.maximum(shares, _LEAST), np.float32)
 
@@ -70,7 +70,7 @@ def _factors(ranges: NDArray[np.float32]) -> NDArray[np.float32]:
 def _ranges(
     model: keras.Model, layers: list[Any], inputs: NDArray[np.float32]
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """Return by layer name each channel's largest magnitude, before it and between its halves."""
+    """Return channels' largest magnitudes by layer: of its input, and between its halves."""
     import keras
 
     def widest(values: Any) -> Any:
@@ -79,7 +79,7 @@ def _ranges(
     values = []
     for twin in (model.get_layer(layer.name) for layer in layers):
         values += [twin.input, depthwise_half(twin, twin.input)]
-    # One graph: run step by step, the activations of Xception at 299 px pile up to 10 GB.
+    # In one graph: layer by layer, the activations of Xception at 299 px would need 10 GB.
     probe = keras.Model(model.inputs[0], [widest(tensor) for tensor in values])
     parts = [probe.predict_on_batch(part) for part in batches(inputs)]
     found = [np.concatenate(part).max(axis=0) for part in zip(*parts, strict=True)]
@@ -88,7 +88,7 @@ def _ranges(
 
 
 def _normalization_before(model: keras.Model, layer: Any) -> Any | None:
-    """Return the batch normalization whose output reaches only this layer, through one ReLU."""
+    """Return the batch normalization that feeds only this layer, through one ReLU; else None."""
     import keras
 
     activation = _source(model, layer)
@@ -106,7 +106,7 @@ def _is_relu(layer: Any) -> bool:
 
 
 def _source(model: keras.Model, layer: Any) -> Any:
-    """Return the layer before this one, or None if its output goes elsewhere too."""
+    """Return the layer before this one, or None if other layers use its output too."""
     import keras
 
     tensor = layer.input

@@ -1,4 +1,4 @@
-"""Ranges of activations, over which the 256 steps of eight bits are spread, and their photos."""
+"""Calibration: the choice of calibration photos, and the ranges of activations on them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["activation_ranges", "class_balanced"]
 
-# Share of a photo's values that each end of a percentile range leaves out.
+# Share of a photo's values that a percentile range leaves out at each end.
 _TAIL = 1e-4
 
 
 def class_balanced(labels: ArrayLike, count: int, seed: int = 0) -> NDArray[np.intp]:
     """Choose ``count`` calibration photos so that rare classes count as much as common ones.
 
-    One random photo of each class, then a second of each, and so on; the last round takes a
-    random part of the classes.  Returns their positions in ``labels``, which has shape (n,), each
-    at most once: shape (min(count, n),).
+    One random photo of each class is chosen, then a second of each, and so on; the last round may
+    reach only some classes, at random.  Returns positions in ``labels`` (n,), without repetition,
+    shape (min(count, n),).
     """
     truth = np.asarray(labels)
     generator = np.random.default_rng(seed)
@@ -35,15 +35,15 @@ def class_balanced(labels: ArrayLike, count: int, seed: int = 0) -> NDArray[np.i
 def activation_ranges(
     names: Sequence[str], photos: Iterable[Sequence[NDArray[Any]]], kind: str
 ) -> dict[str, tuple[float, float]]:
-    """Return the lowest and highest value to represent of every activation.
+    """Return each activation's range: its lowest and highest value that 8 bits shall represent.
 
     Parameters
     ----------
-    names : of the activations
+    names : names of the activations
     photos : for each photo (or batch, for ``extremes``) the values of each activation, of any
-        shape; read one at a time, because all activations of all photos do not fit into memory
-    kind : ``extremes``: all values; ``percentile``: all but each photo's outermost 0.01 % at either
-        end, which is nothing where an activation has fewer than 10,000 values
+        shape; an iterator saves memory, which cannot hold the activations of all photos
+    kind : ``extremes``: from the lowest to the highest value; ``percentile``: the same without each
+        photo's outermost 0.01 % of values at either end (none below 10,000 values)
     """
     rows = [[_range(values, kind) for values in photo] for photo in photos]
     found = np.asarray(rows, np.float64)

@@ -1,10 +1,10 @@
-"""Which layers lose most by rounding, each measured alone.
+"""Sensitivity of each layer to rounding, measured one layer at a time.
 
-Every layer with a kernel is rounded while all others stay in float32: its kernel with one scale
-per output channel, its input, and what lies between the halves of a separable convolution, with
-one scale per tensor.  The loss is the power of the error in the logits against that of the logits,
-as in the analyses of Wu et al. 2020 ("Integer Quantization for Deep Learning Inference",
-section 5.2).
+One layer with a kernel is rounded while all others stay in float32.  Its kernel has one scale per
+output channel.  Its input, and the values between the halves of a separable convolution, have one
+scale per tensor.  The sensitivity is the power of the error in the logits divided by the variance
+of the logits, similar to the analyses of Wu et al. 2020 ("Integer Quantization for Deep Learning
+Inference", section 5.2).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _KINDS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What rounding one layer alone does, with the layer's name and number of weights.
+    """The sensitivity of one layer, with its name and number of weights.
 
-    ``noise`` is the power of the error in the logits divided by that of the logits, 0 or more.
+    ``noise`` is the mean square error of the logits divided by their variance, 0 or more.
     """
 
     layer: str
@@ -41,10 +41,10 @@ class Sensitivity:
 
 
 def sensitivity_table(model: keras.Model, inputs: NDArray[np.float32]) -> tuple[Sensitivity, ...]:
-    """Measure every layer with a kernel, the most sensitive first.
+    """Measure every layer with a kernel; the result has the most sensitive first.
 
-    ``model`` is functional and stays as it is.  ``inputs`` are photos, float32 (n, S, S, 3), scaled
-    as it wants them; the first 32 are used.
+    ``model`` is functional and is not changed.  ``inputs`` are calibration photos as model inputs,
+    float32 (n, S, S, 3), of which the first 32 are used.
     """
     import keras
 
@@ -64,7 +64,10 @@ def sensitivity_table(model: keras.Model, inputs: NDArray[np.float32]) -> tuple[
 
 
 def most_sensitive(table: Sequence[Sensitivity], share: float) -> tuple[str, ...]:
-    """Return the first layers of a table that together hold at most this share of the weights."""
+    """Return layers in the order of a table that together have at most ``share`` of its weights.
+
+    A layer that would exceed the share is skipped.
+    """
     room = share * sum(row.weights for row in table)
     chosen = []
     for row in table:
@@ -75,7 +78,7 @@ def most_sensitive(table: Sequence[Sensitivity], share: float) -> tuple[str, ...
 
 
 def _copied(layer: Any, place: int | None, switches: Any) -> Any:
-    """Return a new layer; one with a place rounds while the switch at that place is on."""
+    """Return a new layer, which rounds while the switch at ``place`` is 1; never if it is None."""
     kind = type(layer)
     if place is None:
         return kind.from_config(layer.get_config())
@@ -88,7 +91,7 @@ def _copied(layer: Any, place: int | None, switches: Any) -> Any:
 
 
 def _apply(layer: Any, x: Any, on: Any) -> Any:
-    """Compute a layer's outputs, rounding where ``on`` is 1 instead of 0."""
+    """Compute a layer's outputs, rounded if ``on`` is 1, in float32 if it is 0."""
     from keras import ops
 
     def rounded(values: Any, axes: tuple[int, ...] | None) -> Any:

@@ -1,4 +1,4 @@
-"""Smaller models: pruning, clustering, training with rounding.
+"""Pruning, clustering and training with rounding, for smaller models.
 
-Takes a trained Keras model and training photos.  Gives its new weights, kept in a cache.
+Takes a trained Keras model and training photos.  Gives the changed model; its weights are cached.
 """

@@ -1,10 +1,11 @@
 """Prune, cluster and train with rounding: ``python -m rs_export.shrink.finetune FOLDER``.
 
-A process of its own, because importing tensorflow-model-optimization turns ``tf.keras`` into
-tf_keras for good.  It reads job.json, start.keras and representative.npy of a folder, and teaches
-the changed model to answer as the run's own does (Hinton et al. 2015, "Distilling the Knowledge in
-a Neural Network") on the run's oversampled, augmented training photos.  It writes the weights, and
-progress to standard output, one JSON object a line.
+This is a process of its own, because importing tensorflow-model-optimization turns ``tf.keras``
+into tf_keras for the rest of the process.  It reads job.json, start.keras and representative.npy
+from FOLDER.  The changed model learns to give the logits of the run's model (Hinton et al. 2015,
+"Distilling the Knowledge in a Neural Network") on the run's oversampled and augmented training
+photos.  The new weights are written to a file, and progress to standard output, one JSON object per
+line.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from rs_toolkit.folders.run import Run
 
 __all__ = ["main"]
 
-# Hinton et al. soften both sides by a temperature; its square keeps gradients comparable.
+# Temperature of Hinton et al.; the loss times its square keeps gradients independent of it.
 _SOFTNESS = 2.0
 
 
 def main(folder: Path) -> int:
-    """Do what job.json says; 0 if the weights were written, else 2 and one line of error."""
+    """Do the job of job.json; return 0 if the weights were written, else 2 and print an error."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     try:
         _run(folder, read_json(folder / "job.json"))
@@ -48,7 +49,7 @@ def _say(**values: Any) -> None:
 
 
 def _run(folder: Path, job: dict[str, Any]) -> None:
-    # Before TensorFlow, which takes seconds to load: what is missing is said at once.
+    # Opened before TensorFlow, which takes seconds to load, so that errors are reported at once.
     run = Run.open(Path(job["run"]))
     import keras
     import tensorflow as tf
@@ -71,7 +72,7 @@ def _run(folder: Path, job: dict[str, Any]) -> None:
 
 
 def _batches(run: Run, job: dict[str, Any]) -> tuple[Any, PixelSource]:
-    """Return batches of photos, one a step, and what loads their pixels."""
+    """Return batches of photos, one for each training step, and the source of their pixels."""
     photos, labels = run.split("train")
     source = PixelSource(lambda rows: run.pixels([photos[row] for row in rows]))
     epoch = partial(
@@ -82,7 +83,7 @@ def _batches(run: Run, job: dict[str, Any]) -> tuple[Any, PixelSource]:
         balance=run.config["balance"],
         strength=run.config["augment"],
         batch_size=job["batch_size"],
-        # Not the draws that the float model was trained with.
+        # Draw photos and augmentations other than those that the float model was trained on.
         seed=job["seed"] + 1,
         shares=Shares.of(photos),
     )
@@ -95,7 +96,7 @@ def _batches(run: Run, job: dict[str, Any]) -> tuple[Any, PixelSource]:
 def _teach(
     student: Any, batches: Any, steps: int, job: dict[str, Any], callbacks: list[Any]
 ) -> None:
-    """Fit the student to the teacher's softened answers; batches are of images and answers."""
+    """Fit the student to the teacher's softened logits; batches are (images, teacher's logits)."""
     import tensorflow as tf
     import tf_keras
 

@@ -1,8 +1,8 @@
-"""A classifier as a tf_keras model, and weights by the names of its layers.
+"""Conversion of a Keras 3 classifier to tf_keras, and weights by layer name to go back.
 
-tensorflow-model-optimization works on tf_keras alone: on Keras 3 pruning raises, and clustering
-silently returns None.  So a model is rebuilt layer by layer; a separable convolution becomes its
-two halves, which is how TFLite and ONNX run it and what the library can prune and quantize.
+tensorflow-model-optimization needs tf_keras: with Keras 3, pruning raises an error and clustering
+silently returns None.  So a model is rebuilt layer by layer.  A separable convolution becomes its
+two halves, because TFLite and ONNX run it so, and the library can prune and quantize only these.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Weights", "legacy_clone", "legacy_weights", "with_weights", "write_w
 Weights = dict[str, list[NDArray[np.float32]]]
 
 _DEPTHWISE, _POINTWISE = "_depthwise", "_pointwise"
-# What each layer's arithmetic depends on; weights are copied, so initializers are left out.
+# The settings that decide what a layer computes.  Initializers are left out: weights are copied.
 _CONVOLUTION = ("strides", "padding", "dilation_rate", "use_bias", "activation")
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "Conv2D": ("filters", "kernel_size", "groups", *_CONVOLUTION),
@@ -48,12 +48,7 @@ def legacy_clone(model: keras.Model) -> Any:
     """Return a tf_keras model that computes what a functional Keras 3 model computes.
 
     Layers keep their names; a separable convolution NAME becomes ``NAME_depthwise`` and
-    ``NAME_pointwise``.  Batch normalization does not train.
-
-    Raises
-    ------
-    ExportError
-        A layer is of a kind that this does not know.
+    ``NAME_pointwise``.  Batch normalization is frozen.  ExportError: a layer's type is not known.
     """
     import tf_keras
 
@@ -80,7 +75,7 @@ def legacy_clone(model: keras.Model) -> Any:
 
 
 def legacy_weights(model: keras.Model) -> Weights:
-    """Return a Keras 3 model's weights by the layers' names of its :func:`legacy_clone`."""
+    """Return a Keras 3 model's weights by the layer names of its :func:`legacy_clone`."""
     found: Weights = {}
     for layer in model.layers:
         weights = layer.get_weights()
@@ -88,13 +83,13 @@ def legacy_weights(model: keras.Model) -> Weights:
             found[layer.name + _DEPTHWISE] = weights[:1]
             found[layer.name + _POINTWISE] = weights[1:]
         elif layer.weights:
-            # Dropout has the state of a generator, which is no weight.
+            # Not Dropout, whose only state is that of a random generator.
             found[layer.name] = weights
     return found
 
 
 def write_weights(path: Path, weights: Weights) -> None:
-    """Write weights by layer as :func:`with_weights` reads them."""
+    """Write weights by layer to an ``.npz`` file, which :func:`with_weights` reads."""
     arrays: dict[str, Any] = {
         f"{name}/{number}": array
         for name, layer in weights.items()
@@ -105,9 +100,9 @@ def write_weights(path: Path, weights: Weights) -> None:
 
 
 def with_weights(model: keras.Model, path: Path) -> keras.Model:
-    """Return a copy of a Keras 3 model with weights, named as :func:`legacy_weights` names them.
+    """Return a copy of a Keras 3 model with the weights that :func:`write_weights` wrote.
 
-    ``path`` is of :func:`write_weights`; a damaged file raises one error or another.
+    A damaged file can raise any exception.
     """
     weights: Weights = {}
     with np.load(path, allow_pickle=False) as stored:
@@ -124,7 +119,7 @@ def with_weights(model: keras.Model, path: Path) -> keras.Model:
 
 
 def _twins(layer: Any) -> list[Any]:
-    """Return new tf_keras layers that together do what a layer does."""
+    """Return the new tf_keras layers that together compute what a Keras 3 layer computes."""
     config = layer.get_config()
     if not _is_separable(layer):
         return [_twin(type(layer).__name__, config, layer.name)]
@@ -142,7 +137,7 @@ def _twin(kind: str, config: Mapping[str, Any], name: str) -> Any:
 
     if kind not in _SETTINGS:
         raise ExportError(
-            f"layer {name!r}: got a {kind}, which cannot be fine-tuned for export; wanted one of "
+            f"layer {name!r}: got a {kind}, which cannot be fine-tuned for export, wanted one of "
             f"{', '.join(_SETTINGS)}; choose recipes without sp, c and qat"
         )
     settings = {key: config[key] for key in _SETTINGS[kind]}

@@ -1,7 +1,7 @@
-"""Models made to be shrunk, by tensorflow-model-optimization: pruned, clustered, rounded.
+"""Models prepared by tensorflow-model-optimization for pruning, clustering or rounding.
 
-Layers of few weights are neither pruned nor clustered, and what comes before the first of the
-others does not train: there is little to gain in them, and much to lose.
+Layers with few weights are neither pruned nor clustered, because they would save little and lose
+much accuracy.  All layers before the first larger one are frozen.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rs_toolkit.errors import ExportError
 
 __all__ = ["to_train", "worth_shrinking"]
 
-# The smallest layers, which together hold at most this share of all weights.
+# The smallest layers that together have at most this share of all weights count as small.
 _LIGHT_SHARE = 0.05
 
 _PRUNING_SHARE = 0.6
@@ -30,20 +30,20 @@ _PRUNING_STEPS = 20
 def to_train(
     method: str, model: Any, inputs: NDArray[np.float32], steps: int
 ) -> tuple[Any, Callable[[Any], Weights], list[Any]]:
-    """Return a model to train, what reads its plain weights by layer afterwards, and callbacks.
+    """Return a model to train, a function that reads its weights by layer, and Keras callbacks.
 
     Parameters
     ----------
-    method : ``spNN``, ``sp24``, ``cNN`` or ``qat``; of a pruned model the zeros stay zero
-    model : a :func:`rs_export.shrink.legacy.legacy_clone`, in which layers get frozen; for pruning,
-        one made by :func:`rs_export.shrink.sparse.pruned_in_one_shot`
-    inputs : calibration photos, float32 (n, S, S, 3)
-    steps : how many batches it will be trained on
+    method : ``spNN``, ``sp24``, ``cNN`` or ``qat``; zeros of a pruned model stay zero
+    model : a :func:`rs_export.shrink.legacy.legacy_clone`, some layers of which are frozen here;
+        for pruning, the clone of a :func:`rs_export.shrink.sparse.pruned_in_one_shot` model
+    inputs : calibration photos as model inputs, float32 (n, S, S, 3)
+    steps : number of batches that the model will be trained on
     """
     import tensorflow_model_optimization as tfmot
 
     heavy = _heavy(model)
-    # Their feature maps are the largest, so they would also cost most time to train.
+    # The first layers have the largest feature maps, so training them would cost most time.
     for layer in takewhile(lambda layer: layer.name not in heavy, model.layers):
         layer.trainable = False
     if method == "qat":
@@ -52,7 +52,7 @@ def to_train(
         library, student = tfmot.sparsity.keras, _pruned(method, model, steps)
         strip, callbacks = library.strip_pruning, [library.UpdatePruningStep()]
     else:
-        # Kernels take this many values a layer (Han et al. 2016).
+        # Each kernel gets this many different values (Han et al. 2016).
         count, library = int(method.removeprefix("c")), tfmot.clustering.keras
         student = _changed(model, lambda layer: library.cluster_weights(layer, count))
         strip, callbacks = library.strip_clustering, []
@@ -64,13 +64,13 @@ def to_train(
 
 
 def _pruned(method: str, model: Any, steps: int) -> Any:
-    """Return a model whose smallest weights stay zero while the others recover."""
+    """Return a model whose smallest weights are kept at zero while the others are trained."""
     import tensorflow_model_optimization as tfmot
 
     sparsity = tfmot.sparsity.keras
     end = max(1, int(steps * _PRUNING_SHARE))
     frequency = max(1, end // _PRUNING_STEPS)
-    # Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks"; along the input channels.
+    # Along the input channels (Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks").
     in_fours = method == "sp24"
     share = 0.5 if in_fours else int(method.removeprefix("sp")) / 100
     schedule = sparsity.ConstantSparsity(share, 0, end, frequency)
@@ -78,7 +78,7 @@ def _pruned(method: str, model: Any, steps: int) -> Any:
 
     def prune(layer: Any) -> Any:
         if in_fours and layer.kernel.shape[-2] % 4:
-            # A photo has three channels, in which there is no group of four.
+            # Input channels that are no multiple of four, such as a photo's three, have no groups.
             return layer
         return sparsity.prune_low_magnitude(layer, schedule, **more)
 
@@ -88,10 +88,10 @@ def _pruned(method: str, model: Any, steps: int) -> Any:
 def _rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
     """Return a model that trains with weights and activations rounded to 8 bits.
 
-    Jacob et al. 2018 ("Quantization and Training of Neural Networks").  Two defaults of the
-    library are replaced: activation ranges begin as measured on ``inputs`` instead of at -6 to 6,
-    from where a moving average of weight 0.001 would not arrive; and depthwise kernels have one
-    scale per channel, as in TFLite and ONNX.
+    The method is from Jacob et al. 2018 ("Quantization and Training of Neural Networks").  Two
+    defaults of the library are replaced.  Activation ranges start as measured on ``inputs`` instead
+    of at -6 to 6, because the moving average of weight 0.001 would be too slow.  Depthwise kernels
+    have one scale per channel, as in TFLite and ONNX.
     """
     import tensorflow_model_optimization as tfmot
     import tf_keras
@@ -112,7 +112,7 @@ def _rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
 
 
 def _rounded_weights(model: Any) -> Weights:
-    """Return the unrounded weights of a :func:`_rounded` model, by layer of the original."""
+    """Return the float32 weights of a :func:`_rounded` model, by layer of the original model."""
     found = {}
     for wrapper in model.layers:
         layer = getattr(wrapper, "layer", None)
@@ -123,7 +123,7 @@ def _rounded_weights(model: Any) -> Weights:
 
 
 def _set_ranges(student: Any, model: Any, inputs: NDArray[np.float32]) -> None:
-    """Start every activation's range at the extremes that it takes in the float model."""
+    """Set every activation's range to its extremes in the float model."""
     import tf_keras
 
     probe = tf_keras.Model(model.inputs, [layer.output for layer in model.layers])
@@ -132,7 +132,7 @@ def _set_ranges(student: Any, model: Any, inputs: NDArray[np.float32]) -> None:
     ranges = activation_ranges(names, map(list, found), "extremes")
     for wrapper in student.layers:
         layer = getattr(wrapper, "layer", None)
-        # The library puts a layer of its own behind the input.
+        # The library adds a layer after the input, which wraps no layer of the model.
         low, high = ranges[names[0] if layer is None else layer.name]
         for weight in wrapper.weights:
             kind = weight.name.split("/")[-1].split(":")[0]
@@ -143,7 +143,7 @@ def _set_ranges(student: Any, model: Any, inputs: NDArray[np.float32]) -> None:
 
 
 def _depthwise_config() -> Any:
-    """Return the library's own class of settings, with one scale a channel of the kernel."""
+    """Return a class of the library's settings for depthwise layers, with one scale per channel."""
     import tensorflow as tf
     from tensorflow_model_optimization.python.core.quantization.keras import quantizers
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
@@ -174,7 +174,7 @@ def _depthwise_config() -> Any:
 
 
 def _changed(model: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a clone in which the layers worth shrinking are wrapped by ``change``."""
+    """Return a clone in which ``change`` wraps the layers worth shrinking."""
     import tf_keras
 
     names = _heavy(model)
@@ -186,15 +186,15 @@ def _changed(model: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _heavy(model: Any) -> set[str]:
-    """Return the layers with a kernel that are worth shrinking."""
+    """Return the names of the layers worth shrinking; depthwise layers never are."""
     kernels = [x for x in model.layers if hasattr(x, "kernel") and not _is_depthwise(x)]
     return worth_shrinking({x.name: int(np.prod(x.kernel.shape)) for x in kernels})
 
 
 def worth_shrinking(sizes: Mapping[str, int]) -> set[str]:
-    """Return all layers but the smallest, which together hold at most 5 % of the weights.
+    """Return all layers but the smallest ones, which together have at most 5 % of the weights.
 
-    ``sizes`` are numbers of weights by layer.
+    ``sizes`` are numbers of weights by layer name.
     """
     names = sorted(sizes, key=lambda name: sizes[name])
     together = np.cumsum([sizes[name] for name in names])
@@ -203,7 +203,7 @@ def worth_shrinking(sizes: Mapping[str, int]) -> set[str]:
 
 
 def _require(model: Any) -> Any:
-    """Refuse what the library gives for a model that it does not know: None, and no error."""
+    """Raise ExportError where the library returned None, as it does for unsupported models."""
     import tf_keras
 
     if not isinstance(model, tf_keras.Model):

@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Preparer"]
 
-# By kind of preparation: passes, and learning rate, as multiples of what is asked for and of the
-# run's own.  Pruning takes much away, and needs steps to take it and steps to recover.  Rounding
-# takes little, and equalized weights are small: Adam's steps do not shrink with them.
+# By method: passes as a multiple of Preparer.passes, and the learning rate as a multiple of the
+# run's.  Pruning changes a model most, and needs most steps to recover.  Rounding changes it least,
+# and equalized weights are small, but Adam's steps do not get smaller with them.
 _EFFORTS = {"sp": (2.0, 1.0), "c": (1.0, 0.3), "qat": (1.0, 0.03)}
 _BATCH = 32
 _VERSION = 3
-# Per cent of weights that can go without training: rs_export.shrink.sparse loses next to nothing.
+# Up to this sparsity in per cent, rs_export.shrink.sparse loses almost nothing without training.
 _FREE_SPARSITY = 50
 
 
 @dataclass(frozen=True)
 class Preparer:
-    """Prunes, clusters and trains with rounding towards the answers of the run's model.
+    """Makes pruned, clustered or rounded models that imitate the run's model.
 
     Attributes
     ----------
-    inputs : gives calibration photos as model inputs, float32 (n, S, S, 3)
-    passes : photos shown to each preparation, as a multiple of the training photos, above 0;
-        pruning is shown twice as many
+    inputs : returns calibration photos as model inputs, float32 (n, S, S, 3)
+    passes : photos shown in each fine-tuning, as a multiple of the training photos, above 0;
+        pruning shows twice as many
     """
 
     run: Run
@@ -58,20 +58,20 @@ class Preparer:
     progress: Progress
 
     def model(self, preparation: str) -> keras.Model:
-        """Return the model that a recipe's preparation makes, ``sp50_qat`` by way of ``sp50``.
+        """Return the model of a recipe's ``preparation``; ``sp50_qat`` starts from ``sp50``.
 
-        Raises ExportError where the fine-tuning failed, or a layer cannot be fine-tuned.
+        ExportError: the fine-tuning failed, or a layer cannot be fine-tuned.
         """
         earlier, _, method = preparation.rpartition("_")
         path = self._path(preparation)
         start = self.model(earlier) if earlier else self.trained
         if method == "qat":
-            # Rounding is trained on the numbers that will be rounded.
+            # Equalized first, because training has to adapt the weights that will be rounded.
             start = equalize(start, self.inputs())
         if path.exists():
             try:
                 return with_weights(start, path)
-            except Exception as error:  # What reading a damaged zip archive raises has no list.
+            except Exception as error:  # A damaged zip archive can raise any exception.
                 self.progress.note(f"{path}: damaged ({type(error).__name__}); made again")
                 path.unlink()
         is_pruning = method.startswith("sp")
@@ -95,7 +95,7 @@ class Preparer:
         }
 
     def _path(self, preparation: str) -> Path:
-        """Return the cache's file: its name changes with everything that decides its content."""
+        """Return the cache file; its name is a hash of everything that its content depends on."""
         content = {
             "version": _VERSION,
             "preparation": preparation,
@@ -122,7 +122,7 @@ class Preparer:
             self._watch(preparation, folder)
 
     def _watch(self, title: str, folder: Path) -> None:
-        """Run the process and show its progress; raise its error if it fails."""
+        """Run the fine-tuning process and show its progress; ExportError: it failed."""
         command = [sys.executable, "-m", "rs_export.shrink.finetune", str(folder)]
         failure = ""
         with (
@@ -146,7 +146,7 @@ class Preparer:
 
 
 def _said(line: str) -> dict[str, Any]:
-    """Return what a line of the process says; an empty result if a library wrote it."""
+    """Return the JSON object in a line of output; an empty one if a library wrote the line."""
     try:
         said = json.loads(line)
     except ValueError:

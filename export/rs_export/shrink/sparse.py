@@ -1,15 +1,15 @@
-"""Pruning in one shot: weights that are left make up for those that go, layer by layer.
+"""Pruning in one shot, without training: the other weights of a layer compensate for the zeros.
 
-The magnitude of a weight says little about what its layer loses with it.  The optimal brain surgeon
-(Hassibi and Stork 1993) knows: for a layer with weights w (one row an output) and inputs x, the
-error of its outputs E = ||w x - w' x||^2 has the Hessian H = x x^T, the same for all rows.  Setting
-the weight j of a row to zero costs w_j^2 / [H^-1]_jj if all others may move, by
--w_j [H^-1]_j: / [H^-1]_jj.
+The magnitude of a weight says little about the error that its removal causes.  The optimal brain
+surgeon (Hassibi and Stork 1993) computes this error.  For a layer with weights w (one row per
+output) and inputs x, the error of the outputs E = ||w x - w' x||^2 has the Hessian H = x x^T (up to
+a factor), the same for all rows.  Setting the weight w_j of a row to zero costs w_j^2 / [H^-1]_jj
+if all other weights of the row are changed by -w_j [H^-1]_j: / [H^-1]_jj.
 
-Doing that one weight at a time is too slow.  As in SparseGPT (Frantar and Alistarh 2023,
-algorithm 1), columns are taken from left to right, only columns to the right move, and the
-inverses of the shrinking Hessians are the rows of one Cholesky factor of H^-1.  Inputs come from a
-class-balanced calibration set, so that what rare classes need weighs as much as the rest.
+Doing this for one weight after the other is too slow.  As in SparseGPT (Frantar and Alistarh 2023,
+algorithm 1), columns are processed from left to right, and only columns to the right are changed.
+Then the inverses of the shrinking Hessians are the rows of one Cholesky factor of H^-1.  The inputs
+are from a class-balanced calibration set, so that rare classes count as much as common ones.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ __all__ = ["prune_matrix", "pruned_in_one_shot"]
 
 # Added to the Hessian's diagonal, as a share of its mean.
 _DAMPING = 0.01
-# Columns whose weights compete for being kept.
+# Number of columns that are pruned together: the weights of least cost among them go.
 _BLOCK = 128
-# Positions of a photo that are used, drawn at random: neighbours are alike.
+# Number of random positions used of each photo's feature map; neighbours are similar.
 _POSITIONS = 100
 
 
 def pruned_in_one_shot(
     model: keras.Model, inputs: NDArray[np.float32], method: str, seed: int = 0
 ) -> keras.Model:
-    """Return a copy with zeros in the pointwise kernels of its larger layers.
+    """Return a copy of a model, pruned in the pointwise kernels of its larger layers.
 
     Parameters
     ----------
     inputs : calibration photos as model inputs, float32 (n, S, S, 3)
-    method : ``spNN``: NN % of each kernel's weights are zero; ``sp24``: 2 of every 4 weights along
-        the input channels (of kernels whose input channels come in fours)
-    seed : of the positions of a photo that are looked at
+    method : ``spNN``: NN % of each kernel's weights become zero; ``sp24``: 2 of every 4 weights
+        along the input channels do, in kernels whose input channels are a multiple of 4
+    seed : seed of the random positions
     """
     import keras
 
@@ -62,7 +62,7 @@ def pruned_in_one_shot(
     hessians: list[Any] = [0.0] * len(layers)
     generator = np.random.default_rng(seed)
     for part in batches(inputs):
-        # A model of one output gives no list.
+        # flatten: a model with one output returns an array instead of a list.
         found = keras.tree.flatten(probe.predict_on_batch(part))
         for number, (layer, values) in enumerate(zip(layers, found, strict=True)):
             seen = _seen(layer, values, generator)
@@ -76,16 +76,16 @@ def pruned_in_one_shot(
 
 
 def prune_matrix(weights: NDArray[Any], hessian: NDArray[Any], method: str) -> NDArray[np.float32]:
-    """Return the weights of one layer with zeros, the others moved to keep its answers.
+    """Return the pruned weights of one layer, whose other weights compensate for the zeros.
 
     Parameters
     ----------
     weights : shape (outputs, inputs)
-    hessian : x x^T of inputs x (inputs, positions); symmetric, (inputs, inputs)
+    hessian : x x^T of the layer's inputs x (inputs, positions); shape (inputs, inputs)
     method : as for :func:`pruned_in_one_shot`
     """
     left, hessian, count = weights.astype(np.float64), hessian.astype(np.float64), len(hessian)
-    # Without any input all is 0.
+    # 1 where all inputs are 0, because a Hessian of 0 has no inverse.
     damping = _DAMPING * float(np.mean(np.diag(hessian))) or 1.0
     # The upper triangular U with U^T U = H^-1.
     factor = np.linalg.cholesky(np.linalg.inv(hessian + damping * np.eye(count))).T
@@ -106,7 +106,7 @@ def prune_matrix(weights: NDArray[Any], hessian: NDArray[Any], method: str) -> N
 
 
 def _least(costs: Matrix, method: str) -> NDArray[np.bool_]:
-    """Return which weights of a block go: those that cost least."""
+    """Return which weights of a block become zero: those of least cost."""
     if method == "sp24":
         groups = costs.reshape(len(costs), -1, 4)
         return np.asarray((groups.argsort(axis=2).argsort(axis=2) < 2).reshape(costs.shape))
@@ -117,7 +117,7 @@ def _least(costs: Matrix, method: str) -> NDArray[np.bool_]:
 
 
 def _pointwise(model: keras.Model) -> list[Any]:
-    """Return the layers that mix channels position by position."""
+    """Return the layers with a pointwise kernel: separable and 1 x 1 convolutions."""
     import keras
 
     separable, plain = keras.layers.SeparableConv2D, keras.layers.Conv2D
@@ -135,7 +135,7 @@ def _kernel(layer: Any) -> Any:
 
 
 def _seen(layer: Any, values: Any, generator: np.random.Generator) -> NDArray[np.float32]:
-    """Return what the kernel is multiplied with, (positions of all photos, inputs)."""
+    """Return the inputs of the pointwise kernel, shape (positions of all photos, inputs)."""
     if hasattr(layer, "depthwise_kernel"):
         values = depthwise_half(layer, values)
     else:

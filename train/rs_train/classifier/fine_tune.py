@@ -1,4 +1,4 @@
-"""Stage 2: what a classifier is fine-tuned on, and how it is judged: by validation macro-F1."""
+"""Stage 2, fine-tuning of a classifier: its training batches, and its validation by macro-F1."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["ClassifierCourse", "Portion", "predict_logits"]
 
 @dataclass(frozen=True)
 class Portion:
-    """The photos of one split as arrays: where their pixels come from, and what they count for.
+    """The n photos of one split: how to load their pixels, and their shares in oversampling.
 
     ``labels`` are their class numbers, shape (n,).
     """
@@ -36,7 +36,7 @@ class Portion:
 
 
 class ClassifierCourse(Course):
-    """The fine-tuning of the trainable layers of ``model``; ``val`` chooses the best epoch."""
+    """Fine-tuning of the trainable layers of ``model``; the best epoch is chosen on ``val``."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class ClassifierCourse(Course):
         model.compile(adamw(config, shown), loss)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
-        """Return an epoch, oversampled and augmented."""
+        """Return an epoch of training photos, oversampled and augmented."""
         config = self._config
         return training_epoch(
             self.pixels,
@@ -72,7 +72,7 @@ class ClassifierCourse(Course):
         )
 
     def judge(self) -> Judgement:
-        """Return macro-F1, which is the score, and accuracy."""
+        """Return macro-F1 and accuracy on validation photos; macro-F1 is the score."""
         labels = self._val.labels
         logits = predict_logits(self.model, self._val, self._preprocessing, self._config.batch_size)
         predicted = logits.argmax(1)
@@ -86,7 +86,7 @@ class ClassifierCourse(Course):
 
 
 def _smoothed_cross_entropy(classes: int, smoothing: float) -> Any:
-    """Cross-entropy with label smoothing (Szegedy et al. 2016), from class numbers and logits."""
+    """Return label-smoothed cross-entropy (Szegedy et al. 2016) of class numbers and logits."""
     import keras
 
     def loss(labels: Any, logits: Any) -> Any:
@@ -100,7 +100,7 @@ def _smoothed_cross_entropy(classes: int, smoothing: float) -> Any:
 def predict_logits(
     model: keras.Model, portion: Portion, preprocessing: Preprocessing, batch_size: int
 ) -> NDArray[np.float32]:
-    """Return float32 logits (n, classes) of the photos of a portion, unaugmented."""
+    """Return float32 logits (n, classes) of the unaugmented photos of one split."""
     batches = evaluation_batches(portion.pixels, len(portion.labels), preprocessing, batch_size)
     with portion.pixels.unburied():
         return np.asarray(model.predict(batches, verbose=0), np.float32)

@@ -1,7 +1,7 @@
-"""The loop of every training: an epoch, a look at the validation photos, a checkpoint.
+"""The training loop that classifiers and filters share: an epoch, validation, a checkpoint.
 
-What is trained on and how it is judged is a :class:`Course`: of the classifier
-(:mod:`rs_train.classifier.fine_tune`) or of a filter's student (:mod:`rs_train.student.fit`).
+A :class:`Course` says what a model is trained on and how it is validated: a classifier's
+(:mod:`rs_train.classifier.fine_tune`) or a filter's student's (:mod:`rs_train.student.fit`).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = ["Course", "Judgement", "adamw", "fit", "make_deterministic"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the validation photos say of a model: columns of the history, and a text for people.
+    """A model's results on validation photos: columns of the history, and a text for people.
 
-    Of two scores the larger is better; of equal first numbers, the second decides, and so on.
+    The larger ``score`` is better: its first numbers are compared, then the second, and so on.
     """
 
     figures: dict[str, float]
@@ -41,11 +41,11 @@ class Judgement:
 
 
 class Course(ABC):
-    """What a model is trained on, and how it is judged.
+    """What a model is trained on, and how it is validated.
 
-    Checkpoints keep the weights of ``model``, which is compiled, and of its optimizer.  Fitted is
-    ``learner``: the model, or a compiled part of it that shares layers and optimizer.  ``pixels``
-    gives the training photos.
+    ``model`` is compiled; checkpoints hold its weights and its optimizer.  ``learner`` is what is
+    fitted: the model itself, or a compiled part of it with the same layers and optimizer.
+    ``pixels`` loads the training photos.
     """
 
     model: keras.Model
@@ -54,15 +54,15 @@ class Course(ABC):
 
     @abstractmethod
     def batches(self, epoch: int) -> tf.data.Dataset:
-        """Return an epoch's (inputs, targets): a function of the seed and the epoch alone."""
+        """Return batches of (inputs, targets), which depend on the seed and the epoch alone."""
 
     @abstractmethod
     def judge(self) -> Judgement:
-        """Return what the validation photos say of the model as it is."""
+        """Return the results of the current model on the validation photos."""
 
 
 def make_deterministic(seed: int) -> None:
-    """Seed Keras, NumPy and Python, and let TensorFlow compute the same each time."""
+    """Seed Keras, NumPy and Python, and make TensorFlow's operations deterministic."""
     import keras
     import tensorflow as tf
 
@@ -71,7 +71,10 @@ def make_deterministic(seed: int) -> None:
 
 
 def adamw(config: TrainConfig | DistillConfig, photos: int) -> keras.optimizers.AdamW:
-    """Return AdamW: a warm-up over one epoch of ``photos``, then cosine decay to a hundredth."""
+    """Return AdamW whose learning rate rises during one epoch, then decays to a hundredth.
+
+    The decay is a cosine, and an epoch shows ``photos`` photos.
+    """
     import keras
 
     steps = -(-photos // config.batch_size)
@@ -95,13 +98,23 @@ def fit(
     started: float,
     stage_1: dict[str, float] | None = None,
 ) -> FitState:
-    """Train a course's model until it stops improving, and leave it at its best epoch.
+    """Train a course's model until it stops improving, and restore its best epoch.
 
-    Continues from ``checkpoints`` where a state exists.  Every epoch is a function of the saved
-    state, the seed and the epoch number, so a run that was killed and resumed takes the same
-    steps as one that was not.  ``started`` is the ``time.perf_counter()`` at which this session
-    of the run began, ``stage_1`` what a classifier's first stage measured.  RunError: the loss
-    became infinite, or a checkpoint is damaged.
+    Training continues from ``checkpoints`` where they hold a state.  Every epoch depends only on
+    the saved state, the seed and the epoch number, so a run that was killed and resumed takes the
+    same steps as one that was not.
+
+    Parameters
+    ----------
+    started
+        The ``time.perf_counter()`` at which this process began to work on the run.
+    stage_1
+        Results of a classifier's stage 1, to be kept in the state.
+
+    Raises
+    ------
+    RunError
+        The loss is no longer finite, or a checkpoint is damaged.
     """
     model = course.model
     model.optimizer.build(model.trainable_variables)
@@ -144,8 +157,8 @@ def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> flo
     def report(batch: int, logs: dict[str, float]) -> None:
         progress.update(f"epoch {epoch + 1}", batch + 1, total, f"loss {logs['loss']:.3f}")
 
-    # Dropout draws from generators that count their calls; weights files do not hold them, so
-    # each epoch starts them anew and a resumed epoch draws the same.
+    # Dropout's random generators count their calls, and weights files do not hold the counts.  So
+    # each epoch seeds them again, and a resumed epoch draws the same numbers.
     for number, layer in enumerate(course.model.layers):
         generator = getattr(layer, "seed_generator", None)
         if generator is not None:
@@ -164,13 +177,13 @@ def _require_finite(
     precision = getattr(config, "precision", "float32")
     advice = "" if precision == "float32" else " or use --precision float32"
     raise RunError(
-        f"epoch {epoch}: the loss became {loss}, validation {found.text}; lower --learning-rate "
-        f"(got {config.learning_rate}){advice}"
+        f"epoch {epoch}: got loss {loss} (validation {found.text}), wanted finite numbers; lower "
+        f"--learning-rate (now {config.learning_rate}){advice}"
     )
 
 
 def _record(state: FitState, found: Judgement, row: dict[str, Any]) -> None:
-    """Append a history row, and note a new best."""
+    """Append a row to the history, and update the best epoch."""
     state.history.append({"epoch": state.epoch, **row, **found.figures})
     score = list(found.score)
     if not state.best_score or score > state.best_score:

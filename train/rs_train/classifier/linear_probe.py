@@ -1,9 +1,9 @@
-"""Stage 1 of hybrid transfer learning: the new top on a frozen backbone.
+"""Stage 1 of hybrid transfer learning: a new linear layer on a frozen backbone.
 
-After Ferreira et al. 2018, the top is trained while the backbone stands still.  With a linear
-top that is multinomial logistic regression on frozen features, so it is solved to its optimum
-instead of by epochs: features are standardized, each photo counts as often as oversampling
-would show it, and the L2 strength is the one of best validation macro-F1.
+As in Ferreira et al. 2018, the new layer is trained while the backbone is frozen.  This is
+multinomial logistic regression on the backbone's features, so a solver finds the optimum and no
+epochs are needed.  Features are standardized, each photo is weighted by how often oversampling
+would show it, and the strength of the L2 penalty is chosen by validation macro-F1.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from rs_toolkit.metrics.classification import macro_f1
 
 __all__ = ["Head", "fit_head"]
 
-_STRENGTHS = (0.001, 0.01, 0.1)
+_STRENGTHS = (0.001, 0.01, 0.1)  # scikit-learn's C
 
 
 @dataclass(frozen=True)
 class Head:
-    """A fitted linear top; ``strength`` is the inverse L2 strength C that was chosen.
+    """A fitted linear layer.
 
-    ``kernel`` (channels, classes) and ``bias`` (classes,) are float32, with the standardization
-    folded in.  ``val_macro_f1`` is that of the validation photos, 0 to 1.
+    ``kernel`` (channels, classes) and ``bias`` (classes,) are float32 and take features that are
+    not standardized.  ``strength`` is the chosen C, the inverse strength of the L2 penalty.
+    ``val_macro_f1`` is macro-F1 on the validation photos, 0 to 1.
     """
 
     kernel: NDArray[np.float32]
@@ -46,11 +47,19 @@ def fit_head(
     val_labels: NDArray[np.int64],
     classes: int,
 ) -> Head:
-    """Fit the linear top.
+    """Fit the linear layer.
 
-    Of the training photos it takes features (n, channels), class numbers (n,) and weights (n,)
-    above 0.  The validation photos choose the L2 strength and nothing else.  A class without a
-    training photo gets a bias that no photo overcomes.
+    A class without a training photo gets a kernel of 0 and a bias of -20, so that it is practically
+    never predicted.
+
+    Parameters
+    ----------
+    features, labels, weights
+        Of the n training photos: (n, channels); class numbers (n,); weights (n,) above 0.
+    val_features, val_labels
+        Of the validation photos, which are used only to choose the L2 penalty.
+    classes
+        Number of classes.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -64,7 +73,7 @@ def fit_head(
         solver.fit(standard, labels, sample_weight=weights / weights.mean())
         coefficients, intercept = solver.coef_, solver.intercept_
         if len(present) == 2:
-            # scikit-learn solves two classes with one row; split it evenly between them.
+            # For two classes scikit-learn gives one row of coefficients: half goes to each class.
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
             intercept = np.concatenate([-intercept, intercept]) / 2
         kernel = np.zeros((features.shape[1], classes))

@@ -18,36 +18,32 @@ __all__ = ["build_classifier", "feature_extractor", "freeze_below", "save_model"
 def build_classifier(name: str, imgsz: int, classes: int, dropout: float = 0.0) -> keras.Model:
     """Build a classifier with random weights.
 
-    From (N, imgsz, imgsz, 3) in [-1, 1] to float32 logits (N, classes): one flat graph with the
-    backbone's own layer names, so that converters and weight transfer see them.
+    It maps (N, imgsz, imgsz, 3) in [-1, 1] to float32 logits (N, classes).  It is one flat graph
+    with the backbone's own layer names, which converters and the transfer of weights need.
     """
     import keras
 
     backbone = build_backbone(name, imgsz)
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(backbone.output)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    # float32 under every precision: sums over classes lose too much in bfloat16.
+    # Always float32: softmax over the classes loses too much precision in bfloat16.
     logits = keras.layers.Dense(classes, name="predictions", dtype="float32")(x)
     return keras.Model(backbone.input, logits, name=backbone.name)
 
 
 def feature_extractor(model: keras.Model) -> keras.Model:
-    """Return the part of a classifier or student up to its pooling: inputs to (N, channels)."""
+    """Return a classifier or student cut off after its pooling: inputs to (N, channels)."""
     import keras
 
     return keras.Model(model.input, model.get_layer("avg_pool").output)
 
 
 def freeze_below(model: keras.Model, name: str, block: str) -> None:
-    """Make only ``block`` and what follows trainable, without its batch normalization.
+    """Make only ``block`` and the layers after it trainable, except for batch normalization.
 
-    Batch normalization stays frozen as a whole: its statistics, gamma and beta.  ``all`` trains it
-    too, and every layer: for random weights, whose statistics are not worth keeping.
-
-    Raises
-    ------
-    ConfigError
-        The backbone has no such block.
+    All of batch normalization stays frozen: its statistics, gamma and beta.  The block ``all``
+    makes every layer trainable, batch normalization too: for random weights, which have no
+    statistics worth keeping.  ``name`` is the backbone's.  ConfigError: it has no such block.
     """
     import keras
 
@@ -66,7 +62,7 @@ def freeze_below(model: keras.Model, name: str, block: str) -> None:
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model as a ``.keras`` file, whole or not at all; OSError: the disk is full."""
+    """Write a model as a ``.keras`` file, atomically; OSError: the disk is full."""
     # HDF5 crashes the process on a full disk.
     require_space(path.parent, 2 * 4 * model.count_params() + 2**20)
     with atomic_write(path) as temporary:

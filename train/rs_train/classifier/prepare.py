@@ -1,4 +1,4 @@
-"""From a data set to the fixed inputs of a run: index, classes, splits."""
+"""Preparation of a run's data: the index, the classes and the splits."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["RunData", "prepare"]
 
 
 class RunData(NamedTuple):
-    """What a run learns from: all photos with their splits, and the classes, one row each.
+    """All photos of a run with their splits, and one row per class, as in ``classes.json``.
 
-    The photos' paths start from ``root``; ``mark`` is their fingerprint.
+    The photos' paths are relative to ``root``; ``mark`` is the photos' fingerprint.
     """
 
     photos: tuple[Photo, ...]
@@ -42,18 +42,18 @@ class RunData(NamedTuple):
 def prepare(
     data: Path, config: TrainConfig, run: Path, cache: PhotoCache, progress: Progress
 ) -> RunData:
-    """Index, label and split a data set, and write that down in the run folder.
+    """Index, label and split a data set, and write the result into the run folder.
 
-    A run folder that holds an index already is read instead, so that a resumed run has the
-    photos and splits that it began with.
+    Where the folder ``run`` holds an index already, that is read instead, so that a resumed run
+    has the photos and splits that it began with.
 
     Raises
     ------
     DataError
-        No readable photo, or fewer than two classes; a class name is longer than a kit can hold;
-        or the splits cannot be made (see :func:`rs_toolkit.splits.table.make_splits`).
+        There is no readable photo, there are fewer than two classes, a class name is too long for
+        a kit, or there can be no splits (see :func:`rs_toolkit.splits.table.make_splits`).
     RunError
-        The run began with other settings, or a file of it is damaged.
+        The run began with other settings, or one of its files is damaged.
     """
     if (run / "index.parquet").is_file() and (run / "config.json").is_file():
         with resumed(run, config) as saved:
@@ -61,7 +61,7 @@ def prepare(
             root, mark = Path(saved["data_root"]), str(saved["data_fingerprint"])
             return RunData(read_index(run / "index.parquet"), classes, root, mark)
     if config.splits_from:
-        # A wrong path should fail before every photo is opened.
+        # Fail on a wrong path now, before every photo is opened.
         EarlierSides.read(Path(config.splits_from))
     dataset, photos = open_data(data, cache, progress)
     for photo in photos:
@@ -71,7 +71,7 @@ def prepare(
         progress.note(
             f"left out: {len(nameless)} photos without a {config.rank}, such as {nameless[0].path}"
         )
-    # A clean folder has sides already; the run's settings stay as they were given.
+    # A clean folder has splits already.  The settings that are recorded stay as they were given.
     kept = config.splits_from or (str(data) if dataset.source == "clean" else "")
     photos, report = make_splits(photos, replace(config, splits_from=kept))
     for text in report.notes():
@@ -93,37 +93,32 @@ def prepare(
 
 
 def _class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:
-    """Return one row a class, in alphabetical order: id, name, common name, taxon down to rank."""
+    """Return one row per class, in alphabetical order: id, name, common name, taxon to ``rank``."""
     members: dict[str, list[Photo]] = {}
     for photo in photos:
         if photo.split:
             members.setdefault(str(photo.label(rank)), []).append(photo)
     depth = RANKS.index(rank) + 1 if rank in RANKS else len(RANKS)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, name in enumerate(sorted(members)):
         if len(name) > MAX_TEXT:
             raise DataError(
-                f"class name {name[:40]!r}… has {len(name)} characters, wanted at most {MAX_TEXT}"
+                f"class {name[:40]!r}…: got a name of {len(name)} characters, wanted at most "
+                f"{MAX_TEXT}; shorten it in the data"
             )
         taxa = Counter(
             tuple(photo.taxon.at(level) for level in RANKS[:depth]) for photo in members[name]
         )
-        taxon = dict(zip(RANKS, taxa.most_common(1)[0][0], strict=False))
-        rows.append(
-            {
-                "id": number,
-                "name": name,
-                "common_name": _common_name(members[name]),
-                "taxon": {level: value for level, value in taxon.items() if value},
-            }
-        )
+        ranked = zip(RANKS, taxa.most_common(1)[0][0], strict=False)
+        taxon = {level: value for level, value in ranked if value}
+        common = _common_name(members[name])
+        rows.append({"id": number, "name": name, "common_name": common, "taxon": taxon})
     return rows
 
 
 def _common_name(photos: list[Photo]) -> str | None:
-    """Return the class's common name, or up to three of its members' where it has many."""
-    names = [
-        name for name, _ in Counter(p.common_name for p in photos if p.common_name).most_common()
-    ]
+    """Return the common names of a class's photos, at most three, the most frequent first."""
+    counts = Counter(photo.common_name for photo in photos if photo.common_name)
+    names = [name for name, _ in counts.most_common()]
     text = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
     return text[:MAX_TEXT] or None

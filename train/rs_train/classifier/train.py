@@ -1,8 +1,8 @@
-"""Hybrid transfer learning from a data set to a finished run folder.
+"""Training of a classifier by hybrid transfer learning (after Ferreira et al. 2018).
 
-Stage 1 fits the linear top on the frozen backbone; stage 2 fine-tunes the upper blocks at a
-lower rate with batch normalization frozen (after Ferreira et al. 2018).  With random weights
-there is nothing to transfer: stage 1 is skipped and stage 2 trains every layer.
+Stage 1 fits a new linear layer on the frozen backbone.  Stage 2 fine-tunes the last blocks with
+batch normalization frozen.  A backbone with random weights has nothing to transfer: then stage 1 is
+skipped, and stage 2 trains every layer unless the settings name a block.
 """
 
 from __future__ import annotations
@@ -53,9 +53,14 @@ def train(
 ) -> Path:
     """Train a classifier, write its run folder and return ``run``.
 
-    ``data`` is a folder or CSV file that :func:`rs_toolkit.data.readers.read_dataset` reads.  The
-    folder ``run`` must not hold a run already unless ``resume``, which continues an interrupted one
-    and leaves a finished one alone.
+    Parameters
+    ----------
+    data
+        Folder or CSV file that :func:`rs_toolkit.data.readers.read_dataset` reads.
+    run
+        Folder to write; without ``resume`` it must not hold a run.
+    resume
+        Continue an interrupted run; a finished one is left as it is.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def train(
     started = time.perf_counter()
     make_deterministic(config.seed)
     weights = weights_to_load(run, config.weights)
-    # Before any long work: a wrong backbone, block or weights file should fail in seconds.
+    # Fail on a wrong backbone, block or weights file now, before the long work.
     freeze_below(_pretrained(config, weights, 2), config.backbone, config.first_block)
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
     found = prepare(data, config, run, cache, progress)
@@ -85,7 +90,7 @@ def train(
 
 
 def _pretrained(config: TrainConfig, weights: str, classes: int) -> keras.Model:
-    """Build the float32 classifier with these weights in its backbone."""
+    """Build the float32 classifier with pretrained ``weights`` in its backbone."""
     import keras
 
     keras.utils.set_random_seed(config.seed)
@@ -96,7 +101,7 @@ def _pretrained(config: TrainConfig, weights: str, classes: int) -> keras.Model:
 
 
 class _Training:
-    """The steps of a training, and what they share."""
+    """The steps of a training, and the values that they share."""
 
     def __init__(
         self, config: TrainConfig, data: RunData, cache: PhotoCache, progress: Progress
@@ -115,12 +120,10 @@ class _Training:
         return Portion(PixelSource(pixels), np.asarray(labels, np.int64), Shares.of(members))
 
     def fit_top(self, model: keras.Model) -> dict[str, float]:
-        """Stage 1."""
-        extractor, portion = feature_extractor(model), self.portions["train"]
+        """Run stage 1: fit the linear layer of ``model``, and return its results."""
+        extractor, portion, data = feature_extractor(model), self.portions["train"], self.data
         train, val = (
-            frozen_features(
-                extractor, self.data.side(side), self.data.root, self.cache, self.progress
-            )
+            frozen_features(extractor, data.side(side), data.root, self.cache, self.progress)
             for side in ("train", "val")
         )
         weights = photo_weights(portion.labels, self.config.balance, portion.shares)
@@ -145,7 +148,7 @@ class _Training:
         stage_1: dict[str, float] | None,
         started: float,
     ) -> FitState:
-        """Stage 2 in the asked precision; the best weights end up in the float32 ``model``."""
+        """Run stage 2 in ``config.precision``; the float32 ``model`` gets the best weights."""
         import keras
 
         config, portions = self.config, self.portions
@@ -161,7 +164,7 @@ class _Training:
         preprocessing = self.cache.preprocessing
         course = ClassifierCourse(tuned, portions["train"], portions["val"], preprocessing, config)
         state = fit(course, config, checkpoints, self.progress, started, stage_1)
-        # Layer by layer: a model lists the weights of frozen layers in another order.
+        # Layer by layer: the order of a model's weights depends on which layers are frozen.
         for source, target in zip(tuned.layers, model.layers, strict=True):
             target.set_weights(source.get_weights())
         return state
@@ -183,20 +186,18 @@ class _Training:
         }
         save_model(model, run / "model.keras")
         write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": "val"})
-        write_json(
-            run / "history.json",
-            {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history},
-        )
+        found = {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history}
+        write_json(run / "history.json", found)
         predicted, numbers = logits["test"].argmax(1), np.arange(len(names))
         table = confusion_matrix(labels["test"], predicted, labels=numbers)
         _draw_confusion(run / "confusion.png", table, names)
         write_environment(run, self.config.seed, state.seconds)
-        # Last: its presence says that the run is finished.
+        # Written last: this file marks the run as finished.
         write_json(run / "metrics.json", metrics)
 
 
 def _draw_confusion(path: Path, table: NDArray[np.int64], names: list[str]) -> None:
-    """Draw a confusion matrix as a PNG, each row divided by its number of photos."""
+    """Draw a confusion matrix as a PNG file, each row divided by its number of photos."""
     from matplotlib.figure import Figure
 
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
@@ -206,7 +207,7 @@ def _draw_confusion(path: Path, table: NDArray[np.int64], names: list[str]) -> N
     picture = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(picture, ax=axes, label="share of the true class's test photos")
     axes.set(xlabel="predicted", ylabel="true")
-    # More could not be read.
+    # More names could not be read.
     if len(names) <= _MOST_NAMES:
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
         axes.set_yticks(range(len(names)), names, fontsize=7)

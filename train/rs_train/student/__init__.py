@@ -1,4 +1,4 @@
-"""Distillation of a filter: a small model learns to tell photos of organisms from others.
+"""Distillation of a filter: a small model learns to tell photos of organisms from other photos.
 
-Takes photos, a teacher or labels, and settings.  Gives a filter folder.
+Takes photos, labels or a teacher, and settings.  Gives a filter folder.
 """

@@ -1,4 +1,4 @@
-"""The photos of a distillation: organisms and others, split together, and written down."""
+"""The photos of a distillation: of organisms and of none, split together, saved as an index."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from rs_train.run_folder import resumed, write_begun
 
 __all__ = ["DistillData", "class_of", "kind_of", "prepare_distillation"]
 
-# The first of these that is known names a photo's class; families come first, because what a
-# filter may wrongly flag is limited by family.
+# The first of these that is known is the photo's class.  Families come first, because a filter's
+# threshold limits the share of wrongly flagged photos in each family.
 _NAMED_BY = ("family", "genus", "species", "order", "class", "phylum", "kingdom", "common_name")
 
 
 @dataclass(frozen=True)
 class DistillData:
-    """All photos: those of the data first, ``data_photos`` of them, then those of no organism.
+    """All photos: first the ``data_photos`` photos of the data, then the photos of no organism.
 
-    A photo that is not used has no split.  The paths of the two kinds start from ``root`` and
-    ``not_organism_root``; ``mark`` is the photos' fingerprint.
+    Photos that are not used have no split.  The paths of the two kinds are relative to ``root``
+    and ``not_organism_root``; ``mark`` is the photos' fingerprint.
     """
 
     photos: tuple[Photo, ...]
@@ -45,28 +45,28 @@ class DistillData:
 
     @property
     def of_data(self) -> NDArray[np.bool_]:
-        """Which photos are of the data, bool (n,)."""
+        """Which photos belong to the data, bool (n,)."""
         return np.arange(len(self.photos)) < self.data_photos
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """Of which photos it is known whether they show an organism, bool (n,)."""
+        """Which photos are known to show an organism or none, bool (n,)."""
         named = np.array([kind_of(photo) is not None for photo in self.photos], bool)
         return np.asarray(named | ~self.of_data)
 
     def rows(self, side: str | None = None) -> NDArray[np.int64]:
-        """Return the numbers of the photos that are used, on one side or on any."""
+        """Return the row numbers of the photos that are used, of one split or of all."""
         wanted = SIDES if side is None else (side,)
         return np.flatnonzero(np.array([photo.split in wanted for photo in self.photos], bool))
 
     def pixels(self, cache: PhotoCache) -> Callable[[int], NDArray[np.uint8]]:
-        """Return what gives the pixels of a photo by its number."""
+        """Return a function from a photo's row number to its pixels, uint8 (S, S, 3)."""
         roots = (self.root, self.not_organism_root or self.root)
         return lambda row: cache.pixels(self.photos[row], roots[row >= self.data_photos])
 
 
 def kind_of(photo: Photo) -> str | None:
-    """Return the family of a photo or else another name that is known; None: no label at all."""
+    """Return a photo's family, or its next best label where that is unknown; None: no label."""
     return next((name for rank in _NAMED_BY if (name := photo.label(rank))), None)
 
 
@@ -78,14 +78,14 @@ def prepare_distillation(
     cache: PhotoCache,
     progress: Progress,
 ) -> DistillData:
-    """Index and split the photos, and write that down; or read what an earlier session wrote.
+    """Index and split the photos and write the result to ``out``, or read it from there.
 
     Raises
     ------
     DataError
-        A folder cannot be read, or a side has no photo.
+        A folder cannot be read, or a split has no photo.
     RunError
-        The earlier session had other settings, or its files are damaged.
+        ``out`` holds a distillation with other settings, or its files are damaged.
     """
     if (out / "config.json").is_file():
         with resumed(out, config) as saved:
@@ -139,7 +139,7 @@ def _prepared(out: Path, saved: dict[str, Any]) -> DistillData:
 def _used(
     photos: Sequence[Photo], count: int, config: DistillConfig, progress: Progress
 ) -> list[int]:
-    """Return the numbers of the photos to use; the others are told."""
+    """Return the row numbers of the photos to use; report the others to ``progress``."""
     contents = {photo.content for photo in photos[:count] if photo.error is None}
     used, nameless, both = [], 0, 0
     for row, photo in enumerate(photos):
@@ -152,9 +152,9 @@ def _used(
         else:
             used.append(row)
     if nameless:
-        progress.note(f"left out: {nameless} photos without a label; a --teacher could judge them")
+        progress.note(f"left out: {nameless} photos without a label; they need a --teacher")
     if both:
-        progress.note(f"left out: {both} photos of no organism that are among the data too")
+        progress.note(f"left out: {both} photos of --not-organism that are also in the data")
     return used
 
 
@@ -165,7 +165,7 @@ def _sides(
     config: DistillConfig,
     earlier: EarlierSides | None,
 ) -> dict[int, str | None]:
-    """Return the side of each photo that is used; a site may have photos of both kinds."""
+    """Return the split of each photo that is used; photos of both kinds can share a group."""
     chosen, of_data = [photos[row] for row in used], [row < count for row in used]
     labels = list(map(class_of, chosen, of_data))
     found = split(
@@ -181,7 +181,7 @@ def _sides(
 
 
 def class_of(photo: Photo, of_data: bool) -> str:
-    """Return what photos are stratified and oversampled by: the family, or the folder of others."""
+    """Return the class for splits and oversampling: a family, or the folder of other photos."""
     if of_data:
         return f"organism:{kind_of(photo)}"
     folder, slash, _ = photo.path.partition("/")

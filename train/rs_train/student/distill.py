@@ -1,4 +1,4 @@
-"""From a teacher, or from labels alone, to a finished filter folder."""
+"""Distillation of a filter from a teacher, or training from labels alone, to a filter folder."""
 
 from __future__ import annotations
 
@@ -49,11 +49,12 @@ def distill(
     ----------
     data
         Photos that :func:`rs_toolkit.data.readers.read_dataset` reads.  Those with a label show an
-        organism; the others are used only where there is a teacher to judge them.
-    config, out, resume, progress
-        As :func:`rs_train.classifier.train.train` takes them.
+        organism; those without are used only where there is a teacher.
+    out, resume
+        Folder to write, and whether to continue an interrupted distillation in it; without
+        ``resume`` it must not hold one.
     not_organism
-        Photos that show no organism, read in the same way; labels do not matter.
+        Photos that show no organism, read in the same way; their labels are ignored.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def distill(
     started = time.perf_counter()
     make_deterministic(config.seed)
     weights = weights_to_load(out, config.student_weights)
-    # Before any long work: wrong weights, of student or teacher, should fail in seconds.
+    # Fail on wrong weights of student or teacher now, before the long work.
     met = meet_teacher(config) if config.has_teacher else None
     build_student(config, weights)
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
@@ -91,7 +92,7 @@ def distill(
 def _finish(
     out: Path, course: StudentCourse, test: StudentPhotos, data: DistillData, state: FitState
 ) -> None:
-    """Calibrate on validation photos, measure on test photos, and write the results."""
+    """Calibrate on validation photos, measure on both splits, and write the results."""
     val, config = course.val, course.config
     sides = {"test": test, "val": val}
     found = {side: course.ask(photos) for side, photos in sides.items()}
@@ -109,7 +110,7 @@ def _finish(
     write_json(out / "history.json", {"best_epoch": state.best_epoch, "epochs": state.history})
     write_environment(out, config.seed, state.seconds)
     write_json(out / "metrics.json", metrics)
-    # Last: its presence says that the filter is finished.
+    # Written last: this file marks the filter as finished.
     write_filter_json(
         out,
         classes=course.lesson.classes,
@@ -131,11 +132,12 @@ def _measure(
     calibration: Mapping[str, float],
     thresholds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Return :func:`rs_toolkit.metrics.binary.filter_metrics` of photos, and the teacher's part.
+    """Return :func:`rs_toolkit.metrics.binary.filter_metrics`, and comparisons with the teacher.
 
-    ``found`` is what ``course.ask(photos)`` returned.  Under a teacher there are also ``cosine``
-    (mean, of the embeddings to the teacher's), ``teacher_auroc`` (on the same photos) and
-    ``teacher_agreement`` (share of the photos that both find likelier to show the same).
+    ``found`` is what ``course.ask(photos)`` returned.  With a teacher there are also ``cosine``
+    (mean cosine similarity to the teacher's embeddings), ``teacher_auroc`` (the teacher's AUROC)
+    and ``teacher_agreement`` (share of photos for which both probabilities are on the same side of
+    one half).
     """
     probability = organism_probability(course.odds(found), **calibration)
     members = [data.photos[row] for row in photos.rows]

@@ -1,4 +1,4 @@
-"""A student's training: on photos, or on what its frozen backbone makes of them."""
+"""Training of a student on photos, or of its head alone on features of the frozen backbone."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["StudentCourse"]
 
-_MOST_VIEWS = 2**31
+_MOST_VIEWS = 2**31  # practically a new view in each epoch
 
 
 class StudentCourse(Course):
-    """The training of what :func:`rs_train.student.student.build_student` made.
+    """Training of a student from :func:`rs_train.student.student.build_student`.
 
-    ``val`` chooses the best epoch; ``progress`` is told of features as they are computed.
+    The best epoch is chosen on ``val``; ``progress`` shows the computation of frozen features.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class StudentCourse(Course):
         self._losses = losses(lesson, config)
         self._head_only = config.train_from == "head"
         extractor = feature_extractor(student)
-        # Used where the backbone stays as it is: computed once.
+        # Features of the frozen backbone, computed once; used only if just the head is trained.
         self._features = cache(partial(student_features, extractor, preprocessing, progress))
         freeze(student, body=self._head_only, batch_norm=config.frozen_batch_norm)
         outputs = outputs_of(student)
@@ -66,12 +66,12 @@ class StudentCourse(Course):
             model.compile(optimizer, self._losses)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
-        """Return a random view of each photo, in changed colours; or the features of one."""
+        """Return a random view of each photo with changed colours, or a view's frozen features."""
         import tensorflow as tf
 
         config, train = self.config, self.train
         rows = balanced_order(train, config, epoch)
-        # A teacher's views are fixed, and so are those of frozen features.
+        # Teacher embeddings and frozen features exist for a fixed number of views only.
         fixed = self._head_only or train.taught is not None
         generator = np.random.default_rng((config.seed, epoch))
         views = generator.integers(0, config.views if fixed else _MOST_VIEWS, len(rows))
@@ -90,12 +90,12 @@ class StudentCourse(Course):
         )
 
     def judge(self) -> Judgement:
-        """Return loss and AUROC of the validation photos as they are; the AUROC goes first."""
+        """Return loss and AUROC on unaugmented validation photos; the AUROC is compared first."""
         found, rows = self.ask(self.val), np.arange(len(self.val.rows))
         wanted = self._targets(self.val, rows, np.zeros_like(rows))
         terms = [float(term(wanted[name], found[name])) for name, term in self._losses.items()]
         loss = float(sum(terms))
-        # Rounded, so that a meaningless difference does not outweigh the loss.  Numbers that are
+        # Rounded: where the AUROC differs by less than 0.0001, the loss decides.  Logits that are
         # not finite have no AUROC.
         sound = np.isfinite(loss)
         area = round(auroc(self.odds(found), self.val.truth), 4) if sound else float("nan")
@@ -103,9 +103,9 @@ class StudentCourse(Course):
         return Judgement(figures, (area, -loss), f"loss {loss:.4f}  AUROC {area:.4f}")
 
     def ask(self, photos: StudentPhotos) -> dict[str, NDArray[np.float32]]:
-        """Return what the student makes of photos as they are.
+        """Return the student's outputs for unaugmented photos, float32.
 
-        ``verdict`` are logits (n, K); a student that has a teacher gives ``embedding`` (n, dim).
+        These are the logits ``verdict`` (n, K) and, with a teacher, ``embedding`` (n, dim).
         """
         if self._head_only:
             found = self.learner.predict(self._features(photos, 1)[:, 0], verbose=0)
@@ -117,13 +117,13 @@ class StudentCourse(Course):
         return {name: np.asarray(part, np.float32) for name, part in found.items()}
 
     def odds(self, found: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Return the log odds of an organism, (n,), of what :meth:`ask` returned."""
+        """Return the log odds of an organism, (n,), from what :meth:`ask` returned."""
         return organism_log_odds(found["verdict"], self.lesson.organism)
 
     def _targets(
         self, photos: StudentPhotos, rows: NDArray[np.int64], views: NDArray[np.int64]
     ) -> dict[str, NDArray[np.float32]]:
-        """Return what is wanted of each output, n rows each."""
+        """Return the target of each output, one row per photo."""
         wanted = {"verdict": photos.target[rows].astype(np.float32)}
         if photos.taught is not None:
             wanted["embedding"] = photos.taught[rows, views]

@@ -1,4 +1,4 @@
-"""What a student is to learn: the teacher's embeddings and judgement, and the labels."""
+"""A student's training targets, from the teacher's embeddings and probabilities and from labels."""
 
 from __future__ import annotations
 
@@ -29,19 +29,22 @@ __all__ = ["Lesson", "ask_teacher", "learn_from_labels", "meet_teacher", "set_ta
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is taught; without a teacher, the classes alone.
+    """What the teacher gives a student to learn; without a teacher, only the classes.
 
     Attributes
     ----------
     classes
         K rows ``{"name": str, "organism": bool}``.
     text, scale
-        Text embeddings (K, dim), rows of length 1, and the scale of the logits.
-    embeddings, probability
-        The teacher's, of the n photos that are used: float32 (n, views, dim), and the calibrated
-        probability of an organism, float64 (n,), by ``temperature`` and ``bias``.
+        The teacher's text embeddings (K, dim), rows of length 1, and the scale of its logits.
+    embeddings
+        The teacher's embeddings of the n photos that are used, float32 (n, views, dim).
+    probability
+        The teacher's calibrated probability of an organism, float64 (n,).
+    temperature, bias
+        The teacher's calibration; see :func:`rs_runtime.filter.organism_probability`.
     about
-        What is recorded of the teacher.
+        What ``filter.json`` records of the teacher.
     """
 
     classes: list[dict[str, Any]]
@@ -60,7 +63,7 @@ class Lesson:
 
 
 def learn_from_labels() -> Lesson:
-    """Return the lesson without a teacher: two classes."""
+    """Return the lesson without a teacher: two classes, organism and not organism."""
     names = {"organism": True, "not organism": False}
     return Lesson([{"name": name, "organism": kind} for name, kind in names.items()])
 
@@ -68,7 +71,7 @@ def learn_from_labels() -> Lesson:
 def meet_teacher(config: DistillConfig) -> tuple[Teacher, Prompts]:
     """Load the teacher that the settings name, and read its prompts.
 
-    ConfigError, WeightsError, MissingPackageError: one of the two cannot be had.
+    Errors are those of :func:`load_teacher` and :func:`read_prompts`.
     """
     from rs_train.teacher.prompts import read_prompts
     from rs_train.teacher.teacher import load_teacher
@@ -80,10 +83,10 @@ def meet_teacher(config: DistillConfig) -> tuple[Teacher, Prompts]:
 def ask_teacher(
     teacher: Teacher, prompts: Prompts, config: DistillConfig, data: DistillData, progress: Progress
 ) -> Lesson:
-    """Embed the photos that are used, once each, and calibrate the teacher's judgement.
+    """Embed the photos that are used, and calibrate the teacher's probabilities.
 
-    The calibration is fitted on the labelled validation photos; where those are of one kind, the
-    teacher's own odds stand.  WeightsError: the teacher is broken.
+    The calibration is fitted on the labelled validation photos; where these are all of organisms,
+    or all of none, there is no calibration.  WeightsError: the teacher's embeddings are not finite.
     """
     from rs_train.teacher.embeddings import teacher_embeddings, text_weights
 
@@ -122,23 +125,23 @@ def _calibrated(
     odds: NDArray[np.float64], used: NDArray[np.int64], data: DistillData
 ) -> tuple[float, float]:
     known = np.isin(used, data.rows("val")) & data.labelled[used]
-    truth = ~data.of_data[used[known]]
-    if not truth.any() or truth.all():
+    shows = data.of_data[used[known]]
+    if shows.all() or not shows.any():
         return 1.0, 0.0
-    return fit_platt(odds[known], ~truth)
+    return fit_platt(odds[known], shows)
 
 
 def set_targets(data: DistillData, lesson: Lesson, share: float) -> Verdicts:
-    """Return each photo's truth and what the student is taught of it.
+    """Return the truth and the training target of each photo.
 
-    A labelled photo's target is its truth, mixed with ``share`` of the teacher's probability; that
-    of another photo is the teacher's probability, and its truth what the teacher finds likelier.
-    Photos that are not used count as organisms.
+    The target of a labelled photo is (1 - share) * truth + share * p, where p is the teacher's
+    probability of an organism.  Without a label the target is p, and the truth is whether p is at
+    least one half.  Photos that are not used count as organisms.
 
     Raises
     ------
     DataError
-        A side has photos of one kind alone.
+        The photos of a split all show organisms, or none does.
     """
     truth, target = np.ones(len(data.photos), bool), np.ones(len(data.photos))
     used, taught = data.rows(), lesson.probability
@@ -151,9 +154,10 @@ def set_targets(data: DistillData, lesson: Lesson, share: float) -> Verdicts:
     for side in SIDES:
         kinds = truth[data.rows(side)]
         if kinds.all() or not kinds.any():
-            lacking = "no organism" if kinds.all() else "an organism"
+            got, lacking = ("all", "no organism") if kinds.all() else ("none", "an organism")
+            advice = ": --not-organism FOLDER" if kinds.all() else " to the data"
             raise DataError(
-                f"{side}: got {len(kinds)} photos, none that shows {lacking}; add some"
-                + (" with --not-organism FOLDER" if kinds.all() else "")
+                f"{side} split: {got} of the {len(kinds)} photos show an organism, wanted photos "
+                f"with and without one; add photos of {lacking}{advice}"
             )
     return Verdicts(data.of_data, truth, target)

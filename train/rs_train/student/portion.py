@@ -1,4 +1,4 @@
-"""The photos of one side as a student is shown them."""
+"""The photos of one split, in the form in which a student is trained and measured on them."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ _BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class StudentPhotos:
-    """The n photos of one side.
+    """The n photos of one split.
 
     Attributes
     ----------
     rows
-        Their numbers among all photos, int64 (n,).
+        Their row numbers among all photos, int64 (n,).
     views
-        Gives views of photos: takes numbers from 0 to n - 1 and numbers of views, see
+        Loads views of photos.  Takes photo numbers from 0 to n - 1 and as many view numbers; see
         :func:`rs_train.teacher.embeddings.photo_view`.
     truth, target
         bool and float64 (n,); see :class:`rs_toolkit.folders.filter.Verdicts`.
-    labels, taught
-        Families and the like, as class numbers from 0, int64 (n,); the teacher's embeddings,
-        float32 (n, views, dim).
+    labels
+        Numbers from 0 of the classes of :func:`rs_train.student.data.class_of`, int64 (n,).
+    taught
+        The teacher's embeddings, float32 (n, views, dim); None without a teacher.
     """
 
     rows: NDArray[np.int64]
@@ -54,26 +55,25 @@ class StudentPhotos:
     taught: NDArray[np.float32] | None
 
     def view(self, number: int) -> PixelSource:
-        """Return what gives one view of each photo."""
+        """Return a source of one view, by its number, of each photo."""
         return PixelSource(lambda rows: self.views(rows, np.full(len(rows), number)))
 
 
 def student_photos(
     side: str, data: DistillData, verdicts: Verdicts, lesson: Lesson, cache: PhotoCache, seed: int
 ) -> StudentPhotos:
-    """Return the photos of ``train``, ``val`` or ``test``; ``seed`` is that of their views."""
+    """Return the photos of ``train``, ``val`` or ``test``; ``seed`` draws their views."""
     rows, pixels = data.rows(side), data.pixels(cache)
     photos = [data.photos[row] for row in rows]
     names = list(map(class_of, photos, data.of_data[rows]))
     taught = lesson.embeddings
 
     def views(numbers: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return np.stack(
-            [
-                photo_view(pixels(int(rows[number])), photos[number].content, int(view), seed)
-                for number, view in zip(numbers, views, strict=True)
-            ]
-        )
+        shown = [
+            photo_view(pixels(int(rows[number])), photos[number].content, int(view), seed)
+            for number, view in zip(numbers, views, strict=True)
+        ]
+        return np.stack(shown)
 
     return StudentPhotos(
         rows,
@@ -87,11 +87,11 @@ def student_photos(
 
 
 def balanced_order(train: StudentPhotos, config: DistillConfig, epoch: int) -> NDArray[np.int64]:
-    """Return the photos of an epoch, numbers from 0 to n - 1 in random order.
+    """Return the photos of an epoch: numbers from 0 to n - 1 in random order, some repeated.
 
-    Half show organisms and half do not, each half oversampled as
-    :func:`rs_toolkit.batches.oversampling.epoch_order` does; both together are as many as that
-    shows.  A function of (seed, epoch).
+    Photos with and without organisms are oversampled separately, by
+    :func:`rs_toolkit.batches.oversampling.epoch_order`.  Then both are repeated or cut to half of
+    their total number.  The result depends on the seed and the epoch alone.
     """
     orders = []
     for kind in (True, False):
@@ -111,10 +111,7 @@ def student_features(
     photos: StudentPhotos,
     views: int,
 ) -> NDArray[np.float32]:
-    """Return the features of views 0 to ``views - 1``, float32 (n, views, width).
-
-    View 0 is the photo as it is.
-    """
+    """Return the features of views 0 to ``views - 1`` of each photo, float32 (n, views, width)."""
     found, count = [], len(photos.rows)
     for view in range(views):
         source, parts = photos.view(view), []

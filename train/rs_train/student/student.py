@@ -1,18 +1,19 @@
-"""Students: small backbones that learn a teacher's embedding, and the verdict that comes of it.
+"""Students: small models that learn a teacher's embeddings, and whether a photo shows an organism.
 
-A photo's features f are the backbone's, pooled over the photo.  Under a teacher, a projection
-gives the embedding e = P f / |P f|, and the logits are s T e with the teacher's scale s and the
-text embeddings T of the K prompt classes, both frozen: the verdict is one small matrix product.
-Without a teacher a linear layer gives two logits, of an organism and of none.
+A photo's features f are the backbone's output, averaged over the photo.  With a teacher, a dense
+layer P gives the embedding e = P f / |P f|.  The logits are s T e, where the teacher's scale s and
+the text embeddings T of the K prompt classes are frozen.  Without a teacher, a dense layer gives
+two logits: organism and not organism.
 
-Feature distillation is the strongest simple loss of CLIP-KD (Yang et al. 2024, "CLIP-KD: an
-empirical study of CLIP model distillation"); the verdict has a loss of its own, since that is
-what the student is for:
+Of the simple losses compared in CLIP-KD (Yang et al. 2024, "CLIP-KD: an empirical study of CLIP
+model distillation"), imitating the teacher's embeddings works best.  The logits have a loss too,
+because the filter uses only them:
 
-    L = a (1 - cos(e, e*)) + b smoothL1(sqrt(d) e, sqrt(d) e*) + c BCE(odds / t + h, target)
+    L = a (1 - cos(e, e*)) + b smoothL1(sqrt(d) e, sqrt(d) e*) + c BCE(z / t + h, target)
 
-with the teacher's embedding e*, both of length 1 in d dimensions, the log odds of an organism and
-the teacher's calibration t, h.  Without a teacher, L is the last term, t is 1 and h is 0.
+Here e* is the teacher's embedding; e and e* have d dimensions and length 1.  z are the log odds of
+an organism, and t and h the teacher's temperature and bias.  Without a teacher, L is the last term
+with t = 1 and h = 0.
 """
 
 from __future__ import annotations
@@ -35,17 +36,22 @@ if TYPE_CHECKING:
 __all__ = ["Loss", "build_student", "freeze", "losses", "outputs_of"]
 
 Loss = Callable[[Any, Any], Any]
-"""From what is wanted and what a student gave, n rows each, to the mean of n losses."""
+"""Takes targets and outputs, n rows each, and returns the mean of n losses."""
 
 
 def build_student(
     config: DistillConfig, weights: str, text: NDArray[np.float32] | None = None, scale: float = 1.0
 ) -> keras.Model:
-    """Return a student: from (n, imgsz, imgsz, 3) in [-1, 1] to logits (n, K).
+    """Build a student: from (n, imgsz, imgsz, 3) in [-1, 1] to logits (n, K).
 
-    ``weights`` are as :func:`rs_train.classifier.backbones.load_backbone_weights` takes them, which
-    says what is raised.  ``text`` are the teacher's text embeddings (K, dim), rows of length 1, and
-    ``scale`` that of its logits; without them there are two logits.
+    Parameters
+    ----------
+    weights
+        Of the backbone; :func:`rs_train.classifier.backbones.load_backbone_weights` documents them
+        and the errors raised.
+    text, scale
+        The teacher's text embeddings (K, dim), rows of length 1, and the scale of its logits.
+        Without ``text`` there are two logits.
     """
     import keras
 
@@ -64,13 +70,13 @@ def build_student(
 
 
 def outputs_of(student: keras.Model) -> dict[str, Any]:
-    """Return what a student learns by: its ``embedding``, if any, and its logits, ``verdict``."""
+    """Return the outputs that have a loss: ``embedding``, if any, and the logits ``verdict``."""
     found = {layer.name: layer.output for layer in student.layers}
     return {name: found[name] for name in ("embedding", "verdict") if name in found}
 
 
 def freeze(student: keras.Model, *, body: bool, batch_norm: bool) -> None:
-    """Keep the backbone as it is, or its batch normalization alone."""
+    """Freeze the backbone (``body``), or only its batch normalization (``batch_norm``)."""
     import keras
 
     for layer in feature_extractor(student).layers:
@@ -79,24 +85,24 @@ def freeze(student: keras.Model, *, body: bool, batch_norm: bool) -> None:
 
 
 def losses(lesson: Lesson, config: DistillConfig) -> dict[str, Loss]:
-    """Return a loss for each of :func:`outputs_of`; L is their sum.
+    """Return a loss for each output of :func:`outputs_of`; their sum is the module's L.
 
-    ``lesson`` gives the classes and the teacher's calibration, ``config`` the weights a, b and c.
+    ``lesson`` has the classes and the teacher's calibration, ``config`` the weights a, b and c.
     """
     from keras import losses, ops
 
     shown, others = (np.flatnonzero(lesson.organism == kind) for kind in (True, False))
 
     def embedding_loss(taught: Any, embedding: Any) -> Any:
-        """Unit rows (n, d) against the teacher's."""
+        """Compare the student's embeddings (n, d) with the teacher's."""
         scale = embedding.shape[1] ** 0.5
         cosine = ops.sum(embedding * taught, axis=1)
         distance = losses.huber(scale * taught, scale * embedding, delta=1.0)
         return ops.mean(config.cosine_weight * (1 - cosine) + config.l1_weight * distance)
 
     def verdict_loss(target: Any, logits: Any) -> Any:
-        """Logits (n, K) against probabilities of an organism (n,)."""
-        # As rs_runtime.filter.organism_log_odds, with gradients.
+        """Compare logits (n, K) with target probabilities of an organism (n,)."""
+        # The same as rs_runtime.filter.organism_log_odds, but with gradients.
         odds = ops.logsumexp(ops.take(logits, shown, axis=1), axis=1)
         odds = odds - ops.logsumexp(ops.take(logits, others, axis=1), axis=1)
         scaled = odds / lesson.temperature + lesson.bias

@@ -1,4 +1,4 @@
-"""CLIP models as teachers of a filter; the only room that loads open_clip.
+"""CLIP models as teachers of a filter; torch and open_clip are imported only in this folder.
 
-Takes untrusted weights, prompts and photos.  Gives embeddings of photos and of texts.
+Takes weights (which may be hostile), prompts and photos.  Gives embeddings of photos and texts.
 """

@@ -1,4 +1,4 @@
-"""Which CLIP model a name means: its layers, how it wants its pixels, where its weights lie."""
+"""CLIP models by name: their layers, their preprocessing, and where their weights are."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TEACHERS = {
     "MobileCLIP-S1": "MobileCLIP-S1:datacompdr",
     "MobileCLIP-S2": "MobileCLIP-S2:datacompdr",
 }
-"""Short names of ``--teacher``: architecture of open_clip, and which public weights of it."""
+"""Short names for ``--teacher``, each with open_clip's architecture and its public weights."""
 
 _MAX_PARAMETERS = 3_000_000_000
-_VOCABULARY = 49408  # of CLIP's byte-pair encoding
+_VOCABULARY = 49408  # tokens of CLIP's byte-pair encoding
 _CLEANERS = ("lower", "whitespace", "canonicalize")
 _RESIZES = {"shortest": "crop", "squash": "squash", "longest": "pad"}
 
@@ -35,16 +35,17 @@ class Architecture:
     Attributes
     ----------
     name, config
-        As it was asked for, and open_clip's ``model_cfg``.
+        The name that was asked for, and open_clip's ``model_cfg``.
     size, resize
         As :class:`rs_runtime.photos.preprocess.Preprocessing` takes them.
     mean, std
-        Of red, green and blue in 0..1: the model sees (pixel / 255 - mean) / std.
+        For red, green and blue: the model's input is (pixel / 255 - mean) / std.
     context, clean
-        Most tokens of a text, and how open_clip's tokenizer tidies it.
-    repository, choices
-        Hugging Face repository of the public weights, None where the name does not say; for people,
-        which public weights there are.
+        Largest number of tokens of a text, and how open_clip's tokenizer cleans the text.
+    repository
+        Hugging Face repository of the public weights; None where the name does not choose any.
+    choices
+        The public weights there are, as part of an error message.
     """
 
     name: str
@@ -60,18 +61,21 @@ class Architecture:
 
 
 def architecture(name: str) -> Architecture:
-    """Return what a teacher's name means.
+    """Return the architecture that a teacher's name stands for.
 
-    It is a short name (:data:`TEACHERS`); an architecture of open_clip, alone or, where its weights
-    are not given as a file, as ``ARCHITECTURE:TAG`` of open_clip's pretrained models or
-    ``ARCHITECTURE:OWNER/REPOSITORY`` of Hugging Face; or a ``.json`` file, which is open_clip's
-    ``open_clip_config.json`` or its ``model_cfg`` alone.
+    The name is one of these:
+
+    - a short name from :data:`TEACHERS`;
+    - ``ARCHITECTURE``, one of open_clip's, whose weights are given as a file;
+    - ``ARCHITECTURE:TAG``, with the tag of one of open_clip's pretrained weights;
+    - ``ARCHITECTURE:OWNER/REPOSITORY``, with a repository of Hugging Face;
+    - a ``.json`` file: an ``open_clip_config.json``, or only its ``model_cfg``.
 
     Raises
     ------
     ConfigError
-        The name is unknown or ambiguous, the file is wrong, or the tokenizer is not open_clip's
-        own and would have to be downloaded.
+        The name is unknown or ambiguous, the file is wrong, or the model needs a tokenizer other
+        than CLIP's own, which would have to be downloaded.
     """
     if name.endswith(".json"):
         values = read_config(Path(name))
@@ -92,7 +96,7 @@ def architecture(name: str) -> Architecture:
 
 
 def _public(name: str, config: dict[str, Any], base: str, tag: str) -> Architecture:
-    """Return an architecture as the tag says, or as all of open_clip's tags for it agree."""
+    """Return an architecture with the preprocessing of its tag, or the one that all tags share."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(base)
@@ -103,14 +107,14 @@ def _public(name: str, config: dict[str, Any], base: str, tag: str) -> Architect
     pixels = [{key: item.get(key) for key in ("mean", "std", "resize_mode")} for item in public]
     if any(other != pixels[0] for other in pixels):
         raise ConfigError(
-            f"teacher {name}: its public weights want different pixels; name them: {listed}"
+            f"teacher {name}: its public weights differ in preprocessing; choose one of {listed}"
         )
     if not tag:
         choices = f"one of {listed}; or " if listed else ""
         return _checked(name, config, pixels[0] if pixels else {}, choices=choices)
-    # Weights of one architecture were trained with different activations.
+    # Weights of the same architecture may have been trained with different activations.
     config["quick_gelu"] = bool(public[0].get("quick_gelu"))
-    # OWNER/REPOSITORY/, or a file in it.
+    # hf_hub is OWNER/REPOSITORY/, or the path of a file in it.
     repository = "/".join(str(public[0].get("hf_hub") or "").split("/")[:2])
     return _checked(name, config, pixels[0], repository or None)
 
@@ -118,7 +122,7 @@ def _public(name: str, config: dict[str, Any], base: str, tag: str) -> Architect
 def _checked(
     name: str, config: Any, pixels: Any, repository: str | None = None, choices: str = ""
 ) -> Architecture:
-    """Return an architecture, of which what decides over safety and pixels has been checked."""
+    """Check the settings that matter for safety and preprocessing; return the architecture."""
     from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
     try:
@@ -134,16 +138,17 @@ def _checked(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"teacher {name}: no open_clip configuration ({type(error).__name__}: "
-            f"{str(error)[:80]!r}); wanted embed_dim, vision_cfg.image_size, "
-            "text_cfg, and preprocess_cfg as open_clip has them"
+            f"{str(error)[:80]!r}); wanted embed_dim, vision_cfg.image_size, text_cfg and "
+            "preprocess_cfg as in an open_clip_config.json"
         ) from None
     numbers = {"image_size": (size, 2048), "embed_dim": (dim, 65536), "context": (context, 1024)}
     for what, (value, most) in numbers.items():
         if type(value) is not int or not 8 <= value <= most:
-            raise ConfigError(f"teacher {name}: {what} is {value!r}, wanted 8 to {most}")
+            raise ConfigError(f"teacher {name}: got {what} {value!r}, wanted 8 to {most}")
     sound = all(map(math.isfinite, (*mean, *std))) and min(std, default=0) > 0
     if len(mean) != 3 or len(std) != 3 or not sound:
-        raise ConfigError(f"teacher {name}: mean and std are {mean} and {std}, wanted three each")
+        wanted = "wanted three finite numbers each, std above 0"
+        raise ConfigError(f"teacher {name}: got mean {mean} and std {std}, {wanted}")
     clean = _cleaning(name, text)
     vision["timm_model_pretrained"] = False
     if ":" in str(vision.get("timm_model_name")) or "multimodal_cfg" in config:
@@ -153,25 +158,22 @@ def _checked(
 
 
 def _cleaning(name: str, text: dict[str, Any]) -> str:
-    """Return how the tokenizer tidies, having seen that it is open_clip's own."""
+    """Check that the tokenizer is CLIP's own, and return how it cleans a text."""
     settings = dict(text["tokenizer_kwargs"])
     clean = settings.pop("clean", "lower")
     foreign = text.get("hf_model_name") or text.get("hf_tokenizer_name") or settings
     if foreign or text.get("vocab_size", _VOCABULARY) != _VOCABULARY or clean not in _CLEANERS:
         raise ConfigError(
-            f"teacher {name}: wants a tokenizer ({str(foreign or clean)[:80]}) that open_clip does "
-            f"not bring; choose a model with CLIP's own {_VOCABULARY} tokens, such as ViT-B-32"
+            f"teacher {name}: needs a tokenizer ({str(foreign or clean)[:80]}) that is not CLIP's "
+            f"own; choose a model with CLIP's {_VOCABULARY} tokens, such as ViT-B-32"
         )
     return str(clean)
 
 
 def build_clip(plan: Architecture) -> Any:
-    """Return the open_clip model of an architecture, with random weights, in float32.
+    """Build the open_clip model of an architecture, with random weights, in float32.
 
-    Raises
-    ------
-    ConfigError
-        open_clip cannot build it, or it has more than 3 billion weights.
+    ConfigError: open_clip cannot build it, or it has more than 3 billion weights.
     """
     import torch
     from open_clip import CLIP, CustomTextCLIP
@@ -179,15 +181,14 @@ def build_clip(plan: Architecture) -> Any:
     kind = CustomTextCLIP if plan.config.get("custom_text") else CLIP
     settings = {key: value for key, value in plan.config.items() if key != "custom_text"}
     try:
-        # This device takes no memory: only the number of weights is wanted.
+        # The meta device allocates no memory: this only counts the weights.
         with torch.device("meta"):
             count = sum(item.numel() for item in kind(**settings).parameters())
         if count > _MAX_PARAMETERS:
-            raise ConfigError(f"teacher {plan.name}: has {count} weights, wanted 3 billion at most")
+            raise ConfigError(f"teacher {plan.name}: got {count} weights, wanted at most 3 billion")
         return kind(**settings)
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(
-            f"teacher {plan.name}: open_clip cannot build it: {reason(error)}"
-        ) from None
+        problem = f"teacher {plan.name}: open_clip cannot build it: {reason(error)}"
+        raise ConfigError(problem) from None

@@ -1,8 +1,8 @@
-"""Photos and prompts to the teacher's embeddings, each computed once.
+"""The teacher's embeddings of photos and prompts, each computed once and kept on disk.
 
-A student learns more from several views of a photo than from one; here they are fixed, so that
-each is embedded once (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and
-consistent": teacher and student must see the same crop).
+A student learns more from several views of a photo than from one.  Teacher and student must see the
+same view (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and consistent").
+So a photo has a fixed set of views, each of which the teacher embeds once.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["VIEWS_VERSION", "photo_view", "teacher_embeddings", "text_weights"]
 
 VIEWS_VERSION = 1
-"""Raised whenever :func:`photo_view` gives other pixels than before."""
+"""Increased whenever a change of :func:`photo_view` changes its pixels."""
 
 _BATCH = 32
-_LEAST_AREA = 0.4  # of the photo that a view shows
+_LEAST_AREA = 0.4  # smallest share of the photo's area that a view shows
 
 
 def teacher_embeddings(
@@ -46,29 +46,30 @@ def teacher_embeddings(
 ) -> NDArray[np.float32]:
     """Return the teacher's embeddings of photos, float32 (n, views, dim), rows of length 1.
 
-    Kept below ``cache_dir/embeddings``, one small file a photo: an interrupted pass goes on where
-    it stopped, a second one embeds nothing, and prompts do not count.  View 0 lies apart from the
-    others, so that scoring and distillation share it.
+    They are kept below ``cache_dir/embeddings``, one small file per photo: an interrupted
+    computation continues where it stopped, a second one computes nothing, and other prompts need
+    no new embeddings.  View 0 has files of its own, which every number of views shares.
 
     Parameters
     ----------
     pixels
-        From a photo to its pixels by ``teacher.preprocessing``: uint8, (size, size, 3).
+        Takes a photo; returns its pixels by ``teacher.preprocessing``, uint8 (size, size, 3).
     views, seed
-        1: the photo as it is; above: that, and ``views - 1`` random ones of :func:`photo_view`.
+        Number of views, at least 1: the photo itself and ``views - 1`` random ones that ``seed``
+        draws; see :func:`photo_view`.
 
     Raises
     ------
     ValueError
         ``views`` is less than 1.
     WeightsError
-        The teacher is broken.
+        The teacher's embeddings are not finite.
     """
     if views < 1:
         raise ValueError(f"views must be 1 or more, got {views}")
 
     def embedded(numbers: range, batch: list[Photo]) -> NDArray[np.float32]:
-        # Always a full batch: a smaller one may be rounded differently.
+        # Always a full batch: rounding errors can depend on the batch size.
         shown = np.zeros((len(numbers), _BATCH, teacher.size, teacher.size, 3), np.uint8)
         for place, photo in enumerate(batch):
             whole = pixels(photo)
@@ -93,11 +94,12 @@ def teacher_embeddings(
 def photo_view(
     pixels: NDArray[np.uint8], content: str, number: int, seed: int = 0
 ) -> NDArray[np.uint8]:
-    """Return a view of a photo: the same part, mirrored alike, whatever the size of the pixels.
+    """Return a view of a photo, uint8 (side, side, 3) like ``pixels``.
 
-    View 0 is the photo.  Others show a square part of 40 to 100 % of its area, half of them
-    mirrored: a function of ``number``, ``seed`` and ``content``, which is ``Photo.content``.
-    ``pixels`` and result are uint8, (side, side, 3).
+    View 0 is the photo itself.  Other views show a random square of 40 to 100 % of its area, and
+    half of them are mirrored.  The square and the mirroring depend only on the view's ``number``,
+    ``seed`` and ``content`` (``Photo.content``), so that teacher and student see the same part of a
+    photo at different resolutions.
     """
     if number == 0:
         return pixels
@@ -106,7 +108,7 @@ def photo_view(
     side = pixels.shape[0]
     share = float(np.sqrt(rng.uniform(_LEAST_AREA, 1)))
     left, top = rng.uniform(0, 1 - share, 2)
-    # Rounding must not push an edge outside.
+    # Rounding errors must not move an edge outside the photo.
     edges = (min(1.0, edge) * side for edge in (left, top, left + share, top + share))
     image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR, tuple(edges))
     if rng.random() < 0.5:
@@ -115,12 +117,12 @@ def photo_view(
 
 
 def text_weights(teacher: Teacher, prompts: Prompts, cache_dir: Path) -> NDArray[np.float32]:
-    """Return one direction a prompt class, the mean of its prompts: (K, dim), rows of length 1.
+    """Return the normalized mean embedding of each prompt class, (K, dim), rows of length 1.
 
-    Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
-    section 3.1.4: the ensemble is built in the embedding space and costs no more than one prompt.
-    Each class is kept in the cache, so that a changed one is embedded alone.  WeightsError: the
-    teacher is broken.
+    Prompt ensembling in the embedding space is from Radford et al. 2021, "Learning Transferable
+    Visual Models From Natural Language Supervision", section 3.1.4.  Each class is cached, so that
+    after a change only the changed classes are embedded.  WeightsError: the teacher's embeddings
+    are not finite.
     """
 
     def direction(texts: tuple[str, ...]) -> NDArray[np.float32]:

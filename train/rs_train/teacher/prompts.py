@@ -1,7 +1,7 @@
-"""Prompts: the texts that a photo is compared with, by class, in a TOML file that users edit.
+"""Prompts: texts that describe what photos may show, by class, in a TOML file that users edit.
 
-Each name is put into every template, and the class is the mean of all (prompt ensembling,
-Radford et al. 2021, section 3.1.4)::
+Each name is put into every template, and a class is the mean embedding of the resulting prompts
+(prompt ensembling, Radford et al. 2021, section 3.1.4)::
 
     templates = ["a photo of {}.", "a blurry photo of {}."]
     [organism.birds]
@@ -34,7 +34,7 @@ _MOST_TEXTS, _MOST_PROMPTS, _MOST_CLASSES, _LONGEST, _LONGEST_CLASS = 1000, 20_0
 class PromptClass:
     """What a photo may show, such as ``birds``, and whether that is an organism.
 
-    ``prompts`` are texts that describe such a photo, templates filled in.
+    ``prompts`` are texts that describe such a photo: templates with the names filled in.
     """
 
     name: str
@@ -44,21 +44,21 @@ class PromptClass:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompt classes of both kinds, organisms first, and 16 hexadecimal digits of all texts."""
+    """Prompt classes, organisms first; ``fingerprint`` is 16 hexadecimal digits of their hash."""
 
     classes: tuple[PromptClass, ...]
     fingerprint: str
 
 
 def read_prompts(path: Path | None = None) -> Prompts:
-    """Read a prompts file, a TOML file as above; None: the packaged one.
+    """Read a TOML file of prompts (see the module); None reads :data:`DEFAULT_PROMPTS`.
 
     Raises
     ------
     ConfigError
-        The file is missing, larger than 1 MB or no TOML; a key is unknown; one kind has no
-        class; a text is empty, too long, given twice, or there are too many; a template has no
-        ``{}``, or more than one.
+        The file is missing, larger than 1 MB, or not TOML; a key is unknown; there are no classes
+        of organisms or none of others; a text is empty, too long or given twice; there are too
+        many texts; or a template does not have exactly one ``{}``.
     """
     path = path or DEFAULT_PROMPTS
     settings = read_config(path)
@@ -66,13 +66,13 @@ def read_prompts(path: Path | None = None) -> Prompts:
     templates = _texts(path, "templates", settings.get("templates", ["{}"]), {})
     for template in templates:
         if template.count("{}") != 1 or template.count("{") + template.count("}") != 2:
-            raise ConfigError(f"{path}: template {template!r}: wanted one {{}}, for the name")
+            raise ConfigError(f"{path}: template {template!r}: wanted one {{}} for the name")
     names = _names(path, settings)
     texts = len(templates) + sum(map(len, names.values()))
     prompts = len(templates) * sum(map(len, names.values()))
     if texts > _MOST_TEXTS or prompts > _MOST_PROMPTS or len(names) > _MOST_CLASSES:
         raise ConfigError(
-            f"{path}: {len(names)} classes, {texts} texts, {prompts} prompts; wanted at most "
+            f"{path}: got {len(names)} classes, {texts} texts, {prompts} prompts, wanted at most "
             f"{_MOST_CLASSES}, {_MOST_TEXTS} and {_MOST_PROMPTS}; take some out"
         )
     classes = tuple(
@@ -84,21 +84,22 @@ def read_prompts(path: Path | None = None) -> Prompts:
 
 
 def _names(path: Path, settings: dict[str, Any]) -> dict[tuple[str, bool], tuple[str, ...]]:
-    """Return the names of each class, known by its own name and its kind."""
+    """Return the names in each class; keys are the class's name and whether it is an organism."""
     found: dict[tuple[str, bool], tuple[str, ...]] = {}
     owner: dict[str, str] = {}
     for kind, organism in _KINDS.items():
         classes = settings.get(kind)
         if not isinstance(classes, dict) or not classes:
-            raise ConfigError(f"{path}: has no class [{kind}.NAME]; both kinds are needed")
+            raise ConfigError(f"{path}: has no class [{kind}.NAME]; add at least one")
         for name, values in classes.items():
             where = f"{kind}.{name[:_LONGEST_CLASS]}"
             if not name.strip() or not name.isprintable() or len(name) > _LONGEST_CLASS:
                 raise ConfigError(
-                    f"{path}: class {where!r}: wanted a name of 1 to {_LONGEST_CLASS} characters"
+                    f"{path}: class {where!r}: wanted a name of 1 to {_LONGEST_CLASS} printable "
+                    "characters"
                 )
             if not isinstance(values, dict):
-                raise ConfigError(f"{path}: {where!r} is no table; wanted [{kind}.NAME]")
+                raise ConfigError(f"{path}: {where!r} is no table; write [{kind}.NAME]")
             _known(path, f"{where}.", values, {"names"})
             if organism is False and (name, True) in found:
                 raise ConfigError(f"{path}: class {name!r} is of both kinds; rename one")
@@ -116,7 +117,7 @@ def _known(path: Path, where: str, values: dict[str, Any], wanted: set[str]) -> 
 
 
 def _texts(path: Path, where: str, values: Any, owner: dict[str, str]) -> tuple[str, ...]:
-    """Return a list of texts, each with single spaces; ``owner`` knows where else each one is."""
+    """Return texts with single spaces; ``owner`` maps texts to their place, to find repetitions."""
     if not isinstance(values, list) or not values:
         raise ConfigError(f"{path}: {where!r}: wanted a list of texts, at least one")
     found = []

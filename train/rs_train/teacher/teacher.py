@@ -1,4 +1,4 @@
-"""The teacher: a CLIP model that puts photos and texts into one space (Radford et al. 2021)."""
+"""The teacher: a CLIP model, which embeds photos and texts in one space (Radford et al. 2021)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rs_train.teacher.weights import OPTION, download_weights, fit_weights, read
 
 __all__ = ["Teacher", "load_teacher"]
 
-_PHOTOS, _TEXTS = 32, 128  # at a time
+_PHOTOS, _TEXTS = 32, 128  # batch sizes
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,16 @@ class Teacher:
     Attributes
     ----------
     fingerprint
-        16 hexadecimal digits that change with architecture or any weight.
-    size, dim, logit_scale
-        Side of the square photo that it sees, in pixels; length of an embedding; what the cosine of
-        photo and text is multiplied by to give a logit, above 0.
+        16 hexadecimal digits of a hash of the architecture and all weights.
+    size, dim
+        Side of the square input in pixels, and dimensions of an embedding.
+    logit_scale
+        Factor above 0 that makes a logit of the cosine similarity of a photo and a text.
     preprocessing
-        How a photo becomes the pixels of :meth:`embed_images`.  Pillow's bilinear filter stands
-        in for the bicubic one that most CLIP models were trained with.
+        How a photo becomes the pixels of :meth:`embed_images`.  It resizes with Pillow's bilinear
+        filter, although most CLIP models were trained with a bicubic one.
     device
-        ``cuda`` where there is one, else ``cpu``.
+        ``cuda`` where there is a GPU, else ``cpu``.
     """
 
     name: str
@@ -55,15 +56,15 @@ class Teacher:
     def embed_images(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the embeddings of photos, float32 (n, dim), rows of length 1.
 
-        ``pixels`` are uint8 RGB, (n, size, size, 3).  Computed in float32 on a CPU; on a GPU in
-        half precision where that is safe (autocast), which changes an embedding by about 0.001.
+        ``pixels`` are uint8 RGB, (n, size, size, 3).  A CPU computes in float32; a GPU uses torch's
+        autocast to half precision, which changes an embedding by about 0.001.
 
         Raises
         ------
         ValueError
-            The pixels are of another shape or type.
+            The pixels have another shape or type.
         WeightsError
-            The embeddings are not finite: the weights are broken.
+            The embeddings are not finite, because the weights are broken.
         """
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (self.size, self.size, 3):
             raise ValueError(
@@ -86,7 +87,7 @@ class Teacher:
     def embed_texts(self, texts: list[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts: float32, shape (n, dim), rows of length 1.
 
-        What goes beyond the model's context, as a rule 77 tokens, is cut off.  WeightsError: the
+        A text is cut off after the model's context length, usually 77 tokens.  WeightsError: the
         embeddings are not finite, because the weights are broken.
         """
 
@@ -98,11 +99,11 @@ class Teacher:
     def logits(
         self, embeddings: NDArray[np.float32], texts: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the logits (n, K) of photos (n, dim) by texts (K, dim), both of unit rows."""
+        """Return logits (n, K) of photos (n, dim) and texts (K, dim), whose rows have length 1."""
         return np.asarray(self.logit_scale * (embeddings @ texts.T), np.float32)
 
     def _embed(self, items: Any, encode: Callable[[Any], Any], count: int) -> NDArray[np.float32]:
-        """Return unit rows of what ``encode`` makes of ``count`` items at a time."""
+        """Return the embeddings that ``encode`` gives of ``count`` items at a time, normalized."""
         import torch
 
         found = np.empty((len(items), self.dim), np.float32)
@@ -113,24 +114,22 @@ class Teacher:
                 rows = torch.nn.functional.normalize(rows, dim=-1)
                 found[start : start + count] = rows.cpu().numpy()
         if not np.isfinite(found).all():
-            raise WeightsError(
-                f"teacher {self.name}: its embeddings are not finite; check {OPTION}"
-            )
+            raise WeightsError(f"teacher {self.name}: embeddings are not finite; check {OPTION}")
         return found
 
 
 def load_teacher(name: str, checkpoint: str | Path | None = None) -> Teacher:
     """Load a CLIP model of open_clip.
 
-    ``name`` is as :func:`rs_train.teacher.architecture.architecture` takes it; ``checkpoint`` a
-    weights file for :func:`rs_train.teacher.weights.read_weights`, None: the public ones.
+    ``name`` is as for :func:`rs_train.teacher.architecture.architecture`.  ``checkpoint`` is a
+    weights file for :func:`rs_train.teacher.weights.read_weights`; None: the public weights.
 
     Raises
     ------
     ConfigError
-        The name is wrong, the configuration file is, or the tokenizer would be downloaded.
+        The name or the configuration file is wrong, or the tokenizer is not CLIP's own.
     WeightsError
-        The weights cannot be had, are damaged, or are of another model.
+        The weights cannot be downloaded, are damaged, or belong to another model.
     MissingPackageError
         torch or open_clip is not installed.
     """
@@ -143,14 +142,15 @@ def load_teacher(name: str, checkpoint: str | Path | None = None) -> Teacher:
     elif plan.repository is not None:
         path = download_weights(plan.repository)
     else:
-        raise WeightsError(f"teacher {name}: which weights? {plan.choices}give a file: {OPTION}")
+        advice = f"choose {plan.choices}give a file: {OPTION}"
+        raise WeightsError(f"teacher {name}: the name does not say which weights; {advice}")
     weights = read_weights(path)
     model = build_clip(plan)
     fit_weights(model, weights, path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     logit_scale = model.logit_scale.exp().item()
     if not np.isfinite(logit_scale):
-        raise WeightsError(f"{path}: its logit_scale is too large; check {OPTION}")
+        raise WeightsError(f"{path}: logit_scale is too large to be finite; check {OPTION}")
     return Teacher(
         name=name,
         fingerprint=_fingerprint(model, plan),

@@ -1,8 +1,9 @@
-"""torch made ready: present, deterministic, and able to import torchvision."""
+"""The import of torch: checked, seeded, and such that torchvision can be imported too."""
 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 from rs_toolkit.errors import MissingPackageError
@@ -13,18 +14,12 @@ _KEPT: list[Any] = []
 
 
 def ready_torch() -> Any:
-    """Return the module ``torch``, seeded; open_clip can be imported afterwards.
+    """Import and seed ``torch``, and return it; afterwards open_clip can be imported.
 
-    CPU builds of torch come without torchvision's compiled operators, and torchvision cannot be
-    imported unless ``nms`` and ``qnms`` are known; empty ones are declared where they are missing.
-
-    Raises
-    ------
-    MissingPackageError
-        torch, torchvision or open_clip is not installed.
+    open_clip imports torchvision, which fails where its compiled operators ``nms`` and ``qnms`` are
+    missing, as beside CPU builds of torch.  Then the two are declared, without an implementation.
+    MissingPackageError: torch, torchvision or open_clip is not installed.
     """
-    from importlib.util import find_spec
-
     packages = {"torch": "torch", "torchvision": "torchvision", "open_clip": "open_clip_torch"}
     missing = [package for module, package in packages.items() if find_spec(module) is None]
     if missing:
@@ -46,7 +41,7 @@ def ready_torch() -> Any:
 
 
 def _declare_operators(torch: Any) -> None:
-    # The operators exist only as long as this object does.
+    # The operators exist as long as this object, which _KEPT keeps.
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

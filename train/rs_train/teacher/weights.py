@@ -1,7 +1,7 @@
 """A CLIP model's weights: read from an untrusted file, or downloaded.
 
-No code in a file is ever run: safetensors holds arrays alone, and torch reads other files with
-``weights_only=True``.  What does not fit the model, to the last tensor, is refused.
+No code in a file is ever executed: safetensors files hold only arrays, and torch reads other files
+with ``weights_only=True``.  Weights that do not fit the model in every tensor are refused.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["OPTION", "download_weights", "fit_weights", "read_weights"]
 
 OPTION = "--teacher-weights FILE"
-_ADVICE = f"give the architecture that it was trained as: --teacher NAME, or check {OPTION}"
+_ADVICE = f"name the architecture of these weights: --teacher NAME, or check {OPTION}"
 _MAX_BYTES = 10_000_000_000
 _SAFE, _PICKLED = ".safetensors", (".pt", ".pth", ".bin")
-# What open_clip's repositories call their weights, the preferred one first.
+# Names of the weights in repositories for open_clip, the preferred one first.
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name.
 
-    The file is a ``.safetensors``, or a ``.pt``, ``.pth`` or ``.bin`` as ``torch.save`` writes
-    them: a state dict, or a training checkpoint that holds one as ``state_dict``.
+    The file is a ``.safetensors``, or a ``.pt``, ``.pth`` or ``.bin`` written by ``torch.save``:
+    a state dict, or a training checkpoint with a key ``state_dict``.
 
     Raises
     ------
     WeightsError
-        The file is missing, empty, larger than 10 GB, damaged, of another kind, a TorchScript
+        The file is missing, empty, larger than 10 GB, damaged, of another format, a TorchScript
         program, or holds anything but tensors.
     """
     from safetensors.torch import load_file
@@ -56,7 +56,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         found = found["state_dict"]
     if not isinstance(found, dict) or not found or not all(map(_is_weight, found.items())):
         raise WeightsError(f"{path}: holds no state dict of plain tensors; is it a checkpoint?")
-    # Data-parallel training leaves this prefix.
+    # Data-parallel training adds this prefix to the names.
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}
 
 
@@ -68,11 +68,11 @@ def _check_file(path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise WeightsError(f"{path}: is no regular file; check {OPTION}")
     if path.suffix not in (_SAFE, *_PICKLED):
-        wanted = ", ".join((_SAFE, *_PICKLED))
-        raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted one of {wanted}")
+        wanted = " or ".join((_SAFE, *_PICKLED))
+        raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted {wanted}; check {OPTION}")
     if not 0 < status.st_size <= _MAX_BYTES:
         raise WeightsError(
-            f"{path}: has {status.st_size} bytes, wanted 1 to {_MAX_BYTES}; is it a checkpoint?"
+            f"{path}: got {status.st_size} bytes, wanted 1 to {_MAX_BYTES}; is it a checkpoint?"
         )
 
 
@@ -87,10 +87,10 @@ def _pickled(path: Path) -> Any:
                 f"{path}: is a TorchScript program, wanted weights alone; "
                 "download the .safetensors of the same model"
             )
-        # torch.save never compresses; what does may unpack to any size.
+        # torch.save never compresses, and a compressed archive may unpack to any size.
         packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
         if packed or sum(member.file_size for member in members) > _MAX_BYTES:
-            raise WeightsError(f"{path}: is compressed, which torch.save never does; refused")
+            raise WeightsError(f"{path}: compressed, or unpacks to more than 10 GB; check {OPTION}")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -110,12 +110,12 @@ def _is_weight(item: tuple[Any, Any]) -> bool:
 def fit_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     """Load weights into an open_clip model, all or none.
 
-    Apple's names of MobileCLIP and those of older open_clip are understood.
+    Names of Apple's MobileCLIP files and of older versions of open_clip are translated.
 
     Raises
     ------
     WeightsError
-        A tensor is missing, unknown, of another shape or kind, or not finite.
+        A tensor is missing, unknown, of another shape or type, or not finite.
     """
     found = _renamed(model, weights, path)
     wanted = model.state_dict()
@@ -128,16 +128,16 @@ def fit_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> Non
         got, fits = tuple(tensor.shape), tuple(wanted[name].shape)
         if got != fits or tensor.is_floating_point() != wanted[name].is_floating_point():
             raise WeightsError(
-                f"{path}: {name!r} is {tensor.dtype} {got}, "
+                f"{path}: {name!r}: got {tensor.dtype} {got}, "
                 f"wanted {wanted[name].dtype} {fits}; {_ADVICE}"
             )
         if not tensor.isfinite().all():
-            raise WeightsError(f"{path}: {name!r} holds values that are not finite; get it again")
+            raise WeightsError(f"{path}: {name!r} has values that are not finite; check {OPTION}")
     model.load_state_dict(found)
 
 
 def _renamed(model: nn.Module, weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return the weights under the names that the model has for them."""
+    """Return the weights by the names of the model's own tensors."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
@@ -146,7 +146,7 @@ def _renamed(model: nn.Module, weights: dict[str, Tensor], path: Path) -> dict[s
         if "positional_embedding" in found and not hasattr(model, "positional_embedding"):
             found = convert_to_custom_text_state_dict(found)
     except Exception as error:
-        raise WeightsError(f"{path}: is of another model ({reason(error)}); {_ADVICE}") from None
+        raise WeightsError(f"{path}: from another model ({reason(error)}); {_ADVICE}") from None
     scale = found.get("logit_scale")
     if scale is not None and scale.numel() == 1:
         # Older checkpoints have shape (1,), newer ones ().
@@ -160,7 +160,7 @@ def download_weights(repository: str) -> Path:
     Raises
     ------
     WeightsError
-        There is no network, or no such file; the message says what to download elsewhere.
+        There is no network, or no such file; the message says which file to fetch by other means.
     """
     from urllib.request import Request, urlopen
 
@@ -174,7 +174,7 @@ def download_weights(repository: str) -> Path:
             continue
     problem = ""
     try:
-        # One quick request: without a network, the client itself would try for a minute.
+        # Try the network with one quick request: without one, the client would retry for a minute.
         urlopen(Request(f"{ENDPOINT}/{repository}", method="HEAD"), timeout=10).close()
         for name in _FILES:
             try:
