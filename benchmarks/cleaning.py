@@ -61,9 +61,9 @@ def flipped_copy(source: Path, index: Path, out: Path, seed: int) -> dict[str, b
     """Write the birds' table with flipped labels; return by path whether a label was flipped."""
     with (source / "metadata.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    side = {photo.path: photo.split for photo in read_index(index)}
+    split = {photo.path: photo.split for photo in read_index(index)}
     names, labels = np.unique([row["family"] for row in rows], return_inverse=True)
-    free = np.array([side[row["file_path"]] in ("train", "val") for row in rows])
+    free = np.array([split[row["file_path"]] in ("train", "val") for row in rows])
     changed = labels.copy()
     changed[free] = flip(labels[free], len(names), seed)
     with (out / "metadata.csv").open("w", newline="") as file:

@@ -86,14 +86,14 @@ def birds(root: Path, cache: PhotoCache) -> list[Material]:
     photos = [p for p in build_index(read_dataset(root), cache) if p.error is None]
     halves = []
     for half in range(2):
-        # Photos of a species lie side by side: each half has some of every species.
-        side = photos[half::2]
-        pixels = [cache.pixels(photo, root) for photo in side]
-        paths = [photo.path for photo in side]
+        # Photos of a species are adjacent, so every species is in both halves.
+        part = photos[half::2]
+        pixels = [cache.pixels(photo, root) for photo in part]
+        paths = [photo.path for photo in part]
         known: dict[Numbers, str] = {}
-        for k, photo in enumerate(side[::2]):
+        for k, photo in enumerate(part[::2]):
             kind = KINDS[k % len(KINDS)]
-            other = pixels[(2 * k + len(side) // 2) % len(side)]
+            other = pixels[(2 * k + len(part) // 2) % len(part)]
             known[2 * k, len(pixels)] = kind
             rng = np.random.default_rng([half, k])
             data = (root / photo.path).read_bytes()

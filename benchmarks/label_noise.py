@@ -182,8 +182,8 @@ def compared(birds: Embedded, seeds: range) -> dict[str, dict[str, dict[str, flo
         for name, other in tables.items():
             doubts = doubt_labels(labels, other)
             accuracy = float((other.argmax(axis=1) == birds.labels).mean())
-            found = ranked(doubts.own, wrong) | hits(doubts.flagged, wrong)
-            rows["by"].setdefault(name, []).append({"accuracy": accuracy, **found})
+            result = ranked(doubts.own, wrong) | hits(doubts.flagged, wrong)
+            rows["by"].setdefault(name, []).append({"accuracy": accuracy, **result})
     return {
         kind: {name: mean(items) for name, items in found.items()} for kind, found in rows.items()
     }

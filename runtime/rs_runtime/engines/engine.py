@@ -229,30 +229,30 @@ def _litert_port(details: dict[str, Any]) -> _Port:
     return _Port(dtype, float(scales[0]), int(zero_points[0]))
 
 
-def _onnx_port(kind: str, notes: dict[str, str], end: str) -> _Port:
+def _onnx_port(kind: str, notes: dict[str, str], which: str) -> _Port:
     """Return the number format of ``input`` or ``output``, from its type and the metadata."""
     names = {"float": "f4", "float16": "f2", "uint8": "u1", "int8": "i1"}
     name = kind.removeprefix("tensor(").removesuffix(")")
     if name not in names:
         raise EngineError(
-            f"onnxruntime model's {end} must be one of {', '.join(names)}; got {name}"
+            f"onnxruntime model's {which} must be one of {', '.join(names)}; got {name}"
         )
     dtype = np.dtype(names[name])
     if dtype.kind == "f":
         return _Port(dtype)
     try:
-        return _Port(dtype, float(notes[f"rs.{end}_scale"]), int(notes[f"rs.{end}_zero_point"]))
+        return _Port(dtype, float(notes[f"rs.{which}_scale"]), int(notes[f"rs.{which}_zero_point"]))
     except (KeyError, ValueError) as error:
         raise EngineError(
-            f"onnxruntime model's {name} {end} needs the metadata properties "
-            f"rs.{end}_scale and rs.{end}_zero_point; export it again"
+            f"onnxruntime model's {name} {which} needs the metadata properties "
+            f"rs.{which}_scale and rs.{which}_zero_point; export it again"
         ) from error
 
 
-def _only(ends: Sequence[Any], kind: str) -> Any:
-    if len(ends) != 1:
-        raise EngineError(f"model must have one {kind}, got {len(ends)}")
-    return ends[0]
+def _only(tensors: Sequence[Any], kind: str) -> Any:
+    if len(tensors) != 1:
+        raise EngineError(f"model must have one {kind}, got {len(tensors)}")
+    return tensors[0]
 
 
 def _check_shape(shape: Sequence[Any]) -> tuple[int | None, int | None]:
