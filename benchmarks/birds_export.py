@@ -1,4 +1,4 @@
-"""Export the bird model by every recipe: size, accuracy per class, latency.
+"""Export the bird model by every recipe, and measure size, scores and latency.
 
     python benchmarks/birds_export.py [--work benchmarks/work/birds-family] [--rounds 3]
                                        [--passes 1] [--max-mb 10]

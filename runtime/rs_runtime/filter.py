@@ -163,7 +163,7 @@ class Filter:
         spec = kit.manifest.filter
         owner = f"kit {kit.manifest.name!r}"
         if spec is None:
-            raise KitFormatError(f"{owner} has no filter; go without, or export it with one")
+            raise KitFormatError(f"{owner} has no filter; use none, or export the kit with one")
         self.spec = spec
         self.preprocessing = spec.preprocessing
         self.thresholds = dict(spec.thresholds)

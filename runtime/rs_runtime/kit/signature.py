@@ -124,7 +124,7 @@ def _create(path: Path, data: bytes, mode: int, undo: ExitStack) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
         raise KitSignatureError(
-            f"{str(path)!r} exists, and keys are not overwritten; choose another name"
+            f"{str(path)!r} exists already, and keys are not overwritten; choose another name"
         ) from error
     undo.callback(path.unlink)
     with os.fdopen(descriptor, "wb") as file:
@@ -148,7 +148,7 @@ def _load_key(path: Path, what: str) -> Any:
             key = pem.load_pem_private_key(data, password=None)
     if not isinstance(key, ed25519.Ed25519PublicKey | ed25519.Ed25519PrivateKey):
         raise KitSignatureError(
-            f"{what} {str(path)!r} is no ed25519 {what} in PEM, without a password; "
+            f"{what} {str(path)!r} is no ed25519 {what} in PEM without a password; "
             "make a pair with: rs-toolkit kit keygen"
         )
     return key
