@@ -1,18 +1,16 @@
-"""Export the bird model by every recipe: size, accuracy per class, latency.
+"""Export the bird model by every recipe, and measure size, scores and latency.
 
     python benchmarks/birds_export.py [--work benchmarks/work/birds-family] [--rounds 3]
                                        [--passes 1] [--max-mb 10]
 
-Exports the run that ``birds_family.py`` trained, every variant as its recipe makes it: what mending
-does is in ``birds_mending.py``.  Latency is measured last, variants in turn, so that what else the
-machine does hits all alike.  ``tflite_int16x8`` is left out: LiteRT runs it with reference kernels,
-which need minutes for a test set of this size.  ``--passes`` is how often fine-tuning sees the
-training photos; fine-tuned weights stay in the cache.  Writes ``results/birds-export.json`` and
-``results/birds-export.md``.
+Exports the run that ``birds_family.py`` trained, without mending (see ``birds_mending.py``).
+Latency is measured last, in rounds of all variants, so that other load on the machine affects all
+alike.  ``tflite_int16x8`` is left out: LiteRT's reference kernels take minutes for this test set.
+``--passes`` is how often fine-tuning sees the training photos; fine-tuned weights stay in the
+cache.  Writes ``results/birds-export.json`` and ``results/birds-export.md``.
 
-With ``--max-mb`` the run is exported as ``rs-toolkit export RUN --max-mb`` does, into a kit of
-limited size; an export to that size which is there already is only read.  Then what was tried and
-shipped is in ``results/birds-max-mb.json`` and ``results/birds-max-mb.md``.
+With ``--max-mb`` it exports as ``rs-toolkit export RUN --max-mb`` does, unless it finds an earlier
+export to that size, and writes what was tried and shipped to ``results/birds-max-mb.*`` instead.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import ConsoleProgress
 
 LEFT_OUT = ("tflite_int16x8",)
-# Between the listed sparsities: what --max-mb 10 comes to.
+# The sparsity that --max-mb 10 ships; RECIPES has others.
 EXTRA = ("tflite_sp65_int8", "onnx_sp65_u8s8")
 KEPT = ("mb", "accuracy", "top5", "macro_f1", "worst_decile_f1", "ece", "agreement")
 KEPT_OF_LIMITED = ("seconds", "shipped", "mending", "counts", "settings")
@@ -58,7 +56,7 @@ COLUMNS = {
 
 
 def latencies(run: Run, folder: Path, names: list[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Return the median milliseconds of one photo by variant and threads, variants in turn."""
+    """Return the median milliseconds for one photo by variant and number of threads."""
     photos, _ = run.split("test")
     one = run.preprocessing.model_input(run.pixels(photos[:1]))
     found: dict[str, dict[str, list[float]]] = {name: {} for name in names}
@@ -76,7 +74,7 @@ def latencies(run: Run, folder: Path, names: list[str], rounds: int) -> dict[str
 
 
 def rows_of(report: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
-    """Return each variant's measurements from an export report, and its packed size."""
+    """Return each variant's measurements from an export report, and its size after xz."""
     rows = {}
     for name, row in report["table"].items():
         reason = report["refused"].get(name, {}).get("reason")
@@ -93,12 +91,12 @@ def rows_of(report: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def lost(drop: float, low: float) -> str:
-    """Return what was lost, in points, and in brackets what almost all resamples lost."""
+    """Return the loss in points, and in brackets the loss in 95 % of resamples at least."""
     return f"{100 * drop:.1f} ({100 * low:.1f})"
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with what the columns of a table need."""
+    """Return a row with the additional keys that COLUMNS names."""
     ms = {f"ms_{key[-1]}": value for key, value in row.items() if "_ms_" in key}
     points = lost(row["macro_f1_drop"], row["macro_f1_drop_low"])
     return {**row, **ms, "lost": points, "state": row["gate"].split(":")[0]}
@@ -153,7 +151,7 @@ def limited(work: Path, max_mb: float) -> dict[str, Any]:
 
 
 def limited_table(found: dict[str, Any]) -> str:
-    """Return that as Markdown."""
+    """Return the result of :func:`limited` as Markdown."""
     kits = ", ".join(f"{name} {size:.2f} MB" for name, size in found["kits_mb"].items())
     rows = {name: shown(row) for name, row in found["variants"].items()}
     for name in found["shipped"].values():
@@ -185,7 +183,7 @@ def main() -> None:
         settings = ExportSettings(recipes=names, mend=False, passes=chosen.passes)
         export_run(run.path, settings, out=folder, progress=progress)
     seconds = round(time.perf_counter() - begun, 1)
-    # Of this process; fine-tuning in processes of its own is not part of it.
+    # Of this process alone: fine-tuning runs in other processes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     report = read_json(folder / "report.json")
     rows = rows_of(report, folder)

@@ -1,10 +1,10 @@
-"""Train on real bird photos, export every variant, compare with a linear probe.
+"""Train on real bird photos, export the run, and compare it with a linear probe.
 
     python benchmarks/birds_family.py [--imgsz 160] [--epochs 5] [--seed 0]
 
-Families of the bird photos in ``../shared``; test photos are held out by photo, within species:
-other photos of the same species are in the training set, so this says nothing about species
-never seen.  Writes ``results/birds-family.json`` and ``results/birds-family.md``.
+The classes are the families of the bird photos in ``../shared``.  Other photos of the test photos'
+species are in the training set, so this says nothing about species never seen.  Writes
+``results/birds-family.json`` and ``results/birds-family.md``.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ COLUMNS = {
 def linear_probe(run: Run, weights: Path, progress: Progress) -> dict[str, dict[str, float]]:
     """Fit the baseline: class-balanced logistic regression on frozen ImageNet features.
 
-    It is fitted on the training photos, as the model was; and, because it needs no validation
-    photos, once more with those added.
+    It is fitted on the training photos, as the model was, and once more on training and
+    validation photos together, because it needs no validation photos.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -57,10 +57,8 @@ def linear_probe(run: Run, weights: Path, progress: Progress) -> dict[str, dict[
         known[side] = embed(photos, run.data_root, cache, **given), labels
     features, truth = known["test"]
     for name, sides in (("probe", ["train"]), ("probe_with_val", ["train", "val"])):
-        probe = make_pipeline(
-            StandardScaler(),
-            LogisticRegression(C=PROBE_STRENGTH, class_weight="balanced", max_iter=1000),
-        )
+        model = LogisticRegression(C=PROBE_STRENGTH, class_weight="balanced", max_iter=1000)
+        probe = make_pipeline(StandardScaler(), model)
         probe.fit(*(np.concatenate([known[side][part] for side in sides]) for part in (0, 1)))
         predicted = probe.predict(features)
         results[name] = {

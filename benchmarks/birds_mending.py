@@ -1,10 +1,10 @@
-"""Every mending step on the bird model, whether or not its 8-bit variants need mending.
+"""Try every mending step on the bird model's 8-bit variants, even if they need no mending.
 
     python benchmarks/birds_mending.py [--work benchmarks/work/birds-family]
 
-An export stops at the first step that passes.  This takes them all, measures each on validation
-and on test photos, and the sensitivity of every layer.  Writes ``results/birds-mending.json`` and
-``results/birds-mending.md``.
+An export stops at the first step that passes.  This script takes all steps, and measures each on
+validation and on test photos.  It also measures the sensitivity of every layer.  Writes
+``results/birds-mending.json`` and ``results/birds-mending.md``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAMES = ("tflite_int8", "onnx_u8s8")
 
 
 def study(bench: Bench, recipe: Recipe, photos: int) -> list[dict[str, Any]]:
-    """Return what the plain recipe and each mending step lose against the float model."""
+    """Measure what the plain recipe and each mending step lose against the float model."""
     rows = []
     first = Step("as made", recipe, Quantization(photos))
     for step in (first, *steps(recipe, photos, bench.sensitive)):

@@ -2,9 +2,9 @@
 
     python benchmarks/budget_sample.py [--write] [--setting NAME …]
 
-Exports what the regression tests export, once under each setting of ``processor_settings.py``, two
-at a time, each in a process of its own.  Prints how far the settings differ, and the difference to
-the committed budgets; ``--write`` replaces them and ``results/budget-spread.*``.
+Makes the export of the regression tests under each setting of ``processor_settings.py``, two at a
+time, each in a new process.  Prints the range of each figure, and the difference to the committed
+budgets; ``--write`` replaces the budgets and ``results/budget-spread.*``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _in_own_process(setting: str) -> dict[str, Any]:
-    """Return the export report under a setting: libraries read theirs when they are loaded."""
+    """Return the report of an export in a new process, as libraries read settings on import."""
     print(f"{setting} …", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="rs-budget-") as folder:
         path = Path(folder) / "report.json"
@@ -81,7 +81,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _spread(settings: dict[str, Any]) -> str:
-    """Return a table of the least and the largest figure of every variant."""
+    """Return a table of each variant's figures: the least and the largest of all settings."""
     keys, found, rows = ("mb", *_SCORES), list(settings.values()), []
     for name in found[0]:
         values = [[figure[name][key] for figure in found] for key in keys]

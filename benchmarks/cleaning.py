@@ -1,17 +1,16 @@
-"""Clean bird photos whose labels were flipped, and train on them as they are and cleaned.
+"""Clean bird photos with flipped labels, and train on them before and after cleaning.
 
     python benchmarks/cleaning.py [--seeds 3] [--imgsz 128] [--epochs 3]
 
-1. ``rs-toolkit clean`` on the bird photos in ``../shared``, with an empty cache and again.
-2. For each seed: a tenth of the family labels of training and validation photos are flipped, each
-   to any other family; ``rs-toolkit clean`` (224 px, its default) looks for them under its default
-   policy.
-3. For each seed: training on the flipped photos, and on the clean folder.  Sides are the same,
-   and test photos have their true labels.  Only cleaned data have near-duplicates in groups and
-   doubtful labels weighed down.
+1. Time ``rs-toolkit clean`` on the bird photos in ``../shared``, with an empty and a full cache.
+2. For each seed, flip a tenth of the family labels of training and validation photos, each to a
+   random other family, and clean with the default policy at the default 224 px.
+3. For each seed, train on the flipped photos and on the clean folder, with the same split.  Test
+   photos keep their true labels.  Only the clean folder groups near-duplicates and gives doubtful
+   labels less weight.
 
-Figures of ``near_duplicates.py``, ``label_noise.py`` and ``million_hashes.py`` are repeated from
-their results.  Writes ``results/cleaning.json`` and ``results/cleaning.md``.
+Writes ``results/cleaning.json`` and ``results/cleaning.md``, with figures from the results of
+``near_duplicates.py``, ``label_noise.py`` and ``million_hashes.py``.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ SPLIT = {"rank": "family", "stratify_by": "common_name", "val": 0.15, "test": 0.
 
 
 def timed_clean(data: Path, weights: Path, work: Path) -> dict[str, float]:
-    """Return the seconds of the command with an empty cache, and again."""
+    """Return the seconds that the command takes with an empty cache, and with a full one."""
     environment = {**os.environ, "RS_CACHE": str(work / "cache")}
     seconds = {}
     for name in ("cold", "warm"):
@@ -59,27 +58,25 @@ def timed_clean(data: Path, weights: Path, work: Path) -> dict[str, float]:
 
 
 def flipped_copy(source: Path, index: Path, out: Path, seed: int) -> dict[str, bool]:
-    """Write the birds' table with flipped labels beside their photos; return what was flipped."""
+    """Write the birds' table with flipped labels; return by path whether a label was flipped."""
     with (source / "metadata.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    side = {photo.path: photo.split for photo in read_index(index)}
+    split = {photo.path: photo.split for photo in read_index(index)}
     names, labels = np.unique([row["family"] for row in rows], return_inverse=True)
-    free = np.array([side[row["file_path"]] in ("train", "val") for row in rows])
+    free = np.array([split[row["file_path"]] in ("train", "val") for row in rows])
     changed = labels.copy()
     changed[free] = flip(labels[free], len(names), seed)
     with (out / "metadata.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
-        # A species' other photos would give the right family away.
-        table.writerows(
-            {**row, "family": names[label]} for row, label in zip(rows, changed, strict=True)
-        )
+        pairs = zip(rows, changed, strict=True)
+        table.writerows({**row, "family": names[label]} for row, label in pairs)
     wrong = changed != labels
     return {row["file_path"]: bool(bad) for row, bad in zip(rows, wrong, strict=True)}
 
 
 def found_flips(folder: Path, wrong: dict[str, bool]) -> dict[str, Any]:
-    """Return how well a clean folder's flags and weights fit the flips, and what classes lost."""
+    """Compare a clean folder's flags and weights with the flips, and measure what classes lost."""
     noisy = {f.path for f in read_findings(folder / "findings.parquet") if f.flag == "label_noise"}
     photos = [photo for photo in read_index(folder / "index.parquet") if photo.split]
     open_to = [photo for photo in photos if photo.split != "test"]
@@ -112,7 +109,7 @@ def trained(data: Path, config: TrainConfig, run: Path, progress: Progress) -> f
 
 
 def spread(values: list[float]) -> str:
-    """Return mean and sample standard deviation."""
+    """Return mean and sample standard deviation as text."""
     return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
 
 
@@ -150,7 +147,7 @@ with true labels: raw {spread(raw)}, clean {spread(cleaned)}; gain by seed {gain
 def one_seed(
     seed: int, work: Path, data: Path, whole: TrainConfig, changes: dict[str, int], progress: Any
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Flip, clean, and train on both; return what was found, and the two scores."""
+    """Flip labels, clean, train on both; return what cleaning found, and the two scores."""
     from rs_train.classifier.embed import embed
 
     def features(photos: Any, root: Any, cache: Any) -> Any:

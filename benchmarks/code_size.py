@@ -1,10 +1,10 @@
-"""Print how large the code is against its limits, and which commands or options are gone.
+"""Print the size of the code and its limits, and which commands or options are gone.
 
     python benchmarks/code_size.py [--since REVISION]
 
-Counted are the lines of Python files that git tracks, without those of ``tests/``; of a function
-those below its parameters and docstring.  With ``--since`` every command, argument and option of
-that revision must still exist.  The exit code is 1 where a limit is exceeded or something is gone.
+Counts the lines of the Python files that git tracks, without ``tests/``.  A function's lines are
+those of its body without the docstring.  With ``--since`` every command, argument and option of
+that revision must still exist.  The exit code is 1 if a limit is exceeded or something is gone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("toolkit", "train", "export", "runtime")
 MAX_LINES, MAX_MEDIAN, MAX_FILE, MAX_FUNCTION = 25_500, 140, 350, 45
 
-# Run with the code of either revision: prints a line for each command and each of its options.
+# Run once with the code of each revision: prints a line for each command and each option.
 LIST_COMMANDS = """
 import typer
 from rs_runtime import cli, probe
@@ -56,7 +56,7 @@ def python_files() -> list[str]:
 
 
 def functions(name: str) -> Iterator[tuple[int, str]]:
-    """Yield each function's lines and where it is."""
+    """Yield each function's number of lines, and its place and name."""
     for node in ast.walk(ast.parse((ROOT / name).read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef):
             code = node.body[1:] if ast.get_docstring(node) else node.body
@@ -87,7 +87,7 @@ def sizes_exceeded() -> bool:
 
 
 def commands(folder: Path) -> set[str]:
-    """Return the commands and options of the code in a folder, a line each."""
+    """Return the commands and options of the code in a folder, one string each."""
     path = os.pathsep.join(str(folder / package) for package in PACKAGES)
     environment = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, "-c", LIST_COMMANDS]
@@ -109,7 +109,7 @@ def commands_gone(revision: str) -> bool:
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--since", metavar="REVISION", help="compare the commands with these")
+    parser.add_argument("--since", metavar="REVISION", help="find commands gone since then")
     since = parser.parse_args().since
     failures = [sizes_exceeded(), since is not None and commands_gone(since)]
     sys.exit(any(failures))

@@ -1,4 +1,4 @@
-"""What benchmarks share: where data and results are, their options, tables, and how they end."""
+"""Shared by the benchmarks: folders, options, tables, and writing of the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rs_toolkit.files import atomic_write, write_json
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SHARED = ROOT.parent / "shared"
-# The run of ``birds_family.py``, which others export.
+# The run of ``birds_family.py``, which other benchmarks use too.
 BIRDS_RUN = ROOT / "benchmarks" / "work" / "birds-family"
 SIDES = ("train", "val", "test")
 
@@ -23,7 +23,7 @@ SIDES = ("train", "val", "test")
 def options(text: str | None, *names: str, work: str = "") -> argparse.ArgumentParser:
     """Return a parser with those of the shared options ``data`` and ``weights`` that are named.
 
-    With ``work`` there is a ``--work`` too, a folder of this name that git ignores.
+    ``work`` adds ``--work``; its default is the folder of this name in ``benchmarks/work/``.
     """
     parser = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -38,7 +38,7 @@ def options(text: str | None, *names: str, work: str = "") -> argparse.ArgumentP
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a Markdown table; fractions get three digits, and None an empty cell."""
+    """Return a Markdown table; floats get three decimals, and None an empty cell."""
     return markdown_table(head, [[_cell(value) for value in row] for row in rows])
 
 
@@ -49,7 +49,7 @@ def _cell(value: Any) -> str:
 
 
 def on(found: dict[str, str | int]) -> str:
-    """Return a machine in words."""
+    """Return a machine's processor and number of cores in words."""
     return f"{found['cpu']}, {found['cores']} cores"
 
 
@@ -59,7 +59,7 @@ def publish(
     table: Callable[[dict[str, Any]], str] | None = None,
     part: str = "",
 ) -> None:
-    """Write ``results/NAME.json``, with machine and versions, and its table as ``NAMEPART.md``."""
+    """Write ``results/NAME.json``, with machine and versions, and ``table`` to ``NAMEPART.md``."""
     result = {**result, "machine": machine(), "versions": versions()}
     write_json(RESULTS / f"{name}.json", result)
     if table is None:

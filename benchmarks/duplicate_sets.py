@@ -1,6 +1,6 @@
-"""Photos with known near-duplicates, for ``near_duplicates.py``: samples, and birds with copies.
+"""Samples and birds with known near-duplicates, for ``near_duplicates.py``.
 
-Birds get changed copies, and others that look like copies, of the kinds that it describes.
+That script describes the kinds of changed copies, and of other photos that look like copies.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ Pixels = NDArray[np.uint8]
 
 @dataclass
 class Material:
-    """Photos, pairs of them that are known (those of OTHER are no duplicates), and scores.
+    """Photos, and pairs of them by their row numbers.
 
-    ``ignored`` pairs count neither way.  ``scores`` are by method; pairs without a score have 0.
+    ``known`` gives the kind of each planted pair; those of a kind in OTHER are no duplicates.
+    ``ignored`` pairs are neither right nor wrong.  ``scores`` are by method; no score counts as 0.
     """
 
     name: str
@@ -52,12 +53,12 @@ class Material:
 
     @property
     def wanted(self) -> set[Numbers]:
-        """Pairs to be found."""
+        """The known pairs that are duplicates."""
         return {pair for pair, kind in self.known.items() if kind not in OTHER}
 
 
 def sample(seed: int, work: Path, cache: PhotoCache) -> Material:
-    """Draw a sample; pairs of the same bytes do not count, for they are found without this."""
+    """Draw a sample; pairs of equal files are ignored, because their hashes tell that already."""
     root = work / f"sample-{seed}"
     generate_sample(root, seed=seed, photos=PHOTOS)
     photos = [p for p in build_index(read_dataset(root), cache) if p.error is None]
@@ -81,18 +82,18 @@ def sample(seed: int, work: Path, cache: PhotoCache) -> Material:
 
 
 def birds(root: Path, cache: PhotoCache) -> list[Material]:
-    """Return real birds: two halves with a changed copy of every other photo, and all as are."""
+    """Return two halves of the birds, every second photo with a changed copy, and all birds."""
     photos = [p for p in build_index(read_dataset(root), cache) if p.error is None]
     halves = []
     for half in range(2):
-        # Photos of a species lie side by side: each half has some of every species.
-        side = photos[half::2]
-        pixels = [cache.pixels(photo, root) for photo in side]
-        paths = [photo.path for photo in side]
+        # Photos of a species are adjacent, so every species is in both halves.
+        part = photos[half::2]
+        pixels = [cache.pixels(photo, root) for photo in part]
+        paths = [photo.path for photo in part]
         known: dict[Numbers, str] = {}
-        for k, photo in enumerate(side[::2]):
+        for k, photo in enumerate(part[::2]):
             kind = KINDS[k % len(KINDS)]
-            other = pixels[(2 * k + len(side) // 2) % len(side)]
+            other = pixels[(2 * k + len(part) // 2) % len(part)]
             known[2 * k, len(pixels)] = kind
             rng = np.random.default_rng([half, k])
             data = (root / photo.path).read_bytes()
@@ -108,7 +109,7 @@ def changed(
 ) -> Pixels:
     """Return a changed copy (S, S, 3) of a photo, given as the bytes of its file and as pixels.
 
-    ``kind`` is one of NEAR_WAYS, MADE or OTHER; of the last, ``other`` is what is put into it.
+    ``kind`` is one of KINDS.  For those in OTHER, a part of the photo ``other`` is pasted in.
     """
     if kind in NEAR_WAYS:
         return Preprocessing(size=len(photo)).load(near_duplicate(rng, data, kind))
@@ -128,14 +129,14 @@ def camera(rng: np.random.Generator, frame: NDArray[Any]) -> Pixels:
 
 
 def ellipse(side: int, x: float, y: float, width: float) -> NDArray[np.float64]:
-    """Return a soft disc (side, side), 0 to 1; place and width are shares of the side."""
+    """Return a disc (side, side) with a soft edge, 0 to 1; x, y and width in shares of the side."""
     at = (np.arange(side) + 0.5) / side
     distance = np.hypot(at - x, (at - y)[:, None]) / (width / 2)
     return np.asarray(np.clip((1.15 - distance) / 0.15, 0, 1))
 
 
 def burst(rng: np.random.Generator, photo: Pixels, move: float) -> Pixels:
-    """Move the middle of the frame by ``move`` sides, and the whole frame a little."""
+    """Move the middle of the frame by ``move``, a share of its side, and all of it a little."""
     from scipy.ndimage import gaussian_filter, map_coordinates
 
     side = len(photo)
@@ -144,12 +145,11 @@ def burst(rng: np.random.Generator, photo: Pixels, move: float) -> Pixels:
     y, x = np.mgrid[:side, :side]
     at = [y + np.sin(angle) * subject + shake[0], x + np.cos(angle) * subject + shake[1]]
     planes = np.moveaxis(photo.astype(np.float64), 2, 0)
-    return camera(
-        rng, np.stack([map_coordinates(p, at, order=1, mode="nearest") for p in planes], 2)
-    )
+    moved = [map_coordinates(plane, at, order=1, mode="nearest") for plane in planes]
+    return camera(rng, np.stack(moved, 2))
 
 
 def trap(rng: np.random.Generator, photo: Pixels, other: Pixels, width: float) -> Pixels:
-    """Put what is in the middle of another photo before this one's background."""
+    """Paste a disc of the photo ``other``, near its middle, into the same place of ``photo``."""
     mask = ellipse(len(photo), *rng.uniform(0.35, 0.65, 2), width)[:, :, None]
     return camera(rng, photo * (1 - mask) + other * mask)

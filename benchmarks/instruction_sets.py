@@ -2,9 +2,9 @@
 
     python benchmarks/instruction_sets.py [--setting NAME …] [TEST …]
 
-One pytest for each setting of ``processor_settings.py``; writes ``results/instruction-sets.*``.
-Tests of files and of the command line alone are left out: they compute nothing that differs.
-Settings of an earlier run on this machine are kept, unless they are named again.
+Runs pytest for each setting of ``processor_settings.py``; writes ``results/instruction-sets.*``.
+Tests that only handle files or the command line are left out: settings do not change their results.
+Results of an earlier run on this machine are kept for settings that are not run again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from processor_settings import SETTINGS, environment
 from rs_toolkit.environment import machine
 from rs_toolkit.files import read_json
 
-# What trains, fits, embeds, compares scores or exports.
+# The tests that train, fit, embed, compare scores or export.
 TESTS = (
     *("tests/train", "tests/export", "tests/regression", "tests/test_main_job.py"),
     *("tests/toolkit/checks", "tests/toolkit/metrics", "tests/toolkit/batches"),
@@ -30,7 +30,7 @@ _COUNTS = ("passed", "failed", "errors", "skipped")
 
 
 def main() -> None:
-    """Run what was asked and write the table anew after every setting."""
+    """Run the tests under each setting, and write the results after each."""
     parser = options(__doc__)
     parser.add_argument("tests", nargs="*", default=TESTS)
     parser.add_argument("--setting", action="append", choices=list(SETTINGS))

@@ -1,13 +1,15 @@
-"""Find labels that were flipped at random, labels planted wrong, and the most suspect real ones.
+"""Find labels flipped at random, wrong labels planted in the sample, and suspect real labels.
 
     python benchmarks/label_noise.py [--seeds 5]
 
-Flips 10 % of the family labels of the bird photos in ``../shared``, each to any other family, and
-looks for them by frozen ImageNet features at 160 and 224 px; compares rules, classifiers and
-scores; looks for the wrong labels and the pictures of no organism planted in the sample; lists the
-20 most suspect labels of the birds as they are, with what a person saw in the photos
-(``verdicts/birds-suspects.json``).  Settings were chosen on seeds 100 to 102, reported are 0 and
-up.  Writes ``results/label-noise.json`` and ``results/label-noise.md``.
+1. Flips 10 % of the family labels of the bird photos in ``../shared``, each to a random other
+   family, finds them by frozen ImageNet features at 160 and 224 px, and compares rules,
+   classifiers and scores.  Settings were chosen on seeds 100 to 102; results are for other seeds.
+2. Finds the wrong labels and the photos without an organism that are planted in the sample.
+3. Lists the 20 most suspect labels of the unchanged birds, with a person's verdict on each photo
+   (``verdicts/birds-suspects.json``).
+
+Writes ``results/label-noise.json`` and ``results/label-noise.md``.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class Embedded:
     features: NDArray[np.float32]
 
     def out_of_fold(self, labels: NDArray[np.int64], **settings: Any) -> NDArray[np.float64]:
-        """Return out-of-fold probabilities, with duplicates in one fold."""
+        """Return out-of-fold probabilities, with duplicates in the same fold."""
         groups = [photo.group for photo in self.photos]
         return out_of_fold(self.features, labels, groups, classes=len(self.names), **settings)
 
@@ -69,7 +71,7 @@ def embedded(data: Path, rank: str, size: int, weights: Path, progress: Progress
 
 
 def flip(labels: NDArray[np.int64], classes: int, seed: int) -> NDArray[np.int64]:
-    """Give a tenth of the photos, drawn at random, another class, drawn at random."""
+    """Give a random tenth of the photos a random other class."""
     generator = np.random.default_rng(seed)
     rows = generator.choice(len(labels), round(SHARE * len(labels)), replace=False)
     flipped = labels.copy()
@@ -88,7 +90,7 @@ def hits(flagged: NDArray[np.bool_], wrong: NDArray[np.bool_]) -> dict[str, floa
 
 
 def ranked(quality: NDArray[np.float64], wrong: NDArray[np.bool_]) -> dict[str, float]:
-    """Return average precision, and precision at a recall of 0.7, of low ``quality``."""
+    """Measure how well low ``quality`` finds wrong labels, whatever the threshold."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(wrong, -quality)
@@ -99,7 +101,7 @@ def ranked(quality: NDArray[np.float64], wrong: NDArray[np.bool_]) -> dict[str, 
 
 
 def one_seed(birds: Embedded, seed: int) -> dict[str, Any]:
-    """Flip labels, look for them by default settings, and say how that went."""
+    """Flip labels, look for them with default settings, and measure how many are found."""
     labels = flip(birds.labels, len(birds.names), seed)
     wrong = labels != birds.labels
     begun, cpu = time.perf_counter(), time.process_time()
@@ -122,7 +124,7 @@ def one_seed(birds: Embedded, seed: int) -> dict[str, Any]:
 
 
 def mean(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the mean of every number."""
+    """Return the mean of every number over the rows, without the seeds."""
     plain = [key for key, value in rows[0].items() if isinstance(value, int | float)]
     return {key: float(np.mean([row[key] for row in rows])) for key in plain if key != "seed"}
 
@@ -148,7 +150,7 @@ def scores(labels: NDArray[np.int64], table: NDArray[np.float64]) -> dict[str, N
 
 
 def classifiers(birds: Embedded, labels: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """Return out-of-fold probabilities by each classifier alone, by both, and by other folds."""
+    """Return out-of-fold probabilities by each classifier, by both, and with other folds."""
 
     def silent(_: Any, given: NDArray[np.int64], __: Any, held: Any, *___: Any) -> Any:
         return np.full((len(held), given.max() + 1), 1.0)
@@ -180,17 +182,15 @@ def compared(birds: Embedded, seeds: range) -> dict[str, dict[str, dict[str, flo
         for name, other in tables.items():
             doubts = doubt_labels(labels, other)
             accuracy = float((other.argmax(axis=1) == birds.labels).mean())
-            result = (
-                {"accuracy": accuracy} | ranked(doubts.own, wrong) | hits(doubts.flagged, wrong)
-            )
-            rows["by"].setdefault(name, []).append(result)
+            result = ranked(doubts.own, wrong) | hits(doubts.flagged, wrong)
+            rows["by"].setdefault(name, []).append({"accuracy": accuracy, **result})
     return {
         kind: {name: mean(items) for name, items in found.items()} for kind, found in rows.items()
     }
 
 
 def suspects(birds: Embedded, count: int = 20) -> list[dict[str, Any]]:
-    """Return the labels that are least probable, as they are, with what a person saw."""
+    """Return the least probable of the unchanged labels, with a person's verdicts on them."""
     seen = read_json(ROOT / "benchmarks" / "verdicts" / "birds-suspects.json")
     table = birds.out_of_fold(birds.labels)
     doubts = doubt_labels(birds.labels, table)
@@ -210,7 +210,7 @@ def suspects(birds: Embedded, count: int = 20) -> list[dict[str, Any]]:
 
 
 def on_sample(sample: Embedded, truth: dict[str, Any]) -> dict[str, Any]:
-    """Say which planted wrong labels and pictures of no organism were found."""
+    """Measure how many planted wrong labels and photos without an organism are found."""
     places = {photo.path: row for row, photo in enumerate(sample.photos)}
 
     def marked(paths: list[str]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""The result of ``label_noise.py`` as Markdown."""
+"""Write the result of ``label_noise.py`` as Markdown."""
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
     python -m venv mp && mp/bin/pip install mediapipe scipy .
     mp/bin/python benchmarks/mediapipe_check.py MODEL.tflite... [--kit KIT] [--photos FOLDER]
 
-MediaPipe gets a model's bytes and nothing else.  Each photo goes to it twice: as a file, which it
-decodes and shrinks in its own way, and as the pixels that the runtime prepared, so that only what
-the metadata says can make a difference.  The engine of ``rs-classify`` runs the same bytes.  Models
-are of one export, whose kit gives the classes.  Writes ``results/mediapipe.json``.
+MediaPipe gets a model's bytes and nothing else; ``rs-classify``'s engine runs the same bytes.  Each
+photo goes to MediaPipe twice: as a file, which it decodes and shrinks in its own way, and as the
+runtime's pixels, so that only the model's metadata can make a difference.  All models must be of
+one export, whose kit gives the classes.  Writes ``results/mediapipe.json``.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Floats = NDArray[np.float32]
 
 
 def our_probabilities(model: bytes, manifest: Manifest, pixels: NDArray[np.uint8]) -> Floats:
-    """Return what ``rs-classify`` says of each photo, (n, classes), of this model."""
+    """Return the probabilities (n, classes) that ``rs-classify``'s engine gives."""
     inputs = manifest.preprocessing.model_input(pixels)
     logits = load_engine("litert", model).logits(inputs)
     return softmax(logits / manifest.calibration["temperature"])
 
 
 def mediapipe_probabilities(model: bytes, manifest: Manifest, images: Iterable[Any]) -> Floats:
-    """Return what MediaPipe says of each ``mediapipe.Image``, (n, classes).
+    """Return the probabilities (n, classes) that MediaPipe gives for ``mediapipe.Image`` objects.
 
-    Its scores are logits; softmax and temperature follow here.  Fails if a name that it shows is
-    not that of the class.
+    MediaPipe's scores are logits, so softmax and temperature are applied here.  The script ends if
+    MediaPipe shows another name than that of the class.
     """
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -62,7 +62,7 @@ def mediapipe_probabilities(model: bytes, manifest: Manifest, images: Iterable[A
 
 
 def compare(found: Floats, wanted: Floats) -> dict[str, float]:
-    """Compare probabilities (n, classes); equal ones rank by class, as in ``rs-classify``."""
+    """Compare probabilities (n, classes); ties are ranked by class, as in ``rs-classify``."""
     ranks, ours = (np.argsort(-rows, axis=1, kind="stable")[:, :TOP] for rows in (found, wanted))
     return {
         "same_first": float((ranks[:, 0] == ours[:, 0]).mean()),
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--kit", type=Path, default=kit)
     parser.add_argument("--photos", type=Path, default=SHARED / "data" / "birds" / "photos")
-    parser.add_argument("--count", type=int, default=200, help="photos, evenly from the folder")
+    parser.add_argument("--count", type=int, default=200, help="number of photos, spread evenly")
     chosen = parser.parse_args()
     found = sorted(item for item in chosen.photos.rglob("*.*") if item.is_file())
     places = np.linspace(0, len(found) - 1, min(chosen.count, len(found))).round().astype(int)

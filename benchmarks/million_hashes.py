@@ -1,11 +1,10 @@
-"""Search 1,000,000 perceptual hashes for near ones: time, memory and recall.
+"""Search 1,000,000 perceptual hashes for near pairs: time, memory and recall.
 
     python benchmarks/million_hashes.py [--count 1000000] [--radius 12]
 
-The hashes are random, and 1,000 pairs at each even distance up to the radius are planted.  One
-search is measured; cleaning makes the like of four (whole, mirrored, and cropped both ways).
-Processor seconds say more than seconds where other jobs run beside.  Writes
-``results/million-hashes.json``.
+The hashes are random; 1,000 pairs are planted at each even distance up to the radius.  One search
+is measured; cleaning does about four times this work (whole, mirrored, and cropped in both
+directions).  If other jobs run, CPU seconds say more.  Writes ``results/million-hashes.json``.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ PLANTED = 1_000
 
 
 def hashes(count: int, radius: int) -> tuple[NDArray[np.uint8], dict[int, NDArray[np.int64]]]:
-    """Return random hashes (count, 8), and by distance the pairs (m, 2) that are planted."""
+    """Return random hashes (count, 8), and the planted pairs (m, 2) by distance in bits."""
     rng = np.random.default_rng(0)
     found = rng.integers(0, 256, (count, 8), dtype=np.uint8)
     numbers = rng.permutation(count)

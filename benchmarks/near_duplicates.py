@@ -1,15 +1,15 @@
-"""Choose the near-duplicates' threshold by a precision-recall curve, and measure on other photos.
+"""Choose the threshold for near-duplicates by best F1, and measure it on other photos.
 
     python benchmarks/near_duplicates.py [--birds DIR] [--weights FILE] [--cache DIR]
 
 Synthetic samples have near-duplicates planted (resized, recompressed, cropped, relit).  Real birds
-get changed copies by the same code, and by ``duplicate_sets.py``: mirrored; *burst*, a subject that
-moves by 2 or 4 % of the frame; *trap*, another bird, 16 to 40 % of the frame wide, before the same
-background, which is no duplicate.  The threshold is chosen on samples and birds that are not those
-reported.  Writes ``results/near-duplicates.json`` and ``.md``.
+get copies changed by the same code, and by ``duplicate_sets.py``: mirrored; *burst*, in which the
+subject moves by 2 or 4 % of the frame; and *trap*, which is no duplicate: another bird, 16 to 40 %
+of the frame wide, before the same background.  The threshold is chosen on samples and birds that
+are not reported.  Writes ``results/near-duplicates.json`` and ``.md``.
 
-A match that was not planted counts as an error, though among the birds as they are, three pairs
-match, and all three are the same picture to the eye (two bursts, and a puffin that is mirrored).
+A match that was not planted counts as wrong, even if it is right: of the unchanged birds, three
+pairs match, and to the eye they are the same picture (two bursts, and a mirrored puffin).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from rs_toolkit.progress import ConsoleProgress
 
 TUNING, REPORTED = (100, 101, 102), (0, 1, 2)
 SIDE = 160
-# All that could match, in one component or not: the curve begins far below the threshold.
+# Loose settings, so that the curve begins far below the default threshold.
 OPEN = DuplicateSettings(similarity=0.05, radius=14, cosine=0.8, largest=10**9)
 THRESHOLDS = np.round(np.arange(0.1, 1.0, 0.02), 2)
 
 
 def search(item: Material) -> None:
-    """Score all candidates, and take the processor time of a search as users get it."""
+    """Score all candidates, and measure the CPU time of a search with default settings."""
     begun = time.process_time()
     near_duplicates(len(item.pixels), item.pixels.__getitem__)
     item.seconds = time.process_time() - begun
@@ -46,7 +46,7 @@ def search(item: Material) -> None:
 
 
 def compare(item: Material, features: NDArray[np.float32]) -> None:
-    """Score the same candidates, and those of the features, by other methods."""
+    """Score the same candidates, and those that features add, by other methods."""
     pairs = near_duplicates(len(item.pixels), item.pixels.__getitem__, features, OPEN)
     pixels = {(pair.first, pair.second): pair.similarity for pair in pairs}
     hashes = perceptual_hashes(item.pixels)
@@ -66,7 +66,7 @@ def compare(item: Material, features: NDArray[np.float32]) -> None:
 
 
 def figures(sets: list[Material], threshold: float, method: str = "pixels") -> dict[str, float]:
-    """Return precision, recall and F1 over all pairs of some sets."""
+    """Return precision, recall and F1 over all pairs of all sets together."""
     right = found = wanted = 0
     for item in sets:
         matched = {pair for pair, score in item.scores[method].items() if score >= threshold}
@@ -83,7 +83,7 @@ def figures(sets: list[Material], threshold: float, method: str = "pixels") -> d
 
 
 def best_threshold(sets: list[Material], method: str = "pixels") -> float:
-    """Return the middle of the thresholds of greatest F1."""
+    """Return the mean of the thresholds with the greatest F1."""
     scores = np.array([figures(sets, float(t), method)["f1"] for t in THRESHOLDS])
     return round(float(THRESHOLDS[scores == scores.max()].mean()), 2)
 
@@ -104,7 +104,7 @@ def by_kind(sets: list[Material], threshold: float) -> dict[str, dict[str, float
 def compared(
     tuning: Material, reported: Material, work: Path, cache: PhotoCache, weights: Path
 ) -> dict[str, Any]:
-    """Return what each method gives on one sample, at its best threshold of another."""
+    """Measure each method on one sample, at the threshold that is best on another."""
     from rs_train.classifier.embed import embed
 
     with ConsoleProgress() as progress:
@@ -120,7 +120,7 @@ def compared(
 
 
 def unplanned(item: Material, threshold: float) -> list[dict[str, Any]]:
-    """Return matched pairs that are not known, most similar first."""
+    """Return matched pairs that were not planted, most similar first."""
     found = {pair: s for pair, s in item.scores["pixels"].items() if s >= threshold}
     pairs = sorted(found.keys() - item.known.keys() - item.ignored, key=lambda p: -found[p])
     return [
@@ -159,7 +159,7 @@ Methods on sample 0, each at its best threshold on sample 100:
 
 
 def measured(reported: dict[str, list[Material]], threshold: float) -> dict[str, Any]:
-    """Return what the threshold gives on photos that it was not chosen on."""
+    """Measure the threshold on photos that it was not chosen on."""
     pooled = figures(reported["sample"], threshold)
     return {
         "near_duplicates": {key: pooled[key] for key in ("precision", "recall")},

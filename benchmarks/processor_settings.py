@@ -2,18 +2,18 @@
 
     python benchmarks/processor_settings.py SETTING COMMAND [ARGUMENT …]
 
-runs a command under one of ``SETTINGS``.  Each library chooses its kernels by what the processor
-can do, and may be told to use less:
+runs a command under one of ``SETTINGS``.  Each library chooses its kernels by the instruction sets
+of the processor.  Variables can restrict it to older ones:
 
-- oneDNN, in TensorFlow and torch: ``ONEDNN_MAX_CPU_ISA``; ``TF_ENABLE_ONEDNN_OPTS=0`` leaves all to
-  Eigen.
+- oneDNN, in TensorFlow and torch: ``ONEDNN_MAX_CPU_ISA``.  With ``TF_ENABLE_ONEDNN_OPTS=0``,
+  TensorFlow uses Eigen instead.
 - torch's own kernels: ``ATEN_CPU_CAPABILITY``.
 - OpenBLAS, in NumPy and SciPy: ``OPENBLAS_CORETYPE``.
 - NumPy's own loops: ``NPY_DISABLE_CPU_FEATURES`` (NumPy 2.4 groups them by x86-64 level).
 - faiss: ``FAISS_OPT_LEVEL``.
 
-XNNPACK and ONNX Runtime offer no such variable.  ``no_xnnpack/`` turns XNNPACK off, so that
-TensorFlow Lite's own kernels compute, which round in another order.
+XNNPACK and ONNX Runtime offer no such variable.  ``no_xnnpack/`` turns XNNPACK off in LiteRT, whose
+own kernels then compute, with other rounding.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SSE = {
 _EIGEN = {"TF_ENABLE_ONEDNN_OPTS": "0"}
 _NO_XNNPACK = {"RS_TEST_NO_XNNPACK": "1"}
 
-#: What to set, by name; the first is the machine as it is.
+#: Environment variables by the name of a setting; "native" changes nothing.
 SETTINGS: dict[str, dict[str, str]] = {
     "native": {},
     "native, 1 thread": _THREADS,
@@ -69,7 +69,7 @@ def environment(name: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Become the command."""
+    """Replace this process by the command."""
     if len(sys.argv) < 3 or sys.argv[1] not in SETTINGS:
         sys.exit(f"{sys.argv[0]}: wanted SETTING COMMAND, the setting one of {list(SETTINGS)}")
     os.execvpe(sys.argv[2], sys.argv[2:], environment(sys.argv[1]))

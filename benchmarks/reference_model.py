@@ -1,11 +1,11 @@
-"""Train the small float model that the budgets of ``tests/regression/`` are measured on.
+"""Train the small float model whose exports the budgets of ``tests/regression/`` limit.
 
     python benchmarks/reference_model.py [--epochs 30] [--photos 2500]
 
 Draws a sample, trains ``xception-mini`` on it (minutes on 2 cores) and replaces
-``tests/regression/reference/``: ``model.keras`` (float32, below 2 MB) and ``reference.json`` (what
-it was trained on, its classes, its temperature).  The regression tests draw another sample, which
-the model has never seen, and export the very same weights on every machine.
+``tests/regression/reference/``: ``model.keras`` (float32, below 2 MB) and ``reference.json`` (its
+training data, classes and temperature).  The regression tests export these same weights on every
+machine, and measure them on another sample, which the model has never seen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rs_toolkit.sample import generate_sample
 from rs_train.classifier.train import train
 
 REFERENCE = ROOT / "tests" / "regression" / "reference"
-# Photos are drawn from other random numbers than those of the budget's sample.
+# Another seed than that of the sample on which the budgets are measured.
 _SEED = 100
 
 

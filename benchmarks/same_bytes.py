@@ -2,12 +2,11 @@
 
     python benchmarks/same_bytes.py BEFORE AFTER [--filter] [--publish]
 
-BEFORE and AFTER are export folders.  Each ``models/*.tflite`` and ``models/*.onnx`` of both is
-compared by SHA-256, and ONNX once more without the metadata that stands beside the network; a
-network that differs, or is in one folder alone, is a failure.  A filter's models are left out
-unless ``--filter`` is given.  ``--publish`` writes ``results/same-bytes.*``.  To see what a change
-of the code does, export one run before and after it with the same versions of TensorFlow and ONNX
-Runtime, without mending:
+BEFORE and AFTER are export folders.  Their ``models/*.tflite`` and ``models/*.onnx`` are compared
+by SHA-256, ONNX also without its metadata properties.  The exit code is 1 if a network differs or
+is in one folder only.  A filter's models are left out unless ``--filter`` is given.  ``--publish``
+writes ``results/same-bytes.*``.  To see what a change of the code does, export one run before and
+after it, without mending, with the same versions of TensorFlow and ONNX Runtime:
 
     rs-toolkit export RUN --int8 --no-mend --out /tmp/before
 """
@@ -25,7 +24,7 @@ SUFFIXES = (".tflite", ".onnx")
 
 
 def digests(export: Path, filters: bool) -> dict[str, tuple[str, str]]:
-    """Return by file name the SHA-256 of a model, and of its network alone."""
+    """Return the SHA-256 of each model file, and of its network alone, by file name."""
     return {
         path.name: (_digest(path.read_bytes()), _digest(_network(path)))
         for path in sorted((export / "models").iterdir())
@@ -48,7 +47,7 @@ def _network(path: Path) -> bytes:
 
 
 def compared(before: Path, after: Path, filters: bool) -> list[dict[str, Any]]:
-    """Return a row a file: whether it, or its network alone, is the same."""
+    """Return a row per file: whether it, or only its network, is the same."""
     old, new = (digests(folder, filters) for folder in (before, after))
     rows = []
     for name in sorted({*old, *new}):
@@ -70,7 +69,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Print a line a file; 0 if all networks are equal, else 1."""
+    """Print a line per file; return 0 if all networks are equal, else 1."""
     parser = options(__doc__)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)

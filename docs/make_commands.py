@@ -1,8 +1,8 @@
-"""Write ``docs/commands.md`` from the commands themselves: every command, option and default.
+"""Write ``docs/commands.md`` from the commands' help: every command, option and default.
 
     python docs/make_commands.py
 
-``tests/test_docs.py`` fails where a command was changed and this was not run.
+``tests/test_docs.py`` fails if a command was changed and this was not run.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ HEAD = """# Commands
 
 <!-- Written by docs/make_commands.py from the commands' own help texts; change those instead. -->
 
-Every command says the same with `--help`. An error is one line on standard error, and a code:
-130 is an interruption by Ctrl-C.
+Every command shows its part with `--help`. An error is one line on standard error and an exit code.
+Ctrl-C gives exit code 130.
 """
 SETTINGS = """## Settings files
 
-`--config settings.toml` keeps the settings of a training in a file
-([`samples/birds.toml`](../samples/birds.toml) is one). A key is a flag, with `_` for `-`;
-some settings have no flag. Flags override the file.
+`--config settings.toml` reads the settings of a training from a file, such as
+[`samples/birds.toml`](../samples/birds.toml). A key is the name of an option, with `_` for `-`;
+some settings have no option. Options override the file.
 """
 PARSERS = {"rs-classify": rs_runtime.cli, "python -m rs_runtime.probe": rs_runtime.probe}
 KINDS = {int: "integer", float: "number", str: "text", Path: "path"}
@@ -44,7 +44,7 @@ Row = tuple[str, ...]
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Yield each command of ``rs-toolkit`` that does something: its name and click's command."""
+    """Yield the name and click object of each command of ``rs-toolkit`` but bare groups."""
 
     def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         children = getattr(command, "commands", {})
@@ -57,13 +57,13 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Yield each command of the runtime: how it is called, and its parser."""
+    """Yield the name and the parser of each command of the runtime."""
     for name, module in PARSERS.items():
         yield name, module._parser()
 
 
 def text() -> str:
-    """Return what ``docs/commands.md`` is to hold."""
+    """Return the text of ``docs/commands.md``."""
     found = [(name, *_of_click(command)) for name, command in commands()]
     found += [(name, *_of_argparse(parser)) for name, parser in parsers()]
     overview = "".join(
@@ -90,7 +90,7 @@ def _of_click(command: Any) -> tuple[str, str, list[Row]]:
             flags = [title]
         else:
             flags = [*item.opts, *item.secondary_opts]
-        # Of two flags the first is for true.
+        # Of a pair such as --on/--off, the first flag means true.
         default = flags[0] if item.default is True else item.default
         shown = item.show_default if isinstance(item.show_default, str) else _value(default)
         rows.append((_code(flags), _kind(hints[item.name]), shown, item.help or ""))
@@ -98,7 +98,7 @@ def _of_click(command: Any) -> tuple[str, str, list[Row]]:
 
 
 def _of_argparse(parser: argparse.ArgumentParser) -> tuple[str, str, list[Row]]:
-    """Return the same of a parser of the standard library."""
+    """Return the same for a parser of argparse."""
     arguments, rows = [], []
     formatter = parser._get_formatter()
     for item in parser._actions:
@@ -132,10 +132,10 @@ def _code(flags: Sequence[str]) -> str:
 
 
 def _kind(hint: Any) -> str:
-    """Return what kind of value an annotation of typer takes, and its limits; flags take none."""
+    """Return the type and the limits of an option's value from its annotation; none for flags."""
     annotated = typing.get_origin(hint) is typing.Annotated
     annotation, option, *rules = typing.get_args(hint) if annotated else (hint, None)
-    # Left-out options are None, repeated ones a list.
+    # Unwrap "X | None" (an optional value) and "list[X]" (a repeated option).
     while inner := [kind for kind in typing.get_args(annotation) if kind is not type(None)]:
         (annotation,) = inner
     low, high = (getattr(option, name, None) for name in ("min", "max"))
@@ -154,7 +154,7 @@ def _limits(metadata: Any) -> str:
 
 
 def _anchor(heading: str) -> str:
-    """Return what GitHub makes of a heading."""
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 

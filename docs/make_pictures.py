@@ -41,7 +41,7 @@ def answers(run: Path, photos: Sequence[Path]) -> Image.Image:
     (kit,) = (run / "export").glob("*.rskit")
     picture = Image.new("RGB", (WIDTH, ROW * len(photos)), PAPER)
     for row, photo in enumerate(photos):
-        # In the photo's folder, because its path would take the width of the picture.
+        # Run in the photo's folder, because a long path would fill the width of the picture.
         command = ["rs-classify", photo.name, "--top", "3", "--kit"]
         done = subprocess.run(
             [*command, str(kit.resolve())],
@@ -57,7 +57,7 @@ def answers(run: Path, photos: Sequence[Path]) -> Image.Image:
 
 
 def review(clean: Path, flag: str, item: int) -> Image.Image:
-    """Return the review page in a browser, at an item (from 1) with this flag."""
+    """Return a screenshot of the review page at the given item (from 1) of those with a flag."""
     from playwright.sync_api import expect, sync_playwright
 
     command = ["rs-toolkit", "review", str(clean), "--no-browser"]
@@ -85,7 +85,7 @@ def review(clean: Path, flag: str, item: int) -> Image.Image:
 
 
 def save(picture: Image.Image, name: str) -> None:
-    """Write a picture of at most WIDTH pixels, in as many colours as MAX_BYTES allow."""
+    """Write a picture, at most WIDTH pixels wide, in as many colours as MAX_BYTES allow."""
     path, picture = PICTURES / f"{name}.png", picture.convert("RGB")
     if picture.width > WIDTH:
         size = (WIDTH, round(picture.height * WIDTH / picture.width))
@@ -99,7 +99,7 @@ def save(picture: Image.Image, name: str) -> None:
 
 
 def _font(size: int) -> Any:
-    """Return the monospaced font that matplotlib brings along."""
+    """Return the monospaced font that comes with matplotlib."""
     import matplotlib
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -107,15 +107,15 @@ def _font(size: int) -> Any:
 
 
 def main() -> None:
-    """Draw all three."""
+    """Draw all three pictures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, help="run folder, exported")
     parser.add_argument("clean", type=Path, help="folder of rs-toolkit clean")
     parser.add_argument("photos", type=Path, nargs="+", help="photos to classify")
-    parser.add_argument("--flag", default="label_noise", help="what the review page shows")
-    parser.add_argument("--item", type=int, default=1, help="which of these photos, from 1")
+    parser.add_argument("--flag", default="label_noise", help="flag that the review page shows")
+    parser.add_argument("--item", type=int, default=1, help="which of the photos with it, from 1")
     chosen = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
     save(Image.open(chosen.run / "export" / "accuracy_vs_size.png"), "accuracy_vs_size")

@@ -63,8 +63,8 @@ __all__ = [
     "write_kit",
 ]
 
-# Looked through in this order, which keeps NumPy and Pillow out for as long as it can:
-# `rs-classify --help` should not pay for them.
+# Names are imported on first use, so that `rs-classify --help` starts without NumPy and Pillow.
+# Modules are searched in this order: those that need neither come first.
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest"),
     *("ranks", "photos.photo", "engines.engine", "classify", "filter"),

@@ -1,4 +1,4 @@
-"""``python -m rs_runtime`` is ``rs-classify``."""
+"""Run ``rs-classify`` as ``python -m rs_runtime``."""
 
 from __future__ import annotations
 

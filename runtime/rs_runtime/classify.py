@@ -1,4 +1,4 @@
-"""Photos to calibrated class probabilities."""
+"""Turn photos into calibrated class probabilities and answers."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of one photo, best first, and the finest answer that can be given.
+    """What the model and the filter say of one photo.
 
-    ``answer`` is None if there are no thresholds to judge by.  ``filter`` is what the filter says,
-    None if none was asked.  A photo that was not classified because the filter says that it shows
-    no organism has no ``answer`` and no ``top``.
+    ``top`` holds the most probable classes, best first.  ``answer`` names the finest taxon that is
+    certain enough, if any; it is None without thresholds.  ``filter`` is the filter's verdict, None
+    without a filter.  If the photo was not classified because the filter found no
+    organism, ``answer`` is None and ``top`` is empty.
     """
 
     path: str
@@ -64,19 +65,22 @@ class Classifier:
     engine
         ``litert``, ``onnxruntime``, or ``auto``: the first of these that the kit has a model for
         and that can be imported here.
-    variant, threads
-        Name of the model, None: the kit's default for the engine; CPU threads, None: all cores, at
-        most 4.
+    variant
+        Name of the model; None means the kit's default for the engine.
+    threads
+        CPU threads, at least 1; None means all cores, at most 4.
     min_probability
-        0 to 1, for every rank in place of the kit's thresholds; None means those.
-    filter, only_organisms
-        What judges each photo first (None: nothing does; it may be replaced at any time), and
-        whether to leave out the photos that it judges to be no organism.
+        0 to 1, for every rank instead of the kit's thresholds; None means the kit's thresholds.
+    filter
+        Judges each photo first; None means no filter.  The attribute may be replaced at any time.
+    only_organisms
+        Do not classify photos that the filter judges to show no organism.
 
     Raises
     ------
     KitFormatError, EngineMissingError, EngineError
-        As :func:`rs_runtime.kit.variants.choose` raises them, or the engine refused the model.
+        As for :func:`rs_runtime.kit.variants.choose`; EngineError also if the engine refuses the
+        model or the model's input size is not the kit's.
     """
 
     def __init__(
@@ -89,19 +93,14 @@ class Classifier:
         filter: Filter | None = None,
         only_organisms: bool = False,
     ) -> None:
-        self.manifest = kit.manifest
-        self.preprocessing = kit.manifest.preprocessing
+        self.manifest = manifest = kit.manifest
+        self.preprocessing = manifest.preprocessing
         self.filter = filter
         self._only_organisms = only_organisms
-        self.variant = choose(
-            kit.manifest.variants,
-            kit.manifest.default_variants,
-            f"kit {kit.manifest.name!r}",
-            engine,
-            variant,
-        )
+        offers, owner = manifest.variants, f"kit {manifest.name!r}"
+        self.variant = choose(offers, manifest.default_variants, owner, engine, variant)
         self._engine = load_engine(self.variant.engine, kit.read(self.variant.member), threads)
-        self._levels = levels(self.manifest.classes, self.manifest.rank)
+        self._levels = levels(manifest.classes, manifest.rank)
         self._thresholds = self.variant.thresholds
         if min_probability is not None:
             self._thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
@@ -113,11 +112,16 @@ class Classifier:
             )
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the calibrated probabilities of photos, float32 (n, classes), rows of sum 1.
+        """Return the calibrated probabilities of photos, float32 (n, classes); each row sums to 1.
 
         They are softmax(logits / T), with the variant's temperature T (Guo et al. 2017, "On
         Calibration of Modern Neural Networks").  ``pixels`` are uint8, (n, size, size, 3), from
-        :meth:`Preprocessing.load`.  EngineError: the engine failed, or the model is not the kit's.
+        :meth:`Preprocessing.load`, n at least 1.
+
+        Raises
+        ------
+        EngineError
+            The engine failed, or the model's number of classes is not the kit's.
         """
         logits = self._engine.logits(self.preprocessing.model_input(pixels))
         classes = len(self.manifest.classes)

@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
-    """Answer or report every photo; return the exit code."""
+    """Classify each photo, or report why it cannot be used; return the exit code."""
     show = _show_json if options.json else _show_table
     codes, answered, engine_failed = {_GOOD}, False, False
     for path, problem in _photos(options.photos):
@@ -75,7 +75,7 @@ def _classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
         except PhotoError as error:
             codes.add(_fail(path, str(error), options.json, _SOME_FAILED))
         except EngineError as error:
-            # The next photo may work: this one may only have been too large for the memory.
+            # Go on: perhaps only this photo was too large for the memory.
             engine_failed = True
             codes.add(_fail(path, f"photo {str(path)!r}: {error}", options.json, _SOME_FAILED))
         else:
@@ -91,7 +91,7 @@ def _filter(kit: Kit, engine: str, options: argparse.Namespace) -> Filter | None
         return None
     from rs_runtime.filter import Filter
 
-    # The classifier's engine is loaded already; another would take its time.
+    # Prefer the classifier's engine, which is already loaded.
     if spec is None or engine not in {variant.engine for variant in spec.variants}:
         engine = options.engine
     try:
@@ -111,14 +111,14 @@ def _classify(classifier: Classifier, path: Path, options: argparse.Namespace) -
 
 
 def _go_on_without_filter(error: RuntimeKitError, options: argparse.Namespace) -> None:
-    # Under --filter on, no photo may be classified that was not judged.
+    # With --filter on, a photo that the filter did not judge must not be classified.
     if options.filter == "on":
         raise error
     _complain(f"warning: photos are not judged by the filter: {error}")
 
 
 def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
-    """Yield each photo, folders walked in sorted order, or a folder and what is wrong with it."""
+    """Yield (photo, None), folders walked in sorted order, or (folder, what is wrong with it)."""
     from rs_runtime.photos.photo import PHOTO_SUFFIXES
 
     for path in inputs:
@@ -130,7 +130,7 @@ def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
         for folder, folders, files in os.walk(path, onerror=problems.append):
             folders.sort()
             for name in sorted(files):
-                # Cameras and macOS leave hidden companions such as ._IMG_0001.JPG.
+                # Cameras and macOS write hidden files, such as ._IMG_0001.JPG, beside photos.
                 if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES and name[0] != ".":
                     empty = False
                     yield Path(folder, name), None
@@ -188,11 +188,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Classify wildlife photos with a kit, offline. Names the finest rank that is "
         "certain enough, and lists the most probable classes with common names and calibrated "
         "probabilities.",
-        epilog="Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage or kit, "
-        "130 interrupted, 141 the output was closed.",
+        epilog="Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage, no photos or an "
+        "unusable kit or engine, 130 interrupted, 141 the output was closed.",
     )
     parser.add_argument(
-        "photos", nargs="*", type=Path, metavar="PHOTO|FOLDER", help="folders with all below them"
+        "photos", nargs="*", type=Path, metavar="PHOTO|FOLDER", help="photos, folders (recursively)"
     )
     parser.add_argument(
         "--kit",
@@ -203,27 +203,27 @@ def _parser() -> argparse.ArgumentParser:
         "--public-key",
         type=Path,
         metavar="FILE",
-        help="refuse kits not signed by this key's owner (default: $RS_PUBLIC_KEY, or no check)",
+        help="refuse kits that this public key does not verify (default: $RS_PUBLIC_KEY, or none)",
     )
     parser.add_argument(
         "--engine",
         choices=("auto", "litert", "onnxruntime"),
         default="auto",
-        help="what runs the model; auto: what is installed and the kit has a model for",
+        help="what runs the model; auto: the first installed one that the kit has a model for",
     )
     parser.add_model_options()
     parser.add_argument(
-        "--top", type=positive, default=5, metavar="K", help="how many classes to show"
+        "--top", type=positive, default=5, metavar="K", help="how many classes to list, best first"
     )
     parser.add_argument(
         "--min-probability",
         type=share,
         metavar="P",
-        help="name the finest rank that is this probable, 0 to 1 (default: the kit's thresholds)",
+        help="least probability, 0 to 1, of the rank that is named (default: the kit's thresholds)",
     )
     _add_filter_options(parser)
     parser.add_argument(
-        "--json", action="store_true", help="print one JSON object a line (JSON Lines)"
+        "--json", action="store_true", help="print one JSON object per line (JSON Lines)"
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     return parser
@@ -234,13 +234,14 @@ def _add_filter_options(parser: argparse.ArgumentParser) -> None:
         "--filter",
         choices=("on", "off", "report"),
         default="report",
-        help="does a photo show an organism at all? Works where the kit has a filter. report: "
-        "say beside the answer 'not an organism (3%%)' or 'maybe no organism (40%%)', and hide "
-        "nothing; on: do not classify what is not an organism, and say so",
+        help="let the kit's filter judge first whether a photo shows an organism. report: print "
+        "'not an organism (3%%)' or 'maybe no organism (40%%)' beside the answer, if the kit has "
+        "a filter; on: also do not classify photos that show none; off: do not use the filter",
     )
     parser.add_argument(
         "--filter-threshold",
         type=share,
         metavar="P",
-        help="an organism from this probability on, 0 to 1 (default: the kit's two thresholds)",
+        help="judge that a photo shows an organism from this probability on, 0 to 1 (default: by "
+        "the kit's two thresholds)",
     )

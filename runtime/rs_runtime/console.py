@@ -1,4 +1,4 @@
-"""What the runtime's commands share: one-line errors, and text that a terminal does not obey."""
+"""Shared by the runtime's commands: one-line errors, and output without control characters."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def run_command(
 ) -> int:
     """Run a command and return its exit code; an error is one line on standard error.
 
-    The code is what ``run`` makes of the options; 2 for wrong usage and errors; 130 for Ctrl-C; 141
-    where the reader of the output has closed it.
+    The code is what ``run`` returns; 2 after wrong usage or an error; 130 after Ctrl-C; 141 if the
+    reader of the output has closed it.
     """
-    # Pillow warns about odd metadata; the output is for photos that cannot be used.
+    # Pillow warns about odd metadata of photos that can be used all the same.
     with command_process(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -53,27 +53,27 @@ def run_command(
             complain(parser.prog, "not enough memory; choose a smaller variant")
         except OSError as error:
             where = f"{str(error.filename)!r}: " if error.filename else ""
-            problem = f"{where}{error.strerror or error}; check the file, its rights and the disk"
+            problem = f"{where}{error.strerror or error}; check the path, permissions and disk"
             complain(parser.prog, problem)
     return _UNUSABLE
 
 
 def _close_output() -> None:
-    # Python flushes stdout once more at exit; let that go nowhere.
+    # Python flushes stdout once more at exit, which would fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(program: str, problem: str) -> None:
     """Print one line to standard error."""
-    # Where standard error cannot be written, there is nobody to tell.
+    # If standard error cannot be written, the problem cannot be reported anywhere.
     with contextlib.suppress(OSError):
         print(f"{program}: {printable(problem)}", file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
-    """Print to standard output, at once.
+    """Print to standard output and flush it.
 
-    RuntimeKitError: it cannot be written; BrokenPipeError: its reader has closed it.
+    Raises RuntimeKitError if it cannot be written, BrokenPipeError if its reader has closed it.
     """
     try:
         print(text, flush=True)
@@ -86,7 +86,7 @@ def say(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would obey, or its encoding lacks."""
+    """Escape control characters, and characters that the terminal's encoding lacks."""
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     encoding = sys.stdout.encoding or "utf-8"
     return safe.encode(encoding, "backslashreplace").decode(encoding)
@@ -100,13 +100,13 @@ class Parser(argparse.ArgumentParser):
 
     def add_model_options(self) -> None:
         """Add the options that say which model runs, and on how many threads."""
-        self.add_argument("--variant", metavar="NAME", help="a model by name, not the default one")
+        self.add_argument("--variant", metavar="NAME", help="which model of the kit to run")
         help = "CPU threads (default: all cores, at most 4)"
         self.add_argument("--threads", type=positive, metavar="N", help=help)
 
 
 def positive(text: str) -> int:
-    """Return an option's text as an integer from 1 to 9999; ArgumentTypeError: it is none."""
+    """Return an option's text as an integer from 1 to 9999, or raise ArgumentTypeError."""
     value = int(text) if text.isdecimal() and len(text) < 5 else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be an integer from 1 to 9999, got {text!r}")
@@ -114,7 +114,7 @@ def positive(text: str) -> int:
 
 
 def share(text: str) -> float:
-    """Return an option's text as a number from 0 to 1; ArgumentTypeError: it is none."""
+    """Return an option's text as a number from 0 to 1, or raise ArgumentTypeError."""
     try:
         value = float(text)
     except ValueError:

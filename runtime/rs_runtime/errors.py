@@ -1,7 +1,7 @@
-"""Everything the runtime raises on purpose.
+"""The errors that the runtime raises on purpose.
 
-Each message is one line: what, where, got, wanted, and the fix.  A command that one of these ends
-has its ``exit_code``.
+Each message is one line: what, where, got, wanted, and the fix.  ``exit_code`` is the exit code of
+an ``rs-toolkit`` command that the error ends.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class KitError(RuntimeKitError):
 
 
 class KitNotFoundError(KitError):
-    """No kit at the given place, or none to be found."""
+    """There is no kit at the given path, or no kit was found."""
 
 
 class KitFormatError(KitError):
-    """The file is not a kit, or is a malformed one."""
+    """The file is not a kit, is malformed, or lacks what was asked of it."""
 
 
 class KitVersionError(KitError):
-    """The kit's schema major is not one this runtime reads."""
+    """This runtime cannot read the kit's major version of the schema."""
 
 
 class KitIntegrityError(KitError):

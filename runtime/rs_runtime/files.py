@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Write files atomically: whole or not at all."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         The folder cannot be made or written, or the disk is full; ``path`` is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # What kill -9 leaves of a kit must not be found as the newest kit.
+    # A temporary file that kill -9 leaves behind must not be taken for the newest kit.
     suffix = "" if ".rskit" in path.suffixes else "".join(path.suffixes[-2:])
     temporary = path.with_name(f".tmp-{secrets.token_hex(8)}{suffix}")
-    # Not tempfile.mkstemp, whose files are private: results get the rights that the umask allows.
+    # Unlike with tempfile.mkstemp, permissions are those that the umask allows.
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield temporary

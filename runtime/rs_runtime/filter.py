@@ -1,10 +1,10 @@
 """The filter: does a photo show an organism at all?
 
-A small model gives one logit per prompt class, such as "birds" (organism) or "document" (none).
+A small model gives one logit per class, such as "birds" (organism) or "document" (not organism).
 The softmax over all classes, summed over the organisms, is the uncalibrated probability of an
-organism, and its log odds are what is calibrated: Platt scaling, fitted on validation photos, makes
-a probability of them.  Two thresholds make a verdict of the probability.  Training, export and
-rs-classify take all three steps from here.
+organism.  Platt scaling of its log odds, fitted on validation photos, gives the calibrated
+probability.  Two thresholds turn that into a verdict.  Training, export and rs-classify use this
+code for all three steps.
 """
 
 from __future__ import annotations
@@ -41,18 +41,22 @@ __all__ = [
 def organism_log_odds(logits: ArrayLike, organism: ArrayLike) -> NDArray[np.float64]:
     """Return the log odds that photos show an organism, float64 (n,).
 
-    The softmax over all classes, marginalized to two: with p_k = softmax(logits)_k,
+    With p = softmax(logits), O the classes that are organisms and N the others,
 
-        log odds = log(sum of p_k, k organism / sum of p_k, k not)
-                 = logsumexp(logits, organism) - logsumexp(logits, not organism).
+        log odds = log(sum of p over O / sum of p over N)
+                 = logsumexp(logits over O) - logsumexp(logits over N).
 
-    ``logits`` (n, K) are finite, and n may be 0; ``organism``, bool (K,), says which classes show
-    an organism: some, but not all.
+    Parameters
+    ----------
+    logits
+        Shape (n, K), finite; n may be 0.
+    organism
+        Bool, shape (K,): which classes are organisms; at least one is and one is not.
 
     Raises
     ------
     ValueError
-        A shape or type is not as above, one kind is missing, or a logit is not finite.
+        A shape or type is not as above, O or N is empty, or a logit is not finite.
     """
     kinds, values = np.asarray(organism), np.asarray(logits)
     if kinds.dtype != bool or kinds.ndim != 1 or kinds.all() or not kinds.any():
@@ -74,14 +78,15 @@ def organism_probability(
 ) -> NDArray[np.float64]:
     """Return the calibrated probability of an organism: sigmoid(log_odds / temperature + bias).
 
-    Platt 1999, "Probabilistic Outputs for Support Vector Machines", with A = -1 / temperature and
-    B = -bias; a bias of 0 is the temperature scaling of Guo et al. 2017.  Float64, 0 to 1, of the
-    shape of ``log_odds``, which come from :func:`organism_log_odds`.
+    It is float64, 0 to 1, in the shape of ``log_odds``, which come from :func:`organism_log_odds`.
+    Source: Platt 1999, "Probabilistic Outputs for Support Vector Machines", with
+    A = -1 / temperature and B = -bias.  With a bias of 0 it is the temperature scaling of Guo et
+    al. 2017, "On Calibration of Modern Neural Networks".
 
     Raises
     ------
     ValueError
-        The temperature is not above 0, a value is not finite, or log odds are NaN.
+        The temperature is not above 0, temperature or bias is not finite, or log odds are NaN.
     """
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature must be finite and above 0, got {temperature!r}")
@@ -90,17 +95,18 @@ def organism_probability(
     values = np.asarray(log_odds, np.float64)
     if np.isnan(values).any():
         raise ValueError("log odds must be numbers, got NaN")
-    # A tiny temperature may push log odds to infinity, where the sigmoid is exact.
+    # A tiny temperature may scale log odds to infinity; the sigmoid of that is still right.
     with np.errstate(over="ignore"):
         scaled = values / temperature + bias
     return np.asarray(np.exp(-np.logaddexp(0.0, -scaled)))
 
 
 def verdict(probability: float, thresholds: Mapping[str, float]) -> str:
-    """Return what a probability, 0 to 1, means: ``organism``, ``not_organism`` or ``uncertain``.
+    """Return the verdict on a probability, 0 to 1, of an organism.
 
-    ``thresholds`` has 0 <= ``not_organism`` <= ``organism`` <= 1.  From the second on it is an
-    organism, below the first it is none, between them nobody knows.
+    ``thresholds`` has 0 <= ``not_organism`` <= ``organism`` <= 1.  The verdict is ``organism`` if
+    the probability is at least the second, ``not_organism`` if it is below the first, and
+    ``uncertain`` between them.
 
     Raises
     ------
@@ -117,9 +123,10 @@ def verdict(probability: float, thresholds: Mapping[str, float]) -> str:
 
 @dataclass(frozen=True)
 class FilterVerdict:
-    """What a filter says of one photo: ``organism``, ``not_organism`` or ``uncertain``.
+    """What a filter says of one photo.
 
-    ``probability``, 0 to 1, is the calibrated one of an organism; ``variant`` names the model.
+    ``verdict`` is ``organism``, ``not_organism`` or ``uncertain``; ``probability``, 0 to 1, is the
+    calibrated probability of an organism; ``variant`` names the model.
     """
 
     verdict: str
@@ -135,9 +142,9 @@ class Filter:
     kit
         An open kit; it may be closed once the filter exists.
     engine
-        As :class:`rs_runtime.classify.Classifier` takes it.
+        As for :class:`rs_runtime.classify.Classifier`.
     threshold
-        0 to 1, in place of both of the kit's thresholds, so that nothing is uncertain; None
+        0 to 1, replaces both of the kit's thresholds, so that no verdict is ``uncertain``; None
         means the kit's.
 
     Raises
@@ -156,7 +163,7 @@ class Filter:
         spec = kit.manifest.filter
         owner = f"kit {kit.manifest.name!r}"
         if spec is None:
-            raise KitFormatError(f"{owner} has no filter; go without, or export it with one")
+            raise KitFormatError(f"{owner} has no filter; use none, or export the kit with one")
         self.spec = spec
         self.preprocessing = spec.preprocessing
         self.thresholds = dict(spec.thresholds)
@@ -169,8 +176,8 @@ class Filter:
         self._organism = np.array([item.organism for item in spec.classes])
         model = kit.read(self.variant.member)
         try:
-            # The model is too small to gain by more threads, and a second pool of waiting ones
-            # takes the cores from the classifier's.
+            # The model is too small to gain from more threads, and the threads of a second pool
+            # would take cores from the classifier while they wait.
             self._engine = load_engine(self.variant.engine, model, threads=1)
         except EngineError as error:
             raise FilterError(f"filter {self.variant.name!r}: {error}") from error
@@ -204,7 +211,7 @@ class Filter:
         return organism_probability(log_odds, self.variant.temperature, self.variant.bias)
 
     def verdicts(self, pixels: NDArray[np.uint8]) -> list[FilterVerdict]:
-        """Return the verdicts on photos; parameters and errors as :meth:`judge` has them."""
+        """Return the verdicts on photos; parameters and errors as for :meth:`judge`."""
         return [
             FilterVerdict(verdict(p, self.thresholds), p, self.variant.name)
             for p in self.judge(pixels).tolist()

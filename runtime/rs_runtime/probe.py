@@ -1,6 +1,6 @@
-"""``python -m rs_runtime.probe KIT``: what one variant costs on this machine, as one JSON object.
+"""Measure time and memory of one variant of a kit: ``python -m rs_runtime.probe KIT``.
 
-A process measures one variant only: a second one would start warm and inherit a grown heap.
+A process measures one variant only: a second one would find libraries loaded and memory in use.
 """
 
 from __future__ import annotations
@@ -63,32 +63,35 @@ def probe(
     photo: Path | None = None,
     repeat: int = _TIMED,
 ) -> dict[str, Any]:
-    """Measure one variant; call it once, first thing, in a fresh process.
+    """Measure one variant.  Call it only once in a process, before anything else.
 
     Parameters
     ----------
-    kit, variant, threads
-        The file, and what :class:`~rs_runtime.classify.Classifier` takes.
-    photo, repeat
-        What to classify, None: :func:`synthetic_photo`, whose making is not timed; how many timed
-        answers, at least 1, after 5 that warm up.
+    kit
+        A .rskit or .rskit.xz file.
+    variant, threads
+        As for :class:`~rs_runtime.classify.Classifier`.
+    photo
+        The photo to classify; None means :func:`synthetic_photo`, whose making is not timed.
+    repeat
+        How many answers are timed, at least 1, after 5 that are not.
 
     Returns
     -------
     dict
         ``kit``, ``variant``, ``engine``, ``threads``, ``photo``, ``repeat``: what was measured.
 
-        ``cold_start_s``: from the start of the process to the first answer, counted from
-        ``cold_start_from``: ``process`` (to 0.01 s), or ``import`` of this module where the
-        system does not tell; ``load_s``: of these, opening and verifying the kit, importing the
-        engine and loading the model; ``first_answer_ms``: the first photo after that.
+        ``cold_start_s``: from the start given by ``cold_start_from`` to the first answer.  It is
+        ``process`` (exact to 0.01 s), or ``import`` (of this module) if the system does not say
+        when the process started.  ``load_s``: the part of this time that opens and verifies the
+        kit, imports the engine and loads the model.  ``first_answer_ms``: the first photo.
 
-        ``model_p50_ms``, ``model_p95_ms``: decoded pixels to probabilities;
-        ``photo_p50_ms``, ``photo_p95_ms``: file to answer; ``photos_per_s``: files, one after
-        the other; ``cpu_s_per_photo``: CPU time of all threads, which energy follows.
+        ``model_p50_ms``, ``model_p95_ms``: median and 95th percentile from pixels to
+        probabilities; ``photo_p50_ms``, ``photo_p95_ms``: from file to answer; ``photos_per_s``:
+        files, one after the other; ``cpu_s_per_photo``: CPU time of all threads.
 
-        ``model_mb``: resident memory after loading less that before, engine included;
-        ``peak_mb``: the most the process ever held, in 10**6 bytes; None where unknown.
+        ``model_mb``: growth of resident memory by loading, engine included; ``peak_mb``: the most
+        memory that the process has held; both in 10**6 bytes, None if unknown.
 
     Raises
     ------
@@ -146,10 +149,10 @@ def synthetic_photo() -> bytes:
 
 
 def _written(folder: str) -> tuple[Path, float]:
-    """Write the synthetic photo; return its path and the seconds that only the writing took."""
+    """Write the synthetic photo; return its path and the seconds to be left out of cold start."""
     from PIL import Image
 
-    # The first answer would have to load Pillow's formats too.
+    # Loading Pillow's formats is part of cold start, so it comes before the clock is started.
     Image.preinit()
     start = time.perf_counter()
     path = Path(folder, "photo.jpg")
@@ -194,13 +197,13 @@ def _age() -> tuple[float, str]:
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
     except (AttributeError, IndexError, OSError, ValueError):
         return imported, "import"
-    # Some sandboxes answer 0, the time since boot.
+    # Some sandboxes say that the process started at boot, which gives far too high an age.
     likely = imported <= age <= imported + _SLOWEST_IMPORT_S
     return (age, "process") if likely else (imported, "import")
 
 
 def _memory(key: str) -> int | None:
-    """Return bytes from proc(5)'s status; None where there is none."""
+    """Return a number of bytes from /proc/self/status (proc(5)); None if it is not there."""
     try:
         lines = Path("/proc/self/status").read_text("utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
@@ -209,7 +212,7 @@ def _memory(key: str) -> int | None:
 
 
 def _peak() -> int | None:
-    # First, because Linux's ru_maxrss outlives exec: it may be that of the starting process.
+    # Better than ru_maxrss, which on Linux may be the peak of the process that started this one.
     if (peak := _memory("VmHWM")) is not None:
         return peak
     try:
@@ -223,17 +226,17 @@ def _peak() -> int | None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="rs_runtime.probe",
-        description="Measure start, latency, CPU time and memory of one variant of a kit.",
+        description="Measure start time, latency, CPU time and memory of one variant of a kit.",
         epilog="Exit codes: 0 measured, 2 wrong usage, kit, photo or engine, 130 interrupted, "
         "141 the output was closed.",
     )
     parser.add_argument("kit", type=Path, metavar="KIT", help="a .rskit or .rskit.xz file")
     parser.add_model_options()
     parser.add_argument(
-        "--photo", type=Path, metavar="FILE", help="what to classify (default: a synthetic photo)"
+        "--photo", type=Path, metavar="FILE", help="photo to classify (default: a synthetic one)"
     )
     parser.add_argument(
-        "--repeat", type=positive, default=_TIMED, metavar="N", help="how many timed answers"
+        "--repeat", type=positive, default=_TIMED, metavar="N", help="how many answers to time"
     )
     return parser
 

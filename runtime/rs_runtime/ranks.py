@@ -1,9 +1,9 @@
-"""Probabilities of classes to the finest taxon that is probable enough.
+"""From probabilities of classes to the finest taxon that is probable enough.
 
-A photo that could be either of two thrushes is a thrush: the probability of a taxon is the sum of
-its classes' probabilities.  Two taxa of one name are told apart by the ranks above.  The answer is
-the finest rank whose most probable taxon reaches that rank's threshold, else that nothing is
-certain enough.
+The probability of a taxon is the sum of its classes' probabilities: a photo may show a thrush for
+certain even if it is not certain which one.  Two taxa of the same name are told apart by the ranks
+above.  The answer is at the finest rank whose most probable taxon reaches that rank's threshold.
+If no rank does, the answer names no taxon.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["Answer", "FoundTaxon", "Level", "answers", "finest_taxa", "levels"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a photo shows, as finely as can be said, with its calibrated probability, 0 to 1.
+    """The finest taxon that a photo shows with enough certainty, and its probability, 0 to 1.
 
-    Without a taxon, because no rank reached its threshold, ``rank`` and ``name`` are None and the
-    probability is that of the most probable class.
+    If no rank reached its threshold, ``rank`` and ``name`` are None and the probability is that of
+    the most probable class.
     """
 
     rank: str | None
@@ -36,8 +36,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Level:
-    """The taxa of one rank; ``places`` (classes,) has each class's taxon in ``names``, -1 if it is
-    unknown."""
+    """The taxa of one rank.  ``places``, (classes,), holds the index of each class's taxon in
+    ``names``, or -1 if the taxon is unknown."""
 
     rank: str
     names: tuple[str, ...]
@@ -45,7 +45,7 @@ class Level:
 
     def probabilities(self, classes: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return the probabilities of the taxa, (n, taxa), from those of the classes."""
-        # Place 0 is for the unknown.
+        # Column 0 collects the classes of unknown taxon.
         taxa = len(self.names) + 1
         sums = [np.bincount(self.places + 1, row, taxa) for row in classes]
         return np.array(sums, np.float64).reshape(-1, taxa)[:, 1:]
@@ -53,7 +53,7 @@ class Level:
 
 @dataclass(frozen=True)
 class FoundTaxon:
-    """A taxon of one rank, its ``place`` in the level's ``names``, and its probability."""
+    """A taxon: its rank, its index (``place``) in the level's ``names``, and its probability."""
 
     level: Level
     place: int
@@ -61,7 +61,7 @@ class FoundTaxon:
 
 
 def levels(classes: Sequence[ClassInfo], rank: str) -> tuple[Level, ...]:
-    """Return the ranks at which the classes differ, from the trained one up.
+    """Return the ranks at which the classes differ, from the trained rank to the coarsest.
 
     ``classes`` are in the order of the logits; ``rank``, the trained one, is one of RANKS or
     ``common_name``.
@@ -70,7 +70,7 @@ def levels(classes: Sequence[ClassInfo], rank: str) -> tuple[Level, ...]:
     above = RANKS[: RANKS.index(rank)] if rank in RANKS else RANKS
     for upper in reversed(above):
         names, places = _taxa([item.taxon for item in classes], RANKS[: RANKS.index(upper) + 1])
-        # A taxon that all classes share would be a right answer for any photo.
+        # If only one taxon is known at a rank, it would be the answer to every photo.
         if len(names) > 1:
             found.append(Level(upper, names, places))
     return tuple(found)
@@ -79,16 +79,16 @@ def levels(classes: Sequence[ClassInfo], rank: str) -> tuple[Level, ...]:
 def _taxa(
     classes: Sequence[Mapping[str, str]], ranks: Sequence[str]
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the names of the taxa at the last of the ranks, and each class's place in them.
+    """Return the names of the taxa at the last of the ranks, and each class's index in them.
 
-    One name may be of two taxa: Oenanthe is a genus of birds and one of plants.  Classes of one
-    name belong to one taxon unless they differ at a rank above that is known of both.  A class
-    that could belong to several is of an unknown taxon.
+    Two taxa may have the same name: Oenanthe is a genus of birds and a genus of plants.  Classes
+    of the same name belong to the same taxon unless they differ at a higher rank that is known of
+    both.  The taxon of a class that fits several is unknown: its index is -1.
     """
     known = [{rank: taxon[rank] for rank in ranks if rank in taxon} for taxon in classes]
     named = [path for path in known if ranks[-1] in path]
     namesakes: dict[str, list[dict[str, str]]] = {path[ranks[-1]]: [] for path in named}
-    # Those with the most ranks known first: the others must fit them.
+    # The classes with the most known ranks define taxa first; then the others are matched.
     for path in sorted(named, key=lambda path: (-len(path), *path.items())):
         taxa = namesakes[path[ranks[-1]]]
         fitting = [taxon for taxon in taxa if _agree(path, taxon)]
@@ -114,9 +114,9 @@ def answers(
     levels: Sequence[Level],
     thresholds: Mapping[str, float],
 ) -> list[Answer]:
-    """Return the finest acceptable answer for each photo, from calibrated (n, classes).
+    """Return the answer to each photo, from calibrated probabilities (n, classes).
 
-    ``thresholds`` has the least probability by rank; a rank without one is never the answer.
+    ``thresholds`` maps a rank to its least probability; ranks without one are never the answer.
     """
     best = probabilities.max(axis=1)
     return [
@@ -132,9 +132,9 @@ def finest_taxa(
     levels: Sequence[Level],
     thresholds: Mapping[str, float],
 ) -> list[FoundTaxon | None]:
-    """Return the taxon of each answer, None where no rank reached its threshold.
+    """Return the taxon of each photo's answer, None if no rank reached its threshold.
 
-    Parameters as for :func:`answers`.  Unlike a name, a taxon's place tells homonyms apart.
+    Parameters as for :func:`answers`.  Unlike its name, a taxon's ``place`` is unique.
     """
     found: list[FoundTaxon | None] = [None] * len(probabilities)
     for level in reversed([level for level in levels if level.rank in thresholds]):

@@ -1,11 +1,10 @@
 """Keep what C and C++ libraries write to standard error off a command's terminal.
 
-Where they can, the engines are kept quiet by their own settings.  Two cannot: LiteRT writes "INFO:
-Created TensorFlow Lite XNNPACK delegate for CPU." once per process, and ai-edge-litert 2.3 has
-neither a variable nor a function that sets its least severity; TensorFlow 2.21 writes some lines
-whatever TF_CPP_MIN_LOG_LEVEL says.  What remains is to redirect file descriptor 2, and that belongs
-to the whole process.  So a program that uses this package as a library sees those lines; only our
-commands, which own their process, drop them.
+Settings of the engines silence most messages, but not all.  LiteRT writes "INFO: Created TensorFlow
+Lite XNNPACK delegate for CPU." once per process, and ai-edge-litert 2.3 has no setting for its log
+level.  TensorFlow 2.21 writes some lines whatever TF_CPP_MIN_LOG_LEVEL says.  Only redirecting file
+descriptor 2 drops these lines, and that affects the whole process.  So only our commands do it; a
+program that uses this package as a library sees the lines.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ class _State:
     users = 0
     """How many blocks of :func:`quiet_libraries` are running."""
     saved = -1
-    """The real standard error, while there are any."""
+    """A copy of the real descriptor 2 while such blocks run."""
 
 
 @contextlib.contextmanager
 def command_process() -> Iterator[None]:
-    """Let :func:`quiet_libraries` work within the block, which is a whole command.
+    """Run a whole command in the block; only there does :func:`quiet_libraries` have an effect.
 
-    Closed standard streams lead to the null device from now on: else the next file that is opened,
-    such as a kit, would get the number of standard error and what C code writes there.
+    Standard streams that are closed are opened on the null device.  Otherwise the next file that
+    is opened, such as a kit, could get descriptor 2, and C code would write its messages into it.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -52,9 +51,9 @@ def command_process() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Drop what is written to file descriptor 2 within the block, if this process is a command's.
+    """Drop what is written to file descriptor 2 within the block, if one of our commands runs.
 
-    What matters comes as a Python exception.  Several threads may be in such a block.
+    Errors still arrive as Python exceptions.  Several threads may be in such a block at a time.
     """
     if not _State.owned:
         yield

@@ -182,7 +182,7 @@ def test_filters_that_cannot_be_used(
     endless = replace(filter_spec.preprocessing, offset=1e39)
     assert "filter 'filter_fp32': onnxruntime model gave" in problem(good, preprocessing=endless)
     missing = problem(good, EngineMissingError)
-    assert "the filter of kit 'colours'" in missing and "usable here: litert" in missing
+    assert "the filter of kit 'colours'" in missing and "wanted one for litert" in missing
 
 
 def test_predictions_carry_the_verdict(filter_kit, colour_photos) -> None:

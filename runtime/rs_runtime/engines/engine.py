@@ -1,4 +1,4 @@
-"""One interface over LiteRT and ONNX Runtime: float inputs to float logits."""
+"""One interface to LiteRT and ONNX Runtime: float32 inputs in, float32 logits out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_DEFAULT_THREADS = 4
 class _Port:
     """The number format of a model's input or output.
 
-    Where it holds integers: ``real = (stored - zero_point) * scale``.
+    For integers, ``real = (stored - zero_point) * scale``.
 
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks", equation 1.
     """
@@ -35,7 +35,7 @@ class _Port:
     zero_point: int = 0
 
     def encode(self, real: NDArray[np.float32]) -> NDArray[Any]:
-        """Return float32 values in the model's number format, rounded and clipped to it."""
+        """Convert float32 values to the model's number format, rounded and clipped to it."""
         if self.dtype.kind == "f":
             return np.ascontiguousarray(real, self.dtype)
         limits = np.iinfo(self.dtype)
@@ -43,7 +43,7 @@ class _Port:
         return np.clip(levels, limits.min, limits.max).astype(self.dtype)
 
     def decode(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the float32 values of what the model gave."""
+        """Convert the model's output to float32."""
         if self.dtype.kind == "f":
             return stored.astype(np.float32)
         shifted = stored.astype(np.float32) - np.float32(self.zero_point)
@@ -59,7 +59,7 @@ class Engine(ABC):
         ``litert`` or ``onnxruntime``.
     size
         Side of the square input in pixels; None for an ONNX model that takes any.  A LiteRT model
-        must fix it: its tensors are resized to another batch size only.
+        must have a fixed size, because only the batch size of its tensors is changed here.
     """
 
     name: str
@@ -76,8 +76,8 @@ class Engine(ABC):
     def logits(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits, float32 (n, classes), of any number of inputs.
 
-        ``inputs`` are float32, (n, size, size, 3), from :meth:`Preprocessing.model_input`.  Where
-        the model holds integers, they are converted here with the scale and zero point it carries.
+        ``inputs`` are float32, (n, size, size, 3), from :meth:`Preprocessing.model_input`.  If the
+        model's input or output holds integers, this method converts from and to float32.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class _LiteRt(Engine):
     def __init__(self, model: bytes, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        # XNNPACK announces itself on standard error.
+        # XNNPACK writes a line about itself to standard error.
         with quiet_libraries():
             self._interpreter = Interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -216,7 +216,7 @@ def load_engine(engine: str, model: bytes | Path, threads: int | None = None) ->
 
 
 def _litert_port(details: dict[str, Any]) -> _Port:
-    """Read one end from LiteRT's tensor details."""
+    """Return the number format of an input or output, from LiteRT's tensor details."""
     dtype = np.dtype(details["dtype"])
     if dtype.kind == "f":
         return _Port(dtype)
@@ -229,34 +229,34 @@ def _litert_port(details: dict[str, Any]) -> _Port:
     return _Port(dtype, float(scales[0]), int(zero_points[0]))
 
 
-def _onnx_port(kind: str, notes: dict[str, str], end: str) -> _Port:
-    """Read one end from its ONNX type and, for integers, the model's metadata properties."""
+def _onnx_port(kind: str, notes: dict[str, str], which: str) -> _Port:
+    """Return the number format of ``input`` or ``output``, from its type and the metadata."""
     names = {"float": "f4", "float16": "f2", "uint8": "u1", "int8": "i1"}
     name = kind.removeprefix("tensor(").removesuffix(")")
     if name not in names:
         raise EngineError(
-            f"onnxruntime model's {end} must be one of {', '.join(names)}; got {name}"
+            f"onnxruntime model's {which} must be one of {', '.join(names)}; got {name}"
         )
     dtype = np.dtype(names[name])
     if dtype.kind == "f":
         return _Port(dtype)
     try:
-        return _Port(dtype, float(notes[f"rs.{end}_scale"]), int(notes[f"rs.{end}_zero_point"]))
+        return _Port(dtype, float(notes[f"rs.{which}_scale"]), int(notes[f"rs.{which}_zero_point"]))
     except (KeyError, ValueError) as error:
         raise EngineError(
-            f"onnxruntime model's {name} {end} needs the metadata properties "
-            f"rs.{end}_scale and rs.{end}_zero_point; export it again"
+            f"onnxruntime model's {name} {which} needs the metadata properties "
+            f"rs.{which}_scale and rs.{which}_zero_point; export it again"
         ) from error
 
 
-def _only(ends: Sequence[Any], kind: str) -> Any:
-    if len(ends) != 1:
-        raise EngineError(f"model must have one {kind}, got {len(ends)}")
-    return ends[0]
+def _only(tensors: Sequence[Any], kind: str) -> Any:
+    if len(tensors) != 1:
+        raise EngineError(f"model must have one {kind}, got {len(tensors)}")
+    return tensors[0]
 
 
 def _check_shape(shape: Sequence[Any]) -> tuple[int | None, int | None]:
-    """Return (size, batch), None where free: LiteRT says -1, ONNX Runtime None or a name."""
+    """Return (size, batch), None for a free one: LiteRT has -1 there, ONNX None or a name."""
     sides = [side if isinstance(side, int) and side > 0 else None for side in shape]
     if len(sides) != 4 or sides[1] != sides[2] or sides[3] not in (None, 3):
         raise EngineError(f"model input must be (n, S, S, 3), got {list(shape)}")

@@ -1,5 +1,5 @@
 """The kit: one file of models, classes, preprocessing and calibration.
 
-Takes a kit's bytes, which are not trusted, or what is to be written.  Gives a checked manifest and
-the members it names, or a KitError.
+Reads a kit, whose bytes are not trusted, into a checked manifest and the members that it names, or
+raises a KitError.  Writes and signs kits.
 """

@@ -22,7 +22,7 @@ MAX_KIT_BYTES = 2**31 - 1
 MAX_MEMBERS = 256
 MAX_DIRECTORY_BYTES = 2**16
 
-# The only members a reader knows limits for, and those limits in bytes.
+# Patterns of the member names that are allowed, and the largest size of each in bytes.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 _LIMITS = (
     (re.compile(r"manifest\.json"), 16 * 2**20),
@@ -56,7 +56,7 @@ class Entry:
 
 
 def _check_name(name: str, size: int) -> None:
-    """Refuse a name of no known kind, which includes every path escape, or too large a size."""
+    """Refuse a name that is not allowed (such as a path escape), or a size above its limit."""
     for pattern, limit in _LIMITS:
         if pattern.fullmatch(name):
             if size > limit:
@@ -71,8 +71,8 @@ def _check_name(name: str, size: int) -> None:
 def layout(members: dict[str, tuple[int, int]]) -> tuple[list[tuple[Entry, bytes]], bytes]:
     """Return each member with its local header, in file order, and the bytes after the last.
 
-    ``manifest.json`` comes first, the others follow by name.  ``members`` holds the number of bytes
-    and the CRC-32 of each.
+    ``manifest.json`` comes first, the others follow by name.  ``members`` maps each name to the
+    member's number of bytes and CRC-32.
 
     Raises
     ------
@@ -102,12 +102,12 @@ def read_entries(file: BinaryIO, length: int) -> dict[str, Entry]:
     Raises
     ------
     KitFormatError
-        Not a zip, or a zip that is no kit.
+        The file is not a zip, or is a zip but not a kit.
     KitIntegrityError
         The headers are damaged: they differ from what the members determine.
     """
     if length > MAX_KIT_BYTES:
-        raise KitFormatError(f"kit has {length} bytes, more than {MAX_KIT_BYTES}")
+        raise KitFormatError(f"kit has {length} bytes, at most {MAX_KIT_BYTES} are allowed")
     if _at(file, 0, 4) != b"PK\3\4":
         raise KitFormatError("file is no kit: it does not begin as a zip; check the path")
     if length < _END.size or _at(file, length - _END.size, 4) != b"PK\5\6":
@@ -142,7 +142,7 @@ def _central_entries(directory: bytes, count: int) -> Iterator[Entry]:
         name = directory[start : start + name_length].decode("utf-8", "replace")
         if method != _STORED:
             raise KitFormatError(
-                f"kit member {name[:120]!r} is compressed; kits are stored, export it again"
+                f"kit member {name[:120]!r} is compressed, must be stored; export the kit again"
             )
         _check_name(name, size)
         yield Entry(name, size, crc, offset)

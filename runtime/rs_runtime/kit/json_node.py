@@ -1,4 +1,4 @@
-"""Untrusted JSON, read value by value: whatever is wrong is one line that says where."""
+"""Read untrusted JSON value by value; an error is one line that says where the fault is."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class JsonNode:
-    """A JSON value, as ``json.loads`` gives it, that knows its place for messages.
+    """A JSON value, and its place for messages, such as ``manifest.classes[3].name``.
 
-    The place is such as ``manifest.classes[3].name``.  Every method raises KitFormatError unless
-    the value is what it reads.
+    ``value`` is a result of ``json.loads``.  Each method that returns a value raises KitFormatError
+    if the JSON value is not what it describes.
     """
 
     def __init__(self, where: str, value: Any) -> None:
@@ -31,13 +31,13 @@ class JsonNode:
         self.value = value
 
     def fail(self, wanted: str) -> NoReturn:
-        """Raise the error that says what is wanted here and what there is."""
+        """Raise a KitFormatError that says what is wanted here and what was found."""
         got = reprlib.repr(self.value)
         got = got if len(got) <= 60 else got[:57] + "..."
         raise KitFormatError(f"{self.where} must be {wanted}, got {got}; export the kit again")
 
     def get(self, key: str, default: Any = _REQUIRED) -> JsonNode:
-        """Return an object's value under a key that it must have, unless there is a default."""
+        """Return an object's value under a key, which must exist unless a default is given."""
         if not isinstance(self.value, dict):
             self.fail("an object")
         value = self.value.get(key, default)
@@ -46,7 +46,7 @@ class JsonNode:
         return JsonNode(f"{self.where}.{key}", value)
 
     def optional(self, key: str, read: Callable[[JsonNode], T]) -> T | None:
-        """Return what ``read`` makes of the value under a key; None where it is null or absent."""
+        """Return ``read`` of the value under a key, or None if it is null or absent."""
         node = self.get(key, None)
         return None if node.value is None else read(node)
 
@@ -54,7 +54,7 @@ class JsonNode:
         """Return text of 1 to 500 printable characters."""
         if not isinstance(self.value, str) or not 1 <= len(self.value) <= MAX_TEXT:
             self.fail(f"text of 1 to {MAX_TEXT} characters")
-        # Names are printed to terminals, where control characters are commands.
+        # Names are printed to terminals, which would obey control characters.
         if not self.value.isprintable():
             self.fail("printable text")
         return self.value
@@ -78,7 +78,7 @@ class JsonNode:
         return self.value
 
     def number(self) -> float:
-        """Return a number of at most 1e300 either way."""
+        """Return a number from -1e300 to 1e300."""
         if type(self.value) not in (int, float) or not abs(self.value) <= 1e300:
             self.fail("a finite number")
         return float(self.value)
@@ -104,7 +104,7 @@ class JsonNode:
         return [JsonNode(f"{self.where}[{i}]", value) for i, value in enumerate(self.value)]
 
     def mapping(self, read: Callable[[JsonNode], T]) -> dict[str, T]:
-        """Return what ``read`` makes of an object's values, by key; at most 1000 keys, all text."""
+        """Return ``read`` of each value of an object, by key; at most 1000 keys, all of text."""
         if not isinstance(self.value, dict) or len(self.value) > _MAX_KEYS:
             self.fail(f"an object of at most {_MAX_KEYS} keys")
         for key in self.value:
@@ -115,7 +115,7 @@ class JsonNode:
 def parse_json(data: bytes, most: int) -> Any:
     """Return the value of ``manifest.json``: UTF-8 JSON (RFC 8259) of at most ``most`` bytes.
 
-    KitFormatError: longer, no JSON, nested too deep, has ``NaN`` or ``Infinity``, or a key twice.
+    Raises KitFormatError if it is longer, invalid or nested too deep, or repeats a key.
     """
 
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def parse_json(data: bytes, most: int) -> Any:
         raise ValueError(f"{name} is no JSON number")
 
     if len(data) > most:
-        raise KitFormatError(f"manifest.json exceeds {most} bytes")
+        raise KitFormatError(f"manifest.json exceeds {most} bytes; export the kit again")
     try:
         return json.loads(
             data.decode("utf-8"),

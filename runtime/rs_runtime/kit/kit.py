@@ -1,4 +1,4 @@
-"""Kits: one verified file per classifier.  docs/kit-format.md is the specification."""
+"""Read and write kits, one file per classifier.  docs/kit-format.md is the specification."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _XZ_MEMORY = 128 * 2**20
 
 @dataclass(frozen=True)
 class Kit:
-    """An open kit whose members were all verified; a context manager that closes the file."""
+    """An open kit, every member of it verified; a context manager that closes the file."""
 
     path: Path
     manifest: Manifest
@@ -51,28 +51,25 @@ class Kit:
         KitIntegrityError
             The file changed, or became unreadable, since the kit was opened.
         """
+        where = f"kit {str(self.path)!r}"
         if member not in self.manifest.members:
-            raise KitFormatError(
-                f"kit {str(self.path)!r} has no member {member!r}; "
-                f"it has: {', '.join(self.members)}"
-            )
+            known = ", ".join(self.members)
+            raise KitFormatError(f"{where} has no member {member!r}; it has: {known}")
         expected = self.manifest.members[member]
         try:
             self._file.seek(self._entries[member].start)
             data = self._file.read(expected.size)
         except OSError as error:
-            raise KitIntegrityError(
-                f"kit {str(self.path)!r} can no longer be read: {error.strerror}"
-            ) from error
+            raise KitIntegrityError(f"{where} can no longer be read: {error.strerror}") from error
         if hashlib.sha256(data).hexdigest() != expected.sha256:
-            raise KitIntegrityError(f"kit {str(self.path)!r}: member {member!r} changed on disk")
+            raise KitIntegrityError(f"{where}: member {member!r} changed on disk")
         return data
 
     def digest(self) -> bytes:
         """Return the SHA-256, 32 bytes, of the whole uncompressed kit.
 
-        It is that of the manifest in memory, of members that match it and of the headers that
-        these determine: of what this object gives out, whatever happens to the file meanwhile.
+        It is computed from what this object returns (the manifest in memory, and members verified
+        by it) and the headers that follow from that, even if the file has changed since.
 
         Raises
         ------
@@ -101,30 +98,31 @@ class Kit:
 def open_kit(path: Path, public_key: Path | None = None) -> Kit:
     """Open a ``.rskit`` or ``.rskit.xz`` file and verify every byte of it.
 
-    With a ``public_key``, a PEM file, there must be a valid signature by its owner beside the kit.
+    With a ``public_key``, a PEM file, the kit's signature file must be valid for that key.
 
     Raises
     ------
     KitNotFoundError
         There is no such file, or it cannot be opened.
     KitFormatError
-        Not a kit, or one that breaks docs/kit-format.md.
+        The file is not a kit, or breaks a rule of docs/kit-format.md.
     KitVersionError
-        A kit of another schema major.
+        The kit's schema has another major version.
     KitIntegrityError
-        Damaged: a header, size or SHA-256 differs.
+        The kit is damaged: a header, size or SHA-256 differs.
     KitSignatureError
         The signature that ``public_key`` asks for is missing, wrong, or cannot be checked.
     KitError
         There is no room to unpack a ``.rskit.xz`` file; the message names the folder.
     """
+    where = f"kit {str(path)!r}"
     if not os.path.isfile(path):
         problem = "is not a regular file" if os.path.exists(path) else "does not exist"
-        raise KitNotFoundError(f"kit {str(path)!r} {problem}; check the path")
+        raise KitNotFoundError(f"{where} {problem}; check the path")
     try:
         file: BinaryIO = path.open("rb")
     except OSError as error:
-        raise KitNotFoundError(f"kit {str(path)!r} cannot be opened: {error.strerror}") from error
+        raise KitNotFoundError(f"{where} cannot be opened: {error.strerror}") from error
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: file.close())
         try:
@@ -133,12 +131,10 @@ def open_kit(path: Path, public_key: Path | None = None) -> Kit:
                 packed.close()
             kit = Kit(path, *_verify(file), file)
         except KitError as error:
-            error.args = (f"kit {str(path)!r}: {error}",)
+            error.args = (f"{where}: {error}",)
             raise
         except OSError as error:
-            raise KitIntegrityError(
-                f"kit {str(path)!r} cannot be read: {error.strerror}"
-            ) from error
+            raise KitIntegrityError(f"{where} cannot be read: {error.strerror}") from error
         if public_key is not None:
             check_signature(path, kit.digest(), public_key)
         stack.pop_all()
@@ -148,15 +144,15 @@ def open_kit(path: Path, public_key: Path | None = None) -> Kit:
 def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
     """Write a kit, atomically; equal arguments give equal bytes.
 
-    ``members`` are bytes by name, without ``manifest.json``, and are listed in ``manifest``, whose
-    ``schema`` becomes SCHEMA.  The folder of ``path`` is made.
+    ``members`` maps names to bytes, without ``manifest.json``.  The ``members`` and ``schema`` of
+    ``manifest`` are replaced by what is written.  The folder of ``path`` is made.
 
     Raises
     ------
     KitFormatError
         The result would be a kit that readers refuse; nothing is written.
     OSError
-        The disk refused; ``path`` is as it was.
+        The file cannot be written; ``path`` is as it was.
     """
     if MANIFEST in members:
         raise KitFormatError(f"{MANIFEST} is written by write_kit; leave it out of the members")
@@ -199,7 +195,7 @@ def _verify(file: BinaryIO) -> tuple[Manifest, bytes, dict[str, Entry]]:
     entries = read_entries(file, file.seek(0, os.SEEK_END))
     head = entries.get(MANIFEST)
     if head is None:
-        raise KitFormatError(f"there is no {MANIFEST}: a zip, but no kit")
+        raise KitFormatError(f"this is a zip without {MANIFEST}, no kit; check the path")
     file.seek(head.start)
     data = file.read(head.size)
     if zlib.crc32(data) != head.crc:
@@ -228,7 +224,7 @@ def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
         left -= len(chunk)
     if digest.hexdigest() != member.sha256:
         raise KitIntegrityError(f"member {entry.name!r} is damaged: its SHA-256 differs")
-    # The hash has proved the data; a right CRC-32 keeps the file readable by zip programs.
+    # SHA-256 has verified the data; zip programs need the right CRC-32 too.
     if crc != entry.crc:
         raise KitIntegrityError(f"member {entry.name!r} has a damaged header: its CRC-32 differs")
 
@@ -243,7 +239,7 @@ def _unpack(packed: BinaryIO) -> BinaryIO:
             plain.flush()
             stack.pop_all()
     except OSError as error:
-        # Where no folder can be written, tempfile has chosen none, and its error lists them.
+        # If tempfile found no folder that it can write, its error lists those that it tried.
         folder = f" into the folder {tempfile.tempdir!r}" if tempfile.tempdir else ""
         raise KitError(
             f"cannot be unpacked{folder}: {error.strerror}; make room there, "
@@ -255,7 +251,7 @@ def _unpack(packed: BinaryIO) -> BinaryIO:
 def _unpacked(packed: BinaryIO) -> Iterator[bytes]:
     import lzma
 
-    # The decompressor checks the headers; the size of its output is limited here.
+    # memlimit bounds the decompressor's memory; the size of its output is checked below.
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
     packed.seek(0)
     total = 0

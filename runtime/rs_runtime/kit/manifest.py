@@ -1,4 +1,4 @@
-"""The kit's manifest: what the models are, what they know and how to run them."""
+"""The kit's manifest: its models, the classes they know, and how to run them."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ MAX_CLASSES = 100_000
 MAX_VARIANTS = 32
 MAX_FILTER_CLASSES = 1000
 MAX_SCALING = 1000.0
-"""The most that a temperature, or a bias either way, may be."""
+"""The largest temperature, and the largest absolute value of a bias."""
 
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class the models tell apart; ``id`` is its place in the logits."""
+    """One class of the classifier; ``id`` is its index in the logits."""
 
     id: int
     name: str
@@ -52,7 +52,7 @@ class ClassInfo:
 class Offer:
     """One model in the kit, for one engine at one precision.
 
-    ``temperature``, above 0, calibrates its logits; ``measured`` is what export measured of it.
+    ``temperature``, above 0, calibrates its logits; ``measured`` holds results of the export.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Variant(Offer):
 
 @dataclass(frozen=True)
 class FilterClass:
-    """A prompt class: what a photo may show, and whether that is an organism."""
+    """One class of the filter: what a photo may show, and whether that is an organism."""
 
     name: str
     organism: bool
@@ -93,8 +93,9 @@ class FilterVariant(Offer):
 class FilterSpec:
     """The manifest's ``filter``; docs/kit-format.md specifies every field.
 
-    ``classes`` are in the order of the logits, of both kinds.  The classifier may have another
-    ``preprocessing``.  ``thresholds`` are as :func:`rs_runtime.filter.verdict` takes them.
+    ``classes`` are in the order of the logits; some are organisms and some are not.
+    ``preprocessing`` may differ from the classifier's.  ``thresholds`` are for
+    :func:`rs_runtime.filter.verdict`.
     """
 
     classes: tuple[FilterClass, ...]
@@ -106,7 +107,7 @@ class FilterSpec:
 
 @dataclass(frozen=True)
 class Member:
-    """What a member's bytes must be."""
+    """The SHA-256, in hexadecimal, and the number of bytes that a member must have."""
 
     sha256: str
     size: int
@@ -132,8 +133,7 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """Return canonical UTF-8 JSON: sorted keys, indent 2, one final newline."""
-        values = asdict(self)
-        values["format"] = "rskit"
+        values = {**asdict(self), "format": "rskit"}
         text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return text.encode() + b"\n"
 
@@ -146,7 +146,7 @@ class Manifest:
         KitVersionError
             The schema's major number is not 1.
         KitFormatError
-            Anything else is wrong: the message names the field, what it holds and what it must.
+            Anything else is wrong: the message names the field, and what it must hold.
         """
         root = JsonNode("manifest", parse_json(data, MAX_MANIFEST_BYTES))
         if root.get("format").value != "rskit":
@@ -160,7 +160,7 @@ class Manifest:
                 f"kit has schema {schema}, this runtime reads 1.x; "
                 "update rs-toolkit, or export the kit again"
             )
-        # Schemas before 1.3 do not define this key.
+        # Schemas before 1.3 do not define the key "filter", so it is ignored.
         told = root if int(match[2]) >= 3 else JsonNode("manifest", {})
         manifest = cls(
             name=root.get("name").text(),
@@ -195,7 +195,7 @@ def _class_info(node: JsonNode) -> ClassInfo:
 
 
 def _variant(node: JsonNode) -> Variant:
-    # Schema 1.2 brought thresholds.
+    # Schemas before 1.2 have no thresholds.
     thresholds = node.get("thresholds", {})
     for rank in (found := thresholds.mapping(lambda value: value.within(0, 1))):
         JsonNode(f"key in {thresholds.where}", rank).choice((*RANKS, "common_name"))
@@ -204,7 +204,7 @@ def _variant(node: JsonNode) -> Variant:
 
 
 def _offer(node: JsonNode) -> dict[str, Any]:
-    """Return what the variants of a classifier and of a filter have in common."""
+    """Read the fields that the variants of a classifier and of a filter have in common."""
     temperature = node.get("temperature")
     if not 0 < temperature.number() <= MAX_SCALING:
         temperature.fail(f"above 0 and at most {MAX_SCALING:g}")
@@ -245,7 +245,7 @@ def _member(node: JsonNode) -> Member:
 def _preprocessing(node: JsonNode) -> Preprocessing:
     try:
         return Preprocessing.from_dict(node.value)
-    # An integer may exceed every float, and the message repeats what was given at any length.
+    # An integer may be too large for a float; the message may repeat a value of any length.
     except (ValueError, OverflowError, RecursionError) as error:
         problem = str(error)[:200]
         raise KitFormatError(f"{node.where}: {problem}; export the kit again") from error

@@ -1,11 +1,11 @@
-"""Who made a kit: an ed25519 signature beside it (RFC 8032; docs/kit-format.md, Signature)."""
+"""Sign kits and check who made them: ed25519 (RFC 8032; docs/kit-format.md, Signature)."""
 
 from __future__ import annotations
 
 import base64
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ __all__ = [
     "write_signature",
 ]
 
-# Signed before the digest, so that no signature made for another purpose fits a kit.
+# Signed together with the digest, so that a signature made for another purpose fits no kit.
 _CONTEXT = b"rskit-signature-v1\0"
 _SIGNATURE_BYTES = 64
 _MOST_FILE_BYTES = {"signature": 200, "public key": 16_384, "private key": 16_384}
@@ -29,22 +29,22 @@ _MOST_FILE_BYTES = {"signature": 200, "public key": 16_384, "private key": 16_38
 def find_public_key(explicit: Path | None = None) -> Path | None:
     """Return the public key to check kits with: ``explicit``, else ``$RS_PUBLIC_KEY``, else None.
 
-    An empty variable is a path that leads nowhere: no mistake in a script turns the check off.
+    An empty variable gives an unusable path, not None: a faulty script cannot skip the check.
     """
     named = os.environ.get("RS_PUBLIC_KEY")
     return explicit if explicit is not None or named is None else Path(named)
 
 
 def signature_path(kit: Path) -> Path:
-    """Return where a kit's signature lies: NAME.rskit.sig, for NAME.rskit.xz too."""
+    """Return the path of a kit's signature: NAME.rskit.sig, for NAME.rskit.xz too."""
     return kit.with_name(kit.name.removesuffix(".xz") + ".sig")
 
 
 def check_signature(kit: Path, digest: bytes, public_key: Path) -> None:
-    """Check the signature beside a kit, whose file is not read, against a PEM file's public key.
+    """Check the signature file beside a kit.  The kit itself is not read.
 
-    ``digest`` is what :meth:`Kit.digest` gives, 32 bytes; ``public_key`` is the ed25519 key of
-    someone whom the reader trusts.
+    ``digest`` is the result of :meth:`Kit.digest`, 32 bytes; ``public_key`` is a PEM file with the
+    ed25519 key of someone whom the reader trusts.
 
     Raises
     ------
@@ -71,19 +71,19 @@ def check_signature(kit: Path, digest: bytes, public_key: Path) -> None:
     except InvalidSignature as error:
         raise KitSignatureError(
             f"kit {str(kit)!r} is not what the owner of {str(public_key)!r} signed: "
-            f"{path.name!r} does not fit it; get both again, from whom you trust"
+            f"{path.name!r} does not fit it; get both again, from someone you trust"
         ) from error
 
 
 def write_signature(kit: Path, digest: bytes, private_key: Path) -> Path:
-    """Sign what :meth:`Kit.digest` gives, 32 bytes; return the path of the signature.
+    """Sign the result of :meth:`Kit.digest`, 32 bytes; return the path of the signature.
 
     Raises
     ------
     KitSignatureError
         The key is unusable, or the library cryptography is not installed.
     OSError
-        The disk refused; an older signature is as it was.
+        The signature cannot be written; an older one is as it was.
     """
     signature = _load_key(private_key, "private key").sign(_CONTEXT + digest)
     path = signature_path(kit)
@@ -103,7 +103,7 @@ def generate_key(path: Path) -> tuple[Path, Path]:
     KitSignatureError
         One of the two exists, or the library cryptography is not installed.
     OSError
-        The disk refused; neither file is left.
+        A file cannot be written; neither is left behind.
     """
     with _library():
         from cryptography.hazmat.primitives import serialization as pem
@@ -124,7 +124,7 @@ def _create(path: Path, data: bytes, mode: int, undo: ExitStack) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
         raise KitSignatureError(
-            f"{str(path)!r} exists, and keys are not overwritten; choose another name"
+            f"{str(path)!r} exists already, and keys are not overwritten; choose another name"
         ) from error
     undo.callback(path.unlink)
     with os.fdopen(descriptor, "wb") as file:
@@ -141,16 +141,14 @@ def _load_key(path: Path, what: str) -> Any:
 
     data = _read(path, what)
     key: object = None
-    try:
+    with suppress(ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         if what == "public key":
             key = pem.load_pem_public_key(data)
         else:
             key = pem.load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
-        pass
     if not isinstance(key, ed25519.Ed25519PublicKey | ed25519.Ed25519PrivateKey):
         raise KitSignatureError(
-            f"{what} {str(path)!r} is no ed25519 {what} in PEM, without a password; "
+            f"{what} {str(path)!r} is no ed25519 {what} in PEM without a password; "
             "make a pair with: rs-toolkit kit keygen"
         )
     return key
@@ -159,7 +157,7 @@ def _load_key(path: Path, what: str) -> Any:
 def _read(path: Path, what: str) -> bytes:
     most, problem = _MOST_FILE_BYTES[what], "does not exist"
     try:
-        # Opening a pipe would wait for its writer.
+        # Only regular files: opening a pipe would wait for its writer.
         if os.path.isfile(path):
             with path.open("rb") as file:
                 data = file.read(most + 1)

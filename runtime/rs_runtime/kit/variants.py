@@ -1,4 +1,4 @@
-"""Which of a kit's models to run: the same rule for its classifier and for its filter."""
+"""Choose which of a kit's models to run, by the same rule for its classifier and its filter."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["ENGINES", "choose"]
 
 ENGINES = {"litert": ".tflite", "onnxruntime": ".onnx"}
-"""The suffix of an engine's models, by engine, in order of preference."""
+"""Engines in order of preference, each with the suffix of its model files."""
 
 _MODULES = {"litert": "ai_edge_litert.interpreter", "onnxruntime": "onnxruntime"}
-
 
 AnyOffer = TypeVar("AnyOffer", bound="Offer")
 
@@ -33,22 +32,25 @@ def choose(
 
     Parameters
     ----------
-    offers, defaults
-        What there is, at least one, and the name of the preferred one by engine, else its first.
+    offers
+        The models, at least one.
+    defaults
+        Maps an engine to the name of its preferred model; without one it is the engine's first.
     owner
-        What offers them, for messages, such as ``kit 'birds'``.
-    engine, name
-        A key of ENGINES, or ``auto``: the first that has a model and whose package can be
-        imported; the model that is asked for, which overrides ``defaults``.
+        What the models belong to, for messages, such as ``kit 'birds'``.
+    engine
+        A key of ENGINES, or ``auto``: the first that has a model and whose package can be imported.
+    name
+        The model to run; None means the preferred one.
 
     Raises
     ------
     KitFormatError
         There is no model of this name.
     EngineMissingError
-        No installed engine fits.
+        There is no model for ``engine``, or for ``auto`` none whose engine can be imported.
     EngineError
-        Model and engine contradict each other.
+        The named model does not run on ``engine``.
     """
     by_name = {offer.name: offer for offer in offers}
     if name is not None:
@@ -71,14 +73,14 @@ def choose(
         unusable.append(f"{candidate} cannot be loaded here ({problem})")
     offered = ", ".join(sorted({offer.engine for offer in offers}))
     raise EngineMissingError(
-        f"{owner} has models for {offered}; {'; '.join(unusable) or f'usable here: {engine}'}; "
+        f"{owner} has models for {offered}; {'; '.join(unusable) or f'wanted one for {engine}'}; "
         "pip install 'rs-toolkit[onnx]', or change the engine"
     )
 
 
 def _import_problem(engine: str) -> str | None:
-    """Return why an engine's package cannot be imported; None: it can."""
-    # An installed package may still lack a library of the system, and fail in any way.
+    """Return why an engine's package cannot be imported; None if it can."""
+    # An installed package may lack a system library; its import can then raise any exception.
     try:
         import_module(_MODULES[engine])
     except Exception as error:

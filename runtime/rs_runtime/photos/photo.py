@@ -1,4 +1,4 @@
-"""Photo bytes to an upright RGB image, whatever the camera or the program that wrote them."""
+"""Decode photos of any camera or program to upright RGB images."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class PhotoInfo:
 
 
 def photo_suffix(data: bytes) -> str | None:
-    """Return the suffix that suits a file's bytes by how they begin; None: of no known format."""
+    """Return the suffix of the format that a file's first bytes show; None if it is unknown."""
     kind = _kind(data)
     short = {"JPEG": "jpg", "TIFF": "tif"}
     return None if kind is None else f".{short.get(kind, kind.lower())}"
@@ -81,13 +81,13 @@ def photo_suffix(data: bytes) -> str | None:
 def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
     """Decode a photo (of an animation or a document, the first frame) to upright RGB.
 
-    ``source`` is a file, or a file's bytes; ``side`` the pixels that either side needs at least:
-    libjpeg may skip detail beyond that.
+    ``source`` is a file, or a file's bytes.  A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size
+    if both sides keep at least ``side`` pixels; the image is then smaller than PhotoInfo says.
 
     Raises
     ------
     UnreadablePhotoError
-        Missing, empty, no image of the known formats, or damaged.
+        The photo is missing, empty, no image of the known formats, or damaged.
     PhotoTooLargeError
         Above 200 MB or 200 megapixels.
     """
@@ -111,17 +111,17 @@ def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
 
 
 def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
-    """Return a part of what :func:`decode` gave: left, top, right, bottom, in pixels."""
+    """Crop an image from :func:`decode` to ``edges``: left, top, right, bottom, in pixels."""
     with _without_pillow_limit():
         return image.crop(edges)
 
 
 @contextlib.contextmanager
 def _without_pillow_limit() -> Iterator[None]:
-    """Leave it to MAX_PHOTO_PIXELS which photos are too large.
+    """Turn Pillow's own size limit off, so that only MAX_PHOTO_PIXELS applies.
 
-    Pillow's own limit, checked where a file is opened and where a part is cut, warns at 89 and
-    refuses at 179 megapixels.
+    When a file is opened or an image cropped, Pillow warns above 89 megapixels and raises an error
+    above 179.
     """
     with _limit_lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -132,7 +132,7 @@ def _without_pillow_limit() -> Iterator[None]:
 
 
 def read_photo(path: Path, name: str | None = None) -> bytes:
-    """Return the bytes of a photo file, which messages call ``name`` or, without one, its path.
+    """Return the bytes of a photo file.  Error messages call it ``name`` (default: its path).
 
     Raises
     ------
@@ -142,7 +142,7 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
         It has more than 200 MB.
     """
     where = name or str(path)
-    # os.path tells devices and impossible names apart without raising.
+    # os.path raises no error for impossible names, and isfile is false for devices.
     if not os.path.isfile(path):
         problem = "is not a regular file" if os.path.exists(path) else "does not exist"
         raise UnreadablePhotoError(f"{where} {problem}; check the path")
@@ -166,7 +166,6 @@ def _decode(data: bytes, side: int, where: str) -> tuple[Image.Image, PhotoInfo]
             f"{where} has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
         )
     mode = image.mode
-    # JPEG only: decodes at 1/2, 1/4 or 1/8 size where that leaves both sides long enough.
     image.draft(None, (side, side))
     image.load()
     orientation = _orientation(image)
@@ -190,7 +189,7 @@ def _open(data: bytes, where: str) -> Image.Image:
         raise UnreadablePhotoError(
             f"{where} is no JPEG, PNG, TIFF, BMP, WebP or GIF image; convert it, or leave it out"
         )
-    # Pillow does not look for plugins beyond its basic ones when the formats are named.
+    # If formats are named, Pillow loads its basic plugins only; these two are not among them.
     if kind == "TIFF":
         from PIL import TiffImagePlugin  # noqa: F401
     elif kind == "WEBP":
@@ -201,7 +200,7 @@ def _open(data: bytes, where: str) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Damaged EXIF data is no reason to refuse a photo whose pixels are sound.
+    # A photo with sound pixels is used even if its EXIF data are damaged.
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:

@@ -1,4 +1,4 @@
-"""Photo file to model input: the one definition that training, export and the field share."""
+"""Photo file to model input, defined once for training, export and rs-classify."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Box", "Preprocessing", "load_each"]
 Box = tuple[float, float, float, float]
 """Part of an upright photo: left, top, width, height, fractions of its sides, 0 to 1."""
 
-# Raised whenever Preprocessing.load gives other pixels.
+# Increase it with every change after which Preprocessing.load returns other pixels.
 _PIXELS_VERSION = 1
 _RESIZES = ("squash", "crop", "pad")
 _MAX_SIZE = 2048
@@ -34,7 +34,7 @@ _REDUCING_GAP = 2.0
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photo becomes model input: the settings, which kits hold too, and the work itself.
+    """How a photo becomes model input; a kit holds these settings too.
 
     Attributes
     ----------
@@ -89,9 +89,9 @@ class Preprocessing:
         return cls(**{name: values[name] for name in names})
 
     def fingerprint(self) -> str:
-        """Return 12 hexadecimal digits that change whenever the pixels could.
+        """Return 12 hexadecimal digits; settings with equal ones give equal pixels.
 
-        ``scale`` and ``offset`` act after the pixels and do not count.
+        ``scale`` and ``offset`` are ignored: they are applied to pixels later.
         """
         text = f"{_PIXELS_VERSION}:{self.size}:{self.resize}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -110,21 +110,21 @@ class Preprocessing:
         source
             A file, or a file's bytes, in JPEG, PNG, TIFF, BMP, WebP or GIF (first frame).
         box
-            The part to take as if it were the whole photo, cut at the nearest pixels.
+            The photo is cropped to it, at the nearest pixels; None means the whole photo.
 
         Returns
         -------
         pixels
             uint8, shape (size, size, 3), RGB.  Alpha is composited on white; 16-bit values are
-            divided by 256; a float image is taken as 0 to 1 if it nowhere exceeds 1, else as
-            0 to 255.  Resized by Pillow's antialiased bilinear filter.
+            divided by 256; a float image has the range 0 to 1 if no value exceeds 1, else 0 to
+            255.  Resized by Pillow's antialiased bilinear filter.
         info
-            The photo's own size and colour mode, without regard to the box.
+            Size and colour mode of the whole photo, even if a box is given.
 
         Raises
         ------
         UnreadablePhotoError
-            Missing, empty, no image of these formats, damaged, or the box has less than a pixel.
+            Missing, empty, not in these formats, damaged, or the box has less than a pixel.
         PhotoTooLargeError
             Above 200 MB or 200 megapixels.
         ValueError
@@ -134,7 +134,7 @@ class Preprocessing:
 
         side = self.size * _REDUCING_GAP
         if box is not None:
-            # Both sides of the box, not only of the photo, must be left long enough.
+            # The box, not only the photo, must keep this many pixels on both sides.
             side /= min(_checked(box)[2:])
         image, info = decode(source, math.ceil(side))
         if box is not None:
@@ -177,11 +177,11 @@ class Preprocessing:
 def load_each(
     source: Path | bytes, preprocessings: Sequence[Preprocessing]
 ) -> list[NDArray[np.uint8]]:
-    """Decode a photo once, for several models; PhotoError as in :meth:`Preprocessing.load`.
+    """Decode a photo once for several models; errors as for :meth:`Preprocessing.load_with_info`.
 
-    Return uint8, shape (size, size, 3), for each of ``preprocessings``, at least one: for the
-    largest size just what :meth:`Preprocessing.load` gives.  For a smaller one libjpeg might have
-    halved a JPEG once more; these pixels then come from the finer image and differ slightly.
+    Returns uint8 pixels, shape (size, size, 3), for each of ``preprocessings`` (at least one).  For
+    the largest size they are those of :meth:`Preprocessing.load`.  For a smaller size they may
+    differ slightly, because a JPEG is decoded at the resolution that the largest size needs.
     """
     from rs_runtime.photos.photo import decode
 
@@ -193,7 +193,7 @@ def load_each(
 def _checked(box: Box) -> Box:
     left, top, width, height = box
     edges = (left, top, left + width, top + height)
-    # NaN compares false; left + width may exceed 1 by a rounding.
+    # Written so that NaN is refused; left + width may exceed 1 by a rounding error.
     if not (all(0 <= edge <= 1 + 1e-9 for edge in edges) and width > 0 and height > 0):
         raise ValueError(f"box must be left, top, width, height within 0 to 1, got {box!r}")
     return box
