@@ -8,11 +8,14 @@ venv=${RS_VENV:-$PWD/.venv}
 step() { printf '\n==> %s\n' "$*"; "$@"; }
 
 [ -x "$venv/bin/pip" ] || step "${RS_PYTHON:-python3}" -m venv "$venv"
-# pip compiles modules on one core; this takes all.  Without it every start of TensorFlow would take
-# 10 s longer where PYTHONDONTWRITEBYTECODE is set, as it is in many containers.
-step "$venv/bin/pip" install --quiet --no-compile --disable-pip-version-check \
-    --constraint requirements.lock --editable '.[toolkit,dev]'
-"$venv/bin/python" -m compileall -qq -j 0 "$venv/lib" || true
+step "$venv/bin/pip" install --quiet --disable-pip-version-check --constraint requirements.lock uv
+# Modules are compiled now: in containers that set PYTHONDONTWRITEBYTECODE, each start of TensorFlow
+# would take 10 s longer.
+packages=(--quiet --constraint requirements.lock --editable '.[toolkit,dev]')
+if ! step "$venv/bin/uv" pip install --python "$venv/bin/python" --compile-bytecode "${packages[@]}"; then
+    echo "quickstart.sh: uv does not find all packages; trying pip, which may know another index"
+    step "$venv/bin/pip" install --disable-pip-version-check "${packages[@]}"
+fi
 export PATH="$venv/bin:$PATH"
 
 run=runs/quickstart

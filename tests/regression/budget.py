@@ -28,7 +28,7 @@ BUDGETS, REFERENCE = HERE / "budgets.json", HERE / "reference"
 
 # What is left beyond the worst figure that benchmarks/budget_sample.py saw under its settings (see
 # benchmarks/results/budget-spread.md): as much again as the settings differed, and at least this.
-# Scores are shares of the test photos (0 to 1): six photos of three hundred, or two of the
+# Scores are shares of the test photos (0 to 1): four photos of two hundred, or two of the
 # smallest class that is judged alone.
 _LEAST_ROOM = {"accuracy": 0.02, "macro_f1": 0.03, "agreement": 0.02, "drop": 0.03}
 _LEAST_CLASS_ROOM = 0.15

@@ -44,7 +44,7 @@ def test_the_sample_is_learnable_and_not_trivial(report) -> None:
     share = max(row["support"] for row in report["per_class"]["float"]) / report["counts"]["test"]
     assert 2 * share < report["table"]["float"]["accuracy"] < 0.97
     # It has never seen these photos, and knows them as well as its own test photos, give or take
-    # the chance of three hundred: the photos and classes are the right ones.
+    # the chance of two hundred: the photos and classes are the right ones.
     expected = EXPECTED["test"]["accuracy"]
     assert report["table"]["float"]["accuracy"] == pytest.approx(expected, abs=0.12)
 
