@@ -39,6 +39,12 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, error) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_json_nested_beyond_measure_is_damaged_like_any_other(tmp_path) -> None:
+    (tmp_path / "x.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(tmp_path / "x.json")
+
+
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
 def test_a_file_has_the_rights_of_the_umask_at_that_time(tmp_path, mask, mode) -> None:
     before = os.umask(mask)

@@ -53,7 +53,10 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; raises OSError or ValueError where it cannot be read."""
-    return json.loads(path.read_text("utf-8"))
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
 
 
 def sha256_bytes(data: bytes) -> str:

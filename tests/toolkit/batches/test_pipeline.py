@@ -114,3 +114,18 @@ def test_a_source_may_be_asked_for_views() -> None:
     shown, one, two = (np.concatenate(part) for part in zip(*found, strict=True))
     assert one.tolist() == rows.tolist() and two.tolist() == views.tolist()
     assert np.array_equal(shown, PREPROCESSING.model_input(dimmed(rows, views)))
+
+
+def test_an_error_of_a_photo_is_raised_once_and_not_for_a_later_fault() -> None:
+    def vanished(rows: np.ndarray) -> np.ndarray:
+        raise FileNotFoundError("a.jpg")
+
+    source = PixelSource(vanished)
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError), source.unburied():
+            try:
+                source(np.arange(1))
+            except FileNotFoundError as error:
+                raise RuntimeError("TensorFlow's own words") from error
+    with pytest.raises(RuntimeError, match="another fault"), source.unburied():
+        raise RuntimeError("another fault")

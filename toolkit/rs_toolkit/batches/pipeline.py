@@ -44,6 +44,7 @@ class PixelSource:
     @contextmanager
     def unburied(self) -> Iterator[None]:
         """Raise the error of ``load`` instead of TensorFlow's error about it."""
+        self.failure = None
         try:
             yield
         except Exception:

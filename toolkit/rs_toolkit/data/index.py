@@ -100,7 +100,7 @@ def read_index(path: Path) -> tuple[Photo, ...]:
         The file is missing, damaged, or not an index of this version or an earlier one.
     """
     schemas = [_schema(), *(_schema(names, version) for version, names in _NEWER.items())]
-    return read_table(path, _photo, schemas, "an index", "index again")
+    return read_table(path, _photo, schemas, "an index", "copy it again")
 
 
 def fingerprint(photos: Iterable[Photo]) -> str:
