@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
@@ -59,9 +60,21 @@ def test_what_has_no_name_comes_last() -> None:
 def test_the_lower_threshold_spares_organisms() -> None:
     organisms = np.linspace(0.3, 1, 200)
     found = fit_thresholds(organisms, np.ones(200, bool), [None] * 200)
-    assert (organisms < found["not_organism"]).sum() == 2
-    # What lies just above would cost a third.
-    assert (organisms <= found["not_organism"]).sum() == 3
+    # Of 201, the new photo among them, two are at or below it.
+    assert (organisms <= found["not_organism"]).sum() == 2
+
+
+@pytest.mark.parametrize("count", [99, 150, 199, 500])
+def test_the_limits_hold_for_new_photos_and_not_only_for_those_fitted_on(count) -> None:
+    rng, organisms, others = np.random.default_rng(count), beta(6, 2), beta(2, 6)
+    truth, shares = np.arange(2 * count) < count, []
+    for _ in range(1000):
+        drawn = np.append(*(kind.rvs(count, random_state=rng) for kind in (organisms, others)))
+        found = fit_thresholds(drawn, truth, [None] * len(truth))
+        # Of all photos that there could be: flagged organisms, and others that pass.
+        shares.append((organisms.cdf(found["not_organism"]), others.sf(found["organism"])))
+    error = 4 * np.std(shares, axis=0) / np.sqrt(len(shares))
+    assert np.all(np.mean(shares, axis=0) - error <= (0.01, 0.02))
 
 
 def test_the_lower_threshold_spares_every_class_of_ten() -> None:

@@ -4,16 +4,19 @@ A filter has two on its probability of an organism:
 
 ``not_organism``
     Photos below it are flagged: at most 1 % of the organisms, and at most 5 % of the organisms of
-    any class with 10 photos or more.  It is at most 1/2, and no larger than it takes to have 99 %
+    any class with 10 photos or more.  It is at most 1/2, and no larger than it takes to have 98 %
     of the others below.
 ``organism``
-    At most 1 % of the others reach it.  It is at least as large as the value, up to 1/2, that 99 %
+    At most 2 % of the others reach it.  It is at least as large as the value, up to 1/2, that 99 %
     of the organisms reach.
 
-Both limit a share of the photos of one kind, so they hold however many frames of a camera are
-empty.  Between the two, the filter is undecided.  Where it makes no error on validation photos,
-photos unlike both kinds fall into this gap: an elephant, to a filter that has seen birds and
-documents.
+Between the two, the filter is undecided.  Where it makes no error on validation photos, photos
+unlike both kinds fall into this gap: an elephant, to a filter that has seen birds and documents.
+
+The limits hold for new photos on average, if they are like the validation photos: one in n + 1 is
+below the smallest of n (split conformal prediction: Vovk, Gammerman, Shafer 2005, "Algorithmic
+Learning in a Random World"; from fewer than 99 organisms, 1 % cannot be promised).  They are shares
+of one kind of photo, so it does not matter how many frames of a camera are empty.
 """
 
 from __future__ import annotations
@@ -31,10 +34,10 @@ __all__ = ["acceptance_threshold", "fit_thresholds"]
 Floats = NDArray[np.float64]
 
 _HIGHEST = 0.5
-# At most one in so many organisms may be flagged: of all, and of a class.
+# At most one in so many new organisms may be flagged: of all, and of a class.
 _FLAGGED, _FLAGGED_IN_CLASS = 100, 20
-# Of the others, at most one in so many may pass for an organism.
-_PASSED = 100
+# At most one in so many others may pass for an organism, which does less harm.
+_PASSED = 50
 _LEAST_ACCEPTED = 20
 _PLACES = 10_000
 
@@ -60,7 +63,7 @@ def fit_thresholds(
     of_class = [probability[truth & (names == name)] for name in set(classes) - {None}]
     large = (found for found in of_class if len(found) >= ENOUGH)
     sure = min(_HIGHEST, _bound(probability[truth], _FLAGGED))
-    # Just above all but 1 % of the others.
+    # Just above all but 2 % of the others.
     clear = sure if truth.all() else np.nextafter(-_bound(-probability[~truth], _PASSED), 1)
     low = min(sure, clear, *(_bound(found, _FLAGGED_IN_CLASS) for found in large))
     return {"not_organism": float(low), "organism": float(max(sure, clear))}
@@ -94,5 +97,5 @@ def acceptance_threshold(confidence: ArrayLike, right: ArrayLike, precision: flo
 
 
 def _bound(values: Floats, one_in: int) -> float:
-    """Return the largest value below which lies at most one in so many of the values."""
-    return float(np.sort(values)[len(values) // one_in])
+    """Return the largest of the values that at most one in so many new ones is below."""
+    return float(np.sort(values)[max(0, (len(values) + 1) // one_in - 1)])
