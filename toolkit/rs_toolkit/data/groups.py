@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    # NumPy and Pillow take most of the time in which the command line's help answers.
+    from rs_toolkit.data.photos import Photo
 
 __all__ = ["LEVELS", "Grouping", "connected", "group_photos"]
 
