@@ -1,5 +1,5 @@
 """The kit: one file of models, classes, preprocessing and calibration.
 
-Reads a kit, whose bytes are not trusted, into a checked manifest and the members that it names, or
-raises a KitError.  Writes and signs kits.
+Takes the bytes of a kit, which are not trusted.  Gives a checked manifest and the members that it
+names, or raises a KitError.  It also writes and signs kits.
 """

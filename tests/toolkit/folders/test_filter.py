@@ -124,7 +124,7 @@ def test_no_folder_is_refused(tmp_path) -> None:
         ({"version": 2}, "update rs-toolkit"),
         ({"version": True}, "update rs-toolkit"),
         ({"classes": ABOUT["classes"][:1]}, "classes"),
-        ({"classes": [{"name": f"{n}", "organism": True} for n in range(2)]}, "others"),
+        ({"classes": [{"name": f"{n}", "organism": True} for n in range(2)]}, "one other"),
         ({"classes": [{"name": "x", "organism": n == 0} for n in range(2)]}, "same name"),
         ({"classes": [{"name": f"{n}", "organism": n} for n in range(2)]}, "true or false"),
         ({"classes": [{"name": "a\nb", "organism": True}] * 2}, "printable"),

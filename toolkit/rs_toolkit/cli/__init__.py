@@ -1,4 +1,4 @@
 """The commands of ``rs-toolkit``: arguments, options and exit codes; they compute nothing.
 
-Takes what a user types.  Calls the other packages, and prints results and errors.
+Takes what a user types.  Gives it to the other packages, and prints results and errors.
 """

@@ -254,7 +254,7 @@ def test_names_that_are_not_utf8_are_reported(tmp_path) -> None:
 
 def test_ready_made_splits_are_no_classes(tmp_path) -> None:
     touch(tmp_path, "train/lion/a.jpg", "test/lion/b.jpg")
-    with pytest.raises(DataError, match="splits and no classes"):
+    with pytest.raises(DataError, match="splits, not classes"):
         read_dataset(tmp_path)
 
 
