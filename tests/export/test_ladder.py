@@ -86,7 +86,7 @@ def test_steps_are_tried_in_order_until_one_passes(
     mended = report_of(tmp_path)["mended"][true_name]
     assert (mended["name"], mended["step"]) == (name, TITLES[tried - 1])
     assert "discidae" in mended["reason"]
-    assert "| mended |" in (tmp_path / "report.md").read_text("utf-8")
+    assert "| refused | step | new |" in (tmp_path / "report.md").read_text("utf-8")
     if tried == 3:
         table = report_of(tmp_path)["sensitivity"]
         assert {row["layer"] for row in table} >= {"block1_conv1", "predictions"}

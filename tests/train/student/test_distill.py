@@ -224,7 +224,7 @@ def test_a_photo_of_both_folders_is_no_proof(shapes, others, tmp_path) -> None:
         shapes, replace(CONFIG, epochs=0), tmp_path / "f", not_organism=folder, progress=notes
     )
     said = [note for note in notes.notes if note.startswith("left out")]
-    assert len(said) == 2 and "bad.png" in said[0] and "1 photos of no organism" in said[1]
+    assert len(said) == 2 and "bad.png" in said[0] and "1 photos of --not-organism" in said[1]
     found = FilterFolder.open(out)
     assert [p.split for p in found.photos if p.path.endswith(("copy.png", "bad.png"))] == [None] * 2
 
