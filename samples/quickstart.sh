@@ -11,8 +11,9 @@ step() { printf '\n==> %s\n' "$*"; "$@"; }
 step "$venv/bin/pip" install --quiet --disable-pip-version-check --constraint requirements.lock uv
 # Modules are compiled now: in containers that set PYTHONDONTWRITEBYTECODE, each start of TensorFlow
 # would take 10 s longer.
+export UV_COMPILE_BYTECODE=${UV_COMPILE_BYTECODE-1}
 packages=(--quiet --constraint requirements.lock --editable '.[toolkit,dev]')
-if ! step "$venv/bin/uv" pip install --python "$venv/bin/python" --compile-bytecode "${packages[@]}"; then
+if ! step "$venv/bin/uv" pip install --python "$venv/bin/python" "${packages[@]}"; then
     echo "quickstart.sh: uv does not find all packages; trying pip, which may know another index"
     step "$venv/bin/pip" install --disable-pip-version-check "${packages[@]}"
 fi
