@@ -37,7 +37,6 @@ LEFT_OUT = ("tflite_int16x8",)
 # The sparsity that --max-mb 10 ships; RECIPES has others.
 EXTRA = ("tflite_sp65_int8", "onnx_sp65_u8s8")
 KEPT = ("mb", "accuracy", "top5", "macro_f1", "worst_decile_f1", "ece", "agreement")
-KEPT_OF_LIMITED = ("seconds", "shipped", "mending", "counts", "settings")
 SHOWN_OF_LIMITED = ("mb", "compressed_mb", "macro_f1", "lost", "ece", "agreement", "state")
 SPEED = {"onnx_u8s8": ("onnx_fp32", "ort_ms"), "tflite_int8": ("tflite_fp32", "litert_ms")}
 COLUMNS = {
@@ -146,7 +145,7 @@ def limited(work: Path, max_mb: float) -> dict[str, Any]:
             export_run(work, ExportSettings(max_mb=max_mb), out=folder, progress=progress)
     report = read_json(folder / "report.json")
     kits = {path.name: path.stat().st_size / 1e6 for path in sorted(folder.glob("*.rskit*"))}
-    kept = {key: report[key] for key in KEPT_OF_LIMITED}
+    kept = {key: report[key] for key in ("seconds", "shipped", "mending", "counts", "settings")}
     return {"kits_mb": kits, "variants": rows_of(report, folder), **kept}
 
 

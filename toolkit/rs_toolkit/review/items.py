@@ -97,7 +97,7 @@ def _settings(folder: Path) -> tuple[Path, str, tuple[str, ...]]:
         Photo("", Taxon()).label(rank)
         if not root.is_dir():
             raise ValueError(f"the photos are no longer in {str(root)!r}")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         reason = printable(f"{type(error).__name__}: {error}")[:200]
         raise DataError(f"{path}: cannot be read ({reason}); {remedy}") from None
     names = (normalize_name(name) for name in classes)
