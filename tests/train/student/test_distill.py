@@ -260,6 +260,21 @@ def test_a_cameras_animals_and_empty_frames_stay_together(shapes, others, tmp_pa
     assert len({photo.site for photo in found.photos[: found.data_photos]}) == 8
 
 
+def test_photos_of_one_path_in_both_folders_are_no_group(shapes, others, tmp_path) -> None:
+    for name, source in (("organism", shapes), ("other", others)):
+        (tmp_path / name / "a").mkdir(parents=True)
+        for number, file in enumerate(sorted(source.rglob("*.png"))):
+            shutil.copy(file, tmp_path / name / "a" / f"{number}.png")
+    cache = PhotoCache(tmp_path / "cache", Preprocessing(size=CONFIG.imgsz))
+    found = prepare_distillation(
+        tmp_path / "organism", tmp_path / "other", CONFIG, tmp_path / "f", cache, Progress()
+    )
+    data, other = found.photos[: found.data_photos], found.photos[found.data_photos :]
+    splits = {photo.path: photo.split for photo in data}
+    assert {photo.path for photo in other} <= splits.keys()
+    assert any(photo.split != splits[photo.path] for photo in other)
+
+
 @pytest.fixture(scope="module")
 def taught(raw_clip, tmp_path_factory) -> DistillConfig:
     """Settings with a teacher that has opinions, though no knowledge."""

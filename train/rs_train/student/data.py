@@ -167,11 +167,15 @@ def _sides(
 ) -> dict[int, str | None]:
     """Return the split of each photo that is used; photos of both kinds can share a group."""
     chosen, of_data = [photos[row] for row in used], [row < count for row in used]
-    labels = list(map(class_of, chosen, of_data))
+    labels, paths = list(map(class_of, chosen, of_data)), {photo.path for photo in photos[:count]}
+    # Both folders may hold a photo of one path, by which photos without a group are told apart.
+    twin = [row >= count and photos[row].path in paths for row in used]
+    both = zip(chosen, twin, strict=True)
+    own = [replace(p, path=f"other:{p.path}") if shared else p for p, shared in both]
     found = split(
         labels,
         strata=[f"{labels[n]}\0{photo.taxon.species}" for n, photo in enumerate(chosen)],
-        groups=group_photos(chosen, config.group_by).names,
+        groups=group_photos(own, config.group_by).names,
         val=config.val,
         test=config.test,
         seed=config.seed,
