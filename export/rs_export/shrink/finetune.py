@@ -115,7 +115,10 @@ def _teach(
     report = tf_keras.callbacks.LambdaCallback(
         on_batch_end=lambda batch, logs: _say(done=batch + 1, total=steps, loss=float(logs["loss"]))
     )
-    student.compile(tf_keras.optimizers.Adam(rate, clipnorm=1.0), divergence)
+    optimizer = tf_keras.optimizers.Adam(rate, clipnorm=1.0)
+    # Variables that are created while the training step is traced make TensorFlow trace it twice.
+    optimizer.build(student.trainable_variables)
+    student.compile(optimizer, divergence)
     history = student.fit(batches, shuffle=False, verbose=0, callbacks=[*callbacks, report])
     loss = history.history["loss"][-1]
     if not np.isfinite(loss):
