@@ -39,7 +39,7 @@ def clip_tools(repository: Path) -> dict[str, Any]:
 def tiny_clip(torch, clip_tools, tmp_path_factory) -> tuple[Path, Path]:
     """Configuration and checkpoint of a CLIP that knows the sample; takes half a minute once."""
     folder = tmp_path_factory.mktemp("tiny-clip")
-    return clip_tools["train_tiny_clip"](folder, steps=80, count=600)
+    return clip_tools["train_tiny_clip"](folder, steps=60, count=300)
 
 
 @pytest.fixture(scope="session")
