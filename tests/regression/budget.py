@@ -7,6 +7,7 @@ breaks the tests, until somebody renews the budgets on purpose and the differenc
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,9 +43,11 @@ def reference_run(reference: Mapping[str, Any], folder: Path) -> Path:
 
     The model has seen none of these photos: it was trained on another sample
     (``benchmarks/reference_model.py``).  That goes for those called training photos, which only
-    calibrate and fine-tune.
+    calibrate and fine-tune.  They are drawn into the folder that ``RS_BUDGET_SAMPLE`` names, if
+    any, and only once, so that two processes under different settings can share them.
     """
-    data, run = folder / "sample", folder / "reference"
+    data = Path(os.environ.get("RS_BUDGET_SAMPLE") or folder / "sample")
+    run = folder / "reference"
     generate_sample(data, **reference["sample"])
     known = read_json(REFERENCE / "reference.json")
     config = TrainConfig(**{**known["settings"], **reference["splits"]})
