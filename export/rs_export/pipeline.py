@@ -87,8 +87,7 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
         """
         if not self._may_ship(engine):
             self.add(Recipe(engine))
-        passing = self._may_ship(engine)
-        if not passing:
+        if not (passing := self._may_ship(engine)):
             return None
         limit = _SAME_SIZE * min(variant.size for variant in passing)
         return min(

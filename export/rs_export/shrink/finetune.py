@@ -4,8 +4,7 @@ This is a process of its own, because importing tensorflow-model-optimization tu
 into tf_keras for the rest of the process.  It reads job.json, start.keras and representative.npy
 from FOLDER.  The changed model learns to give the logits of the run's model (Hinton et al. 2015,
 "Distilling the Knowledge in a Neural Network") on the run's oversampled and augmented training
-photos.  The new weights are written to a file, and progress to standard output, one JSON object per
-line.
+photos.  The new weights go to a file, and progress to standard output, one JSON object per line.
 """
 
 from __future__ import annotations
@@ -115,10 +114,9 @@ def _teach(
     report = tf_keras.callbacks.LambdaCallback(
         on_batch_end=lambda batch, logs: _say(done=batch + 1, total=steps, loss=float(logs["loss"]))
     )
-    optimizer = tf_keras.optimizers.Adam(rate, clipnorm=1.0)
+    student.compile(tf_keras.optimizers.Adam(rate, clipnorm=1.0), divergence)
     # Variables that are created while the training step is traced make TensorFlow trace it twice.
-    optimizer.build(student.trainable_variables)
-    student.compile(optimizer, divergence)
+    student.optimizer.build(student.trainable_variables)
     history = student.fit(batches, shuffle=False, verbose=0, callbacks=[*callbacks, report])
     loss = history.history["loss"][-1]
     if not np.isfinite(loss):
