@@ -25,7 +25,7 @@ if ! cpu_build >"$first" 2>&1; then
     with_pip torch || { cat "$first" >&2; exit 1; }
 fi
 if "$venv/bin/pip" freeze | grep -qi '^nvidia-'; then
-    echo "install-clip.sh: pip fetched CUDA packages; set RS_TORCH_INDEX to an index of CPU builds" >&2
+    echo "install-clip.sh: CUDA packages were fetched; set RS_TORCH_INDEX to an index of CPU builds" >&2
     exit 1
 fi
 with_uv --editable '.[clip]' 2>"$first" || with_pip --editable '.[clip]'

@@ -167,11 +167,10 @@ def _sides(
 ) -> dict[int, str | None]:
     """Return the split of each photo that is used; photos of both kinds can share a group."""
     chosen, of_data = [photos[row] for row in used], [row < count for row in used]
-    labels, paths = list(map(class_of, chosen, of_data)), {photo.path for photo in photos[:count]}
+    labels = list(map(class_of, chosen, of_data))
     # Both folders may hold a photo of one path, by which photos without a group are told apart.
-    twin = [row >= count and photos[row].path in paths for row in used]
-    both = zip(chosen, twin, strict=True)
-    own = [replace(p, path=f"other:{p.path}") if shared else p for p, shared in both]
+    paths, both = {photo.path for photo in photos[:count]}, zip(chosen, of_data, strict=True)
+    own = [p if d or p.path not in paths else replace(p, path=f"other:{p.path}") for p, d in both]
     found = split(
         labels,
         strata=[f"{labels[n]}\0{photo.taxon.species}" for n, photo in enumerate(chosen)],
