@@ -39,6 +39,39 @@ def test_check_prints_a_summary_and_writes_a_page(run, photos, tmp_path) -> None
     assert "felidae/copy.jpg" in json.dumps(found) and "canidae/cut.jpg" in json.dumps(found)
 
 
+def test_check_of_photos_that_cannot_be_read_fails_and_writes_a_page(run, photos, tmp_path) -> None:
+    for photo in photos.rglob("*.jpg"):
+        photo.write_bytes(b"\xff\xd8\xff\xe0 cut short")
+    code, out, err = run("check", photos, "--imgsz", 64, "--out", tmp_path / "c")
+    assert code == 2 and "photos listed" in out
+    line = err.strip().splitlines()[-1]
+    assert "none of the 18 photos can be read, such as canidae/0.jpg: " in line
+    assert line.endswith("audit.html")
+    assert json.loads((tmp_path / "c" / "audit.json").read_text())["readable"] == 0
+
+
+def test_what_was_noticed_while_reading_is_in_the_report(run, photos, tmp_path) -> None:
+    """Cells that mean empty are counted; an option keeps those that name an organism."""
+    rows = [f"{path.relative_to(photos)},lion,NA" for path in sorted(photos.rglob("[0-3].jpg"))]
+    rows += [f"{path.relative_to(photos)},none,NA" for path in sorted(photos.rglob("[4-7].jpg"))]
+    (photos / "metadata.csv").write_text("\n".join(["path,species,site", *rows]))
+    options = ("--imgsz", 64, "--rank", "species", "--out", tmp_path / "c")
+    for more, empty, names in (((), 24, 1), (("--keep-names", "none"), 16, 2)):
+        code, _, err = run("check", photos, *options, *more)
+        assert code == 0 and f"taken as empty: {empty} cells" in " ".join(err.split())
+        found = json.loads((tmp_path / "c" / "audit.json").read_text())
+        assert found["ranks"]["species"]["names"] == names
+        assert found["notes"][0].startswith(f"taken as empty: {empty} cells (na 16")
+        assert f"taken as empty: {empty} cells" in (tmp_path / "c" / "audit.html").read_text()
+    out, kept = tmp_path / "clean", ("--keep-names", "none")
+    sides = tmp_path / "sides.csv"
+    assert run("split", photos, "--rank", "species", "--out", sides, *kept)[0] == 0
+    assert ",none\n" in sides.read_text().replace("\r", "")
+    assert run("clean", photos, "--weights", "none", *options[:4], "--out", out, *kept)[0] == 0
+    assert run("clean", "--again", out)[0] == 0
+    assert "none" in json.loads((out / "clean.json").read_text())["classes"]
+
+
 @pytest.mark.parametrize("command", ["check", "clean"])
 def test_folders_that_differ_behind_a_dot_are_written_apart(run, photos, tmp_path, command) -> None:
     for year in ("2024", "2025"):

@@ -20,6 +20,7 @@ FLAGS = {
     "weights": "imagenet",
     "backbone": "xception-w50",
     "rank": "genus",
+    "keep_names": "none,na",
     "imgsz": 77,
     "epochs": 3,
     "batch_size": 5,

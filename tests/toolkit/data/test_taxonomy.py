@@ -19,9 +19,10 @@ NAMES = st.none() | st.text(max_size=12)
         ("Felidae", "felidae"),
         ("", None),
         (None, None),
-        ("NaN", None),
-        (" n/a ", None),
-        ("null", None),
+        ("\u200b \r", None),
+        # Readers leave these words out, unless an organism has such a name.
+        ("NaN", "nan"),
+        (" n/a ", "n/a"),
         ("Nannidae", "nannidae"),
         ("Fel\u200bidae\u00ad", "felidae"),
         ("0\r\x1b", "0"),

@@ -59,6 +59,20 @@ def test_the_report_of_the_splits_is_noted_and_written(shapes, tmp_path) -> None
     assert photos == read_index(tmp_path / "run" / "index.parquet")
 
 
+def test_a_photo_that_stands_under_two_classes_is_named(shapes, tmp_path) -> None:
+    data, notes = tmp_path / "data", Notes()
+    shutil.copytree(shapes, data)
+    shutil.copy(data / "discidae" / "00.png", data / "discidae" / "same.png")
+    prepared(data, CONFIG, tmp_path / "one", notes)
+    assert not any("several classes" in text for text in notes.texts)
+    other = next(path for path in sorted(data.iterdir()) if path.name != "discidae")
+    shutil.copy(data / "discidae" / "00.png", other / "copy.png")
+    prepared(data, CONFIG, tmp_path / "two", notes)
+    (note,) = [text for text in notes.texts if "several classes" in text]
+    for path in ("discidae/00.png (discidae)", f"{other.name}/copy.png ({other.name})"):
+        assert path in note
+
+
 def test_a_second_run_keeps_the_splits_of_the_first(shapes, tmp_path) -> None:
     """Half of the photos first; then all, under other names, by another seed and rank."""
     data = tmp_path / "data"

@@ -195,6 +195,10 @@ def _labels(audit: Audit) -> Iterator[str]:
 
 
 def _files(audit: Audit) -> Iterator[str]:
+    if audit.notes:
+        yield "<h2>Noticed while reading</h2>\n"
+        yield table(("note",), [(note,) for note in audit.notes[: _MOST_LISTED["page"]]])
+        yield _rest(len(audit.notes), "page")
     if sizes := audit.sizes:
         yield '<h2>Files</h2>\n<div class="plots">'
         yield bars("Photos by their shorter side (px)", sizes.shorter_side)

@@ -11,6 +11,8 @@ from rs_toolkit.checks.run import Checks
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import open_data
+from rs_toolkit.data.taxonomy import printable
+from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
 
 __all__ = ["check"]
@@ -20,15 +22,26 @@ def check(data: Path, config: TrainConfig, out: Path, *, progress: Progress) -> 
     """Audit a data set: print a summary, and write ``audit.html`` and ``audit.json`` into ``out``.
 
     Duplicates are found by hashes alone, and labels are not compared; ``rs-toolkit clean`` does
-    more.  Of ``config``, the rank, the image size and ``resize`` are used.  Returns the path of
-    ``audit.html``.  Raises the errors of :func:`rs_toolkit.data.readers.read_dataset`.
+    more.  Of ``config``, the rank, the names to keep, the image size and ``resize`` are used.
+    Returns the path of ``audit.html``.
+
+    Raises
+    ------
+    DataError
+        No photo can be read, which the report says too; or an error of
+        :func:`rs_toolkit.data.readers.read_dataset`.
     """
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
-    dataset, photos = open_data(data, cache, progress)
+    dataset, photos = open_data(data, cache, progress, config.keep_names)
     checks = Checks(photos, dataset.root, cache, None, progress)
     photos, duplicates = checks.duplicates()
     findings = [*duplicates, *checks.quality()]
-    found = audit(photos, findings, config.rank, checked=checks.flags)
+    found = audit(photos, findings, config.rank, checks.flags, dataset.notes)
     _, page = write_audit(found, out, photos, checks.pixels, data.resolve().name)
     print_summary(found)
+    if not found.readable:
+        such = "".join(f", such as {path}: {why}" for path, why in found.unreadable[:1])
+        raise DataError(
+            f"{data}: none of the {found.rows} photos can be read{printable(such)}; see {page}"
+        )
     return page

@@ -22,7 +22,7 @@ from rs_toolkit.errors import DataError
 
 __all__ = [
     *("WORST", "Audit", "ClassCount", "Conflict", "FlagCount", "Imbalance", "Places"),
-    *("RankCount", "Sizes", "audit", "binned", "imbalance"),
+    *("RankCount", "Sizes", "audit", "binned", "conflicts", "imbalance"),
 ]
 
 WORST = 24
@@ -142,6 +142,8 @@ class Audit:
         most frequent first, with N in place of each number but 0.
     flags
         Findings by flag, for every flag that was looked for or found.
+    notes
+        What the reader of the data set noticed in rows that are used nevertheless.
     """
 
     rank: str
@@ -159,15 +161,21 @@ class Audit:
     flags: dict[str, FlagCount]
     sites: Places | None
     observations: Places | None
+    notes: tuple[str, ...] = ()
 
 
 def audit(
-    photos: Sequence[Photo], findings: Sequence[Finding], rank: str, checked: Iterable[str] = ()
+    photos: Sequence[Photo],
+    findings: Sequence[Finding],
+    rank: str,
+    checked: Iterable[str] = (),
+    notes: Iterable[str] = (),
 ) -> Audit:
     """Count what a data set holds; classes are names at ``rank``, from kingdom to ``common_name``.
 
     ``photos`` is every row of the index, ``findings`` what the checks found about them.  Flags in
-    ``checked`` were looked for: they are reported even if nothing was found.
+    ``checked`` were looked for: they are reported even if nothing was found.  ``notes`` are those
+    of the :class:`rs_toolkit.data.photos.Dataset`.
 
     Raises
     ------
@@ -184,7 +192,7 @@ def audit(
         rows=len(photos),
         readable=len(readable),
         counted="readable" if readable else "all",
-        conflicts=_conflicts(readable),
+        conflicts=conflicts(readable),
         ranks={name: _rank_count(counted, name) for name in LABELS},
         classes=classes,
         imbalance=imbalance(sizes) if sizes else None,
@@ -195,6 +203,7 @@ def audit(
         flags=_flags(findings, {*checked, *(finding.flag for finding in findings)}, len(photos)),
         sites=_places(photo.site for photo in counted),
         observations=_places(photo.observation for photo in counted),
+        notes=tuple(notes),
     )
 
 
@@ -218,7 +227,8 @@ def _classes(
     return tuple(ClassCount(name, sizes[name], broken[name]) for name in ordered)
 
 
-def _conflicts(readable: Sequence[Photo]) -> tuple[Conflict, ...]:
+def conflicts(readable: Iterable[Photo]) -> tuple[Conflict, ...]:
+    """Return the exact duplicates, among indexed photos without an error, whose labels disagree."""
     # The content includes the box: two boxes of one photo may show two species.
     copies: dict[str, list[Photo]] = defaultdict(list)
     for photo in readable:

@@ -102,7 +102,7 @@ def clean(
     """
     progress, start = progress or Progress(), time.monotonic()
     cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
-    dataset, photos = open_data(data, cache, progress)
+    dataset, photos = open_data(data, cache, progress, config.keep_names)
     decisions = read_decisions(out / JOURNAL, photos, progress.note)
     photos = apply_decisions(photos, decisions, config.rank, progress.note)
     checks = Checks(photos, dataset.root, cache, embed, progress)
@@ -124,7 +124,7 @@ def clean(
     write_json(out / "splits.json", asdict(splits))
     write_findings(out / "findings.parquet", findings)
     write_clean_report(out, photos, findings, decided, policy, config.rank)
-    found = audit(photos, findings, config.rank, checked=looked_for)
+    found = audit(photos, findings, config.rank, looked_for, dataset.notes)
     write_audit(found, out, photos, checks.pixels, data.resolve().name)
     write_index(out / "index.parquet", photos)
     # Written last: a folder that has this file is complete.

@@ -24,6 +24,7 @@ def check(
     data: Data,
     out: Annotated[Path | None, options.folder_option("check/NAME")] = None,
     rank: str | None = None,
+    keep_names: str | None = None,
     imgsz: int | None = None,
 ) -> None:
     """Check photos and labels, and write a report about them.
@@ -31,7 +32,7 @@ def check(
     Counts photos at every rank, and finds imbalance, unreadable files, duplicates, and blank, dark
     and blurred photos. Prints a summary and writes audit.html into the folder.
 
-    Exit codes: 0 audited, 2 wrong usage or data, 130 interrupted.
+    Exit codes: 0 audited, 2 wrong usage or data, or no photo can be read, 130 interrupted.
     """
     settings = options.train_settings(None, locals())
     from rs_toolkit.audit.run import check as audit_data
@@ -48,6 +49,7 @@ def split(
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("splits.csv"),
     config: options.Config = None,
     rank: str | None = None,
+    keep_names: str | None = None,
     group_by: str | None = None,
     val: float | None = None,
     test: float | None = None,
@@ -66,7 +68,7 @@ def split(
     from rs_toolkit.files import write_csv
     from rs_toolkit.splits.table import SplitRow, split_table
 
-    dataset = read_dataset(data)
+    dataset = read_dataset(data, settings.keep_names)
     rows, report = split_table(dataset.photos, settings)
     with ConsoleProgress() as progress:
         for note in (*dataset.notes, *report.notes()):
@@ -91,6 +93,7 @@ def clean(
     weights: str | None = None,
     backbone: str | None = None,
     rank: str | None = None,
+    keep_names: str | None = None,
     imgsz: int | None = None,
     group_by: str | None = None,
     val: float | None = None,

@@ -32,6 +32,7 @@ def distill(
     student_weights: str | None = None,
     train_from: str | None = None,
     imgsz: int | None = None,
+    keep_names: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,

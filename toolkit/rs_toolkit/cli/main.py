@@ -84,6 +84,7 @@ def train(
     weights: str | None = None,
     backbone: str | None = None,
     rank: str | None = None,
+    keep_names: str | None = None,
     imgsz: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,

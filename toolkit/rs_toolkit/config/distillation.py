@@ -24,6 +24,9 @@ class DistillConfig(Settings):
     teacher: str = text("none", "model of open_clip to learn from (BioCLIP …); none: only labels")
     teacher_weights: str = text("", "file of the teacher's weights: .safetensors, .pt or .bin")
     prompts: str = text("", "TOML file of texts that say what photos may show (docs/filter.md)")
+    keep_names: str = text(
+        "", "names of organisms that mean an empty cell otherwise, separated by commas: none, na …"
+    )
     imgsz: int = number(160, 32, 1024, "width and height of the filter's input in pixels")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")

@@ -36,6 +36,9 @@ class TrainConfig(Settings):
     backbone: str = text("xception", BACKBONES)
     weights: str = text("imagenet", WEIGHTS)
     rank: str = choice("family", LABELS, "rank of the classes: kingdom … species, or common_name")
+    keep_names: str = text(
+        "", "names of organisms that mean an empty cell otherwise, separated by commas: none, na …"
+    )
     imgsz: int = number(224, 32, 1024, "width and height of the model's input in pixels")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")

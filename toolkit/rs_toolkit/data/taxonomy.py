@@ -10,13 +10,13 @@ from typing import Any
 from rs_runtime.kit.manifest import RANKS
 from rs_toolkit.errors import ConfigError
 
-__all__ = ["LABELS", "RANKS", "Taxon", "normalize_name", "printable"]
+__all__ = ["EMPTY_WORDS", "LABELS", "RANKS", "Taxon", "normalize_name", "printable"]
 
 LABELS = (*RANKS, "common_name")
 """Where a photo's label can be taken from: any rank, or the common name."""
 
-# What spreadsheets and pandas write for an empty cell.
-_MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
+EMPTY_WORDS = frozenset({"-", "na", "n/a", "#n/a", "<na>", "nan", "none", "null"})
+"""What R, pandas, databases and spreadsheets write into an empty cell, in lower case."""
 
 
 def printable(text: str) -> str:
@@ -30,12 +30,12 @@ def printable(text: str) -> str:
 
 
 def normalize_name(name: str | None) -> str | None:
-    """Return a name in lower case and Unicode NFC as :func:`printable` text.
+    """Return a name in lower case and Unicode NFC as :func:`printable` text; None if it is blank.
 
-    None for an empty cell: blanks, ``na``, ``n/a``, ``nan``, ``none``, ``null`` (in any case).
+    :data:`EMPTY_WORDS` are names here: the readers of data sets have left them out, unless the
+    user said that an organism has such a name.
     """
-    text = unicodedata.normalize("NFC", printable(name or "")).lower()
-    return None if text in _MISSING else text
+    return unicodedata.normalize("NFC", printable(name or "")).lower() or None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from rs_runtime.errors import PhotoError
 from rs_runtime.photos.photo import cut, decode, read_photo
 from rs_toolkit.data.photos import Photo, parse_box
-from rs_toolkit.data.readers.rows import relative_path
+from rs_toolkit.data.readers.reading import relative_path
 from rs_toolkit.files import sha256_bytes
 
 __all__ = ["SIDES", "render"]

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rs_runtime.kit.manifest import MAX_TEXT
+from rs_toolkit.audit.statistics import conflicts
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import fingerprint, read_index
 from rs_toolkit.data.photos import Photo, PhotoCache, unlabelled
 from rs_toolkit.data.readers import open_data
+from rs_toolkit.data.readers.reading import some
 from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json, write_json
@@ -63,7 +65,7 @@ def prepare(
     if config.splits_from:
         # Fail on a wrong path now, before every photo is opened.
         EarlierSides.read(Path(config.splits_from))
-    dataset, photos = open_data(data, cache, progress)
+    dataset, photos = open_data(data, cache, progress, config.keep_names)
     for photo in photos:
         if photo.error:
             progress.note(f"left out: {photo.path}: {photo.error}")
@@ -71,6 +73,7 @@ def prepare(
         progress.note(
             f"left out: {len(nameless)} photos without a {config.rank}, such as {nameless[0].path}"
         )
+    _note_conflicts(photos, config.rank, progress)
     # A clean folder has splits already.  The settings that are recorded stay as they were given.
     kept = config.splits_from or (str(data) if dataset.source == "clean" else "")
     photos, report = make_splits(photos, replace(config, splits_from=kept))
@@ -90,6 +93,19 @@ def prepare(
     }
     write_begun(run, config, photos, sources)
     return found
+
+
+def _note_conflicts(photos: tuple[Photo, ...], rank: str, progress: Progress) -> None:
+    """Name photos whose bytes stand under several classes."""
+    usable = {photo.path: photo for photo in photos if photo.error is None}
+    twice = []
+    for found in conflicts(usable.values()):
+        labels = {path: label for path, _ in found.photos if (label := usable[path].label(rank))}
+        if len(set(labels.values())) > 1:
+            twice.append(" = ".join(f"{path} ({label})" for path, label in labels.items()))
+    if twice:
+        count = f"{len(twice)} photo{'s' if len(twice) > 1 else ''}"
+        progress.note(f"in several classes, as copies of the same bytes: {count}: {some(twice)}")
 
 
 def _class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ def prepare_distillation(
     for folder in filter(None, (data, not_organism)):
         require_data(folder)
     earlier = EarlierSides.read(Path(config.splits_from)) if config.splits_from else None
-    dataset, photos = open_data(data, cache, progress)
+    dataset, photos = open_data(data, cache, progress, config.keep_names)
     if earlier is None and dataset.source == "clean":
         earlier = EarlierSides.read(data)
     others: tuple[Photo, ...] = ()

@@ -194,8 +194,8 @@ def test_a_bad_observation_is_named_and_spoils_no_photo(tmp_path, one_line, row,
 def test_ragged_media_rows_are_named(tmp_path) -> None:
     root = write(tmp_path, ["m1,d1,01,1.jpg"], [])
     with (root / "media.csv").open("a") as file:
-        file.write("m2,d1\n")
-    assert "media.csv line 3: has 2 cells" in str(read_dataset(root).photos[1].error)
+        file.write("m2,d1,motion,,2.jpg,true,x.jpg,image/jpeg,and,more\n")
+    assert "media.csv line 3: has 10 cells" in str(read_dataset(root).photos[1].error)
 
 
 @pytest.mark.parametrize(
@@ -238,3 +238,20 @@ def test_tables_lie_where_the_package_says(tmp_path) -> None:
     (root / "t").mkdir()
     (root / "media.csv").rename(root / "t" / "media.csv")
     assert [photo.path for photo in read_dataset(root).photos] == ["1.jpg"]
+
+
+def test_cells_of_na_are_empty_ids_and_names(tmp_path) -> None:
+    media = ["m1,d1,01,1.jpg", "m2,NA,02,2.jpg"]
+    seen = [
+        "d1,m1,NA,,,animal,Vulpes vulpes,NA,NA,NA,NA",
+        "d1,m1,NA,,,animal,NA",
+        "d1,m2,,,,blank,-",
+    ]
+    listed = {**FOX, "genus": "NA", "taxonRank": "none", "vernacularNames": {"eng": "n/a"}}
+    dataset = read_dataset(write(tmp_path, media, seen, taxonomic=[listed]))
+    first, second = dataset.photos
+    assert (first.error, second.error) == (None, None)
+    assert (first.label("genus"), first.label("species")) == ("vulpes", "vulpes vulpes")
+    assert (first.common_name, first.observation, first.box) == (None, None, None)
+    assert (second.site, second.taxon) == (None, Taxon())
+    assert "na 9" in dataset.notes[0]

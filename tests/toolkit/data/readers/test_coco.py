@@ -220,3 +220,9 @@ def test_any_values_are_read_or_refused_in_one_line(tmp_path_factory, values, od
         for photo in found:
             assert "\n" not in str(photo.error)
             photo.path.encode()
+
+
+def test_companions_that_macos_writes_are_no_coco_files(tmp_path) -> None:
+    text = write(tmp_path, [image(1)], [mark(1, 1)]).read_text()
+    (tmp_path / "._set.json").write_text(text)
+    assert read_dataset(tmp_path).source == "coco"

@@ -117,7 +117,11 @@ def test_what_does_not_fit_is_noted_and_loses_no_row(tmp_path, one_line) -> None
         assert found[name].label("family") in ("unionidae", "felidae")
         assert found[name].label("species") is None
     assert str(found["../out.jpg"].error).startswith("line 7: ")
-    starts = ("line 4: filepath", "line 5: has 2 cells", "line 6: repeats 1_1 with other names")
+    starts = (
+        "line 4: filepath",
+        "line 5: filepath '' has no content",
+        "line 6: repeats 1_1 with other names",
+    )
     wanted = (
         *(f"bioclip_annotation.csv {start}" for start in starts),
         "absent.jpg: 2_2 is not in",

@@ -101,6 +101,53 @@ def test_blank_lines_are_no_rows(tmp_path) -> None:
     assert len(photos(tmp_path, "path,family\n\na.jpg,felidae\n\n\n")) == 1
 
 
+def test_rows_of_nothing_but_commas_are_no_rows(tmp_path) -> None:
+    (photo,) = photos(tmp_path, "path,family,note\n,,\na.jpg,felidae,\n , ,\t\n,,,,,\n")
+    assert (photo.path, photo.error) == ("a.jpg", None)
+    with pytest.raises(MetadataError, match="no rows"):
+        photos(tmp_path, "path,family\n,\n,\n")
+
+
+@pytest.mark.parametrize("row", ["a.jpg,felidae", "a.jpg,felidae,,,,", "a.jpg,felidae,, , "])
+def test_missing_and_surplus_cells_that_are_blank_lose_no_row(tmp_path, row) -> None:
+    (photo,) = photos(tmp_path, f"path,family,common_name,site\n{row}\n")
+    assert (photo.path, photo.label("family"), photo.error) == ("a.jpg", "felidae", None)
+    assert (photo.common_name, photo.site) == (None, None)
+
+
+def test_a_row_that_ends_before_its_path_is_named(tmp_path) -> None:
+    good, bad = photos(tmp_path, "family,path\nfelidae,a.jpg\ncanidae\n")
+    assert (good.error, bad.error) == (None, "line 3: no path; fill it in")
+
+
+def test_a_photo_with_two_labels_is_left_out_and_all_its_rows_are_named(tmp_path, one_line) -> None:
+    found = photos(
+        tmp_path,
+        "path,species\na.jpg,zebra\nb.jpg,zebra\n./a.jpg,gnu\na.jpg,zebra\n",
+    )
+    assert [photo.error is None for photo in found] == [False, True, False, False]
+    for line, photo in zip((2, 4, 5), (found[0], *found[2:]), strict=True):
+        error = one_line(str(photo.error))
+        assert error.startswith(f"line {line}: has several labels ('gnu', 'zebra')")
+        assert "line 2, line 4, line 5" in error
+
+
+@pytest.mark.parametrize("column", [*RANKS, "label", "common_name"])
+def test_two_labels_are_found_in_every_column(tmp_path, column) -> None:
+    # A table needs one column of labels besides the common name.
+    text = f"path,{column},{'label' if column != 'label' else 'genus'}\na.jpg,x y,\na.jpg,x z,\n"
+    found = photos(tmp_path, text)
+    assert all("several labels ('x y', 'x z')" in str(photo.error) for photo in found)
+
+
+def test_rows_that_agree_give_one_photo_that_with_the_most_names(tmp_path) -> None:
+    text = "path,family,species,common_name\na.jpg,felidae,,cat\na.jpg,,,\na.jpg,felidae,leo,lion\n"
+    found = photos(tmp_path, text)
+    assert [photo.error is None for photo in found] == [False, False, True]
+    assert found[2].label("species") == "leo"
+    assert str(found[0].error).startswith("line 2: repeats the path of line 4 with the same label")
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -113,10 +160,8 @@ def test_blank_lines_are_no_rows(tmp_path) -> None:
         ("\\\\server\\share\\a.jpg,felidae", "absolute path"),
         (" ,felidae", "no path"),
         ("a\0.jpg,felidae", "NUL"),
-        ("a.jpg", "1 cells, the header 2"),
         ("a.jpg,felidae,lion", "3 cells, the header 2"),
         ("first.jpg,felidae", "repeats the path of line 2 with the same label"),
-        ("./first.jpg,canidae", "repeats the path of line 2 with another label"),
     ],
 )
 def test_a_bad_row_is_reported_with_its_line_and_spoils_no_other(tmp_path, row, said) -> None:
@@ -227,6 +272,26 @@ def test_tree_reports_what_it_cannot_use(tmp_path) -> None:
 def test_tree_skips_hidden_files(tmp_path) -> None:
     touch(tmp_path, "lion/a.jpg", "lion/._a.jpg", ".trash/b.jpg", "__MACOSX/lion/a.jpg")
     assert [photo.path for photo in read_dataset(tmp_path).photos] == ["lion/a.jpg"]
+
+
+def test_tree_names_links_that_lead_nowhere(tmp_path, one_line) -> None:
+    touch(tmp_path, "lion/a.jpg")
+    (tmp_path / "vulpes").symlink_to(tmp_path / "nas" / "gone")
+    (tmp_path / "lion" / "night.2024").symlink_to("lost")
+    (tmp_path / "lion" / "b.jpg").symlink_to("lost.jpg")
+    dataset = read_dataset(tmp_path)
+    # A link that is named as a photo is a photo that cannot be read.
+    assert [photo.path for photo in dataset.photos] == ["lion/a.jpg", "lion/b.jpg"]
+    (note,) = map(one_line, dataset.notes)
+    assert "2 links" in note
+    assert f"vulpes (to {tmp_path / 'nas' / 'gone'})" in note
+    assert "lion/night.2024 (to lost)" in note
+
+
+def test_a_folder_with_nothing_but_links_that_lead_nowhere_is_named(tmp_path) -> None:
+    (tmp_path / "vulpes").symlink_to("gone")
+    with pytest.raises(DataError, match=r"no photos below it.*vulpes \(to gone\)"):
+        read_dataset(tmp_path)
 
 
 def test_tree_follows_links_and_no_circles(tmp_path) -> None:

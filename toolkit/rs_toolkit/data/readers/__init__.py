@@ -6,6 +6,7 @@ reason why one cannot be used.  No photo is decoded here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rs_toolkit.data.index import build_index, read_index
@@ -14,6 +15,7 @@ from rs_toolkit.data.readers.camtrap import PACKAGE_FILE, read_camtrap
 from rs_toolkit.data.readers.coco import find_coco, read_coco
 from rs_toolkit.data.readers.csv_file import read_csv
 from rs_toolkit.data.readers.parquet import find_parquet, read_parquet
+from rs_toolkit.data.readers.reading import reads
 from rs_toolkit.data.readers.tree import read_tree
 from rs_toolkit.data.readers.unpack import unpack_zip
 from rs_toolkit.errors import DataError
@@ -26,20 +28,25 @@ __all__ = ["CLEAN_FILE", "open_data", "read_dataset", "require_data"]
 CLEAN_FILE = "clean.json"
 
 
-def read_dataset(path: Path) -> Dataset:
+def read_dataset(path: Path, keep_names: str = "") -> Dataset:
     """Read the photos of a data set and their labels.
+
+    ``keep_names`` are names of organisms that would otherwise mean an empty cell (``none``, ``na``,
+    …), separated by commas: see :class:`rs_toolkit.data.readers.reading.Reading`.
 
     ``docs/data.md`` says how each layout is read.  A folder is read as the first of these that
     fits: a folder made by ``rs-toolkit clean`` (its groups, splits and weights are kept); a Camera
     Trap Data Package; a folder with a ``metadata.csv``, a COCO Camera Traps file or Parquet files;
     one folder per class.  A ``.zip`` file is unpacked into the cache, once.
 
-    No row is dropped.  Rows that cannot be used (wrong number of cells, no path, a path out of the
-    folder, a repeated path, several labels, a box outside the photo) and photos in a format that
-    is not supported get an ``error``.  Files without a class folder have no label.
+    No row is dropped but blank ones.  Rows that cannot be used (too many cells, no path, a path out
+    of the folder, a repeated path, several labels, a box outside the photo) and photos in a format
+    that is not supported get an ``error``.  Files without a class folder have no label.
 
     Raises
     ------
+    ConfigError
+        ``keep_names`` holds a name that never means an empty cell.
     DataError
         The folder is missing, or holds no photo; an archive is damaged, too large or hostile.
     MetadataError
@@ -49,17 +56,19 @@ def read_dataset(path: Path) -> Dataset:
     require_data(path)
     if path.suffix.lower() == ".zip" and path.is_file():
         path = unpack_zip(path)
-    return _read_folder(path) if path.is_dir() else _read_file(path)
+    with reads(path if path.is_dir() else path.parent, keep_names) as begun:
+        found = _read_folder(path) if path.is_dir() else _read_file(path)
+    return replace(found, notes=(*found.notes, *begun.notes()))
 
 
 def open_data(
-    data: Path, cache: PhotoCache, progress: Progress
+    data: Path, cache: PhotoCache, progress: Progress, keep_names: str = ""
 ) -> tuple[Dataset, tuple[Photo, ...]]:
     """Read a data set, show its notes, and return it and its indexed photos.
 
     Raises as :func:`read_dataset` and :func:`rs_toolkit.data.index.build_index` do.
     """
-    dataset = read_dataset(data)
+    dataset = read_dataset(data, keep_names)
     for note in dataset.notes:
         progress.note(note)
     return dataset, build_index(

@@ -231,10 +231,10 @@ def _names_of(package: dict[str, Any]) -> _Names:
 
 def _ranks(name: str, listed: dict[str, Any]) -> dict[str, Any]:
     """Put a name at its ``taxonRank`` or, without one, at the rank that its form suggests."""
-    names = {rank: tidy(listed.get(rank)) for rank in RANKS}
+    names = {rank: tidy(listed.get(rank), rank) for rank in RANKS}
     first, *rest = name.split()
     given = listed.get("taxonRank")
-    rank = normalize_name(given) if isinstance(given, str) else None
+    rank = normalize_name(tidy(given)) if isinstance(given, str) else None
     if rank is None:
         rank = "species" if rest else label_rank([first])
         if rank == "species" and (not rest or rest[0].lower() in _SOME_SPECIES):

@@ -28,7 +28,7 @@ _Category = tuple[str, dict[str, Any]]
 
 def find_coco(root: Path) -> Path | None:
     """Return the COCO file in a folder; None where there is none, DataError where several are."""
-    found = [path for path in sorted(root.glob("*.json")) if path.is_file() and _is_coco(path)]
+    found = [path for path in sorted(root.glob("[!.]*.json")) if path.is_file() and _is_coco(path)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:5])
         raise DataError(f"{root}: holds {len(found)} COCO files ({names}); give one of them")
@@ -90,7 +90,7 @@ def _categories(path: Path, categories: list[Any]) -> dict[str, _Category]:
 def _cells(category: dict[str, Any], name_rank: str) -> dict[str, Any]:
     if not is_organism(category["name"]):
         return {}
-    cells = {column: tidy(category.get(column)) for column in LABELS}
+    cells = {column: tidy(category.get(column), column) for column in LABELS}
     return {**cells, name_rank: cells[name_rank] or category["name"]}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import rows
 from rs_toolkit.data.readers.rows import csv_rows, described, taxon_of, tidy
-from rs_toolkit.data.taxonomy import RANKS, Taxon
+from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import MetadataError
 
 __all__ = ["read_csv"]
@@ -26,8 +26,8 @@ _ID_COLUMNS = ("eol_content_id", "eol_page_id")
 _ANNOTATION = "bioclip_annotation.csv"
 _ANNOTATED = (*("cls" if rank == "class" else rank for rank in RANKS), "common_name", "filepath")
 _IDS = re.compile(r"(?:.*/)?([0-9]+)_([0-9]+)_[^/]*")
-# Taxon and common name, by content and page number.
-_Names = dict[tuple[str, ...], tuple[Taxon, str | None]]
+# Names by rank, and the common name, by content and page number.
+_Names = dict[tuple[str, ...], tuple[dict[str, str], str | None]]
 
 
 def read_csv(path: Path) -> Dataset:
@@ -66,7 +66,8 @@ def _annotated(path: Path, notes: list[str]) -> _Names | None:
     known: _Names = {}
     for place, cells, error in csv_rows(path, _ANNOTATED, [(name,) for name in _ANNOTATED]):
         given = cells["file_path"]
-        names = taxon_of(*(cells[rank] for rank in RANKS)), tidy(cells["common_name"])
+        taxon = taxon_of(*map(cells.get, RANKS))
+        names = taxon.to_dict(), tidy(cells["common_name"], "common_name")
         ids = _IDS.fullmatch(given)
         if ids is None:
             error = error or f"filepath {given[:80]!r} has no content and page number"
@@ -80,15 +81,14 @@ def _annotated(path: Path, notes: list[str]) -> _Names | None:
 def _completed(photo: Photo, ids: tuple[str, ...], known: _Names, notes: list[str]) -> Photo:
     """Return a photo with the annotation's names; unchanged, and with a note, if they conflict."""
     given = photo.taxon.to_dict()
-    taxon, common_name = known.get(ids, (Taxon(), None))
-    other = [rank for rank, name in given.items() if taxon.at(rank) not in (name, None)]
+    names, common_name = known.get(ids, ({}, None))
+    other = [rank for rank, name in given.items() if names.get(rank, name) != name]
     if ids not in known:
         problem = f"{'_'.join(ids)} is not in {_ANNOTATION}"
     elif other:
-        problem = f"{other[0]} is {given[other[0]]}, but {taxon.at(other[0])} in {_ANNOTATION}"
+        problem = f"{other[0]} is {given[other[0]]}, but {names[other[0]]} in {_ANNOTATION}"
     else:
-        names = [taxon.at(rank) or given.get(rank) for rank in RANKS]
-        common_name = photo.common_name or common_name
-        return replace(photo, taxon=taxon_of(*names), common_name=common_name)
+        taxon = taxon_of(*map((given | names).get, RANKS))
+        return replace(photo, taxon=taxon, common_name=photo.common_name or common_name)
     notes.append(f"{photo.path}: {problem}; only the names of metadata.csv are used")
     return photo

@@ -47,7 +47,8 @@ def find_parquet(root: Path) -> list[Path]:
         except (pyarrow.ArrowException, OSError, ValueError):
             return True
 
-    files = filter(Path.is_file, sorted(root.glob("*.parquet")))
+    # The companions that macOS writes (._train.parquet) are no tables.
+    files = [path for path in sorted(root.glob("[!.]*.parquet")) if path.is_file()]
     return [path for path in files if may_hold_photos(path)]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import posixpath
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,13 +13,15 @@ from typing import Any, TextIO
 
 from rs_runtime.errors import reason
 from rs_toolkit.data.photos import Photo, tidy_box
+from rs_toolkit.data.readers.reading import reading, relative_path, some
 from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name, printable
 from rs_toolkit.errors import MetadataError
 
 __all__ = [
+    "relative_path",
     *("DESCRIBING_COLUMNS", "LABEL_COLUMNS", "MAX_METADATA_BYTES", "PATH_COLUMNS", "Row"),
     *("columns_of", "csv_rows", "described", "is_organism", "keep_first", "label_rank"),
-    *("one_label", "read_object", "relative_path", "taxon_of", "tidy"),
+    *("one_label", "read_object", "taxon_of", "tidy"),
 ]
 
 MAX_METADATA_BYTES = 500_000_000
@@ -48,9 +48,6 @@ DESCRIBING_COLUMNS = (
     *_ALIASES["observation"],
 )
 
-# Absolute paths of POSIX, and of Windows with a drive letter.
-_ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # Endings that the codes of nomenclature prescribe for names of families of animals and plants.
 _FAMILY_ENDINGS = ("idae", "aceae")
 # Labels of camera-trap projects for photos that show no organism, or an unidentified one.
@@ -116,7 +113,11 @@ def _opened(path: Path) -> Iterator[TextIO]:
 def csv_rows(
     path: Path, used: Collection[str], required: Collection[Sequence[str]]
 ) -> Iterator[Row]:
-    """Yield the rows of a UTF-8 CSV file, except blank ones; :func:`columns_of` names the cells.
+    """Yield the rows of a UTF-8 CSV file; :func:`columns_of` names the cells.
+
+    Spreadsheets leave out blank last cells, add some, and write rows that hold nothing but commas:
+    missing cells are blank, blank ones beyond the header are ignored, as are blank rows.  Words
+    that mean an empty cell are left out, see :meth:`Reading.cell`.
 
     Raises
     ------
@@ -131,14 +132,14 @@ def csv_rows(
             line = table.line_num + 1
             for row in table:
                 error = None
-                if row and len(row) != len(names):
+                if len(row) > len(names) and any(map(str.strip, row[len(names) :])):
                     got = f"has {len(row)} cells, the header {len(names)}"
                     error = f"{got}; quote cells that hold commas"
-                    row += [""] * len(names)
-                if row:
+                if any(map(str.strip, row)):
+                    row += [""] * (len(names) - len(row))
                     named = zip(names, row, strict=False)
                     cells = {name: cell.strip() for name, cell in named if name}
-                    yield f"line {line}", cells, error
+                    yield f"line {line}", reading().cells(cells), error
                 line = table.line_num + 1
         except csv.Error as error:
             raise MetadataError(f"{path}: not a CSV file: line {table.line_num}: {error}") from None
@@ -162,6 +163,7 @@ def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
 
     ``error`` is what is already known to be wrong with the row, if anything.
     """
+    cells = reading().cells(dict(cells))
     names = {rank: cells.get(rank) for rank in RANKS}
     names["species"] = names["species"] or cells.get("label")
     box = cells.get("box") or None
@@ -172,7 +174,7 @@ def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
     return Photo(
         path=path,
         taxon=taxon_of(*names.values()),
-        common_name=tidy(cells.get("common_name")),
+        common_name=tidy(cells.get("common_name"), "common_name"),
         group=cells.get("group") or None,
         site=tidy(cells.get("site")),
         observation=tidy(cells.get("observation")),
@@ -184,17 +186,21 @@ def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
 def is_organism(name: str | None) -> bool:
     """Return whether a label names an organism, and not an empty photo, people or a vehicle."""
     label = normalize_name(name)
-    return label is not None and label not in _NO_ORGANISM
+    named = label is not None and not reading().is_empty(name, "label")
+    return named and label not in _NO_ORGANISM
 
 
 def one_label(names: Collection[str]) -> str | None:
     """Return the organism among the different labels of a photo; None where none is an organism.
+
+    Words that mean an empty cell are no labels.
 
     Raises
     ------
     ValueError
         There is an organism and another label, so that the photo's label is ambiguous.
     """
+    names = [name for name in names if reading().cell(name, "label")]
     organisms = sorted(filter(is_organism, names))
     if organisms and len(names) > 1:
         labels = ", ".join(sorted(repr(name[:80]) for name in names))
@@ -208,53 +214,49 @@ def label_rank(names: Iterable[str]) -> str:
     return "family" if families else "species"
 
 
-def tidy(value: object) -> str | None:
+def tidy(value: object, column: str = "") -> str | None:
     """Return a text or a whole number as one printable line; None for anything else or empty."""
     if type(value) not in (str, int):
         return None
-    return printable(str(value)) or None
-
-
-def relative_path(value: object) -> tuple[str, str | None]:
-    """Check the path of a photo, which comes from a file that is not trusted.
-
-    Returns
-    -------
-    path, error
-        The path in POSIX form, relative to the data set's root and below it, and None; or the
-        given text, changed so that UTF-8 can encode it, and the reason why it cannot be used.
-    """
-    given = value if isinstance(value, str) else ""
-    path = posixpath.normpath(given.replace("\\", "/"))
-    error = None
-    if not given:
-        error = "no path; fill it in"
-    elif "\0" in given:
-        error = "a NUL character in the path; remove it"
-    elif (writable := given.encode("utf-8", "backslashreplace").decode()) != given:
-        given, error = writable, "the path is not Unicode; rename the file"
-    elif _URL.match(given):
-        error = "a URL; download the photo and give its path"
-    elif _ABSOLUTE.match(given):
-        error = "absolute path; give it relative to the data set's folder"
-    elif path == "." or path.split("/")[0] == "..":
-        error = "path leads out of the folder of the data set; move the photo below it"
-    return (path, None) if error is None else (given, error)
+    return printable(str(reading().cell(value, column))) or None
 
 
 def keep_first(rows: Iterable[tuple[str, Photo]], what: str = "path") -> Iterator[Photo]:
-    """Yield the photos of rows; if several rows have the same path, all but the first get an error.
+    """Yield the photos of rows; of the rows with the same path, at most one is without an error.
+
+    If they agree on the label, that is the first of those with the most names.  Otherwise it is
+    none, because the photo's label is ambiguous, as in :func:`one_label`.
 
     ``rows`` holds the place (``line 4``) and the photo of each row; errors begin with the place.
     ``what`` says in the error what the later row repeats.
     """
-    first: dict[str, tuple[str, Taxon]] = {}
-    for place, photo in rows:
-        error = photo.error
-        if error is None and photo.path in first:
-            earlier, taxon = first[photo.path]
-            label = "the same label" if photo.taxon == taxon else "another label, not used"
-            error = f"repeats the {what} of {earlier} with {label}; delete one"
-        elif error is None:
-            first[photo.path] = place, photo.taxon
+    listed = list(rows)
+    of_path: dict[str, list[int]] = {}
+    for number, (_, photo) in enumerate(listed):
+        if photo.error is None:
+            of_path.setdefault(photo.path, []).append(number)
+    errors: dict[int, str] = {}
+    for numbers in of_path.values():
+        if len(numbers) > 1:
+            errors |= _repeated([listed[number] for number in numbers], numbers, what)
+    for number, (place, photo) in enumerate(listed):
+        error = photo.error or errors.get(number)
         yield photo if error is None else replace(photo, error=f"{place}: {error}")
+
+
+def _repeated(
+    rows: Sequence[tuple[str, Photo]], numbers: Sequence[int], what: str
+) -> dict[int, str]:
+    """Return the errors of rows that have the same path, by their numbers."""
+    places = [place for place, _ in rows]
+    for rank in (*reversed(RANKS), "common_name"):
+        labels = sorted({name for _, photo in rows if (name := photo.label(rank)) is not None})
+        # The common names of one organism may differ.
+        named = rank == "common_name" and any(photo.taxon != Taxon() for _, photo in rows)
+        if len(labels) > 1 and not named:
+            shown = ", ".join(repr(name[:80]) for name in labels[:5])
+            error = f"has several labels ({shown}) in {some(places)}; leave one"
+            return dict.fromkeys(numbers, error)
+    used = max(range(len(rows)), key=lambda n: (len(rows[n][1].taxon.to_dict()), -n))
+    error = f"repeats the {what} of {places[used]} with the same label; delete one"
+    return {number: error for n, number in enumerate(numbers) if n != used}

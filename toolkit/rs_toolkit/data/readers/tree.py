@@ -10,8 +10,9 @@ from pathlib import Path
 
 from rs_runtime.photos.photo import PHOTO_SUFFIXES
 from rs_toolkit.data.photos import Dataset, Photo
+from rs_toolkit.data.readers.reading import reading, some
 from rs_toolkit.data.readers.rows import label_rank
-from rs_toolkit.data.taxonomy import Taxon
+from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.errors import DataError
 
 __all__ = ["read_tree"]
@@ -35,10 +36,13 @@ def read_tree(root: Path) -> Dataset:
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    paths = sorted(_files(root))
+    dangling: dict[str, str] = {}
+    paths = sorted(_files(root, dangling))
+    links = some(f"{path} (to {target})" for path, target in sorted(dangling.items()))
+    lost = f"left out: {len(dangling)} links to what is not there: {links}" if links else ""
     if not paths:
         wanted = "(JPEG, PNG, TIFF, BMP, WebP, GIF) and no metadata.csv"
-        raise DataError(f"{root}: no photos below it {wanted}; check the path")
+        raise DataError(f"{root}: no photos below it {wanted}; {lost or 'check the path'}")
     folders = {path.split("/")[0] for path in paths if "/" in path}
     splits = {name.strip().lower() for name in folders}
     if folders and splits <= _SPLIT_FOLDERS:
@@ -47,16 +51,20 @@ def read_tree(root: Path) -> Dataset:
             "of them, or merge them (rs-toolkit makes its own splits)"
         )
     taxa = _taxa(folders)
-    return Dataset(root, tuple(_photo(path, taxa) for path in paths), "tree")
+    photos = tuple(_photo(path, taxa) for path in paths)
+    return Dataset(root, photos, "tree", (lost,) if lost else ())
 
 
 def _taxa(folders: set[str]) -> dict[str, Taxon]:
     """Return the taxon that each class folder's name stands for."""
+    cell = reading().cell
     parts = {name: _INATURALIST.fullmatch(name) for name in folders}
     if folders and all(parts.values()):
-        return {name: Taxon(*match.groups()) for name, match in parts.items() if match}
-    rank = label_rank(folders)
-    return {name: Taxon.from_dict({rank: name}) for name in folders}
+        named = {folder: match.groups() for folder, match in parts.items() if match}
+        return {folder: Taxon(*map(cell, names, RANKS)) for folder, names in named.items()}
+    names = {name: cell(name, "label") for name in folders}
+    rank = label_rank(filter(None, names.values()))
+    return {folder: Taxon.from_dict({rank: name}) for folder, name in names.items()}
 
 
 def _photo(path: str, taxa: dict[str, Taxon]) -> Photo:
@@ -69,8 +77,12 @@ def _photo(path: str, taxa: dict[str, Taxon]) -> Photo:
     return Photo(writable, taxa[folder] if slash and error is None else Taxon(), error=error)
 
 
-def _files(root: Path) -> Iterator[str]:
-    """Yield photos below ``root``; follow links to folders, but enter each real folder once."""
+def _files(root: Path, dangling: dict[str, str]) -> Iterator[str]:
+    """Yield photos below ``root``; follow links to folders, but enter each real folder once.
+
+    Links that lead to no file and no folder, and are named as no photo, are added to ``dangling``:
+    their path, and where they lead.
+    """
     seen = {os.path.realpath(root)}
 
     def fail(error: OSError) -> None:
@@ -85,6 +97,10 @@ def _files(root: Path) -> Iterator[str]:
         ]
         seen.update(real[name] for name in below)
         for name in files:
-            suffix = os.path.splitext(name)[1].lower()
-            if not name.startswith(".") and (suffix in PHOTO_SUFFIXES or suffix in _FOREIGN):
-                yield Path(folder, name).relative_to(root).as_posix()
+            suffix, path = os.path.splitext(name)[1].lower(), Path(folder, name)
+            if name.startswith("."):
+                continue
+            if suffix in PHOTO_SUFFIXES or suffix in _FOREIGN:
+                yield path.relative_to(root).as_posix()
+            elif path.is_symlink() and not os.path.exists(path):
+                dangling[path.relative_to(root).as_posix()] = os.readlink(path)
