@@ -67,7 +67,7 @@ def test_round_trip(tmp_path) -> None:
         Photo("media/2.jpg", fox, "red fox", site="loc1", observation="e2"),
         Photo("media/3.jpg", Taxon(genus="martes"), site="d2", observation="e3"),
         Photo("media/4.jpg", Taxon(), site="d2"),
-        Photo("media/5.jpg", Taxon(), site="loc1"),
+        Photo("media/5.jpg", Taxon(), site="loc1", no_organism="human"),
     )
     root = write(
         tmp_path / "package",
@@ -83,7 +83,8 @@ def test_round_trip(tmp_path) -> None:
         ],
     )
     (root / "metadata.csv").write_text("path,family\na.jpg,felidae\n")
-    assert read_dataset(root) == Dataset(root, wanted, "camtrap")
+    found = read_dataset(root)
+    assert found == Dataset(root, wanted, "camtrap", found.notes)
     assert read_dataset(root / "datapackage.json") == read_dataset(root)
 
 

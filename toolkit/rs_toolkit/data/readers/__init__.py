@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rs_toolkit.data.index import build_index, read_index
+from rs_toolkit.data.labels import without_no_organisms
 from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
 from rs_toolkit.data.readers.camtrap import PACKAGE_FILE, read_camtrap
 from rs_toolkit.data.readers.coco import find_coco, read_coco
@@ -36,7 +37,8 @@ def read_dataset(path: Path) -> Dataset:
 
     No row is dropped.  Rows that cannot be used (wrong number of cells, no path, a path out of the
     folder, a repeated path, several labels, a box outside the photo) and photos in a format that
-    is not supported get an ``error``.  Files without a class folder have no label.
+    is not supported get an ``error``.  Files without a class folder have no label, nor have photos
+    that a label calls blank, people, a vehicle or unidentified; a note counts them.
 
     Raises
     ------
@@ -49,7 +51,8 @@ def read_dataset(path: Path) -> Dataset:
     require_data(path)
     if path.suffix.lower() == ".zip" and path.is_file():
         path = unpack_zip(path)
-    return _read_folder(path) if path.is_dir() else _read_file(path)
+    dataset = _read_folder(path) if path.is_dir() else _read_file(path)
+    return dataset if dataset.source == "clean" else without_no_organisms(dataset)
 
 
 def open_data(

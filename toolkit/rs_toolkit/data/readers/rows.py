@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rs_runtime.errors import reason
+from rs_toolkit.data.labels import is_organism, kind_of_labels
 from rs_toolkit.data.photos import Photo, tidy_box
-from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name, printable
+from rs_toolkit.data.taxonomy import RANKS, Taxon, printable
 from rs_toolkit.errors import MetadataError
 
 __all__ = [
     *("DESCRIBING_COLUMNS", "LABEL_COLUMNS", "MAX_METADATA_BYTES", "PATH_COLUMNS", "Row"),
-    *("columns_of", "csv_rows", "described", "is_organism", "keep_first", "label_rank"),
+    *("columns_of", "csv_rows", "described", "keep_first", "label_rank"),
     *("one_label", "read_object", "relative_path", "taxon_of", "tidy"),
 ]
 
@@ -53,17 +54,6 @@ _ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # Endings that the codes of nomenclature prescribe for names of families of animals and plants.
 _FAMILY_ENDINGS = ("idae", "aceae")
-# Labels of camera-trap projects for photos that show no organism, or an unidentified one.
-_NO_ORGANISM = frozenset(
-    {
-        *("empty", "blank", "nothing", "no animal", "misfire", "false trigger"),
-        *("human", "humans", "person", "people", "homo sapiens"),
-        *("vehicle", "vehicles", "car", "truck", "motorcycle", "bicycle"),
-        *("animal", "unknown", "unidentified", "unclassified", "unlabelled", "unlabeled"),
-        *("unidentifiable", "unknown animal", "unidentified animal"),
-        *("setup", "setup_pickup", "calibration"),
-    }
-)
 
 
 def columns_of(
@@ -181,14 +171,10 @@ def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
     )
 
 
-def is_organism(name: str | None) -> bool:
-    """Return whether a label names an organism, and not an empty photo, people or a vehicle."""
-    label = normalize_name(name)
-    return label is not None and label not in _NO_ORGANISM
-
-
 def one_label(names: Collection[str]) -> str | None:
-    """Return the organism among the different labels of a photo; None where none is an organism.
+    """Return the organism among the different labels of a photo; None where there are no labels.
+
+    Where none is an organism, this is the kind of label: ``blank``, ``human`` …
 
     Raises
     ------
@@ -199,12 +185,13 @@ def one_label(names: Collection[str]) -> str | None:
     if organisms and len(names) > 1:
         labels = ", ".join(sorted(repr(name[:80]) for name in names))
         raise ValueError(f"has several labels ({labels}); leave one")
-    return organisms[0] if organisms else None
+    return organisms[0] if organisms else kind_of_labels(names)
 
 
 def label_rank(names: Iterable[str]) -> str:
-    """Return ``family`` if all class names end as families' names do, else ``species``."""
-    families = all(name.strip().lower().endswith(_FAMILY_ENDINGS) for name in names)
+    """Return ``family`` if all names of organisms end as families' names do, else ``species``."""
+    organisms = [name.strip().lower() for name in names if is_organism(name)]
+    families = all(name.endswith(_FAMILY_ENDINGS) for name in organisms)
     return "family" if families else "species"
 
 

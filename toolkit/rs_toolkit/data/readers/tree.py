@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rs_runtime.photos.photo import PHOTO_SUFFIXES
+from rs_toolkit.data.labels import is_organism
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers.rows import label_rank
 from rs_toolkit.data.taxonomy import Taxon
@@ -53,8 +54,11 @@ def read_tree(root: Path) -> Dataset:
 def _taxa(folders: set[str]) -> dict[str, Taxon]:
     """Return the taxon that each class folder's name stands for."""
     parts = {name: _INATURALIST.fullmatch(name) for name in folders}
-    if folders and all(parts.values()):
-        return {name: Taxon(*match.groups()) for name, match in parts.items() if match}
+    if any(parts.values()) and all(match or not is_organism(name) for name, match in parts.items()):
+        return {
+            name: Taxon(*match.groups()) if match else Taxon(species=name)
+            for name, match in parts.items()
+        }
     rank = label_rank(folders)
     return {name: Taxon.from_dict({rank: name}) for name in folders}
 
