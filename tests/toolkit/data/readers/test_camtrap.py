@@ -204,7 +204,10 @@ def test_ragged_media_rows_are_named(tmp_path) -> None:
     [
         ({"resources": [{"name": "media", "path": "../media.csv"}]}, "out of the folder"),
         ({"resources": [{"name": "media", "path": "https://x.org/media.csv"}]}, "a URL"),
-        ({"resources": [{"name": "media", "path": ["a.csv", "b.csv"]}]}, "no path"),
+        ({"resources": [{"name": "media", "path": ["media.csv", "b.csv"]}]}, "b.csv: cannot be"),
+        ({"resources": [{"name": "media", "path": ["media.csv", "../b.csv"]}]}, "out of the"),
+        ({"resources": [{"name": "media", "path": []}]}, "no path"),
+        ({"resources": [{"name": "media"}]}, "no path"),
         ({"resources": [{"name": "media", "path": "none.csv"}]}, "cannot be read"),
         ({"resources": [{"name": "media", "path": "deployments.csv"}]}, "no column mediaID"),
     ],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
 import posixpath
 import re
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -89,14 +92,31 @@ def columns_of(
     return [used_as[name] for name in names]
 
 
+class _Unpacked(gzip.GzipFile):
+    """A gzip file that is not trusted: it may hold at most ``MAX_METADATA_BYTES``."""
+
+    def read1(self, size: int = -1) -> bytes:
+        data = super().read1(size)
+        if self.tell() > MAX_METADATA_BYTES:
+            limit = f"unpacks to more than {MAX_METADATA_BYTES} bytes"
+            raise MetadataError(f"{self.name}: {limit}; split it")
+        return data
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """Open a metadata file as UTF-8; an error while it is read becomes a MetadataError."""
+    """Open a metadata file as UTF-8; an error while it is read becomes a MetadataError.
+
+    A file whose name ends in ``.gz`` is unpacked.
+    """
     try:
         if path.stat().st_size > MAX_METADATA_BYTES:
             raise MetadataError(f"{path}: larger than {MAX_METADATA_BYTES} bytes; split it")
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        raw = _Unpacked(path) if path.suffix.lower() == ".gz" else path.open("rb")
+        with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
             yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise MetadataError(f"{path}: damaged ({reason(error)}); copy it again") from None
     except UnicodeDecodeError as error:
         raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
     except OSError as error:
