@@ -115,7 +115,8 @@ class Dataset:
     """Photos as a reader found them, in the order of its rows, before any of them is opened.
 
     Their paths are relative to ``root``.  ``source`` is ``csv``, ``tree``, ``coco``, ``camtrap``,
-    ``parquet`` or ``clean``.  ``notes`` tell of problems in rows that are used nevertheless.
+    ``parquet``, ``wildlife_insights`` or ``clean``.  ``notes`` tell of problems in rows that are
+    used nevertheless.
     """
 
     root: Path

@@ -17,6 +17,11 @@ from rs_toolkit.data.readers.csv_file import read_csv
 from rs_toolkit.data.readers.parquet import find_parquet, read_parquet
 from rs_toolkit.data.readers.tree import read_tree
 from rs_toolkit.data.readers.unpack import unpack_zip
+from rs_toolkit.data.readers.wildlife_insights import (
+    find_wildlife_insights,
+    is_wildlife_insights,
+    read_wildlife_insights,
+)
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json
 from rs_toolkit.progress import Progress
@@ -32,8 +37,9 @@ def read_dataset(path: Path) -> Dataset:
 
     ``docs/data.md`` says how each layout is read.  A folder is read as the first of these that
     fits: a folder made by ``rs-toolkit clean`` (its groups, splits and weights are kept); a Camera
-    Trap Data Package; a folder with a ``metadata.csv``, a COCO Camera Traps file or Parquet files;
-    one folder per class.  A ``.zip`` file is unpacked into the cache, once.
+    Trap Data Package; a folder with a ``metadata.csv``, an export of Wildlife Insights, a COCO
+    Camera Traps file or Parquet files; one folder per class.  A ``.zip`` file is unpacked into the
+    cache, once.
 
     No row is dropped.  Rows that cannot be used (wrong number of cells, no path, a path out of the
     folder, a repeated path, several labels, a box outside the photo) and photos in a format that
@@ -83,6 +89,8 @@ def _read_folder(root: Path) -> Dataset:
     for name in (PACKAGE_FILE, "metadata.csv"):
         if (root / name).is_file():
             return _read_file(root / name)
+    if tables := find_wildlife_insights(root):
+        return read_wildlife_insights(tables)
     if (file := find_coco(root)) is not None:
         return read_coco(file)
     if files := find_parquet(root):
@@ -96,6 +104,8 @@ def _read_file(path: Path) -> Dataset:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return read_parquet([path])
+    if suffix == ".csv" and is_wildlife_insights(path):
+        return read_wildlife_insights([path])
     if suffix in (".csv", ".json"):
         return (read_csv if suffix == ".csv" else read_coco)(path)
     wanted = "a folder or a .csv, .json, .parquet or .zip file"
