@@ -62,7 +62,7 @@ def test_blanks_people_and_vehicles_are_alike_in_every_layout(tmp_path, layout) 
     assert [photo.error for photo in photos] == [None] * 5
     assert [photo.label("species") for photo in photos] == [*[None] * 4, "panthera leo"]
     assert [photo.label("common_name") for photo in photos[:4]] == [None] * 4
-    assert "photos have no label, because theirs names no organism" in found.notes[0]
+    assert "photos have no label, because the label given names no organism" in found.notes[0]
     assert "1 blank" in found.notes[0]
 
 

@@ -109,8 +109,7 @@ def _kind_at(rank: str, names: dict[str, str]) -> str | None:
 def _note(counts: Counter[str]) -> list[str]:
     if not counts:
         return []
-    shown = ", ".join(f"{number} {kind}" for kind, number in counts.most_common())
-    return [
-        f"{counts.total()} photos have no label, because theirs names no organism ({shown}); to "
-        "make it a class, give it another name"
-    ]
+    shown = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+    number = "1 photo has" if counts.total() == 1 else f"{counts.total()} photos have"
+    reason = f"because the label given names no organism ({shown})"
+    return [f"{number} no label, {reason}; to make it a class, give it another name"]

@@ -63,7 +63,7 @@ def test_round_trip(tmp_path) -> None:
     )
     found = read_dataset(path)
     assert found == Dataset(tmp_path, wanted, "coco", found.notes)
-    assert "1 photos have no label" in found.notes[0]
+    assert "1 photo has no label" in found.notes[0]
     assert read_dataset(tmp_path) == read_dataset(path)
 
 
@@ -190,7 +190,9 @@ def test_a_photo_without_sizes_loses_its_box_only(tmp_path, one_line, sides) -> 
     assert [photo.box for photo in found.photos] == [None, "0.05,0.1,0.2,0.4"]
     assert [photo.error for photo in found.photos] == [None, None]
     assert found.photos[0].label("species") == "panthera leo"
-    assert one_line(found.notes[0]).startswith("1 photos are used whole, such as images[0]")
+    assert one_line(found.notes[0]).startswith(
+        "photos with a bbox in pixels, but no width and height: 1, such as images[0]"
+    )
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def _unsized_note(places: list[str]) -> list[str]:
     if not places:
         return []
     return [
-        f"{len(places)} photos are used whole, such as {places[0]}: they have a bbox in pixels, "
-        "but no width and height; add these"
+        f"photos with a bbox in pixels, but no width and height: {len(places)}, such as "
+        f"{places[0]}; they are used whole; add these for boxes"
     ]
 
 
@@ -172,7 +172,7 @@ def _photo(
     path, error = relative_path(image.get("file_name"))
     cells = {"site": _key(image, "location"), "observation": _key(image, "seq_id")}
     keys = {_key(mark, "category_id"): mark for mark in marks}
-    labels = dict(categories[key] for key in sorted(keys.keys() & categories.keys()))
+    labels = dict(categories[key] for key in sorted(filter(None, keys)) if key in categories)
     boxes = _boxes(marks, categories)
     try:
         if error is not None:
