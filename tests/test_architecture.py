@@ -59,7 +59,10 @@ FLOORS = {
 GROUND = {
     "rs_toolkit": {"errors", "files", "progress", "environment"},
     "rs_toolkit/checks": {"findings"},
-    "rs_toolkit/data": {"photos", "index", "table", "remembered", "taxonomy", "groups"},
+    "rs_toolkit/data": {
+        *("photos", "index", "table", "remembered", "taxonomy", "groups"),
+        "labels",
+    },
     "rs_train": {"run_folder"},
     "rs_export": {"recipes", "metadata", "tables"},
     "rs_runtime": {"errors", "files", "console", "stderr"},

@@ -179,18 +179,21 @@ def test_parquet_keeps_everything(dataset, cache, tmp_path) -> None:
     assert read_index(tmp_path / "index.parquet") == ()
 
 
-@pytest.mark.parametrize("version", [b"1", b"2"])
+@pytest.mark.parametrize("version", [b"1", b"2", b"3"])
 def test_parquet_of_earlier_versions_is_still_read(tmp_path, version) -> None:
     about = {"sha256": "0" * 64, "bytes": 9, "width": 4, "height": 3, "mode": "RGB"}
     row = {"path": "a.jpg", "common_name": "lion", "group": "g"}
-    if version == b"2":
+    if version != b"1":
         row |= {"site": "s", "observation": None, "box": None}
     row |= {**about, "error": None}
     row |= {"split": "train", "weight": 0.5, "kingdom": None, "phylum": None, "class": None}
     row |= {"order": None, "family": "felidae", "genus": "panthera", "species": "panthera leo"}
+    if version == b"3":
+        split = list(row).index("kingdom")
+        row = dict([*list(row.items())[:split], ("organism", None), *list(row.items())[split:]])
     kinds = {
         **dict.fromkeys(("bytes", "width", "height"), pyarrow.int64()),
-        "weight": pyarrow.float64(),
+        **dict.fromkeys(("weight", "organism"), pyarrow.float64()),
     }
     schema = pyarrow.schema(
         [(name, kinds.get(name, pyarrow.string())) for name in row],

@@ -139,6 +139,17 @@ def test_what_could_not_be_done_is_said_with_the_reason(one_line) -> None:
     assert json.loads(json.dumps(asdict(report)))["missing"] == report.missing
 
 
+def test_a_level_that_groups_hardly_anything_is_said(one_line) -> None:
+    rows = [*many(20, "canidae"), *many(20)]
+    alone = [replace(photo, observation=f"e{n}") for n, photo in enumerate(rows)]
+    _, report = make_splits(alone, replace(CONFIG, group_by="observation"))
+    (note,) = report.notes()
+    assert one_line(note).startswith("40 photos of 40, such as canidae/0.jpg, share their obs")
+    pairs = [replace(photo, observation=f"e{n // 2}") for n, photo in enumerate(rows)]
+    _, report = make_splits(pairs, replace(CONFIG, group_by="observation"))
+    assert report.notes() == []
+
+
 def test_labels_that_share_groups_are_told_apart_from_small_ones() -> None:
     """Each of four labels is in another three of four groups: two groups must share a side."""
     mixed = [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rs_runtime.filter import organism_log_odds, organism_probability
 from rs_runtime.photos.preprocess import Preprocessing
@@ -26,8 +27,9 @@ from rs_toolkit.progress import Progress
 from rs_toolkit.sample.faults import non_organism
 from rs_train.classifier.backbones import build_backbone
 from rs_train.run_folder import settings_begun
-from rs_train.student.data import prepare_distillation
+from rs_train.student.data import class_of, prepare_distillation
 from rs_train.student.distill import distill
+from rs_train.student.lesson import learn_from_labels, set_targets
 from rs_train.student.portion import StudentPhotos, balanced_order
 
 CONFIG = DistillConfig(
@@ -273,6 +275,62 @@ def test_photos_of_one_path_in_both_folders_are_no_group(shapes, others, tmp_pat
     splits = {photo.path: photo.split for photo in data}
     assert {photo.path for photo in other} <= splits.keys()
     assert any(photo.split != splits[photo.path] for photo in other)
+@pytest.fixture
+def with_blanks(shapes, others, tmp_path) -> Path:
+    """A table of photos with families, with blanks and people, and one without a label."""
+    folder = shutil.copytree(shapes, tmp_path / "data")
+    shutil.copytree(others, folder, dirs_exist_ok=True)
+    labels = {"document": "Blank", "chart": "human", "screenshot": "Homo sapiens"}
+    paths = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.png"))
+    names = [labels.get(path.split("/")[0], path.split("/")[0]) for path in paths]
+    rows = [f"{path},{name}" for path, name in zip(paths, names, strict=True)]
+    draw = Image.new("RGB", (40, 40), "red")
+    draw.save(folder / "nameless.png")
+    (folder / "metadata.csv").write_text("\n".join(["file_path,family", *rows, "nameless.png,"]))
+    return folder
+
+
+def test_the_datas_own_blanks_and_people_become_other_photos(with_blanks, tmp_path) -> None:
+    config = replace(CONFIG, blanks="other")
+    cache = PhotoCache(tmp_path / "cache", Preprocessing(size=config.imgsz))
+    asked = (with_blanks, None, config, tmp_path / "f", cache, Progress())
+    found = prepare_distillation(*asked)
+    own = np.array([photo.no_organism is not None for photo in found.photos])
+    assert own.sum() == 30
+    assert found.of_data.all()
+    assert (found.organism == ~own).all()
+    used = np.array([photo.split is not None for photo in found.photos])
+    assert [photo.path for photo in found.photos if photo.split is None] == ["nameless.png"]
+    assert found.labelled[used].all()
+    truth = set_targets(found, learn_from_labels(), config.teacher_share).truth
+    assert (truth[used] == ~own[used]).all()
+    classes = {class_of(photo, False) for photo in found.photos if photo.no_organism}
+    assert classes == {"other:blank", "other:human"}
+    assert found.pixels(cache)(int(np.flatnonzero(own)[0])).shape == (32, 32, 3)
+    again = prepare_distillation(*asked)
+    assert (again.organism == found.organism).all()
+    assert again == replace(again, photos=found.photos)
+
+
+def test_own_blanks_and_a_folder_of_others_go_together(with_blanks, others, tmp_path) -> None:
+    config = replace(CONFIG, blanks="other")
+    cache = PhotoCache(tmp_path / "cache", Preprocessing(size=config.imgsz))
+    out = tmp_path / "f"
+    found = prepare_distillation(with_blanks, others, config, out, cache, Progress())
+    assert (found.of_data.sum(), found.organism.sum()) == (91, 61)
+    # All photos of the folder are copies of photos of the data.
+    assert all(photo.split is None for photo in found.photos[91:])
+
+
+def test_own_blanks_are_left_out_unless_asked_for_and_that_is_said(with_blanks, tmp_path) -> None:
+    cache = PhotoCache(tmp_path / "cache", Preprocessing(size=CONFIG.imgsz))
+    notes = Notes()
+    found = prepare_distillation(with_blanks, None, CONFIG, tmp_path / "f", cache, notes)
+    assert sum(photo.split is not None for photo in found.photos) == 60
+    (said,) = [note for note in notes.notes if "without a label" in note]
+    assert "left out: 31 photos" in said and "--blanks other (30 of them" in said
+    with pytest.raises(DataError, match="or --blanks other"):
+        set_targets(found, learn_from_labels(), CONFIG.teacher_share)
 
 
 @pytest.fixture(scope="module")

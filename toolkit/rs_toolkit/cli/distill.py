@@ -25,6 +25,7 @@ def distill(
         Path | None,
         typer.Option(help="Photos of documents, empty frames, people …, with or without labels."),
     ] = None,
+    blanks: str | None = None,
     teacher: str | None = None,
     teacher_weights: Path | None = None,
     prompts: Path | None = None,

@@ -35,6 +35,11 @@ class DistillConfig(Settings):
         "duplicates", LEVELS, "kept within one split: duplicates, species, sites or observations"
     )
     splits_from: str = text("", "earlier run or clean folder; its photos keep their split")
+    blanks: str = choice(
+        "none",
+        ("none", "other"),
+        "use of the data's own blanks, people and vehicles; other: as photos of no organism",
+    )
     balance: float = number(0.5, 0.0, 1.0, "oversampling of rare families: 0 none, 1 all equal")
     train_from: str = choice(
         "all", ("all", "head"), "what is trained: all layers, or only the head on frozen features"

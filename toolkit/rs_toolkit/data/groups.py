@@ -7,6 +7,7 @@ are merged: when grouping by species, a burst that shows two species joins all p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,11 +30,13 @@ class Grouping:
 
     ``names`` holds n strings, equal for photos of the same group and for no others; they are not
     meant to be shown.  ``unknown`` holds the paths of photos whose species, site or observation
-    is unknown: each is alone in its group, or with its duplicates.
+    is unknown: each is alone in its group, or with its duplicates.  ``single`` holds the paths of
+    photos whose site or observation no other photo has.
     """
 
     names: tuple[str, ...]
     unknown: tuple[str, ...] = ()
+    single: tuple[str, ...] = ()
 
 
 def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping:
@@ -44,7 +47,8 @@ def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping
     ConfigError
         There is no such level.
     DataError
-        No photo at all has a species, site or observation to group by.
+        No photo at all has a species, site or observation to group by, or each has a site that no
+        other photo has: that is no place, but perhaps the photo's address.
     """
     if level not in LEVELS:
         raise ConfigError(f"group_by: got {level!r}, wanted one of: {', '.join(LEVELS)}")
@@ -62,8 +66,22 @@ def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping
         (name, f"\0\0{level}\0{value}") if value else (name,)
         for name, value in zip(own, values, strict=True)
     ]
-    unknown = (photo.path for photo, value in zip(photos, values, strict=True) if not value)
-    return Grouping(connected(keys), tuple(unknown))
+    unknown = tuple(photo.path for photo, value in zip(photos, values, strict=True) if not value)
+    single = () if level == "species" else _single(photos, values)
+    known = len(photos) - len(unknown)
+    if level == "site" and known > 1 and len(single) == known:
+        raise DataError(
+            f"group_by site: each of {known} photos has a site of its own, such as "
+            f"{next(filter(None, values))[:80]!r}, so nothing is grouped; give the place of each "
+            "photo as its site, or choose --group-by duplicates"
+        )
+    return Grouping(connected(keys), unknown, single)
+
+
+def _single(photos: Sequence[Photo], values: Sequence[str | None]) -> tuple[str, ...]:
+    counts = Counter(values)
+    rows = zip(photos, values, strict=True)
+    return tuple(photo.path for photo, value in rows if value and counts[value] == 1)
 
 
 def connected(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:

@@ -24,8 +24,12 @@ __all__ = ["build_index", "fingerprint", "read_index", "write_index"]
 
 _FORMAT = b"rs_toolkit.index"
 # The columns that index files of each earlier version lack.
-_NEWER = {b"1": ("site", "observation", "box", "organism"), b"2": ("organism",)}
-_VERSION = b"3"
+_NEWER = {
+    b"1": ("site", "observation", "box", "organism", "no_organism"),
+    b"2": ("organism", "no_organism"),
+    b"3": ("no_organism",),
+}
+_VERSION = b"4"
 
 
 def build_index(

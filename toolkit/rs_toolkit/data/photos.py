@@ -61,6 +61,8 @@ class Photo:
         How much the photo counts in training, 0 to 1.
     organism
         Probability, 0 to 1, that it shows an organism; None where cleaning used no filter.
+    no_organism
+        ``blank``, ``human`` or ``vehicle`` if the photo was labelled so; else None.
 
     Raises
     ------
@@ -84,6 +86,7 @@ class Photo:
     split: str | None = None
     weight: float = 1.0
     organism: float | None = None
+    no_organism: str | None = None
 
     def __post_init__(self) -> None:
         if self.box is not None:
@@ -112,7 +115,8 @@ class Dataset:
     """Photos as a reader found them, in the order of its rows, before any of them is opened.
 
     Their paths are relative to ``root``.  ``source`` is ``csv``, ``tree``, ``coco``, ``camtrap``,
-    ``parquet`` or ``clean``.  ``notes`` tell of problems in rows that are used nevertheless.
+    ``parquet``, ``wildlife_insights`` or ``clean``.  ``notes`` tell of problems in rows that are
+    used nevertheless.
     """
 
     root: Path

@@ -33,8 +33,8 @@ class SplitReport:
         have on one of them more than 2 photos and more than 5 % too many or too few.
     left_out
         Paths of photos whose group keeps another side than theirs, with the side that they had.
-    ungrouped
-        As :attr:`rs_toolkit.data.groups.Grouping.unknown`.
+    ungrouped, single
+        As :attr:`rs_toolkit.data.groups.Grouping.unknown` and ``single``.
     kept
         Number of photos that keep the side of an earlier split; None if there is no earlier split.
     """
@@ -47,6 +47,7 @@ class SplitReport:
     left_out: dict[str, str]
     ungrouped: tuple[str, ...] = ()
     kept: int | None = None
+    single: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """Return what a person should know, one line each; nothing if all was done as asked."""
@@ -58,6 +59,12 @@ class SplitReport:
             notes.append(
                 f"{_number(self.ungrouped, 'photo')} without a {self.group_by}, such as "
                 f"{self.ungrouped[0]}: only their duplicates stay together with them"
+            )
+        total = sum(self.photos.values()) + len(self.left_out)
+        if len(self.single) > total / 2:
+            notes.append(
+                f"{_number(self.single, 'photo')} of {total}, such as {self.single[0]}, share "
+                f"their {self.group_by} with no other: grouping by it does little; check the data"
             )
         if self.left_out:
             path, side = next(iter(self.left_out.items()))
@@ -123,6 +130,7 @@ def report_split(
         left_out={path: was for path, was, now in rows if was is not None and now is None},
         ungrouped=grouping.unknown,
         kept=None if before is None else kept,
+        single=grouping.single,
     )
 
 

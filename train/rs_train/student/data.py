@@ -34,7 +34,8 @@ class DistillData:
     """All photos: first the ``data_photos`` photos of the data, then the photos of no organism.
 
     Photos that are not used have no split.  The paths of the two kinds are relative to ``root``
-    and ``not_organism_root``; ``mark`` is the photos' fingerprint.
+    and ``not_organism_root``; ``mark`` is the photos' fingerprint.  With ``own_blanks``, photos of
+    the data that were labelled as blanks, people or vehicles show no organism.
     """
 
     photos: tuple[Photo, ...]
@@ -42,6 +43,7 @@ class DistillData:
     root: Path
     not_organism_root: Path | None
     mark: str
+    own_blanks: bool = False
 
     @property
     def of_data(self) -> NDArray[np.bool_]:
@@ -49,10 +51,17 @@ class DistillData:
         return np.arange(len(self.photos)) < self.data_photos
 
     @property
+    def organism(self) -> NDArray[np.bool_]:
+        """Which photos show an organism, unless they have no label, bool (n,)."""
+        rows = enumerate(self.photos)
+        own = [_is_of_organism(p, row < self.data_photos, self.own_blanks) for row, p in rows]
+        return np.array(own, bool)
+
+    @property
     def labelled(self) -> NDArray[np.bool_]:
         """Which photos are known to show an organism or none, bool (n,)."""
         named = np.array([kind_of(photo) is not None for photo in self.photos], bool)
-        return np.asarray(named | ~self.of_data)
+        return np.asarray(named | ~self.organism)
 
     def rows(self, side: str | None = None) -> NDArray[np.int64]:
         """Return the row numbers of the photos that are used, of one split or of all."""
@@ -68,6 +77,10 @@ class DistillData:
 def kind_of(photo: Photo) -> str | None:
     """Return a photo's family, or its next best label where that is unknown; None: no label."""
     return next((name for rank in _NAMED_BY if (name := photo.label(rank))), None)
+
+
+def _is_of_organism(photo: Photo, of_data: bool, own_blanks: bool) -> bool:
+    return of_data and not (own_blanks and photo.no_organism)
 
 
 def prepare_distillation(
@@ -89,7 +102,7 @@ def prepare_distillation(
     """
     if (out / "config.json").is_file():
         with resumed(out, config) as saved:
-            return _prepared(out, saved)
+            return _prepared(out, saved, config)
     for folder in filter(None, (data, not_organism)):
         require_data(folder)
     earlier = EarlierSides.read(Path(config.splits_from)) if config.splits_from else None
@@ -106,9 +119,8 @@ def prepare_distillation(
     used = _used(everything, count, config, progress)
     sides = _sides(everything, count, used, config, earlier)
     everything = tuple(replace(p, split=sides.get(row)) for row, p in enumerate(everything))
-    found = DistillData(
-        everything, count, dataset.root.resolve(), other_root, fingerprint(everything)
-    )
+    root, mark = dataset.root.resolve(), fingerprint(everything)
+    found = DistillData(everything, count, root, other_root, mark, config.blanks == "other")
     for side in SIDES:
         if not len(found.rows(side)):
             raise DataError(f"{data}: too few photos, the {side} split is empty; add photos")
@@ -125,7 +137,7 @@ def prepare_distillation(
     return found
 
 
-def _prepared(out: Path, saved: dict[str, Any]) -> DistillData:
+def _prepared(out: Path, saved: dict[str, Any], config: DistillConfig) -> DistillData:
     other = saved["not_organism_root"]
     return DistillData(
         read_index(out / "index.parquet"),
@@ -133,6 +145,7 @@ def _prepared(out: Path, saved: dict[str, Any]) -> DistillData:
         Path(saved["data_root"]),
         None if other is None else Path(other),
         str(saved["data_fingerprint"]),
+        config.blanks == "other",
     )
 
 
@@ -141,18 +154,21 @@ def _used(
 ) -> list[int]:
     """Return the row numbers of the photos to use; report the others to ``progress``."""
     contents = {photo.content for photo in photos[:count] if photo.error is None}
-    used, nameless, both = [], 0, 0
+    used, nameless, blanks, both = [], 0, 0, 0
     for row, photo in enumerate(photos):
+        shows = _is_of_organism(photo, row < count, config.blanks == "other")
         if photo.error is not None:
             progress.note(f"left out: {photo.path}: {photo.error}")
-        elif row < count and kind_of(photo) is None and not config.has_teacher:
+        elif shows and kind_of(photo) is None and not config.has_teacher:
             nameless += 1
+            blanks += photo.no_organism is not None
         elif row >= count and photo.content in contents:
             both += 1
         else:
             used.append(row)
     if nameless:
-        progress.note(f"left out: {nameless} photos without a label; they need a --teacher")
+        advice = f", or --blanks other ({blanks} of them are blanks and such)" if blanks else ""
+        progress.note(f"left out: {nameless} photos without a label; they need a --teacher{advice}")
     if both:
         progress.note(f"left out: {both} photos of --not-organism that are also in the data")
     return used
@@ -166,8 +182,10 @@ def _sides(
     earlier: EarlierSides | None,
 ) -> dict[int, str | None]:
     """Return the split of each photo that is used; photos of both kinds can share a group."""
-    chosen, of_data = [photos[row] for row in used], [row < count for row in used]
-    labels = list(map(class_of, chosen, of_data))
+    chosen, own_blanks = [photos[row] for row in used], config.blanks == "other"
+    of_data = [row < count for row in used]
+    shows = [_is_of_organism(photos[row], row < count, own_blanks) for row in used]
+    labels = list(map(class_of, chosen, shows))
     # Both folders may hold a photo of one path, by which photos without a group are told apart.
     paths, both = {photo.path for photo in photos[:count]}, zip(chosen, of_data, strict=True)
     own = [p if d or p.path not in paths else replace(p, path=f"other:{p.path}") for p, d in both]
@@ -183,9 +201,12 @@ def _sides(
     return dict(zip(used, found, strict=True))
 
 
-def class_of(photo: Photo, of_data: bool) -> str:
-    """Return the class for splits and oversampling: a family, or the folder of other photos."""
-    if of_data:
+def class_of(photo: Photo, organism: bool) -> str:
+    """Return the class for splits and oversampling: a family, or what other photos show.
+
+    That is what their labels say, or else their folder.
+    """
+    if organism:
         return f"organism:{kind_of(photo)}"
     folder, slash, _ = photo.path.partition("/")
-    return f"other:{folder if slash else ''}"
+    return f"other:{photo.no_organism or (folder if slash else '')}"

@@ -54,7 +54,8 @@ def distill(
         Folder to write, and whether to continue an interrupted distillation in it; without
         ``resume`` it must not hold one.
     not_organism
-        Photos that show no organism, read in the same way; their labels are ignored.
+        Photos that show no organism, read in the same way; their labels are ignored.  With
+        ``blanks`` of the settings, such photos of ``data`` are added to them.
 
     Raises
     ------

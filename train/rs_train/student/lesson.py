@@ -125,7 +125,7 @@ def _calibrated(
     odds: NDArray[np.float64], used: NDArray[np.int64], data: DistillData
 ) -> tuple[float, float]:
     known = np.isin(used, data.rows("val")) & data.labelled[used]
-    shows = data.of_data[used[known]]
+    shows = data.organism[used[known]]
     if shows.all() or not shows.any():
         return 1.0, 0.0
     return fit_platt(odds[known], shows)
@@ -145,7 +145,7 @@ def set_targets(data: DistillData, lesson: Lesson, share: float) -> Verdicts:
     """
     truth, target = np.ones(len(data.photos), bool), np.ones(len(data.photos))
     used, taught = data.rows(), lesson.probability
-    known, shows = data.labelled[used], data.of_data[used]
+    known, shows = data.labelled[used], data.organism[used]
     if taught is None:
         truth[used], target[used] = shows, shows
     else:
@@ -155,7 +155,8 @@ def set_targets(data: DistillData, lesson: Lesson, share: float) -> Verdicts:
         kinds = truth[data.rows(side)]
         if kinds.all() or not kinds.any():
             got, lacking = ("all", "no organism") if kinds.all() else ("none", "an organism")
-            advice = ": --not-organism FOLDER" if kinds.all() else " to the data"
+            others = ": --not-organism FOLDER, or --blanks other if the data have some"
+            advice = others if kinds.all() else " to the data"
             raise DataError(
                 f"{side} split: {got} of the {len(kinds)} photos show an organism, wanted photos "
                 f"with and without one; add photos of {lacking}{advice}"

@@ -65,7 +65,7 @@ def student_photos(
     """Return the photos of ``train``, ``val`` or ``test``; ``seed`` draws their views."""
     rows, pixels = data.rows(side), data.pixels(cache)
     photos = [data.photos[row] for row in rows]
-    names = list(map(class_of, photos, data.of_data[rows]))
+    names = list(map(class_of, photos, data.organism[rows]))
     taught = lesson.embeddings
 
     def views(numbers: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -67,7 +67,7 @@ def test_round_trip(tmp_path) -> None:
         Photo("media/2.jpg", fox, "red fox", site="loc1", observation="e2"),
         Photo("media/3.jpg", Taxon(genus="martes"), site="d2", observation="e3"),
         Photo("media/4.jpg", Taxon(), site="d2"),
-        Photo("media/5.jpg", Taxon(), site="loc1"),
+        Photo("media/5.jpg", Taxon(), site="loc1", no_organism="human"),
     )
     root = write(
         tmp_path / "package",
@@ -83,7 +83,8 @@ def test_round_trip(tmp_path) -> None:
         ],
     )
     (root / "metadata.csv").write_text("path,family\na.jpg,felidae\n")
-    assert read_dataset(root) == Dataset(root, wanted, "camtrap")
+    found = read_dataset(root)
+    assert found == Dataset(root, wanted, "camtrap", found.notes)
     assert read_dataset(root / "datapackage.json") == read_dataset(root)
 
 
@@ -203,7 +204,10 @@ def test_ragged_media_rows_are_named(tmp_path) -> None:
     [
         ({"resources": [{"name": "media", "path": "../media.csv"}]}, "out of the folder"),
         ({"resources": [{"name": "media", "path": "https://x.org/media.csv"}]}, "a URL"),
-        ({"resources": [{"name": "media", "path": ["a.csv", "b.csv"]}]}, "no path"),
+        ({"resources": [{"name": "media", "path": ["media.csv", "b.csv"]}]}, "b.csv: cannot be"),
+        ({"resources": [{"name": "media", "path": ["media.csv", "../b.csv"]}]}, "out of the"),
+        ({"resources": [{"name": "media", "path": []}]}, "no path"),
+        ({"resources": [{"name": "media"}]}, "no path"),
         ({"resources": [{"name": "media", "path": "none.csv"}]}, "cannot be read"),
         ({"resources": [{"name": "media", "path": "deployments.csv"}]}, "no column mediaID"),
     ],

@@ -48,7 +48,7 @@ def test_round_trip(tmp_path) -> None:
     wanted = (
         Photo("a/1.jpg", lion, "lion", site="7", observation="s1", box="0.1,0.2,0.5,0.8"),
         Photo("a/2.jpg", zebra, site="north", observation="s2"),
-        Photo("b/3.jpg", Taxon()),
+        Photo("b/3.jpg", Taxon(), no_organism="blank"),
         Photo("b/4.jpg", Taxon()),
     )
     path = write(
@@ -61,7 +61,9 @@ def test_round_trip(tmp_path) -> None:
         ],
         [mark(1, 1, bbox=[20, 20, 100, 80]), mark("2", 2), mark("3", 0)],
     )
-    assert read_dataset(path) == Dataset(tmp_path, wanted, "coco")
+    found = read_dataset(path)
+    assert found == Dataset(tmp_path, wanted, "coco", found.notes)
+    assert "1 photo has no label" in found.notes[0]
     assert read_dataset(tmp_path) == read_dataset(path)
 
 
@@ -69,6 +71,7 @@ def test_frames_without_organisms_have_no_label_and_no_error(tmp_path) -> None:
     images = [image(1), image(2), image(3)]
     found = read(tmp_path, images, [mark(1, 0), mark(2, 3), mark(3, 3), mark(3, 4)])
     assert [(photo.taxon, photo.error) for photo in found] == [(Taxon(), None)] * 3
+    assert [photo.no_organism for photo in found] == ["blank", "human", "human"]
 
 
 def test_names_are_species_and_families_are_families(tmp_path) -> None:
@@ -106,15 +109,13 @@ def test_boxes_a_little_outside_are_moved_to_the_border(tmp_path) -> None:
     [
         (image(5), [mark(5, 1), mark(5, 2)], "has several labels ('Equus quagga', 'Panthera leo')"),
         (image(5), [mark(5, 1), mark(5, 3)], "has several labels"),
-        (image(5), [mark(5, 99)], "category_id '99' is of no category"),
-        (image(5), [mark(5, None)], "category_id '' is of no category"),
+        (image(5), [mark(5, 99)], "category_id 99 is of no category"),
+        (image(5), [mark(5, None)], "category_id null is of no category"),
         (image(5), [mark(5, 1, bbox=[150, 0, 100, 50])], "leaves the photo"),
         (image(5), [mark(5, 1, bbox=[0, 0, 0, 50])], "has no area"),
         (image(5), [mark(5, 1, bbox=[0, 0, 50])], "wanted left, top, width, height in pixels"),
         (image(5), [mark(5, 1, bbox="large")], "wanted left, top, width, height in pixels"),
         (image(5), [mark(5, 1, bbox=[0, 0, 10**400, 1])], "wanted left, top, width, height"),
-        (image(5, width=None), [mark(5, 1, bbox=[0, 0, 5, 5])], "no width and height"),
-        (image(5, width=0), [mark(5, 1, bbox=[0, 0, 5, 5])], "no width and height"),
         (image(5, file_name="../../etc/passwd"), [mark(5, 1)], "out of the folder"),
         (image(5, file_name="/a.jpg"), [mark(5, 1)], "absolute path"),
         (image(5, file_name="http://x/a.jpg"), [mark(5, 1)], "a URL"),
@@ -123,8 +124,11 @@ def test_boxes_a_little_outside_are_moved_to_the_border(tmp_path) -> None:
         (image(5, file_name="1.jpg"), [mark(5, 1)], "repeats the path of images[0] (id '1')"),
         (image(1, file_name="x.jpg"), [], "repeats the id of another image"),
         ("rubbish", [], "is no object with an id"),
-        (image([5]), [], "is no object with an id"),
-        (image("5\n"), [mark("5\n", 9)], "category_id '9'"),
+        (image([5]), [], "is no object with an id that is a number or text (got [5])"),
+        (image(True), [], "(got true)"),
+        (image(5), [mark(5, [7])], "category_id [7] is of no category"),
+        (image(5), [mark(5, 9.5)], "category_id 9.5 is of no category"),
+        (image("5\n"), [mark("5\n", 9)], "category_id 9"),
     ],
 )
 def test_a_bad_image_is_named_and_spoils_no_other(tmp_path, one_line, bad, marks, said) -> None:
@@ -138,13 +142,57 @@ def test_a_bad_image_is_named_and_spoils_no_other(tmp_path, one_line, bad, marks
     found[1].path.encode()
 
 
-def test_an_annotation_of_no_image_is_named(tmp_path, one_line) -> None:
-    strays = [mark(7, 1), "rubbish", {"category_id": 1}]
+def test_an_annotation_of_no_image_is_named_with_its_value(tmp_path, one_line) -> None:
+    strays = [mark(7, 1), "rubbish", {"category_id": 1}, mark([2], 1)]
     found = read(tmp_path, [image(1)], [mark(1, 1), *strays])
-    assert len(found) == 4
+    assert len(found) == 5
     assert found[0].error is None
-    for number, photo in enumerate(found[1:], 1):
-        assert one_line(str(photo.error)).startswith(f"annotations[{number}]: image_id ")
+    for number, shown in enumerate(("7", '"rubbish"', "null", "[2]"), 1):
+        error = one_line(str(found[number].error))
+        assert error.startswith(f"annotations[{number}]: image_id {shown} is of no image")
+
+
+@pytest.mark.parametrize("number", [str, float, lambda n: f"{n}.0"])
+def test_equal_numbers_are_equal_ids(tmp_path, number) -> None:
+    images = [image(1, location=3), image(2, location=number(3))]
+    first, second = read(tmp_path, images, [mark(number(1), number(1)), mark(number(2), 2)])
+    assert (first.label("species"), second.label("species")) == ("panthera leo", "equus quagga")
+    assert (first.error, second.error) == (None, None)
+    assert (first.site, second.site) == ("3", "3")
+
+
+def test_texts_that_look_alike_are_different_ids(tmp_path) -> None:
+    images = [image(key) for key in ("7", "007", "7.10", "7.1")]
+    found = read(tmp_path, images, [mark("007", 1), mark("7.10", 2)])
+    wanted = [None, "panthera leo", "equus quagga", None]
+    assert [photo.label("species") for photo in found] == wanted
+
+
+def test_a_missing_number_is_no_site(tmp_path) -> None:
+    (photo,) = read(tmp_path, [image(1, location=float("nan"), seq_id=float("nan"))], [mark(1, 1)])
+    assert (photo.site, photo.observation, photo.error) == (None, None, None)
+
+
+@pytest.mark.parametrize("box", [[], {}, None, [0, 0, 0, 0], [0.0, 0.0, 0.0, 0.0]])
+def test_a_box_that_marks_nothing_is_no_box(tmp_path, box) -> None:
+    photo, blank = read(
+        tmp_path, [image(1), image(2)], [mark(1, 1, bbox=box), mark(2, 0, bbox=[0, 0, 0, 5])]
+    )
+    assert (photo.label("species"), photo.box, photo.error) == ("panthera leo", None, None)
+    assert (blank.no_organism, blank.error) == ("blank", None)
+
+
+@pytest.mark.parametrize("sides", [{"width": None}, {"width": 0}, {"height": "100"}])
+def test_a_photo_without_sizes_loses_its_box_only(tmp_path, one_line, sides) -> None:
+    box = {"bbox": [10, 10, 40, 40]}
+    file = write(tmp_path, [image(1, **sides), image(2)], [mark(1, 1, **box), mark(2, 2, **box)])
+    found = read_dataset(file)
+    assert [photo.box for photo in found.photos] == [None, "0.05,0.1,0.2,0.4"]
+    assert [photo.error for photo in found.photos] == [None, None]
+    assert found.photos[0].label("species") == "panthera leo"
+    assert one_line(found.notes[0]).startswith(
+        "photos with a bbox in pixels, but no width and height: 1, such as images[0]"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rs_toolkit.data.index import build_index, read_index
+from rs_toolkit.data.labels import without_no_organisms
 from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
 from rs_toolkit.data.readers.camtrap import PACKAGE_FILE, read_camtrap
 from rs_toolkit.data.readers.coco import find_coco, read_coco
@@ -18,6 +19,11 @@ from rs_toolkit.data.readers.parquet import find_parquet, read_parquet
 from rs_toolkit.data.readers.reading import reads
 from rs_toolkit.data.readers.tree import read_tree
 from rs_toolkit.data.readers.unpack import unpack_zip
+from rs_toolkit.data.readers.wildlife_insights import (
+    find_wildlife_insights,
+    is_wildlife_insights,
+    read_wildlife_insights,
+)
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json
 from rs_toolkit.progress import Progress
@@ -36,12 +42,14 @@ def read_dataset(path: Path, keep_names: str = "") -> Dataset:
 
     ``docs/data.md`` says how each layout is read.  A folder is read as the first of these that
     fits: a folder made by ``rs-toolkit clean`` (its groups, splits and weights are kept); a Camera
-    Trap Data Package; a folder with a ``metadata.csv``, a COCO Camera Traps file or Parquet files;
-    one folder per class.  A ``.zip`` file is unpacked into the cache, once.
+    Trap Data Package; a folder with a ``metadata.csv``, an export of Wildlife Insights, a COCO
+    Camera Traps file or Parquet files; one folder per class.  A ``.zip`` file is unpacked into the
+    cache, once.
 
     No row is dropped but blank ones.  Rows that cannot be used (too many cells, no path, a path out
     of the folder, a repeated path, several labels, a box outside the photo) and photos in a format
-    that is not supported get an ``error``.  Files without a class folder have no label.
+    that is not supported get an ``error``.  Files without a class folder have no label, nor have
+    photos that a label calls blank, people, a vehicle or unidentified; a note counts them.
 
     Raises
     ------
@@ -58,7 +66,8 @@ def read_dataset(path: Path, keep_names: str = "") -> Dataset:
         path = unpack_zip(path)
     with reads(path if path.is_dir() else path.parent, keep_names) as begun:
         found = _read_folder(path) if path.is_dir() else _read_file(path)
-    return replace(found, notes=(*found.notes, *begun.notes()))
+    found = replace(found, notes=(*found.notes, *begun.notes()))
+    return found if found.source == "clean" else without_no_organisms(found)
 
 
 def open_data(
@@ -89,6 +98,8 @@ def _read_folder(root: Path) -> Dataset:
     for name in (PACKAGE_FILE, "metadata.csv"):
         if (root / name).is_file():
             return _read_file(root / name)
+    if tables := find_wildlife_insights(root):
+        return read_wildlife_insights(tables)
     if (file := find_coco(root)) is not None:
         return read_coco(file)
     if files := find_parquet(root):
@@ -102,6 +113,8 @@ def _read_file(path: Path) -> Dataset:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return read_parquet([path])
+    if suffix == ".csv" and is_wildlife_insights(path):
+        return read_wildlife_insights([path])
     if suffix in (".csv", ".json"):
         return (read_csv if suffix == ".csv" else read_coco)(path)
     wanted = "a folder or a .csv, .json, .parquet or .zip file"

@@ -1,15 +1,16 @@
-"""Camera Trap Data Packages: Camtrap DP 1.0 (camtrap-dp.tdwg.org).
+"""Camera Trap Data Packages: Camtrap DP (camtrap-dp.tdwg.org), versions 0.1.3 to 1.0.
 
 ``datapackage.json`` names three tables and may describe the taxa.  ``deployments.csv`` says where
 each camera stood, ``media.csv`` has one row per file, and ``observations.csv`` says what was seen
-on a file or during an event.
+on a file or during an event (a sequence, in earlier versions).
 """
 
 from __future__ import annotations
 
+import posixpath
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -18,8 +19,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from rs_runtime.photos.photo import PHOTO_SUFFIXES
 from rs_toolkit.data.photos import Dataset, Photo
-from rs_toolkit.data.readers import rows
+from rs_toolkit.data.readers import camtrap_tables, rows
 from rs_toolkit.data.readers.rows import Row, described, label_rank, relative_path, tidy
 from rs_toolkit.data.taxonomy import RANKS, normalize_name
 from rs_toolkit.errors import MetadataError
@@ -35,13 +37,13 @@ _BELOW_SPECIES = frozenset({"subspecies", "variety", "form"})
 _SOME_SPECIES = frozenset({"sp", "sp.", "spp", "spp.", "indet", "indet."})
 # A function that returns, for a scientific name, the names by rank and the ``common_name``.
 _Names = Callable[[str], dict[str, Any]]
-_MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype")
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
-_COLUMNS = (
-    *("observationType", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd"),
-    *("scientificName", *_BOX),
-)
-_KINDS = frozenset({"animal", "human", "vehicle", "blank", "unknown", "unclassified"})
+# Kinds of observations, by their names in all versions.
+_KINDS = {
+    **{kind: kind for kind in ("animal", *_NO_ANIMAL, "unknown", "unclassified")},
+    "empty": "blank",
+    "undefined": "unknown",
+}
 
 
 def read_camtrap(package: Path) -> Dataset:
@@ -58,54 +60,41 @@ def read_camtrap(package: Path) -> Dataset:
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
     content = rows.read_object(package)
-
-    def records(name: str, columns: Sequence[str]) -> Iterator[Row]:
-        table = _table(package, content, name)
-        for place, cells, error in rows.csv_rows(table, columns, [columns[:1]]):
-            yield f"{table.name} {place}", dict.fromkeys(columns, "") | cells, error
-
-    places = records("deployments", ("deploymentID", "locationID"))
+    places = camtrap_tables.deployments(package, content)
     sites = {place["deploymentID"]: place["locationID"] for _, place, error in places if not error}
-    media = list(records("media", _MEDIA))
+    media = list(camtrap_tables.media(package, content))
     if not media:
         raise MetadataError(f"{package}: its media table has no rows; add one per photo")
+    taxa = _listed(content)
     seen = _Observations(
-        records("observations", _COLUMNS), {cells["mediaID"] for _, cells, _ in media}
+        camtrap_tables.observations(package, content),
+        {cells["mediaID"] for _, cells, _ in media},
+        {str(item.get("taxonid")): name for name, item in taxa.items()},
     )
-    photos = rows.keep_first(_rows(media, seen, sites, _names_of(content)))
+    photos = rows.keep_first(_rows(media, seen, sites, _names_of(taxa), package.parent))
     return Dataset(package.parent, tuple(photos), "camtrap")
 
 
-def _table(package: Path, content: dict[str, Any], name: str) -> Path:
-    """Return the path of a table, which must lie below the package's folder."""
-    given: Any = f"{name}.csv"
-    resources = content.get("resources")
-    for resource in resources if isinstance(resources, list) else []:
-        if isinstance(resource, dict) and resource.get("name") == name:
-            given = resource.get("path")
-    path, error = relative_path(given)
-    if error is not None:
-        raise MetadataError(f"{package}: path of the resource {name}: {error}")
-    return package.parent / path
-
-
 def _rows(
-    media: list[Row], observations: _Observations, sites: dict[str, str], names: _Names
+    media: list[Row], observations: _Observations, sites: dict[str, str], names: _Names, root: Path
 ) -> Iterator[tuple[str, Photo]]:
     """Yield a photo and its place for each file, then an error for each bad observation."""
     ids: set[str] = set()
+    is_folder = cache(lambda path: (root / path).is_dir())
     for place, cells, ragged in media:
-        path, error = relative_path(cells["filePath"] or cells["fileName"])
+        path, error = relative_path(_given_path(cells, is_folder))
         if cells["fileMediatype"].lower().startswith("video/"):
             error = error or "is a video; extract photos from it"
-        if cells["mediaID"] in ids:
-            error = error or f"repeats the mediaID {cells['mediaID'][:80]!r}; renumber it"
-        ids.add(cells["mediaID"])
+        key, camera = cells["mediaID"], cells["deploymentID"]
+        if key and key in ids:
+            error = error or f"repeats the mediaID {key[:80]!r}; renumber it"
+        ids.add(key)
+        own, during, event = observations.of(cells)
+        if not key and not event:
+            error = error or "has no mediaID; fill it in"
         error = ragged or error
         found: dict[str, Any] = {}
         if error is None:
-            camera = cells["deploymentID"]
-            own, during, event = observations.of(cells["mediaID"], camera, cells["timestamp"])
             boxes = [item.box for item in own if item.box]
             found = {"site": sites.get(camera) or camera, "observation": event}
             try:
@@ -117,6 +106,16 @@ def _rows(
         yield place, described(found, path, error)
     for place, error in observations.errors:
         yield place, described({}, "", error)
+
+
+def _given_path(cells: dict[str, str], is_folder: Callable[[str], bool]) -> str:
+    """Return the path of a file; some packages give its folder as ``filePath``."""
+    path, name = cells["filePath"], cells["fileName"]
+    if not path or not name or path.lower().endswith(tuple(PHOTO_SUFFIXES)):
+        return path or name
+    joined, error = relative_path(f"{path}/{name}")
+    folder = error is None and (path.endswith(("/", "\\")) or is_folder(posixpath.dirname(joined)))
+    return joined if folder else path
 
 
 def _label(seen: list[_Seen]) -> str | None:
@@ -140,12 +139,17 @@ class _Seen:
 
 
 class _Observations:
-    """Observations by file and by event; ``media`` are the IDs of all files.
+    """Observations by file and by event.
+
+    ``media`` are the IDs of all files, and ``taxa`` scientific names by their IDs.
 
     ``errors`` holds the place and the fault of each row that cannot be used.
     """
 
-    def __init__(self, rows: Iterable[Row], media: Collection[str]) -> None:
+    def __init__(
+        self, rows: Iterable[Row], media: Collection[str], taxa: Mapping[str, str]
+    ) -> None:
+        self._taxa = taxa
         self.errors: list[tuple[str, str]] = []
         self._own: dict[str, list[_Seen]] = defaultdict(list)
         # Observations of events: by deployment and eventID, and by deployment and time.
@@ -162,11 +166,13 @@ class _Observations:
 
     def _add(self, row: dict[str, str], media: Collection[str]) -> str | None:
         """Add one row; return why it cannot be used, or None."""
-        kind = row["observationType"].lower()
-        if kind not in _KINDS:
-            return f"observationType {kind[:80]!r}, wanted one of: {', '.join(sorted(_KINDS))}"
+        given = row["observationType"].lower()
+        if (kind := _KINDS.get(given)) is None:
+            wanted = ", ".join(sorted(set(_KINDS.values())))
+            return f"observationType {given[:80]!r}, wanted one of: {wanted}"
+        name = normalize_name(row["scientificName"]) or self._taxa.get(row["taxonID"], "")
         box = ",".join(row[name] for name in _BOX) if any(row[name] for name in _BOX) else ""
-        seen = _Seen(kind, normalize_name(row["scientificName"]) or "", row["eventID"], box)
+        seen = _Seen(kind, name, row["eventID"], box)
         if own := row["mediaID"]:
             if own not in media:
                 return f"mediaID {own[:80]!r} is not in the media table; add it, or delete this row"
@@ -181,17 +187,19 @@ class _Observations:
             self._timed[camera].append((start, end, seen))
         return None
 
-    def of(self, media: str, camera: str, timestamp: str) -> tuple[list[_Seen], list[_Seen], str]:
-        """Return the observations of a file, those of its event, and the event's ID.
+    def of(self, media: Mapping[str, str]) -> tuple[list[_Seen], list[_Seen], str]:
+        """Return the observations of a row of media, those of its event, and the event's ID.
 
         Observations of the kind ``unclassified`` are left out.
         """
-        own = self._own.get(media, [])
-        event = next((item.event for item in own if item.event), "")
+        camera = media["deploymentID"]
+        own = self._own.get(media["mediaID"], [])
+        event = next((item.event for item in own if item.event), media["eventID"])
         during: list[_Seen] = []
         if event:
-            during = self._named.get((camera, event), [])
-        elif (taken := _moment(timestamp)) and camera in self._timed:
+            # In version 0.6, observations of events do not name the camera.
+            during = self._named.get((camera, event)) or self._named.get(("", event), [])
+        elif (taken := _moment(media["timestamp"])) and camera in self._timed:
             begin = bisect_left(self._latest[camera], taken)
             stop = bisect_right(self._timed[camera], taken, key=itemgetter(0))
             spans = self._timed[camera][begin:stop]
@@ -210,19 +218,29 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _names_of(package: dict[str, Any]) -> _Names:
-    """Return a function that looks names up in the list ``taxonomic`` of ``datapackage.json``."""
+def _listed(package: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the taxa of ``datapackage.json`` by their scientific names.
+
+    Their keys are in lower case without underscores, because earlier versions have both forms.
+    """
     taxonomic = package.get("taxonomic")
-    listed: dict[str | None, dict[str, Any]] = {
-        normalize_name(item["scientificName"]): item
-        for item in (taxonomic if isinstance(taxonomic, list) else [])
-        if isinstance(item, dict) and isinstance(item.get("scientificName"), str)
-    }
+    listed = {}
+    for item in taxonomic if isinstance(taxonomic, list) else []:
+        taxon = item if isinstance(item, dict) else {}
+        taxon = {str(key).replace("_", "").lower(): value for key, value in taxon.items()}
+        name = taxon.get("scientificname")
+        if isinstance(name, str) and (name := normalize_name(name) or ""):
+            listed[name] = taxon
+    return listed
+
+
+def _names_of(taxa: Mapping[str, dict[str, Any]]) -> _Names:
+    """Return a function that looks names up among the listed taxa."""
 
     @cache
     def named(name: str) -> dict[str, Any]:
-        item = listed.get(normalize_name(name), {})
-        common = item.get("vernacularNames")
+        item = taxa.get(name, {})
+        common = item.get("vernacularnames")
         english = (common.get("eng") or common.get("en")) if isinstance(common, dict) else None
         return {**_ranks(name, item), "common_name": english}
 
@@ -233,7 +251,7 @@ def _ranks(name: str, listed: dict[str, Any]) -> dict[str, Any]:
     """Put a name at its ``taxonRank`` or, without one, at the rank that its form suggests."""
     names = {rank: tidy(listed.get(rank), rank) for rank in RANKS}
     first, *rest = name.split()
-    given = listed.get("taxonRank")
+    given = listed.get("taxonrank")
     rank = normalize_name(tidy(given)) if isinstance(given, str) else None
     if rank is None:
         rank = "species" if rest else label_rank([first])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,15 +15,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rs_runtime.errors import reason
+from rs_toolkit.data.labels import is_organism, kind_of_labels
 from rs_toolkit.data.photos import Photo, tidy_box
 from rs_toolkit.data.readers.reading import reading, relative_path, some
-from rs_toolkit.data.taxonomy import RANKS, Taxon, normalize_name, printable
+from rs_toolkit.data.taxonomy import RANKS, Taxon, printable
 from rs_toolkit.errors import MetadataError
 
 __all__ = [
     "relative_path",
     *("DESCRIBING_COLUMNS", "LABEL_COLUMNS", "MAX_METADATA_BYTES", "PATH_COLUMNS", "Row"),
-    *("columns_of", "csv_rows", "described", "is_organism", "keep_first", "label_rank"),
+    *("columns_of", "csv_rows", "described", "keep_first", "label_rank"),
     *("one_label", "read_object", "taxon_of", "tidy"),
 ]
 
@@ -50,17 +54,6 @@ DESCRIBING_COLUMNS = (
 
 # Endings that the codes of nomenclature prescribe for names of families of animals and plants.
 _FAMILY_ENDINGS = ("idae", "aceae")
-# Labels of camera-trap projects for photos that show no organism, or an unidentified one.
-_NO_ORGANISM = frozenset(
-    {
-        *("empty", "blank", "nothing", "no animal", "misfire", "false trigger"),
-        *("human", "humans", "person", "people", "homo sapiens"),
-        *("vehicle", "vehicles", "car", "truck", "motorcycle", "bicycle"),
-        *("animal", "unknown", "unidentified", "unclassified", "unlabelled", "unlabeled"),
-        *("unidentifiable", "unknown animal", "unidentified animal"),
-        *("setup", "setup_pickup", "calibration"),
-    }
-)
 
 
 def columns_of(
@@ -96,14 +89,31 @@ def columns_of(
     return [used_as[name] for name in names]
 
 
+class _Unpacked(gzip.GzipFile):
+    """A gzip file that is not trusted: it may hold at most ``MAX_METADATA_BYTES``."""
+
+    def read1(self, size: int = -1) -> bytes:
+        data = super().read1(size)
+        if self.tell() > MAX_METADATA_BYTES:
+            limit = f"unpacks to more than {MAX_METADATA_BYTES} bytes"
+            raise MetadataError(f"{self.name}: {limit}; split it")
+        return data
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """Open a metadata file as UTF-8; an error while it is read becomes a MetadataError."""
+    """Open a metadata file as UTF-8; an error while it is read becomes a MetadataError.
+
+    A file whose name ends in ``.gz`` is unpacked.
+    """
     try:
         if path.stat().st_size > MAX_METADATA_BYTES:
             raise MetadataError(f"{path}: larger than {MAX_METADATA_BYTES} bytes; split it")
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        raw = _Unpacked(path) if path.suffix.lower() == ".gz" else path.open("rb")
+        with io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
             yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise MetadataError(f"{path}: damaged ({reason(error)}); copy it again") from None
     except UnicodeDecodeError as error:
         raise MetadataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from None
     except OSError as error:
@@ -183,15 +193,10 @@ def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
     )
 
 
-def is_organism(name: str | None) -> bool:
-    """Return whether a label names an organism, and not an empty photo, people or a vehicle."""
-    label = normalize_name(name)
-    named = label is not None and not reading().is_empty(name, "label")
-    return named and label not in _NO_ORGANISM
-
-
 def one_label(names: Collection[str]) -> str | None:
-    """Return the organism among the different labels of a photo; None where none is an organism.
+    """Return the organism among the different labels of a photo; None where there are no labels.
+
+    Where none is an organism, this is the kind of label: ``blank``, ``human`` …
 
     Words that mean an empty cell are no labels.
 
@@ -205,12 +210,13 @@ def one_label(names: Collection[str]) -> str | None:
     if organisms and len(names) > 1:
         labels = ", ".join(sorted(repr(name[:80]) for name in names))
         raise ValueError(f"has several labels ({labels}); leave one")
-    return organisms[0] if organisms else None
+    return organisms[0] if organisms else kind_of_labels(names)
 
 
 def label_rank(names: Iterable[str]) -> str:
-    """Return ``family`` if all class names end as families' names do, else ``species``."""
-    families = all(name.strip().lower().endswith(_FAMILY_ENDINGS) for name in names)
+    """Return ``family`` if all names of organisms end as families' names do, else ``species``."""
+    organisms = [name.strip().lower() for name in names if is_organism(name)]
+    families = all(name.endswith(_FAMILY_ENDINGS) for name in organisms)
     return "family" if families else "species"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rs_runtime.photos.photo import PHOTO_SUFFIXES
+from rs_toolkit.data.labels import is_organism
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers.reading import reading, some
 from rs_toolkit.data.readers.rows import label_rank
@@ -59,9 +60,11 @@ def _taxa(folders: set[str]) -> dict[str, Taxon]:
     """Return the taxon that each class folder's name stands for."""
     cell = reading().cell
     parts = {name: _INATURALIST.fullmatch(name) for name in folders}
-    if folders and all(parts.values()):
-        named = {folder: match.groups() for folder, match in parts.items() if match}
-        return {folder: Taxon(*map(cell, names, RANKS)) for folder, names in named.items()}
+    if any(parts.values()) and all(match or not is_organism(name) for name, match in parts.items()):
+        return {
+            name: Taxon(*map(cell, match.groups(), RANKS)) if match else Taxon(species=name)
+            for name, match in parts.items()
+        }
     names = {name: cell(name, "label") for name in folders}
     rank = label_rank(filter(None, names.values()))
     return {folder: Taxon.from_dict({rank: name}) for folder, name in names.items()}

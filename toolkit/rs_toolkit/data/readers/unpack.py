@@ -28,7 +28,7 @@ MAX_UNPACKED_BYTES = 100_000_000_000
 MAX_UNPACKED_FILES = 1_000_000
 
 _MAX_DIRECTORY_BYTES = 200_000_000
-_METADATA_SUFFIXES = frozenset({".csv", ".json"})
+_METADATA_SUFFIXES = frozenset({".csv", ".json", ".gz"})
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 # zipfile documents only the first; the others are what malformed archives make it raise.
 _DAMAGED = (
@@ -68,9 +68,9 @@ def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
 def unpack_zip(path: Path) -> Path:
     """Unpack the photos and metadata of a zip archive and return their folder.
 
-    Only photos, ``.csv`` and ``.json`` files are unpacked, and no hidden files.  If all of them lie
-    in one folder, that folder is returned.  A photo whose data are damaged becomes an empty file,
-    which the index reports as unreadable.
+    Only photos, ``.csv``, ``.csv.gz`` and ``.json`` files are unpacked, and no hidden files.  If
+    all of them lie in one folder, that folder is returned.  A photo whose data are damaged becomes
+    an empty file, which the index reports as unreadable.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         name, error = relative_path(member.filename)
         suffix = posixpath.splitext(name)[1].lower()
         hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-        if error is None and (hidden or suffix not in PHOTO_SUFFIXES | _METADATA_SUFFIXES):
+        if error is None and (hidden or not _is_read(name, suffix)):
             continue
         # Some file systems do not distinguish upper and lower case.
         twice = "is in it twice" if name.casefold() in folded else None
@@ -151,6 +151,11 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         got = f"{len(members)} files of {total} bytes"
         raise DataError(f"{path}: has {got}, wanted {wanted}; unpack it and give the folder")
     return members
+
+
+def _is_read(name: str, suffix: str) -> bool:
+    table = suffix != ".gz" or name.lower().endswith(".csv.gz")
+    return table and suffix in PHOTO_SUFFIXES | _METADATA_SUFFIXES
 
 
 def _fault(member: zipfile.ZipInfo, suffix: str) -> str | None:
