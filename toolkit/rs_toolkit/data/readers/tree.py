@@ -13,6 +13,7 @@ from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers.rows import label_rank
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import DataError
+from rs_toolkit.files import is_output
 
 __all__ = ["read_tree"]
 
@@ -25,6 +26,8 @@ _SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
 # kingdom and genus may be unknown.
 _INATURALIST = re.compile(r"[0-9]+_([^_]+)" + "_([^_]*)" * 4 + "_([^_]+)" * 2)
 
+_MOST_NAMED = 3
+
 
 def read_tree(root: Path) -> Dataset:
     """Read photos below a folder, labelled by the first folder on their paths.
@@ -33,12 +36,17 @@ def read_tree(root: Path) -> Dataset:
     family, genus, epithet, joined by ``_``), all ranks are taken from the name.  Otherwise the
     name is a family if all names end as families' names do, else a species.
 
+    Folders that the toolkit wrote are left out.
+
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    paths = sorted(_files(root))
+    outputs: list[str] = []
+    paths = sorted(_files(root, outputs))
+    notes = _about_outputs(sorted(outputs))
     if not paths:
         wanted = "(JPEG, PNG, TIFF, BMP, WebP, GIF) and no metadata.csv"
-        raise DataError(f"{root}: no photos below it {wanted}; check the path")
+        told = "; ".join((f"no photos below it {wanted}", *notes))
+        raise DataError(f"{root}: {told}; check the path")
     folders = {path.split("/")[0] for path in paths if "/" in path}
     splits = {name.strip().lower() for name in folders}
     if folders and splits <= _SPLIT_FOLDERS:
@@ -47,7 +55,16 @@ def read_tree(root: Path) -> Dataset:
             "of them, or merge them (rs-toolkit makes its own splits)"
         )
     taxa = _taxa(folders)
-    return Dataset(root, tuple(_photo(path, taxa) for path in paths), "tree")
+    return Dataset(root, tuple(_photo(path, taxa) for path in paths), "tree", notes)
+
+
+def _about_outputs(outputs: list[str]) -> tuple[str, ...]:
+    """Return a note on the folders that the toolkit wrote, if there are any."""
+    if not outputs:
+        return ()
+    shown = ", ".join(outputs[:_MOST_NAMED]) + (", …" if len(outputs) > _MOST_NAMED else "")
+    folders = "folder" if len(outputs) == 1 else "folders"
+    return (f"skipped {len(outputs)} {folders} that rs-toolkit wrote ({shown})",)
 
 
 def _taxa(folders: set[str]) -> dict[str, Taxon]:
@@ -69,14 +86,21 @@ def _photo(path: str, taxa: dict[str, Taxon]) -> Photo:
     return Photo(writable, taxa[folder] if slash and error is None else Taxon(), error=error)
 
 
-def _files(root: Path) -> Iterator[str]:
-    """Yield photos below ``root``; follow links to folders, but enter each real folder once."""
+def _files(root: Path, outputs: list[str]) -> Iterator[str]:
+    """Yield photos below ``root``; follow links to folders, but enter each real folder once.
+
+    Folders that the toolkit wrote are not entered, but appended to ``outputs``.
+    """
     seen = {os.path.realpath(root)}
 
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check permissions")
 
     for folder, below, files in os.walk(root, onerror=fail, followlinks=True):
+        if folder != os.fspath(root) and is_output(Path(folder), files):
+            outputs.append(Path(folder).relative_to(root).as_posix())
+            below.clear()
+            continue
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}
         below[:] = [
             name
