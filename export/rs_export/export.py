@@ -16,6 +16,7 @@ from rs_export.report import write_reports
 from rs_export.result import Export, Variant
 from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.folders.kit import pack
 from rs_toolkit.folders.run import Run
@@ -63,7 +64,7 @@ def export_run(
     Raises
     ------
     RunError
-        The run folder is missing, unfinished or damaged.
+        The run folder is missing, unfinished or damaged, or another command writes into ``out``.
     ExportError
         For some engine every variant was refused, or none fits; then no kit is written.
     """
@@ -71,14 +72,14 @@ def export_run(
     # Fail on a wrong recipe now, before the long work.
     recipes = chosen_recipes(settings)
     run = Run.open(Path(run_dir))
-    folder = Path(out) if out else run.path / "export"
-    found, problem = _made(run, recipes, settings, folder, progress)
-    report = write_reports(found, folder)
-    if problem:
-        raise ExportError(f"{problem}; see {report}")
-    kit = ship(found, folder)
-    if settings.max_mb:
-        kit = pack(kit)
+    with claimed(Path(out) if out else run.path / "export") as folder:
+        found, problem = _made(run, recipes, settings, folder, progress)
+        report = write_reports(found, folder)
+        if problem:
+            raise ExportError(f"{problem}; see {report}")
+        kit = ship(found, folder)
+        if settings.max_mb:
+            kit = pack(kit)
     names = dict(found.classifier.shipped)
     filters = dict(found.filter.shipped) if found.filter else {}
     held = ", ".join([*names.values(), *filters.values()])

@@ -23,6 +23,7 @@ from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.config.training import TrainConfig, sample_preset
 from rs_toolkit.errors import ConfigError, ToolkitError
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["app", "main"]
@@ -108,13 +109,15 @@ def train(
         from rs_train.run_folder import settings_begun
 
         settings, data, _ = settings_begun(resume, TrainConfig)
-        _train(data, settings, resume, resume=True)
+        with claimed(resume):
+            _train(data, settings, resume, resume=True)
         return
     settings = options.train_settings(config, given, sample_preset() if data is None else {})
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)
-    _train(data, settings, out or options.free_folder(Path("runs"), data), resume=False)
+    with options.new_folder(out, "runs", data) as folder:
+        _train(data, settings, folder, resume=False)
 
 
 @app.command()
