@@ -50,6 +50,7 @@ def export_run(
     settings: ExportSettings | None = None,
     *,
     out: Path | None = None,
+    data: Path | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Convert a finished run into measured variants, reports and a kit.
@@ -59,7 +60,8 @@ def export_run(
     only the first variant that is not refused and fits.  A filter (``settings.filter``) is
     converted first, in the same way; the kit gets one for each engine that it has a classifier for.
 
-    Reports and kit are written into ``out``, by default ``run_dir/export``.
+    Reports and kit are written into ``out``, by default ``run_dir/export``.  ``data`` is where the
+    run's photos are now; by default, where they were when it was trained.
 
     Raises
     ------
@@ -72,9 +74,11 @@ def export_run(
     # Fail on a wrong recipe now, before the long work.
     recipes = chosen_recipes(settings)
     run = Run.open(Path(run_dir))
+    if data is not None:
+        run = run.moved(Path(data))
     with claimed(Path(out) if out else run.path / "export") as folder:
         found, problem = _made(run, recipes, settings, folder, progress)
-        report = write_reports(found, folder)
+        report = write_reports(found, folder, progress.note)
         if problem:
             raise ExportError(f"{problem}; see {report}")
         kit = ship(found, folder)

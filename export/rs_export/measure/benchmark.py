@@ -118,7 +118,7 @@ def benchmark(
             "versions": versions(),
             "seconds": round(time.monotonic() - start, 1),
         }
-        return Benchmark(result, tables(result), write_benchmark(result, folder))
+        return Benchmark(result, tables(result), write_benchmark(result, folder, shown.note))
 
 
 def _rows(kit: Kit, progress: Progress, prefix: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def _say(**values: Any) -> None:
 
 def _run(folder: Path, job: dict[str, Any]) -> None:
     # Opened before TensorFlow, which takes seconds to load, so that errors are reported at once.
-    run = Run.open(Path(job["run"]))
+    run = replace(Run.open(Path(job["run"])), data_root=Path(job["data_root"]))
     import keras
     import tensorflow as tf
     import tf_keras

@@ -248,7 +248,7 @@ def test_scores_may_be_unknown(kit) -> None:
     result = benchmark(kit, **SMALL).result
     for row in result["rows"]:
         row.update(accuracy=None, macro_f1=None, scores=None)
-    write_benchmark(result, kit.parent / "again")
+    write_benchmark(result, kit.parent / "again", pytest.fail)
     assert "unknown" in tables(result)
 
 

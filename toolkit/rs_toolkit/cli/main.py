@@ -6,6 +6,7 @@ Every expected error is printed as one line on standard error.  Exit codes: 0 su
 
 from __future__ import annotations
 
+import io
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from rs_runtime.console import printable
 from rs_runtime.errors import RuntimeKitError
 from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
@@ -126,6 +128,13 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
     int8: Annotated[bool, typer.Option("--int8", help="Make the int8 variants too.")] = False,
     out: Annotated[Path | None, options.folder_option("RUN/export")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run's photos, where they are no longer where train found them.",
+            show_default="as recorded in the run",
+        ),
+    ] = None,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
@@ -173,7 +182,7 @@ def export(
     settings = load_settings(ExportSettings, options.settings_among(given, ExportSettings))
     quiet_tensorflow()
     with ConsoleProgress() as progress:
-        result = export_run(run, settings, out=out, progress=progress)
+        result = export_run(run, settings, out=out, data=data, progress=progress)
     print(result.kit)
 
 
@@ -239,7 +248,7 @@ def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"rs-toolkit: {' '.join(message.split())}", file=sys.stderr)
+    print(f"rs-toolkit: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -247,6 +256,9 @@ def main() -> None:
     """Run the command line; print an error as one line, and exit with its code."""
     try:
         with command_process():
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                # A name may have letters that the terminal's encoding lacks.
+                sys.stdout.reconfigure(errors="backslashreplace")
             app()
     except (ToolkitError, RuntimeKitError) as error:
         _fail(str(error), error.exit_code)
