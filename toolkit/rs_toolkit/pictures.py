@@ -15,7 +15,7 @@ __all__ = ["draw_picture", "short"]
 
 _LONGEST = 40
 # "$" begins no formula; and a user's matplotlibrc must not ask for TeX, which cannot set any label.
-_PLAIN = {"text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False}
+_PLAIN: Any = {"text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False}
 
 
 def draw_picture(path: Path, draw: Callable[[], Any], note: Callable[[str], None]) -> None:

@@ -101,8 +101,8 @@ class Run:
         """
         paths = [photo.path for photo in self.photos if photo.split]
         # Any folder that holds them will do, whatever else is in it.
-        roots = (lambda: data, lambda: read_dataset(data).root)
-        for root in (root().resolve() for root in roots):
+        for read in (False, True):
+            root = (read_dataset(data).root if read else data).resolve()
             if any((root / path).is_file() for path in paths):
                 return replace(self, data_root=root)
         some = f", such as {paths[0]}" if paths else ""
