@@ -57,7 +57,7 @@ FLOORS = {
 }
 # Files beside those folders that stand below them all; the other files stand above.
 GROUND = {
-    "rs_toolkit": {"errors", "files", "progress", "environment"},
+    "rs_toolkit": {"errors", "files", "progress", "environment", "pictures"},
     "rs_toolkit/checks": {"findings"},
     "rs_toolkit/data": {
         *("photos", "index", "table", "remembered", "taxonomy", "groups"),

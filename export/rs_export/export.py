@@ -16,6 +16,7 @@ from rs_export.report import write_reports
 from rs_export.result import Export, Variant
 from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.folders.kit import pack
 from rs_toolkit.folders.run import Run
@@ -49,6 +50,7 @@ def export_run(
     settings: ExportSettings | None = None,
     *,
     out: Path | None = None,
+    data: Path | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Convert a finished run into measured variants, reports and a kit.
@@ -58,12 +60,13 @@ def export_run(
     only the first variant that is not refused and fits.  A filter (``settings.filter``) is
     converted first, in the same way; the kit gets one for each engine that it has a classifier for.
 
-    Reports and kit are written into ``out``, by default ``run_dir/export``.
+    Reports and kit are written into ``out``, by default ``run_dir/export``.  ``data`` is where the
+    run's photos are now; by default, where they were when it was trained.
 
     Raises
     ------
     RunError
-        The run folder is missing, unfinished or damaged.
+        The run folder is missing, unfinished or damaged, or another command writes into ``out``.
     ExportError
         For some engine every variant was refused, or none fits; then no kit is written.
     """
@@ -71,14 +74,16 @@ def export_run(
     # Fail on a wrong recipe now, before the long work.
     recipes = chosen_recipes(settings)
     run = Run.open(Path(run_dir))
-    folder = Path(out) if out else run.path / "export"
-    found, problem = _made(run, recipes, settings, folder, progress)
-    report = write_reports(found, folder)
-    if problem:
-        raise ExportError(f"{problem}; see {report}")
-    kit = ship(found, folder)
-    if settings.max_mb:
-        kit = pack(kit)
+    if data is not None:
+        run = run.moved(Path(data))
+    with claimed(Path(out) if out else run.path / "export") as folder:
+        found, problem = _made(run, recipes, settings, folder, progress)
+        report = write_reports(found, folder, progress.note)
+        if problem:
+            raise ExportError(f"{problem}; see {report}")
+        kit = ship(found, folder)
+        if settings.max_mb:
+            kit = pack(kit)
     names = dict(found.classifier.shipped)
     filters = dict(found.filter.shipped) if found.filter else {}
     held = ", ".join([*names.values(), *filters.values()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from rs_export.result import About, Export, Measured, Result
 from rs_export.tables import by_name, cell, markdown_table
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
+from rs_toolkit.pictures import draw_picture
 
 __all__ = ["answer_table", "filter_photos", "write_reports"]
 
@@ -25,11 +26,13 @@ _FILTER_NOTE = (
 )
 
 
-def write_reports(export: Export, folder: Path) -> Path:
-    """Write report.json, report.md and a picture into ``folder``; return the path of report.md."""
+def write_reports(export: Export, folder: Path, note: Callable[[str], None]) -> Path:
+    """Write report.json, report.md and a picture into ``folder``; return the path of report.md.
+
+    ``note`` is called with the reason where the picture cannot be drawn.
+    """
     write_json(folder / "report.json", _json(export))
-    with atomic_write(folder / _PICTURE) as temporary:
-        _picture(export.classifier).savefig(temporary, format="png", dpi=120)
+    draw_picture(folder / _PICTURE, lambda: _picture(export.classifier), note)
     with atomic_write(folder / "report.md") as temporary:
         temporary.write_text(_markdown(export), "utf-8")
     return folder / "report.md"
@@ -225,7 +228,8 @@ def _picture(found: Result) -> Any:
 
     # Names are in a column, in the order of the scores: beside the points they would overlap.
     order = sorted(found.measured, key=lambda item: (item.row["macro_f1"], item.size))
-    figure = Figure(figsize=(8, max(4.5, 1 + 0.22 * len(order))), layout="constrained")
+    size = (8, max(4.5, 1 + 0.22 * len(order)))
+    figure = Figure(size, dpi=120, layout="constrained")
     axes = figure.subplots()
     colours = {"shipped": "C2", "refused": "C3", "": "C7"}
     for place, item in enumerate(order):

@@ -1,16 +1,33 @@
-"""The machine and the package versions that a result was made with."""
+"""What a result depends on besides code and photos: machine, package versions, Keras' settings."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from rs_runtime.errors import reason
 from rs_runtime.stderr import quiet_libraries
+from rs_toolkit.errors import ConfigError
+from rs_toolkit.files import read_json
 
-__all__ = ["machine", "quiet_tensorflow", "versions"]
+__all__ = ["machine", "quiet_tensorflow", "standard_settings", "versions"]
+
+_BACKEND = "tensorflow"
+# Settings that a user may have made for other work, in keras.json or by a variable, and the values
+# with which results are made here.
+_VARIABLES = {
+    "KERAS_BACKEND": _BACKEND,
+    "KERAS_MAX_EPOCHS": "",
+    "KERAS_MAX_STEPS_PER_EPOCH": "",
+    "KERAS_NNX_ENABLED": "",
+}
+_SETTINGS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+_LIMITS = ("max_epochs", "max_steps_per_epoch")
 
 _PACKAGES = (
     "rs-toolkit",
@@ -37,19 +54,73 @@ _PACKAGES = (
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow with as few messages as possible; see :mod:`rs_runtime.stderr`.
+    """Import TensorFlow and Keras with few messages, and with the settings of the toolkit.
+
+    See :mod:`rs_runtime.stderr` for the messages.  Where a setting of the user's (``keras.json``, a
+    variable such as ``KERAS_BACKEND``) is not used, a line on standard error says so.
 
     Raises
     ------
     ModuleNotFoundError
         TensorFlow is not installed.
+    ConfigError
+        Keras cannot read its ``keras.json``, or the program has loaded it with another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_libraries():
-        import tensorflow
+    unused = _standard_variables()
+    try:
+        with quiet_libraries():
+            import tensorflow
 
-        # Looks for devices now, while TensorFlow's messages are dropped.
-        tensorflow.config.list_physical_devices()
+            # Looks for devices now, while TensorFlow's messages are dropped.
+            tensorflow.config.list_physical_devices()
+            import keras
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{_keras_json()}: Keras cannot read it ({reason(error)}); delete it"
+        ) from None
+    if (backend := keras.config.backend()) != _BACKEND:
+        raise ConfigError(
+            f"Keras was loaded with the backend {backend}, wanted {_BACKEND}; set KERAS_BACKEND="
+            f"{_BACKEND} before it is imported"
+        )
+    for told in (*unused, *standard_settings(keras.config)):
+        print(f"not used: Keras' setting {told}", file=sys.stderr)
+    for name in _LIMITS:
+        if hasattr(keras.config, f"set_{name}"):
+            getattr(keras.config, f"set_{name}")(None)
+    keras.config.set_dtype_policy(_SETTINGS["floatx"])
+
+
+def _standard_variables() -> list[str]:
+    """Set the variables that Keras reads when it is imported; return what was not used."""
+    saved, unused = "", []
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        saved = str(read_json(_keras_json())["backend"])
+    for name, wanted in _VARIABLES.items():
+        given = os.environ.pop(name, "") or (saved if name == "KERAS_BACKEND" else "")
+        if given not in ("", wanted):
+            unused.append(f"{name}={given}" + (f" (instead: {wanted})" if wanted else ""))
+    # Wins over keras.json.
+    os.environ["KERAS_BACKEND"] = _BACKEND
+    return unused
+
+
+def _keras_json() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "keras.json"
+
+
+def standard_settings(backend: Any) -> list[str]:
+    """Set the standard values in ``keras.config`` or ``tf_keras.backend``; return those not used.
+
+    Both read ``keras.json`` when they are imported.
+    """
+    unused = []
+    for name, wanted in _SETTINGS.items():
+        if (given := getattr(backend, name)()) != wanted:
+            unused.append(f"{name}={given} (instead: {wanted})")
+            getattr(backend, f"set_{name}")(wanted)
+    return unused
 
 
 def machine() -> dict[str, str | int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from rs_runtime.console import printable
+
 __all__ = ["ConsoleProgress", "Progress"]
 
 
@@ -51,7 +53,8 @@ class ConsoleProgress(Progress):
         self._bars.stop()
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        # A file's name may hold what a terminal takes for a command.
+        self._console.print(printable(text), markup=False, soft_wrap=True)
 
     def update(self, title: str, done: int, total: int, text: str = "") -> None:
         if title not in self._tasks:

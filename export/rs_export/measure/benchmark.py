@@ -21,6 +21,7 @@ from rs_runtime.kit.kit import Kit, open_kit
 from rs_runtime.probe import MEASURES, synthetic_photo
 from rs_toolkit.environment import machine, versions
 from rs_toolkit.errors import ExportError, RunError
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.folders.kit import packed
 from rs_toolkit.folders.run import Run
 from rs_toolkit.metrics.classification import accuracy, macro_f1
@@ -78,7 +79,8 @@ def benchmark(
     Raises
     ------
     RunError
-        The run is unfinished or damaged, its kit is missing or another run's, or photos are gone.
+        The run is unfinished or damaged, its kit is missing or another run's, or photos are gone;
+        or another command writes into the folder.
     KitError
         A kit is missing or damaged.
     ExportError
@@ -95,29 +97,28 @@ def benchmark(
         path = target / "export" / f"{run.name}.rskit"
         if not path.is_file():
             raise RunError(f"{path}: no such kit; make it with: rs-toolkit export {target}")
-    with open_kit(path) as kit:
+    with open_kit(path) as kit, claimed(out or path.parent / "benchmark") as folder:
         name, rows = kit.manifest.name, _rows(kit, shown, "")
         if run is not None:
             _evaluate(run, kit, rows, shown)
-    if against is not None:
-        with open_kit(against) as kit:
-            rows += _rows(kit, shown, "against:")
-    counts = sorted(set(threads))
-    turns = [(row, count) for count in counts for row in rows]
-    order = [turn for number in range(rounds) for turn in turns[:: -1 if number % 2 else 1]]
-    _probe_all(order, repeat, timeout, shown)
-    if all(row["error"] for row in rows):
-        raise ExportError(f"{path}: no variant could be measured; {rows[0]['error']}")
-    result = {
-        "kit": name,
-        "rows": summarize(rows, counts),
-        "settings": {"threads": counts, "rounds": rounds, "repeat": repeat},
-        "machine": machine(),
-        "versions": versions(),
-        "seconds": round(time.monotonic() - start, 1),
-    }
-    paths = write_benchmark(result, out or path.parent / "benchmark")
-    return Benchmark(result, tables(result), paths)
+        if against is not None:
+            with open_kit(against) as other:
+                rows += _rows(other, shown, "against:")
+        counts = sorted(set(threads))
+        turns = [(row, count) for count in counts for row in rows]
+        order = [turn for number in range(rounds) for turn in turns[:: -1 if number % 2 else 1]]
+        _probe_all(order, repeat, timeout, shown)
+        if all(row["error"] for row in rows):
+            raise ExportError(f"{path}: no variant could be measured; {rows[0]['error']}")
+        result = {
+            "kit": name,
+            "rows": summarize(rows, counts),
+            "settings": {"threads": counts, "rounds": rounds, "repeat": repeat},
+            "machine": machine(),
+            "versions": versions(),
+            "seconds": round(time.monotonic() - start, 1),
+        }
+        return Benchmark(result, tables(result), write_benchmark(result, folder, shown.note))
 
 
 def _rows(kit: Kit, progress: Progress, prefix: str) -> list[dict[str, Any]]:

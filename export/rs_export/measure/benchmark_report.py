@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from rs_export.tables import cell, markdown_table
 from rs_runtime.probe import MEASURES
 from rs_toolkit.files import atomic_write, write_json
+from rs_toolkit.pictures import draw_picture, short
 
 __all__ = ["pareto_front", "summarize", "tables", "write_benchmark"]
 
@@ -30,7 +30,6 @@ _COSTS = (
 )
 _LATENCY = "model_p50_ms"
 _FLOAT = ("tflite_fp32", "onnx_fp32")
-_LONGEST_LABEL = 40
 _NOTES = (
     "MB: 10^6 bytes; xz MB: the model file compressed with xz. start: from start of the process to "
     "first answer, files in the page cache; RAM: memory that loading engine and model took; peak: "
@@ -77,13 +76,17 @@ def tables(result: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def write_benchmark(result: Mapping[str, Any], folder: Path) -> tuple[Path, Path, Path]:
-    """Write benchmark.json, benchmark.md and pareto.png into ``folder``; return their paths."""
+def write_benchmark(
+    result: Mapping[str, Any], folder: Path, note: Callable[[str], None]
+) -> tuple[Path, Path, Path]:
+    """Write benchmark.json, benchmark.md and pareto.png into ``folder``; return their paths.
+
+    ``note`` is called with the reason where the picture cannot be drawn.
+    """
     names = ("benchmark.json", "benchmark.md", "pareto.png")
     data, text, picture = (folder / name for name in names)
     write_json(data, result)
-    with atomic_write(picture) as temporary:
-        _draw(result, temporary)
+    draw_picture(picture, lambda: _pareto(result), note)
     with atomic_write(text) as temporary:
         temporary.write_text(_markdown(result, picture.name), "utf-8")
     return data, text, picture
@@ -195,22 +198,21 @@ def _short(value: float | None) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def _draw(result: Mapping[str, Any], path: Path) -> None:
+def _pareto(result: Mapping[str, Any]) -> Any:
+    """Return the figure of accuracy against latency, a panel for each number of threads."""
     from matplotlib.figure import Figure
 
     counts = result["settings"]["threads"]
-    figure = Figure(figsize=(4 * len(counts) + 2, 4.2), layout="constrained")
+    figure = Figure(figsize=(4 * len(counts) + 2, 4.2), dpi=120, layout="constrained")
     panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for axes, count in zip(panels, counts, strict=True):
         marks = _draw_panel(axes, result["rows"], str(count))
     panels[0].set_ylabel("macro-F1 (hollow: as recorded at export)")
-    # Names are set afterwards: "$" would begin a formula, and a leading "_" hide the entry.
+    # Names are set afterwards: a leading "_" would hide the entry.
     legend = figure.legend(marks.values(), [""] * len(marks), loc="outside right upper", fontsize=8)
     for text, name in zip(legend.get_texts(), marks, strict=True):
-        text.set(text=name[:_LONGEST_LABEL], parse_math=False)
-    # Matplotlib warns where a name has letters that the font lacks.
-    with warnings.catch_warnings(action="ignore"):
-        figure.savefig(path, format="png", dpi=120)
+        text.set_text(short(name))
+    return figure
 
 
 def _draw_panel(axes: Any, rows: Sequence[Mapping[str, Any]], count: str) -> dict[str, Any]:

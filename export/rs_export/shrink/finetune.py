@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rs_export.shrink.legacy import legacy_clone, write_weights
 from rs_export.shrink.lighter import to_train
 from rs_toolkit.batches.oversampling import Shares
 from rs_toolkit.batches.pipeline import PixelSource, training_epoch
+from rs_toolkit.environment import standard_settings
 from rs_toolkit.errors import ExportError, ToolkitError
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.run import Run
@@ -49,11 +51,14 @@ def _say(**values: Any) -> None:
 
 def _run(folder: Path, job: dict[str, Any]) -> None:
     # Opened before TensorFlow, which takes seconds to load, so that errors are reported at once.
-    run = Run.open(Path(job["run"]))
+    run = replace(Run.open(Path(job["run"])), data_root=Path(job["data_root"]))
     import keras
     import tensorflow as tf
     import tf_keras
 
+    # The parent process has told what is not used.
+    standard_settings(tf_keras.backend)
+    standard_settings(keras.config)
     tf_keras.utils.set_random_seed(job["seed"])
     tf.config.experimental.enable_op_determinism()
     teacher, start = (

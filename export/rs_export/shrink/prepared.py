@@ -116,6 +116,7 @@ class Preparer:
                 **self._settings(preparation),
                 "method": preparation.rpartition("_")[2],
                 "run": str(self.run.path.resolve()),
+                "data_root": str(self.run.data_root),
                 "out": str(path),
             }
             write_json(folder / "job.json", job)

@@ -181,7 +181,8 @@ def find_kit(explicit: Path | None = None) -> Path:
     if explicit is not None:
         return explicit
     if named := os.environ.get("RS_KIT"):
-        return Path(named)
+        # Not every shell replaces ~ in a variable.
+        return Path(os.path.expanduser(named))
     here = (*Path().glob("*.rskit"), *Path().glob("*.rskit.xz"))
     files = [path for path in here if path.is_file()]
     if not files:

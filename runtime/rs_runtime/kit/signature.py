@@ -32,7 +32,7 @@ def find_public_key(explicit: Path | None = None) -> Path | None:
     An empty variable gives an unusable path, not None: a faulty script cannot skip the check.
     """
     named = os.environ.get("RS_PUBLIC_KEY")
-    return explicit if explicit is not None or named is None else Path(named)
+    return explicit if explicit is not None or named is None else Path(os.path.expanduser(named))
 
 
 def signature_path(kit: Path) -> Path:

@@ -25,8 +25,10 @@ from rs_toolkit.data.index import build_index, fingerprint, write_index
 from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.errors import ExportError, RunError
-from rs_toolkit.files import write_json
+from rs_toolkit.files import MARK, write_json
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.folders.run import Run
+from rs_toolkit.progress import Progress
 
 SIDE = 32
 COLOURS = {"bluidae": (0, 0, 255), "greenidae": (0, 255, 0), "redidae": (255, 0, 0)}
@@ -158,7 +160,19 @@ def test_files_are_written_beside_the_kit(kit) -> None:
     assert json.loads(data.read_text()) == found.result
     assert "| onnx_u8s8 | 1 |" in text.read_text()
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    assert sorted(data.parent.iterdir()) == sorted(found.paths)
+    assert sorted(data.parent.iterdir()) == sorted((data.parent / MARK, *found.paths))
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_measured(kit) -> None:
+    folder = kit.parent / "benchmark"
+    with claimed(folder), pytest.raises(RunError, match="another rs-toolkit command"):
+        benchmark(kit, **SMALL, progress=_Forbidden())
+    assert not folder.exists()
+
+
+class _Forbidden(Progress):
+    def update(self, title: str, done: int, total: int, text: str = "") -> None:
+        pytest.fail(f"{title} began")
 
 
 def test_a_run_is_evaluated_on_its_test_photos(run) -> None:
@@ -234,7 +248,7 @@ def test_scores_may_be_unknown(kit) -> None:
     result = benchmark(kit, **SMALL).result
     for row in result["rows"]:
         row.update(accuracy=None, macro_f1=None, scores=None)
-    write_benchmark(result, kit.parent / "again")
+    write_benchmark(result, kit.parent / "again", pytest.fail)
     assert "unknown" in tables(result)
 
 

@@ -26,6 +26,8 @@ from rs_runtime.errors import (
 from rs_runtime.kit.archive import layout
 from rs_runtime.kit.kit import find_kit, open_kit, write_kit
 from rs_runtime.kit.manifest import Manifest
+from rs_runtime.kit.signature import find_public_key
+from rs_toolkit.data.photos import default_cache_dir
 
 GOLDEN = "582c21b9640b8c72a976f0cbe6754c2484f40694d81a6ef2519e40e01bfa6ff7"
 GOLDEN_WITH_FILTER = "68781c47b15b77557422204cbbcb24a4f01f67e52555c2fb8b30005ab3d00fd3"
@@ -320,6 +322,16 @@ def test_find_kit(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RS_KIT", "/from/env.rskit")
     assert find_kit() == Path("/from/env.rskit")
     assert find_kit(Path("mine.rskit")) == Path("mine.rskit")
+
+
+@pytest.mark.parametrize("name", ["RS_KIT", "RS_PUBLIC_KEY", "RS_CACHE"])
+def test_a_variable_may_begin_with_the_home_folder(tmp_path, monkeypatch, name) -> None:
+    # A shell leaves ~ alone between quotes, and so does a service's configuration.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv(name, "~/kits/x")
+    found = {"RS_KIT": find_kit, "RS_PUBLIC_KEY": find_public_key, "RS_CACHE": default_cache_dir}
+    assert found[name]() == tmp_path / "kits" / "x"
 
 
 def test_manifest_is_the_schema_of_the_contract(manifest) -> None:

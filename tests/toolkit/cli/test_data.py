@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -178,3 +181,16 @@ def test_mistakes_are_one_line(run, photos, one_line, command, problem) -> None:
     code, out, err = run(*command)
     assert (code, out) == (2, "")
     assert problem in one_line(err, "rs-toolkit", notes=True)
+
+
+def test_no_name_breaks_a_page_or_a_terminal(photos, tmp_path) -> None:
+    name = '<script>alert(1)<script> & "Löwe" 🦁 $$ \x1b[31m'
+    (photos / "felidae").rename(photos / name)
+    command = [sys.executable, "-m", "rs_toolkit", "check", photos, "--out", tmp_path / "c"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    settings = ("--imgsz", "64", "--rank", "species")
+    done = subprocess.run([*command, *settings], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    page = (tmp_path / "c" / "audit.html").read_text("utf-8")
+    assert "<script>" not in page and "&lt;script&gt;alert(1)&lt;script&gt; &amp;" in page

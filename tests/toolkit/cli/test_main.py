@@ -85,7 +85,7 @@ def test_every_training_flag_is_a_setting_or_known() -> None:
         ("clean", TrainConfig, {"data", "out", "config", "policy", "filter_", "again"}),
         ("train", TrainConfig, {"data", "out", "config", "resume"}),
         ("distill", DistillConfig, {"data", "out", "not_organism", "resume"}),
-        ("export", ExportSettings, {"run", "out", "recipe", "filter_folder"}),
+        ("export", ExportSettings, {"run", "out", "data", "recipe", "filter_folder"}),
     ],
 )
 def test_an_option_that_is_not_handed_on_by_its_name_is_known(command, kind, others) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rs_toolkit.cli.options import free_folder, output_folder
+from rs_toolkit.cli.options import output_folder
 
 
 def test_a_folder_keeps_its_whole_name(tmp_path) -> None:
@@ -26,8 +26,5 @@ def test_this_folder_has_a_name(tmp_path, monkeypatch) -> None:
     assert output_folder(Path("check"), Path()) == Path("check/photos")
 
 
-def test_what_is_taken_gets_a_number(tmp_path) -> None:
-    data, runs = tmp_path / "photos.2024", tmp_path / "runs"
-    for name in ("photos.2024", "photos.2024-2", "photos.2024-3"):
-        assert free_folder(runs, data) == runs / name
-        (runs / name).mkdir(parents=True)
+def test_the_root_of_a_file_system_gets_a_name() -> None:
+    assert output_folder(Path("runs"), Path("/")) == Path("runs/photos")

@@ -247,3 +247,38 @@ def test_a_class_of_one_photo_trains_and_is_reported(shapes, tmp_path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())["test"]
     row = next(item for item in metrics["per_class"] if item["name"] == "solitidae")
     assert row["support"] == 0
+
+
+ODD_NAMES = ("Ca$$in finch", "$\\frac <b>&amp;", "🦊 {0} %s \u202egnp")
+
+
+@pytest.fixture
+def odd_names(shapes, tmp_path) -> Path:
+    """The shapes, in class folders whose names mean something to matplotlib, HTML or a terminal."""
+    for folder, name in zip(sorted(shapes.iterdir()), ODD_NAMES, strict=True):
+        shutil.copytree(folder, tmp_path / "odd" / name)
+    return tmp_path / "odd"
+
+
+def test_no_class_name_stops_a_training(odd_names, tmp_path) -> None:
+    settings = replace(CONFIG, epochs=0, rank="species")
+    run = train(odd_names, settings, tmp_path / "run")
+    assert (run / "confusion.png").exists()
+    names = [item["name"] for item in Run.open(run).classes]
+    assert names == sorted(["ca$$in finch", "$\\frac <b>&amp;", "🦊 {0} %s gnp"])
+
+
+def test_a_picture_that_fails_loses_no_training(shapes, tmp_path, monkeypatch) -> None:
+    def fails(*arguments: object) -> None:
+        raise ValueError("no font")
+
+    monkeypatch.setattr("rs_train.classifier.train._confusion", fails)
+    notes: list[str] = []
+
+    class Notes(Progress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    run = train(shapes, replace(CONFIG, epochs=0), tmp_path / "run", progress=Notes())
+    assert json.loads((run / "metrics.json").read_text())["test"]["n"] == 12
+    assert [note for note in notes if "confusion.png: not drawn (no font)" in note]

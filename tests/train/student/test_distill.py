@@ -275,6 +275,8 @@ def test_photos_of_one_path_in_both_folders_are_no_group(shapes, others, tmp_pat
     splits = {photo.path: photo.split for photo in data}
     assert {photo.path for photo in other} <= splits.keys()
     assert any(photo.split != splits[photo.path] for photo in other)
+
+
 @pytest.fixture
 def with_blanks(shapes, others, tmp_path) -> Path:
     """A table of photos with families, with blanks and people, and one without a label."""

@@ -12,6 +12,7 @@ import typer
 from rs_toolkit.cli import options
 from rs_toolkit.config.training import TrainConfig, read_config
 from rs_toolkit.errors import ConfigError
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["check", "clean", "review", "split"]
@@ -38,7 +39,7 @@ def check(
     from rs_toolkit.audit.run import check as audit_data
 
     folder = out or options.output_folder(Path("check"), data)
-    with ConsoleProgress() as progress:
+    with claimed(folder), ConsoleProgress() as progress:
         page = audit_data(data, settings, folder, progress=progress)
     print(page)
 
@@ -134,7 +135,7 @@ def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | 
     from rs_toolkit.clean.run import clean as clean_data
 
     organisms, embed = read_filter(filter_) if filter_ else None, None
-    with ConsoleProgress() as progress:
+    with claimed(folder), ConsoleProgress() as progress:
         # Features of random weights say nothing about photos.
         if settings.weights != "none":
             from rs_train.classifier.embed import embed as features

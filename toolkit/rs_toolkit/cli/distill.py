@@ -11,6 +11,7 @@ from rs_toolkit.cli import options
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.errors import ConfigError
+from rs_toolkit.folders.claim import claimed
 
 __all__ = ["distill"]
 
@@ -60,7 +61,8 @@ def distill(
         from rs_train.run_folder import settings_begun
 
         settings, data, not_organism = settings_begun(resume, DistillConfig)
-        _distill(data, settings, resume, not_organism, resume=True)
+        with claimed(resume):
+            _distill(data, settings, resume, not_organism, resume=True)
         return
     if data is None:
         raise ConfigError("distill: got no photos; give DATA, or --resume FOLDER")
@@ -70,8 +72,8 @@ def distill(
         if name in flags and (name != "teacher" or Path(flags[name]).is_file()):
             flags[name] = options.resolved(flags[name])
     settings = load_settings(DistillConfig, flags)
-    folder = out or options.free_folder(Path("filters"), data)
-    _distill(data, settings, folder, not_organism, resume=False)
+    with options.new_folder(out, "filters", data) as folder:
+        _distill(data, settings, folder, not_organism, resume=False)
 
 
 def _distill(

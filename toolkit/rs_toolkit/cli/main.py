@@ -6,6 +6,7 @@ Every expected error is printed as one line on standard error.  Exit codes: 0 su
 
 from __future__ import annotations
 
+import io
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from rs_runtime.console import printable
 from rs_runtime.errors import RuntimeKitError
 from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
@@ -23,6 +25,7 @@ from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.config.training import TrainConfig, sample_preset
 from rs_toolkit.errors import ConfigError, ToolkitError
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.progress import ConsoleProgress
 
 __all__ = ["app", "main"]
@@ -109,13 +112,15 @@ def train(
         from rs_train.run_folder import settings_begun
 
         settings, data, _ = settings_begun(resume, TrainConfig)
-        _train(data, settings, resume, resume=True)
+        with claimed(resume):
+            _train(data, settings, resume, resume=True)
         return
     settings = options.train_settings(config, given, sample_preset() if data is None else {})
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)
-    _train(data, settings, out or options.free_folder(Path("runs"), data), resume=False)
+    with options.new_folder(out, "runs", data) as folder:
+        _train(data, settings, folder, resume=False)
 
 
 @app.command()
@@ -124,6 +129,13 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
     int8: Annotated[bool, typer.Option("--int8", help="Make the int8 variants too.")] = False,
     out: Annotated[Path | None, options.folder_option("RUN/export")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run's photos, where they are no longer where train found them.",
+            show_default="as recorded in the run",
+        ),
+    ] = None,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
@@ -171,7 +183,7 @@ def export(
     settings = load_settings(ExportSettings, options.settings_among(given, ExportSettings))
     quiet_tensorflow()
     with ConsoleProgress() as progress:
-        result = export_run(run, settings, out=out, progress=progress)
+        result = export_run(run, settings, out=out, data=data, progress=progress)
     print(result.kit)
 
 
@@ -237,7 +249,7 @@ def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"rs-toolkit: {' '.join(message.split())}", file=sys.stderr)
+    print(f"rs-toolkit: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -245,6 +257,9 @@ def main() -> None:
     """Run the command line; print an error as one line, and exit with its code."""
     try:
         with command_process():
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                # A name may have letters that the terminal's encoding lacks.
+                sys.stdout.reconfigure(errors="backslashreplace")
             app()
     except (ToolkitError, RuntimeKitError) as error:
         _fail(str(error), error.exit_code)

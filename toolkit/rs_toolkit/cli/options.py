@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -12,13 +12,14 @@ import typer
 
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig, read_config
+from rs_toolkit.folders.claim import claimed, claimed_new
 from rs_toolkit.progress import ConsoleProgress, Progress
 
 __all__ = [
     "DATA",
     "Config",
     "folder_option",
-    "free_folder",
+    "new_folder",
     "output_folder",
     "resolved",
     "resumable",
@@ -92,16 +93,13 @@ def output_folder(parent: Path, data: Path) -> Path:
     ``photos.2024`` keeps its whole name.
     """
     path = data.resolve()
-    return parent / (path.stem if path.is_file() else path.name)
+    # The root of a file system has no name.
+    return parent / ((path.stem if path.is_file() else path.name) or "photos")
 
 
-def free_folder(parent: Path, data: Path) -> Path:
-    """Return :func:`output_folder`, with -2, -3, … appended where that folder exists already."""
-    first = folder = output_folder(parent, data)
-    number = 2
-    while folder.exists():
-        folder, number = first.with_name(f"{first.name}-{number}"), number + 1
-    return folder
+def new_folder(out: Path | None, parent: str, data: Path) -> AbstractContextManager[Path]:
+    """Claim ``out`` if it is given, else a new folder named like :func:`output_folder`."""
+    return claimed(out) if out else claimed_new(output_folder(Path(parent), data))
 
 
 @contextmanager

@@ -166,7 +166,9 @@ def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
 
 def default_cache_dir() -> Path:
     """Return ``$RS_CACHE``, or ``~/.cache/rs-toolkit``."""
-    return Path(os.environ.get("RS_CACHE") or Path.home() / ".cache" / "rs-toolkit")
+    # Not every shell replaces ~ in a variable.
+    named = os.environ.get("RS_CACHE")
+    return Path(os.path.expanduser(named)) if named else Path.home() / ".cache" / "rs-toolkit"
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_runtime.errors import PhotoError
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.finished import load_keras_model, require_files
@@ -87,6 +89,28 @@ class Run:
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path}: a file of the run is damaged ({error}); train again") from None
 
+    def moved(self, data: Path) -> Run:
+        """Return the run with its photos read from ``data``, as train takes it.
+
+        Raises
+        ------
+        RunError
+            None of the run's photos is there.
+        DataError, MetadataError
+            ``data`` cannot be read.
+        """
+        paths = [photo.path for photo in self.photos if photo.split]
+        # Any folder that holds them will do, whatever else is in it.
+        for read in (False, True):
+            root = (read_dataset(data).root if read else data).resolve()
+            if any((root / path).is_file() for path in paths):
+                return replace(self, data_root=root)
+        some = f", such as {paths[0]}" if paths else ""
+        raise RunError(
+            f"{data}: holds none of the photos that {self.path} was trained on{some}; give the "
+            "folder that was given to train, at its new place"
+        )
+
     @property
     def name(self) -> str:
         """Name of the run's folder, after which its kit is named."""
@@ -100,9 +124,20 @@ class Run:
         return photos, np.asarray(labels, np.int64)
 
     def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
-        """Return the pixels of photos of this run; see :meth:`PhotoCache.stacked`."""
+        """Return the pixels of photos of this run; raises as :meth:`PhotoCache.stacked` does.
+
+        RunError: photos are not cached, and the folder that they were in is gone.
+        """
         cache = PhotoCache(default_cache_dir(), self.preprocessing)
-        return cache.stacked(photos, lambda photo: self.data_root)
+        try:
+            return cache.stacked(photos, lambda photo: self.data_root)
+        except PhotoError:
+            if self.data_root.is_dir():
+                raise
+            raise RunError(
+                f"{self.path}: its photos are no longer in {self.data_root}; give their new place "
+                "with export --data, or put them back"
+            ) from None
 
     def load_model(self) -> keras.Model:
         """Load the run's model; raises as :func:`load_keras_model` does."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.errors import RunError
 from rs_toolkit.progress import Progress
 from rs_train.classifier.checkpoint import Checkpoints, FitState
@@ -63,6 +64,7 @@ class Course(ABC):
 
 def make_deterministic(seed: int) -> None:
     """Seed Keras, NumPy and Python, and make TensorFlow's operations deterministic."""
+    quiet_tensorflow()
     import keras
     import tensorflow as tf
 

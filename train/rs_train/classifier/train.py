@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from rs_toolkit.batches.pipeline import PixelSource
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import require_data
-from rs_toolkit.files import atomic_write, write_json
+from rs_toolkit.files import write_json
 from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import evaluate
+from rs_toolkit.pictures import draw_picture, short
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
 from rs_train.classifier.backbones import load_backbone_weights
@@ -190,26 +191,26 @@ class _Training:
         write_json(run / "history.json", found)
         predicted, numbers = logits["test"].argmax(1), np.arange(len(names))
         table = confusion_matrix(labels["test"], predicted, labels=numbers)
-        _draw_confusion(run / "confusion.png", table, names)
+        draw_picture(run / "confusion.png", lambda: _confusion(table, names), self.progress.note)
         write_environment(run, self.config.seed, state.seconds)
         # Written last: this file marks the run as finished.
         write_json(run / "metrics.json", metrics)
 
 
-def _draw_confusion(path: Path, table: NDArray[np.int64], names: list[str]) -> None:
-    """Draw a confusion matrix as a PNG file, each row divided by its number of photos."""
+def _confusion(table: NDArray[np.int64], names: list[str]) -> Any:
+    """Return the figure of a confusion matrix, each row divided by its number of photos."""
     from matplotlib.figure import Figure
 
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     side = float(np.clip(0.25 * len(names), 5, 16))
-    figure = Figure((side + 1, side), layout="constrained")
+    figure = Figure((side + 1, side), dpi=100, layout="constrained")
     axes = figure.subplots()
     picture = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(picture, ax=axes, label="share of the true class's test photos")
     axes.set(xlabel="predicted", ylabel="true")
     # More names could not be read.
     if len(names) <= _MOST_NAMES:
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(names)), names, fontsize=7)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+        shown = [short(name) for name in names]
+        axes.set_xticks(range(len(names)), shown, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), shown, fontsize=7)
+    return figure

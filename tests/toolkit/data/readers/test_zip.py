@@ -18,7 +18,7 @@ from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.readers import read_dataset, unpack
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import DataError
-from rs_toolkit.files import sha256_file
+from rs_toolkit.files import MARK, sha256_file
 
 PACKAGE = {
     "datapackage.json": "{}",
@@ -51,7 +51,7 @@ def test_round_trip_of_a_camera_trap_package(tmp_path, unpacked) -> None:
     assert dataset.source == "camtrap"
     assert dataset.root == unpacked / sha256_file(path)
     assert (dataset.root / "media" / "a.jpg").read_text() == "bytes of a photo"
-    assert os.listdir(unpacked) == [dataset.root.name]
+    assert set(os.listdir(unpacked)) == {dataset.root.name, MARK}
 
 
 def test_a_second_reading_unpacks_nothing(tmp_path, monkeypatch) -> None:

@@ -25,7 +25,7 @@ from rs_toolkit.data.readers.wildlife_insights import (
     read_wildlife_insights,
 )
 from rs_toolkit.errors import DataError
-from rs_toolkit.files import read_json
+from rs_toolkit.files import is_marked, read_json
 from rs_toolkit.progress import Progress
 
 __all__ = ["CLEAN_FILE", "open_data", "read_dataset", "require_data"]
@@ -44,7 +44,8 @@ def read_dataset(path: Path, keep_names: str = "") -> Dataset:
     fits: a folder made by ``rs-toolkit clean`` (its groups, splits and weights are kept); a Camera
     Trap Data Package; a folder with a ``metadata.csv``, an export of Wildlife Insights, a COCO
     Camera Traps file or Parquet files; one folder per class.  A ``.zip`` file is unpacked into the
-    cache, once.
+    cache, once.  Folders below it that the toolkit wrote are never read as photos; a note tells
+    which were left out.
 
     No row is dropped but blank ones.  Rows that cannot be used (too many cells, no path, a path out
     of the folder, a repeated path, several labels, a box outside the photo) and photos in a format
@@ -56,7 +57,8 @@ def read_dataset(path: Path, keep_names: str = "") -> Dataset:
     ConfigError
         ``keep_names`` holds a name that never means an empty cell.
     DataError
-        The folder is missing, or holds no photo; an archive is damaged, too large or hostile.
+        The folder is missing, holds no photo or was written by the toolkit; an archive is damaged,
+        too large or hostile.
     MetadataError
         A metadata file is too large, not UTF-8, not CSV or JSON, empty, or lacks a required
         column or key.
@@ -95,6 +97,8 @@ def require_data(path: Path) -> None:
 def _read_folder(root: Path) -> Dataset:
     if (root / CLEAN_FILE).is_file():
         return _read_clean(root)
+    if is_marked(root):
+        raise DataError(f"{root}: rs-toolkit wrote this folder; give the folder of the photos")
     for name in (PACKAGE_FILE, "metadata.csv"):
         if (root / name).is_file():
             return _read_file(root / name)

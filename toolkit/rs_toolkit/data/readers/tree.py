@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rs_runtime.photos.photo import PHOTO_SUFFIXES
@@ -15,6 +15,7 @@ from rs_toolkit.data.readers.reading import reading, some
 from rs_toolkit.data.readers.rows import label_rank
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.errors import DataError
+from rs_toolkit.files import is_output
 
 __all__ = ["read_tree"]
 
@@ -35,15 +36,16 @@ def read_tree(root: Path) -> Dataset:
     family, genus, epithet, joined by ``_``), all ranks are taken from the name.  Otherwise the
     name is a family if all names end as families' names do, else a species.
 
+    Folders that the toolkit wrote are left out, and a note says so.
+
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
-    dangling: dict[str, str] = {}
-    paths = sorted(_files(root, dangling))
-    links = some(f"{path} (to {target})" for path, target in sorted(dangling.items()))
-    lost = f"left out: {len(dangling)} links to what is not there: {links}" if links else ""
-    if not paths:
+    found = _search(root)
+    if not found.paths:
         wanted = "(JPEG, PNG, TIFF, BMP, WebP, GIF) and no metadata.csv"
-        raise DataError(f"{root}: no photos below it {wanted}; {lost or 'check the path'}")
+        told = "; ".join((f"no photos below it {wanted}", *found.notes()))
+        raise DataError(f"{root}: {told}; check the path")
+    paths = sorted(found.paths)
     folders = {path.split("/")[0] for path in paths if "/" in path}
     splits = {name.strip().lower() for name in folders}
     if folders and splits <= _SPLIT_FOLDERS:
@@ -52,8 +54,7 @@ def read_tree(root: Path) -> Dataset:
             "of them, or merge them (rs-toolkit makes its own splits)"
         )
     taxa = _taxa(folders)
-    photos = tuple(_photo(path, taxa) for path in paths)
-    return Dataset(root, photos, "tree", (lost,) if lost else ())
+    return Dataset(root, tuple(_photo(path, taxa) for path in paths), "tree", found.notes())
 
 
 def _taxa(folders: set[str]) -> dict[str, Taxon]:
@@ -80,18 +81,44 @@ def _photo(path: str, taxa: dict[str, Taxon]) -> Photo:
     return Photo(writable, taxa[folder] if slash and error is None else Taxon(), error=error)
 
 
-def _files(root: Path, dangling: dict[str, str]) -> Iterator[str]:
-    """Yield photos below ``root``; follow links to folders, but enter each real folder once.
+@dataclass
+class _Found:
+    """What a folder holds: photos, folders that the toolkit wrote, links that lead nowhere."""
 
-    Links that lead to no file and no folder, and are named as no photo, are added to ``dangling``:
-    their path, and where they lead.
+    paths: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    dangling: list[str] = field(default_factory=list)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return one line each for the folders and for the links, if there are any."""
+        told = (
+            ("folder", "that rs-toolkit wrote", self.outputs),
+            ("link", "to what is not there", self.dangling),
+        )
+        return tuple(
+            f"left out: {len(left)} {noun}{'' if len(left) == 1 else 's'} {which}: "
+            f"{some(sorted(left))}"
+            for noun, which, left in told
+            if left
+        )
+
+
+def _search(root: Path) -> _Found:
+    """Find the photos below ``root``; follow links to folders, but enter each real folder once.
+
+    Folders that the toolkit wrote are not entered.  Links named as photos count as photos.
     """
-    seen = {os.path.realpath(root)}
+    found, seen = _Found(), {os.path.realpath(root)}
 
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check permissions")
 
     for folder, below, files in os.walk(root, onerror=fail, followlinks=True):
+        inside = Path(folder).relative_to(root)
+        if folder != os.fspath(root) and is_output(Path(folder), files):
+            found.outputs.append(inside.as_posix())
+            below.clear()
+            continue
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}
         below[:] = [
             name
@@ -100,10 +127,11 @@ def _files(root: Path, dangling: dict[str, str]) -> Iterator[str]:
         ]
         seen.update(real[name] for name in below)
         for name in files:
-            suffix, path = os.path.splitext(name)[1].lower(), Path(folder, name)
+            suffix, path = os.path.splitext(name)[1].lower(), os.path.join(folder, name)
             if name.startswith("."):
                 continue
             if suffix in PHOTO_SUFFIXES or suffix in _FOREIGN:
-                yield path.relative_to(root).as_posix()
-            elif path.is_symlink() and not os.path.exists(path):
-                dangling[path.relative_to(root).as_posix()] = os.readlink(path)
+                found.paths.append((inside / name).as_posix())
+            elif os.path.islink(path) and not os.path.exists(path):
+                found.dangling.append(f"{(inside / name).as_posix()} (to {os.readlink(path)})")
+    return found

@@ -20,7 +20,7 @@ from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.data.readers.reading import relative_path
 from rs_toolkit.data.readers.rows import MAX_METADATA_BYTES
 from rs_toolkit.errors import DataError
-from rs_toolkit.files import require_space, sha256_file
+from rs_toolkit.files import mark_output, require_space, sha256_file
 
 __all__ = ["MAX_UNPACKED_BYTES", "MAX_UNPACKED_FILES", "unpack_once", "unpack_zip"]
 
@@ -62,6 +62,8 @@ def unpack_once(key: str, fill: Callable[[Path], None]) -> Path:
             # Another process was faster.
             if not target.is_dir():
                 raise
+        # Somebody may keep the cache in the folder of the photos.
+        mark_output(target.parent)
     return target
 
 

@@ -1,0 +1,77 @@
+"""No name breaks a picture or a terminal, and no picture takes a result with it."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rs_toolkit.pictures import draw_picture, short
+from rs_toolkit.progress import ConsoleProgress
+from rs_train.classifier.train import _confusion
+
+ODD = (
+    *("ca$$in finch", "$x$", r"$\frac{1$", r"\textbf{", "100 % #1 & ~ ^ _ { }", "_hidden"),
+    *(
+        "<b>bold</b>",
+        "大熊猫",
+        "أسد",
+        "🦊 fox",
+        "a" * 500,
+        "\u200b",
+        "line\nbreak",
+        "x" * 39 + "$$",
+    ),
+)
+
+
+@pytest.mark.parametrize("tex", [False, True])
+def test_every_name_can_be_drawn(tmp_path, tex) -> None:
+    import matplotlib
+
+    path = tmp_path / "confusion.png"
+    table = np.eye(len(ODD), dtype=np.int64)
+    with matplotlib.rc_context({"text.usetex": tex, "axes.formatter.use_mathtext": True}):
+        draw_picture(path, lambda: _confusion(table, list(ODD)), pytest.fail)
+    assert Image.open(path).size == (600, 500)
+
+
+def test_names_are_drawn_as_they_are(tmp_path) -> None:
+    drawn = []
+
+    def draw() -> object:
+        drawn.append(_confusion(np.eye(2, dtype=np.int64), ["ca$$in", "$x$"]))
+        return drawn[0]
+
+    draw_picture(tmp_path / "a.png", draw, pytest.fail)
+    labels = drawn[0].axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == ["ca$$in", "$x$"]
+    assert not any(label.get_parse_math() or label.get_usetex() for label in labels)
+
+
+@pytest.mark.parametrize("error", [ValueError("no such\nfont"), MemoryError(), OSError(28, "full")])
+def test_a_picture_that_cannot_be_drawn_is_left_out(tmp_path, error, one_line) -> None:
+    path, notes = tmp_path / "a.png", []
+    path.write_text("of an earlier result")
+
+    def draw() -> object:
+        raise error
+
+    draw_picture(path, draw, notes.append)
+    assert str(path) in one_line(notes[0]) and "not drawn" in notes[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_long_names_are_cut() -> None:
+    assert short("a" * 40) == "a" * 40
+    assert short("a" * 41) == "a" * 39 + "…"
+
+
+def test_a_note_cannot_steer_the_terminal(monkeypatch) -> None:
+    errors = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", errors)
+    ConsoleProgress().note("left out: \x1b[2J\x1b]0;title\x07\r[red]Löwe.jpg\n")
+    assert errors.getvalue() == "left out: \\x1b[2J\\x1b]0;title\\x07\\r[red]Löwe.jpg\\n\n"
