@@ -119,7 +119,7 @@ def _go_on_without_filter(error: RuntimeKitError, options: argparse.Namespace) -
 
 def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
     """Yield (photo, None), folders walked in sorted order, or (folder, what is wrong with it)."""
-    from rs_runtime.photos.photo import PHOTO_SUFFIXES
+    from rs_runtime.photos.formats import PHOTO_SUFFIXES
 
     for path in inputs:
         if not os.path.isdir(path):

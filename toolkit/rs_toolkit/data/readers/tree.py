@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from rs_runtime.photos.photo import PHOTO_SUFFIXES
+from rs_runtime.photos.formats import PHOTO_SUFFIXES
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers.rows import label_rank
 from rs_toolkit.data.taxonomy import Taxon
