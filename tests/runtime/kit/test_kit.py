@@ -322,6 +322,11 @@ def test_find_kit(tmp_path, monkeypatch) -> None:
         Path(name).touch()
         rs_runtime.kit.kit.os.utime(name, (1000 - age, 1000 - age))
     assert find_kit() == Path("new.rskit")
+    # macOS writes them beside a kit on a card; here they are newer.
+    for name in ("._new.rskit", "._old.rskit.xz"):
+        Path(name).write_bytes(b"\0\5\x16\7")
+        os.utime(name, (2_000_000_000, 2_000_000_000))
+    assert find_kit() == Path("new.rskit")
     monkeypatch.setenv("RS_KIT", "/from/env.rskit")
     assert find_kit() == Path("/from/env.rskit")
     assert find_kit(Path("mine.rskit")) == Path("mine.rskit")

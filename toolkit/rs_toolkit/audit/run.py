@@ -20,10 +20,12 @@ def check(data: Path, config: TrainConfig, out: Path, *, progress: Progress) -> 
     """Audit a data set: print a summary, and write ``audit.html`` and ``audit.json`` into ``out``.
 
     Duplicates are found by hashes alone, and labels are not compared; ``rs-toolkit clean`` does
-    more.  Of ``config``, the rank, the image size and ``resize`` are used.  Returns the path of
-    ``audit.html``.  Raises the errors of :func:`rs_toolkit.data.readers.read_dataset`.
+    more.  Of ``config``, the rank, the image size, ``resize`` and ``strict_photos`` are used.
+    Returns the path of ``audit.html``.  Raises the errors of
+    :func:`rs_toolkit.data.readers.read_dataset`.
     """
-    cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
+    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
+    cache = PhotoCache(default_cache_dir(), preprocessing, config.strict_photos)
     dataset, photos = open_data(data, cache, progress)
     checks = Checks(photos, dataset.root, cache, None, progress)
     photos, duplicates = checks.duplicates()

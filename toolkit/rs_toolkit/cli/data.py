@@ -25,6 +25,7 @@ def check(
     out: Annotated[Path | None, options.folder_option("check/NAME")] = None,
     rank: str | None = None,
     imgsz: int | None = None,
+    strict_photos: bool | None = None,
 ) -> None:
     """Check photos and labels, and write a report about them.
 
@@ -97,6 +98,7 @@ def clean(
     test: float | None = None,
     splits_from: str | None = None,
     seed: int | None = None,
+    strict_photos: bool | None = None,
     again: Annotated[
         Path | None,
         typer.Option(help="Clean this clean folder again with its own settings.", metavar="FOLDER"),

@@ -1,7 +1,8 @@
 """The ``rs-toolkit`` command line; other commands are in ``cli.data``, ``distill`` and ``kit``.
 
 Every expected error is printed as one line on standard error.  Exit codes: 0 success, 1 kits differ
-(``kit diff``), 2 wrong usage, data or settings, or no variant good enough, 130 interrupted.
+(``kit diff``), 2 wrong usage, data or settings, or no variant good enough, 130 interrupted, 141 the
+output was closed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from rs_runtime.errors import RuntimeKitError
+from rs_runtime.console import complain, system_problem
+from rs_runtime.errors import OutputClosedError, RuntimeKitError
 from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
@@ -93,6 +95,7 @@ def train(
     splits_from: str | None = None,
     seed: int | None = None,
     precision: str | None = None,
+    strict_photos: bool | None = None,
 ) -> None:
     """Train a classifier by hybrid transfer learning, with rare classes oversampled.
 
@@ -236,7 +239,7 @@ def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"rs-toolkit: {' '.join(message.split())}", file=sys.stderr)
+    complain("rs-toolkit", " ".join(message.split()))
     sys.exit(code)
 
 
@@ -245,10 +248,13 @@ def main() -> None:
     try:
         with command_process():
             app()
+    except OutputClosedError as error:
+        sys.exit(error.exit_code)
     except (ToolkitError, RuntimeKitError) as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}; check the path, permissions and disk space", 2)
+        _fail(system_problem(error), 2)
+    except MemoryError:
+        _fail("not enough memory; close other programs, or lower --batch-size or --imgsz", 2)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; pip install 'rs-toolkit[toolkit]'", 2)

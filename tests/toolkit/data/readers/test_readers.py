@@ -224,6 +224,23 @@ def test_tree_reports_what_it_cannot_use(tmp_path) -> None:
     assert found["loose.jpg"].label("species") is None
 
 
+def test_tree_reports_links_that_lead_nowhere(tmp_path) -> None:
+    touch(tmp_path, "lion/a.jpg")
+    (tmp_path / "lynx").symlink_to(tmp_path / "absent")
+    found = {photo.path: photo for photo in read_dataset(tmp_path).photos}
+    assert "leads nowhere" in str(found["lynx"].error)
+    assert found["lion/a.jpg"].error is None
+
+
+def test_a_folder_of_videos_is_named_and_no_class(tmp_path) -> None:
+    touch(tmp_path, "felidae/a.jpg", "canidae/b.jpg", "clips/c.MP4", "clips/d.mov")
+    found = {photo.path: photo for photo in read_dataset(tmp_path).photos}
+    assert {photo.label("family") for photo in found.values() if photo.error is None} == {
+        *("felidae", "canidae")
+    }
+    assert all("not supported" in str(found[f"clips/{name}"].error) for name in ("c.MP4", "d.mov"))
+
+
 def test_tree_skips_hidden_files(tmp_path) -> None:
     touch(tmp_path, "lion/a.jpg", "lion/._a.jpg", ".trash/b.jpg", "__MACOSX/lion/a.jpg")
     assert [photo.path for photo in read_dataset(tmp_path).photos] == ["lion/a.jpg"]
@@ -254,7 +271,7 @@ def test_names_that_are_not_utf8_are_reported(tmp_path) -> None:
 
 def test_ready_made_splits_are_no_classes(tmp_path) -> None:
     touch(tmp_path, "train/lion/a.jpg", "test/lion/b.jpg")
-    with pytest.raises(DataError, match="splits and no classes"):
+    with pytest.raises(DataError, match="splits, not classes"):
         read_dataset(tmp_path)
 
 

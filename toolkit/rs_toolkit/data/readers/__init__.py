@@ -6,6 +6,7 @@ reason why one cannot be used.  No photo is decoded here.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from rs_toolkit.data.index import build_index, read_index
@@ -62,9 +63,8 @@ def open_data(
     dataset = read_dataset(data)
     for note in dataset.notes:
         progress.note(note)
-    return dataset, build_index(
-        dataset, cache, lambda done, total: progress.update("index photos", done, total)
-    )
+    shown = partial(progress.update, "index photos")
+    return dataset, build_index(dataset, cache, shown, progress.note)
 
 
 def require_data(path: Path) -> None:
