@@ -62,7 +62,7 @@ GROUND = {
     "rs_toolkit/data": {"photos", "index", "table", "remembered", "taxonomy", "groups"},
     "rs_train": {"run_folder"},
     "rs_export": {"recipes", "metadata", "tables"},
-    "rs_runtime": {"errors", "files", "console", "stderr"},
+    "rs_runtime": {"errors", "files", "console", "stderr", "streams"},
 }
 
 

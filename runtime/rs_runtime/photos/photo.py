@@ -186,8 +186,8 @@ def _decode(
     mode = image.mode
     orientation = _orientation(image)
     rgb = to_rgb(image, version)
-    # Pillow keeps the high bytes of RGB with 16 bits a channel.
-    if version > 1 and mode == "RGB" and max(top for _, top in image.getextrema()) < 64:
+    # Pillow keeps only the high bytes of RGB with 16 bits a channel: little of 14 bits or fewer.
+    if version > 1 and mode == "RGB" and kind in ("PNG", "TIFF") and _is_dark(rgb):
         low = _low_bytes(data, kind)
         rgb = rgb if low is None else from_bytes(rgb, low)
     if orientation in _UPRIGHT:
@@ -251,6 +251,10 @@ def _load(data: bytes, kind: str, side: int, where: str) -> tuple[Image.Image, t
     with quiet_libraries() if kind == "TIFF" else contextlib.nullcontext():
         image.load()
     return image, size
+
+
+def _is_dark(rgb: Image.Image) -> bool:
+    return all(highest < 64 for _, highest in rgb.getextrema())
 
 
 def _low_bytes(data: bytes, kind: str) -> Image.Image | None:
