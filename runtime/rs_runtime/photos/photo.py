@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from PIL import Image, ImageChops, UnidentifiedImageError
 
@@ -19,6 +20,9 @@ from rs_runtime.photos.formats import photo_kind, unsupported_kind
 from rs_runtime.photos.levels import from_bytes, to_rgb
 from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, without_texts
 from rs_runtime.stderr import quiet_libraries
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
 
 __all__ = [
     "MAX_PHOTO_BYTES",
@@ -254,7 +258,8 @@ def _load(data: bytes, kind: str, side: int, where: str) -> tuple[Image.Image, t
 
 
 def _is_dark(rgb: Image.Image) -> bool:
-    return all(highest < 64 for _, highest in rgb.getextrema())
+    extrema = cast("tuple[tuple[int, int], ...]", rgb.getextrema())
+    return all(highest < 64 for _, highest in extrema)
 
 
 def _low_bytes(data: bytes, kind: str) -> Image.Image | None:
@@ -274,7 +279,7 @@ def _low_bytes(data: bytes, kind: str) -> Image.Image | None:
     return image
 
 
-def _open(data: bytes, kind: str) -> Image.Image:
+def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
     # If formats are named, Pillow loads its basic plugins only; these two are not among them.
     if kind == "TIFF":
         from PIL import TiffImagePlugin  # noqa: F401
