@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from rs_toolkit.cli.options import resolved
 from rs_toolkit.data.photos import default_cache_dir
@@ -96,6 +97,16 @@ def test_the_error_of_a_full_disk_names_the_folder(tmp_path) -> None:
     with pytest.raises(OSError) as caught, atomic_write(tmp_path / "kit.rskit.xz"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(tmp_path)
+
+
+def test_odd_metadata_of_a_photo_is_no_warning_of_python(toolkit, tmp_path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        image = Image.new("RGB", (80, 60), "red" if name == "a" else "blue")
+        exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01"
+        image.save(tmp_path / "photos" / name / "x.jpg", exif=exif)
+    code, _, err = toolkit("", "check", tmp_path / "photos", "--out", tmp_path / "check")
+    assert code == 0 and "Warning" not in err and "EXIF" not in err
 
 
 def test_too_little_memory_is_one_line(toolkit, shapes, one_line) -> None:

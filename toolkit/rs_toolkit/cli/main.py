@@ -8,6 +8,7 @@ output was closed.
 from __future__ import annotations
 
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -246,7 +247,9 @@ def _fail(message: str, code: int) -> NoReturn:
 def main() -> None:
     """Run the command line; print an error as one line, and exit with its code."""
     try:
-        with command_process():
+        with command_process(), warnings.catch_warnings():
+            # Pillow warns about odd metadata of photos that can be used all the same.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             app()
     except OutputClosedError as error:
         sys.exit(error.exit_code)
