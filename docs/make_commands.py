@@ -29,7 +29,7 @@ HEAD = """# Commands
 <!-- Written by docs/make_commands.py from the commands' own help texts; change those instead. -->
 
 Every command shows its part with `--help`. An error is one line on standard error and an exit code.
-Ctrl-C gives exit code 130.
+Ctrl-C gives exit code 130, output whose reader closed it 141, and output that cannot be written 2.
 """
 SETTINGS = """## Settings files
 

@@ -41,7 +41,7 @@ class Prediction:
     ``top`` holds the most probable classes, best first.  ``answer`` names the finest taxon that is
     certain enough, if any; it is None without thresholds.  ``filter`` is the filter's verdict, None
     without a filter.  If the photo was not classified because the filter found no
-    organism, ``answer`` is None and ``top`` is empty.
+    organism, ``answer`` is None and ``top`` is empty.  ``note`` says what is missing of the photo.
     """
 
     path: str
@@ -49,6 +49,7 @@ class Prediction:
     answer: Answer | None
     top: tuple[Score, ...]
     filter: FilterVerdict | None = None
+    note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -146,14 +147,12 @@ class Classifier:
         EngineError
             The engine failed.
         """
-        verdict = None
-        if self.filter is None:
-            pixels = self.preprocessing.load(photo)
-        else:
-            pixels, others = load_each(photo, [self.preprocessing, self.filter.preprocessing])
-            verdict = self.filter.verdicts(others[None])[0]
+        models = [self.preprocessing, *([self.filter.preprocessing] if self.filter else [])]
+        (pixels, *others), info = load_each(photo, models)
+        verdict = self.filter.verdicts(others[0][None])[0] if self.filter else None
+        path, name = str(photo), self.variant.name
         if self._only_organisms and verdict is not None and verdict.verdict == NOT_ORGANISM:
-            return Prediction(str(photo), self.variant.name, None, (), verdict)
+            return Prediction(path, name, None, (), verdict, info.note)
         rows = self.probabilities(pixels[None])
         row = rows[0]
         answer = answers(rows, self._levels, self._thresholds)[0] if self._thresholds else None
@@ -161,4 +160,4 @@ class Classifier:
         for place in np.argsort(-row, kind="stable")[:top]:
             found = self.manifest.classes[place]
             scores.append(Score(found.id, found.name, found.common_name, float(row[place])))
-        return Prediction(str(photo), self.variant.name, answer, tuple(scores), verdict)
+        return Prediction(path, name, answer, tuple(scores), verdict, info.note)

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_runtime.console import Parser, complain, positive, printable, run_command, say, share
-from rs_runtime.errors import EngineError, FilterError, PhotoError, RuntimeKitError
+from rs_runtime.errors import (
+    EngineError,
+    FilterError,
+    PhotoError,
+    RuntimeKitError,
+    UnreadablePhotoError,
+)
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier, Prediction
@@ -66,9 +72,9 @@ def _classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code."""
     show = _show_json if options.json else _show_table
     codes, answered, engine_failed = {_GOOD}, False, False
-    for path, problem in _photos(options.photos):
+    for path, problem, code in _photos(options.photos):
         if problem:
-            codes.add(_fail(path, problem, options.json, _UNUSABLE))
+            codes.add(_fail(path, problem, options.json, code))
             continue
         try:
             prediction = _classify(classifier, path, options)
@@ -80,6 +86,8 @@ def _classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
             codes.add(_fail(path, f"photo {str(path)!r}: {error}", options.json, _SOME_FAILED))
         else:
             answered = True
+            if prediction.note:
+                _complain(f"warning: photo {str(path)!r} {prediction.note}")
             show(prediction)
     return _UNUSABLE if engine_failed and not answered else max(codes)
 
@@ -103,11 +111,14 @@ def _filter(kit: Kit, engine: str, options: argparse.Namespace) -> Filter | None
 
 def _classify(classifier: Classifier, path: Path, options: argparse.Namespace) -> Prediction:
     try:
-        return classifier.classify(path, options.top)
+        found = classifier.classify(path, options.top)
     except FilterError as error:
         _go_on_without_filter(error, options)
         classifier.filter = None
-        return classifier.classify(path, options.top)
+        found = classifier.classify(path, options.top)
+    if found.note and options.strict_photos:
+        raise UnreadablePhotoError(f"photo {str(path)!r} {found.note}; copy it again")
+    return found
 
 
 def _go_on_without_filter(error: RuntimeKitError, options: argparse.Namespace) -> None:
@@ -117,29 +128,32 @@ def _go_on_without_filter(error: RuntimeKitError, options: argparse.Namespace) -
     _complain(f"warning: photos are not judged by the filter: {error}")
 
 
-def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None]]:
-    """Yield (photo, None), folders walked in sorted order, or (folder, what is wrong with it)."""
-    from rs_runtime.photos.photo import PHOTO_SUFFIXES
+def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None, int]]:
+    """Yield each photo, or what is wrong with it or its folder, and the exit code of that."""
+    from rs_runtime.photos.folder import photos_below, unsupported
+    from rs_runtime.photos.formats import PHOTO_SUFFIXES
 
     for path in inputs:
         if not os.path.isdir(path):
-            yield path, None
+            problem = unsupported(path)
+            yield path, problem and f"photo {str(path)!r}: {problem}", _SOME_FAILED
             continue
         problems: list[OSError] = []
         empty = True
-        for folder, folders, files in os.walk(path, onerror=problems.append):
-            folders.sort()
-            for name in sorted(files):
-                # Cameras and macOS write hidden files, such as ._IMG_0001.JPG, beside photos.
-                if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES and name[0] != ".":
-                    empty = False
-                    yield Path(folder, name), None
+        outputs: list[str] = []
+        for name, problem in photos_below(path, problems.append, outputs):
+            empty = False
+            yield Path(name), problem and f"photo {name!r}: {problem}", _SOME_FAILED
         for error in problems:
             place = error.filename or str(path)
-            yield Path(place), f"folder {str(place)!r} cannot be read: {error.strerror}"
+            problem = f"folder {str(place)!r} cannot be read: {error.strerror}"
+            yield Path(place), problem, _UNUSABLE
+        for folder in outputs:
+            _complain(f"left out: folder {folder!r}, which rs-toolkit wrote")
         if empty and not problems:
             kinds = " ".join(sorted(PHOTO_SUFFIXES))
-            yield path, f"folder {str(path)!r} holds no photos; wanted files ending in {kinds}"
+            problem = f"folder {str(path)!r} holds no photos; wanted files ending in {kinds}"
+            yield path, problem, _UNUSABLE
 
 
 def _show_json(prediction: Prediction) -> None:
@@ -222,6 +236,11 @@ def _parser() -> argparse.ArgumentParser:
         help="least probability, 0 to 1, of the rank that is named (default: the kit's thresholds)",
     )
     _add_filter_options(parser)
+    parser.add_argument(
+        "--strict-photos",
+        action="store_true",
+        help="refuse photos that lack a few bytes at their end; without it they are used",
+    )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object per line (JSON Lines)"
     )

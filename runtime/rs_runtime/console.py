@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from rs_runtime.errors import RuntimeKitError
+from rs_runtime.errors import OutputClosedError, RuntimeKitError
 from rs_runtime.stderr import command_process
 
-__all__ = ["Parser", "complain", "positive", "printable", "run_command", "say", "share"]
+__all__ = [
+    "Parser",
+    "complain",
+    "positive",
+    "printable",
+    "run_command",
+    "say",
+    "share",
+    "system_problem",
+]
 
 _UNUSABLE = 2
-_BROKEN_PIPE, _INTERRUPTED = 141, 130  # 128 + the signal's number, as shells have it
-
-
-class _OutputError(RuntimeKitError):
-    """Standard output cannot be written."""
+_INTERRUPTED = 130  # 128 + the signal's number, as shells have it
 
 
 def run_command(
@@ -33,34 +37,34 @@ def run_command(
     The code is what ``run`` returns; 2 after wrong usage or an error; 130 after Ctrl-C; 141 if the
     reader of the output has closed it.
     """
-    # Pillow warns about odd metadata of photos that can be used all the same.
-    with command_process(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        # Pillow warns about odd metadata of photos that can be used all the same.
+        with command_process(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return run(parser.parse_args(argv))
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        except KeyboardInterrupt:
-            return _INTERRUPTED
-        except BrokenPipeError:
-            _close_output()
-            return _BROKEN_PIPE
-        except RuntimeKitError as error:
-            if isinstance(error, _OutputError):
-                _close_output()
-            complain(parser.prog, str(error))
-        except MemoryError:
-            complain(parser.prog, "not enough memory; choose a smaller variant")
-        except OSError as error:
-            where = f"{str(error.filename)!r}: " if error.filename else ""
-            problem = f"{where}{error.strerror or error}; check the path, permissions and disk"
-            complain(parser.prog, problem)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except OutputClosedError as error:
+        return error.exit_code
+    except RuntimeKitError as error:
+        complain(parser.prog, str(error))
+    except MemoryError:
+        complain(parser.prog, "not enough memory; choose a smaller variant")
+    except OSError as error:
+        complain(parser.prog, system_problem(error))
     return _UNUSABLE
 
 
-def _close_output() -> None:
-    # Python flushes stdout once more at exit, which would fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def system_problem(error: OSError) -> str:
+    """Return what the system refused, where, and what can be done about it."""
+    where = f"{str(error.filename)!r}: " if error.filename else ""
+    problem = f"{where}{error.strerror or error}"
+    # The error of tempfile lists the folders that it tried.
+    if "temporary directory" in problem:
+        return f"{problem}; make room in one of them, or set TMPDIR to another folder"
+    return f"{problem}; check the path, permissions and disk space"
 
 
 def complain(program: str, problem: str) -> None:
@@ -71,18 +75,8 @@ def complain(program: str, problem: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print to standard output and flush it.
-
-    Raises RuntimeKitError if it cannot be written, BrokenPipeError if its reader has closed it.
-    """
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _OutputError(
-            f"the output cannot be written: {error.strerror}; is the disk full?"
-        ) from error
+    """Print to standard output and flush it; raises OutputError within a command."""
+    print(text, flush=True)
 
 
 def printable(text: str) -> str:

@@ -16,6 +16,8 @@ __all__ = [
     "KitNotFoundError",
     "KitSignatureError",
     "KitVersionError",
+    "OutputClosedError",
+    "OutputError",
     "PhotoError",
     "PhotoTooLargeError",
     "RuntimeKitError",
@@ -34,6 +36,16 @@ class RuntimeKitError(Exception):
     """Base of every error that the runtime raises on purpose."""
 
     exit_code = 2
+
+
+class OutputError(RuntimeKitError):
+    """Standard output is closed or cannot be written."""
+
+
+class OutputClosedError(OutputError):
+    """The reader of standard output has closed it; not a fault that needs a message."""
+
+    exit_code = 141  # 128 + the number of SIGPIPE, as shells have it
 
 
 class PhotoError(RuntimeKitError):

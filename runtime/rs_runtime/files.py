@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["atomic_write"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -22,7 +25,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        The folder cannot be made or written, or the disk is full; ``path`` is then as it was.
+        The folder cannot be made or written, or the disk is full; its ``filename`` is the folder.
+        ``path`` is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A temporary file that kill -9 leaves behind must not be taken for the newest kit.
@@ -35,5 +39,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        # Unlike errors of opening, those of writing do not say where.
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(path.parent)
+        raise
     finally:
         temporary.unlink(missing_ok=True)

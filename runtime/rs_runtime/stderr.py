@@ -15,6 +15,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from rs_runtime.streams import standard_streams
+
 __all__ = ["command_process", "quiet_libraries"]
 
 
@@ -32,19 +34,12 @@ class _State:
 def command_process() -> Iterator[None]:
     """Run a whole command in the block; only there does :func:`quiet_libraries` have an effect.
 
-    Standard streams that are closed are opened on the null device.  Otherwise the next file that
-    is opened, such as a kit, could get descriptor 2, and C code would write its messages into it.
+    The block's standard streams, and what is raised: :func:`rs_runtime.streams.standard_streams`.
     """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     before, _State.owned = _State.owned, True
     try:
-        yield
+        with standard_streams():
+            yield
     finally:
         _State.owned = before
 

@@ -97,6 +97,51 @@ def test_empty_folder(classify, tmp_path, colour_photos) -> None:
     assert len(err) == 1 and "holds no photos" in err[0]
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_photos_in_a_folder_that_are_not_read_are_named(classify, colour_photos, options) -> None:
+    for name in ("IMG_1.HEIC", "IMG_2.heic", "raw.DNG", "clip.mp4"):
+        (colour_photos / name).write_bytes(b"x")
+    code, out, err = classify(colour_photos, "--top", 1, *options)
+    assert code == 1 and len(err) == 4 and all("not supported" in line for line in err)
+    assert all(any(name in line for line in err) for name in ("IMG_1.HEIC", "clip.mp4"))
+    assert len(out) == (7 if options else 6)
+    code, out, err = classify(colour_photos / "raw.DNG", *options)
+    assert code == 1 and len(err) == 1 and "raw.DNG" in err[0] and "not supported" in err[0]
+
+
+def test_a_folder_of_nothing_but_unread_photos_is_not_called_empty(classify, tmp_path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.MOV").write_bytes(b"")
+    code, out, err = classify(tmp_path / "videos")
+    assert (code, out, len(err)) == (1, [], 1) and "a.MOV" in err[0]
+
+
+def test_linked_folders_are_followed_without_loops(classify, colour_photos, tmp_path) -> None:
+    (tmp_path / "trip").mkdir()
+    (tmp_path / "trip" / "card").symlink_to(colour_photos)
+    (colour_photos / "back").symlink_to(tmp_path / "trip")
+    code, out, err = classify(tmp_path / "trip", "--top", 1)
+    assert (code, err) == (0, []) and len(out) == 6
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_photo_without_its_end_is_classified_with_a_note(
+    classify, colour_photos, options
+) -> None:
+    photo = colour_photos / "a.jpg"
+    photo.write_bytes(photo.read_bytes()[:-2])
+    code, out, err = classify(photo, "--top", 1, *options)
+    assert code == 0 and len(err) == 1 and "lacks its last bytes" in err[0]
+    assert "red" in "".join(out)
+    if options:
+        assert "lacks its last bytes" in json.loads(out[0])["note"]
+    code, out, err = classify(photo, "--strict-photos", *options)
+    assert code == 1 and len(err) == 1 and "lacks its last bytes" in err[0]
+    assert "probability" not in "".join(out)
+    code, out, _ = classify(colour_photos / "b.JPG", "--strict-photos", "--json")
+    assert code == 0 and json.loads(out[0])["note"] is None
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -139,7 +184,7 @@ def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> 
 
     with ZipFile(onnx_kit) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["manifest.json"] = members["manifest.json"].replace(b'"1.3"', b'"2.0"')
+    members["manifest.json"] = members["manifest.json"].replace(b'"1.4"', b'"2.0"')
     placed, tail = layout({name: (len(x), crc32(x)) for name, x in members.items()})
     onnx_kit.write_bytes(b"".join(head + members[entry.name] for entry, head in placed) + tail)
     code, out, err = classify(colour_photos)

@@ -27,7 +27,8 @@ def test_one_decode_serves_several_models(kind, width) -> None:
     photo = encode(Image.fromarray(noise).resize((width, width * 3 // 4)), kind)
     large, crop, small = Preprocessing(128), Preprocessing(100, "crop"), Preprocessing(32, "pad")
     for given in ([large, crop, small], [small, large, crop], [crop]):
-        found = load_each(photo, given)
+        found, info = load_each(photo, given)
+        assert (info.width, info.height) == (width, width * 3 // 4)
         best = max(given, key=lambda item: item.size)
         assert np.array_equal(found[given.index(best)], best.load(photo))
         for pixels, preprocessing in zip(found, given, strict=True):
@@ -45,15 +46,22 @@ def test_one_decode_serves_several_models(kind, width) -> None:
 def test_a_photo_is_decoded_once(monkeypatch) -> None:
     sides = []
 
-    def counted(source: bytes, side: int):
+    def counted(source: bytes, side: int, version: int):
         sides.append(side)
-        return decode(source, side)
+        return decode(source, side, version)
 
     monkeypatch.setattr("rs_runtime.photos.photo.decode", counted)
     photo = encode(Image.new("RGB", (80, 60)), "PNG")
-    found = load_each(photo, [Preprocessing(32), Preprocessing(40)])
+    found, _ = load_each(photo, [Preprocessing(32), Preprocessing(40)])
     assert [len(pixels) for pixels in found] == [32, 40]
     assert sides == [80]
+
+
+def test_models_of_different_ages_each_get_their_pixels() -> None:
+    photo = encode(Image.fromarray(np.full((40, 40), 2000, np.uint16)), "PNG")
+    given = [Preprocessing(32, pixels_version=1), Preprocessing(32)]
+    found, _ = load_each(photo, given)
+    assert [set(pixels.ravel()) for pixels in found] == [{2000 // 256}, {2000 // 8 // 2}] != []
 
 
 def test_unreadable_photos_are_refused_as_ever(one_line) -> None:

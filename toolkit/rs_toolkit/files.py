@@ -1,4 +1,4 @@
-"""Read files, hash them, write them atomically, and tell the toolkit's own folders from others."""
+"""Read files, hash them, write them atomically, and mark the toolkit's own folders."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rs_runtime.files import atomic_write
+from rs_runtime.photos.folder import MARK
 
 __all__ = [
-    "MARK",
     "atomic_write",
-    "is_marked",
-    "is_output",
     "mark_output",
     "read_json",
     "require_space",
@@ -28,34 +25,12 @@ __all__ = [
     "write_json",
 ]
 
-MARK = ".rs-toolkit"
-"""Name of the file that marks a folder as written by the toolkit."""
-
 _MARK_TEXT = "rs-toolkit wrote this folder. What is in it is never read as photos to learn from.\n"
-# Earlier versions wrote no mark, and a zip archive is unpacked without hidden files.  These are
-# the folders with pictures in them: runs, exports and benchmarks.
-_OUTPUTS = (
-    {"config.json", "classes.json", "splits.json"},
-    {"report.json", "accuracy_vs_size.png"},
-    {"benchmark.json", "pareto.png"},
-)
 
 
 def mark_output(folder: Path) -> None:
     """Mark a folder as written by the toolkit."""
     (folder / MARK).write_text(_MARK_TEXT, "utf-8")
-
-
-def is_marked(folder: Path) -> bool:
-    """Return whether a folder has the mark; an empty file is only a lock on somebody's folder."""
-    with suppress(OSError):
-        return (folder / MARK).stat().st_size > 0
-    return False
-
-
-def is_output(folder: Path, names: Collection[str]) -> bool:
-    """Return whether the toolkit wrote a folder; ``names`` are those of the files in it."""
-    return (MARK in names and is_marked(folder)) or any(each <= {*names} for each in _OUTPUTS)
 
 
 def require_space(folder: Path, size: int) -> None:

@@ -184,7 +184,8 @@ def find_kit(explicit: Path | None = None) -> Path:
         # Not every shell replaces ~ in a variable.
         return Path(os.path.expanduser(named))
     here = (*Path().glob("*.rskit"), *Path().glob("*.rskit.xz"))
-    files = [path for path in here if path.is_file()]
+    # macOS writes ._photos.rskit beside a kit.
+    files = [path for path in here if path.is_file() and not path.name.startswith(".")]
     if not files:
         raise KitNotFoundError(
             "no kit: give --kit FILE, set RS_KIT, or run in a folder that holds a .rskit file"

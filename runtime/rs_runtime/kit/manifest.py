@@ -25,7 +25,7 @@ __all__ = [
     "Variant",
 ]
 
-SCHEMA = "1.3"
+SCHEMA = "1.4"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 ORGANISM, NOT_ORGANISM, UNCERTAIN = "organism", "not_organism", "uncertain"
 """A filter's three verdicts; the first two also name its thresholds."""

@@ -5,45 +5,36 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops, UnidentifiedImageError
 
-from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
+from rs_runtime.errors import PhotoError, PhotoTooLargeError, UnreadablePhotoError, reason
+from rs_runtime.photos import PIXELS_VERSION
+from rs_runtime.photos.formats import photo_kind, unsupported_kind
+from rs_runtime.photos.levels import from_bytes, to_rgb
+from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, without_texts
+from rs_runtime.stderr import quiet_libraries
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
 
 __all__ = [
     "MAX_PHOTO_BYTES",
     "MAX_PHOTO_PIXELS",
-    "PHOTO_SUFFIXES",
     "PhotoInfo",
     "cut",
     "decode",
-    "photo_suffix",
     "read_photo",
 ]
 
 MAX_PHOTO_BYTES = 200_000_000
 MAX_PHOTO_PIXELS = 200_000_000
-
-PHOTO_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
-)
-
-_SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
-)
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -56,6 +47,19 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_MAX_SIDE = 65_535
+# The least share of its rows with which a JPEG that lacks its last bytes is used.
+_ENOUGH_ROWS = 0.95
+
+# What Pillow's errors say about sound files of kinds that it does not know.
+_UNSUPPORTED = (
+    "unsupported",
+    "not supported",
+    "cannot handle",
+    "unknown pixel mode",
+    "unavailable",
+)
+
 _limit_lock = threading.Lock()
 
 
@@ -63,33 +67,34 @@ _limit_lock = threading.Lock()
 class PhotoInfo:
     """What a photo is before preprocessing: its size in pixels, after the EXIF orientation.
 
-    ``mode`` is Pillow's name of the stored colour mode, such as ``RGB`` or ``CMYK``.
+    ``mode`` is Pillow's name of the stored colour mode, such as ``RGB`` or ``CMYK``.  ``note`` says
+    what is missing of a photo that is used nevertheless, None where nothing is.
     """
 
     width: int
     height: int
     mode: str
+    note: str | None = None
 
 
-def photo_suffix(data: bytes) -> str | None:
-    """Return the suffix of the format that a file's first bytes show; None if it is unknown."""
-    kind = _kind(data)
-    short = {"JPEG": "jpg", "TIFF": "tif"}
-    return None if kind is None else f".{short.get(kind, kind.lower())}"
-
-
-def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
+def decode(
+    source: Path | bytes, side: int, version: int = PIXELS_VERSION
+) -> tuple[Image.Image, PhotoInfo]:
     """Decode a photo (of an animation or a document, the first frame) to upright RGB.
 
     ``source`` is a file, or a file's bytes.  A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size
     if both sides keep at least ``side`` pixels; the image is then smaller than PhotoInfo says.
+    ``version`` is :attr:`Preprocessing.pixels_version`.
+
+    A JPEG that lacks its last bytes is used if at least 95 % of its rows can be decoded; PhotoInfo
+    then has a note.
 
     Raises
     ------
     UnreadablePhotoError
         The photo is missing, empty, no image of the known formats, or damaged.
     PhotoTooLargeError
-        Above 200 MB or 200 megapixels.
+        Above 200 MB or 200 megapixels, or larger than the memory allows.
     """
     where = "photo in memory" if isinstance(source, bytes) else f"photo {str(source)!r}"
     data = source if isinstance(source, bytes) else read_photo(source, where)
@@ -97,17 +102,37 @@ def decode(source: Path | bytes, side: int) -> tuple[Image.Image, PhotoInfo]:
         raise UnreadablePhotoError(f"{where} is empty (0 bytes); copy it again from the camera")
     if len(data) > MAX_PHOTO_BYTES:
         raise PhotoTooLargeError(f"{where} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
+    kind = photo_kind(data)
+    if kind is None:
+        known = "is no JPEG, PNG, TIFF, BMP, WebP or GIF image; convert it, or leave it out"
+        raise UnreadablePhotoError(f"{where} {unsupported_kind(data) or known}")
     # Pillow documents no closed set of exceptions for malformed files.
     try:
-        return _decode(data, side, where)
-    except (PhotoTooLargeError, UnreadablePhotoError):
+        return _decode(data, kind, side, where, version)
+    except PhotoError:
         raise
-    except Image.DecompressionBombError as error:
-        raise PhotoTooLargeError(f"{where} is too large: {reason(error)}; shrink it") from error
     except Exception as error:
-        raise UnreadablePhotoError(
-            f"{where} cannot be decoded: {reason(error)}; copy it again from the camera"
-        ) from error
+        raise _refusal(error, data, kind, where) from error
+
+
+def _refusal(error: Exception, data: bytes, kind: str, where: str) -> PhotoError:
+    """Return the error that says why a photo cannot be used, and what can be done about it."""
+    if isinstance(error, MemoryError) or "out of memory" in str(error):
+        return PhotoTooLargeError(f"{where} needs more memory than there is; shrink it")
+    if isinstance(error, UnidentifiedImageError):
+        # It does not say what is wrong; the error of the format's own reader does.
+        try:
+            Image.OPEN[kind][0](io.BytesIO(data), "")
+        except Exception as cause:
+            error = cause
+    problem = reason(error)
+    if any(text in problem.lower() for text in _UNSUPPORTED):
+        return UnreadablePhotoError(
+            f"{where} is a kind of {kind} that is not supported ({problem}); convert it to JPEG"
+        )
+    return UnreadablePhotoError(
+        f"{where} cannot be decoded: {problem}; copy it again from the camera"
+    )
 
 
 def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
@@ -158,37 +183,103 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
     return data
 
 
-def _decode(data: bytes, side: int, where: str) -> tuple[Image.Image, PhotoInfo]:
-    image = _open(data, where)
-    width, height = image.size
-    if width * height > MAX_PHOTO_PIXELS:
-        raise PhotoTooLargeError(
-            f"{where} has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
-        )
+def _decode(
+    data: bytes, kind: str, side: int, where: str, version: int
+) -> tuple[Image.Image, PhotoInfo]:
+    image, (width, height), note = _loaded(data, kind, side, where)
     mode = image.mode
-    image.draft(None, (side, side))
-    image.load()
     orientation = _orientation(image)
-    rgb = _to_rgb(image)
+    rgb = to_rgb(image, version)
+    # Pillow keeps only the high bytes of RGB with 16 bits a channel: little of 14 bits or fewer.
+    if version > 1 and mode == "RGB" and kind in ("PNG", "TIFF") and _is_dark(rgb):
+        low = _low_bytes(data, kind)
+        rgb = rgb if low is None else from_bytes(rgb, low)
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
         if orientation >= 5:
             width, height = height, width
-    return rgb, PhotoInfo(width, height, mode)
+    return rgb, PhotoInfo(width, height, mode, note)
 
 
-def _kind(data: bytes) -> str | None:
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+def _loaded(
+    data: bytes, kind: str, side: int, where: str
+) -> tuple[Image.Image, tuple[int, int], str | None]:
+    """Return a decoded photo, its full width and height, and what is missing of it."""
+    problem: Exception | None = None
+    try:
+        found = _load(data, kind, side, where)
+    except (PhotoError, MemoryError):
+        raise
+    except Exception as error:
+        if kind == "PNG":
+            return *_load(without_texts(data), kind, side, where), None
+        if kind != "JPEG":
+            raise
+        problem = error
+    if problem is None and not (kind == "JPEG" and has_blank_tail(data)):
+        return *found, None
+    share, whole = _decoded_share(data, where)
+    if problem is None and share == 1:
+        return *found, None
+    lack = f"lacks its last bytes; {share:.0%} of its rows are decoded"
+    if share < _ENOUGH_ROWS:
+        raise problem or UnreadablePhotoError(f"{where} {lack}; copy it again from the camera")
+    return *_load(whole, kind, side, where), lack
 
 
-def _open(data: bytes, where: str) -> Image.Image:
-    kind = _kind(data)
-    if kind is None:
-        raise UnreadablePhotoError(
-            f"{where} is no JPEG, PNG, TIFF, BMP, WebP or GIF image; convert it, or leave it out"
+def _decoded_share(data: bytes, where: str) -> tuple[float, bytes]:
+    """Return the share of a JPEG's rows, 0 to 1, before its missing bytes, and a whole JPEG."""
+    complete = completed_jpeg(data)
+    if complete is None:
+        return 0.0, data
+    try:
+        # Compared at full size, so that a photo is used at every size or at none.
+        image, other = (_load(each, "JPEG", _MAX_SIDE, where)[0] for each in complete)
+    except PhotoError:
+        raise
+    except Exception:
+        return 0.0, data
+    differing = ImageChops.difference(image, other).getbbox()
+    return 1.0 if differing is None else differing[1] / image.height, complete[0]
+
+
+def _load(data: bytes, kind: str, side: int, where: str) -> tuple[Image.Image, tuple[int, int]]:
+    image = _open(data, kind)
+    size = width, height = image.size
+    if width * height > MAX_PHOTO_PIXELS:
+        raise PhotoTooLargeError(
+            f"{where} has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
         )
+    image.draft(None, (side, side))
+    # libtiff writes to standard error.
+    with quiet_libraries() if kind == "TIFF" else contextlib.nullcontext():
+        image.load()
+    return image, size
+
+
+def _is_dark(rgb: Image.Image) -> bool:
+    extrema = cast("tuple[tuple[int, int], ...]", rgb.getextrema())
+    return all(highest < 64 for _, highest in extrema)
+
+
+def _low_bytes(data: bytes, kind: str) -> Image.Image | None:
+    """Return the low bytes of RGB with 16 bits a channel; None for other photos."""
+    image = _open(without_texts(data) if kind == "PNG" else data, kind)
+    tiles = []
+    for tile in image.tile:
+        raw, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        # N is the order of this machine, as libtiff gives it.
+        order = sys.byteorder[0].upper() if raw == "RGB;16N" else str(raw)[-1]
+        if raw not in ("RGB;16N", "RGB;16L", "RGB;16B"):
+            return None
+        swapped = "RGB;16B" if order == "L" else "RGB;16L"
+        tiles.append(tile._replace(args=(swapped, *rest) if rest else swapped))
+    image.tile = tiles
+    image.load()
+    return image
+
+
+def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
     # If formats are named, Pillow loads its basic plugins only; these two are not among them.
     if kind == "TIFF":
         from PIL import TiffImagePlugin  # noqa: F401
@@ -205,21 +296,3 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:
         return 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        floats = np.nan_to_num(np.asarray(image), posinf=0.0, neginf=0.0)
-        unit = 255.0 if floats.max(initial=0.0) <= 1.0 else 1.0
-        levels = np.clip(floats * unit, 0, 255).round().astype(np.uint8)
-        return Image.fromarray(levels).convert("RGB")
-    if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        white = Image.new("RGBA", layers.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layers).convert("RGB")
-    return image.convert("RGB")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rs_runtime.errors import UnreadablePhotoError
+from rs_runtime.photos import PIXELS_VERSION
 
 # NumPy and Pillow are loaded with the first photo: reading a kit's manifest needs neither.
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ __all__ = ["Box", "Preprocessing", "load_each"]
 Box = tuple[float, float, float, float]
 """Part of an upright photo: left, top, width, height, fractions of its sides, 0 to 1."""
 
-# Increase it with every change after which Preprocessing.load returns other pixels.
-_PIXELS_VERSION = 1
 _RESIZES = ("squash", "crop", "pad")
 _MAX_SIZE = 2048
 _PAD_COLOUR = (127, 127, 127)
@@ -45,6 +44,9 @@ class Preprocessing:
         (fit inside, grey borders).
     scale, offset
         ``input = pixel * scale + offset`` with pixels 0 to 255.  The default maps to [-1, 1].
+    pixels_version
+        How photos with more than 8 bits become pixels: :data:`rs_runtime.photos.PIXELS_VERSION` or
+        an earlier one, with which older models were trained.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class Preprocessing:
     resize: str = "squash"
     scale: float = 1 / 127.5
     offset: float = -1.0
+    pixels_version: int = PIXELS_VERSION
 
     def __post_init__(self) -> None:
         if type(self.size) is not int or not 1 <= self.size <= _MAX_SIZE:
@@ -66,6 +69,10 @@ class Preprocessing:
             value = getattr(self, name)
             if type(value) not in (int, float) or not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, got {value!r}")
+        version = self.pixels_version
+        if type(version) is not int or not 1 <= version <= PIXELS_VERSION:
+            wanted = f"1 to {PIXELS_VERSION} (later ones need a newer rs-toolkit)"
+            raise ValueError(f"pixels_version must be from {wanted}, got {version!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -74,6 +81,8 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: Any) -> Self:
         """Build from :meth:`to_dict`'s result; unknown keys are ignored.
+
+        Without ``pixels_version``, which earlier releases did not write, it is 1.
 
         Raises
         ------
@@ -86,14 +95,15 @@ class Preprocessing:
         missing = [name for name in names if name not in values]
         if missing:
             raise ValueError(f"preprocessing lacks {', '.join(missing)}")
-        return cls(**{name: values[name] for name in names})
+        version = values.get("pixels_version", 1)
+        return cls(**{name: values[name] for name in names}, pixels_version=version)
 
     def fingerprint(self) -> str:
         """Return 12 hexadecimal digits; settings with equal ones give equal pixels.
 
         ``scale`` and ``offset`` are ignored: they are applied to pixels later.
         """
-        text = f"{_PIXELS_VERSION}:{self.size}:{self.resize}"
+        text = f"{self.pixels_version}:{self.size}:{self.resize}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def load(self, source: Path | bytes, box: Box | None = None) -> NDArray[np.uint8]:
@@ -115,11 +125,15 @@ class Preprocessing:
         Returns
         -------
         pixels
-            uint8, shape (size, size, 3), RGB.  Alpha is composited on white; 16-bit values are
-            divided by 256; a float image has the range 0 to 1 if no value exceeds 1, else 0 to
-            255.  Resized by Pillow's antialiased bilinear filter.
+            uint8, shape (size, size, 3), RGB.  Alpha is composited on white.  Integers with more
+            than 8 bits are divided by a power of 2: their highest 8 bits are kept, of 8, 10, 12,
+            14 … bits that the largest value needs.  Floats have the range 0 to 1, or up to the
+            largest such integer; if they cover less than a quarter of it, or are below 0, the
+            range from the smallest to the largest.  Resized by Pillow's antialiased bilinear
+            filter.
         info
-            Size and colour mode of the whole photo, even if a box is given.
+            Size and colour mode of the whole photo, even if a box is given, and what is missing of
+            a photo that lacks its last bytes.
 
         Raises
         ------
@@ -136,7 +150,7 @@ class Preprocessing:
         if box is not None:
             # The box, not only the photo, must keep this many pixels on both sides.
             side /= min(_checked(box)[2:])
-        image, info = decode(source, math.ceil(side))
+        image, info = decode(source, math.ceil(side), self.pixels_version)
         if box is not None:
             image = _cut(image, info, box)
         return self._pixels(image), info
@@ -176,18 +190,21 @@ class Preprocessing:
 
 def load_each(
     source: Path | bytes, preprocessings: Sequence[Preprocessing]
-) -> list[NDArray[np.uint8]]:
+) -> tuple[list[NDArray[np.uint8]], PhotoInfo]:
     """Decode a photo once for several models; errors as for :meth:`Preprocessing.load_with_info`.
 
-    Returns uint8 pixels, shape (size, size, 3), for each of ``preprocessings`` (at least one).  For
-    the largest size they are those of :meth:`Preprocessing.load`.  For a smaller size they may
-    differ slightly, because a JPEG is decoded at the resolution that the largest size needs.
+    Returns uint8 pixels, shape (size, size, 3), for each of ``preprocessings`` (at least one), and
+    what the photo is.  For the largest size the pixels are those of :meth:`Preprocessing.load`.
+    For a smaller size they may differ slightly, because a JPEG is decoded at the resolution that
+    the largest size needs.
     """
     from rs_runtime.photos.photo import decode
 
-    largest = max(preprocessing.size for preprocessing in preprocessings)
-    image, _ = decode(source, math.ceil(largest * _REDUCING_GAP))
-    return [preprocessing._pixels(image) for preprocessing in preprocessings]
+    side = math.ceil(max(item.size for item in preprocessings) * _REDUCING_GAP)
+    versions = {item.pixels_version for item in preprocessings}
+    found = {version: decode(source, side, version) for version in versions}
+    pixels = [item._pixels(found[item.pixels_version][0]) for item in preprocessings]
+    return pixels, next(iter(found.values()))[1]
 
 
 def _checked(box: Box) -> Box:

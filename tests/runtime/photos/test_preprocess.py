@@ -10,7 +10,7 @@ from PIL import Image
 
 import rs_runtime.photos.photo
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
-from rs_runtime.photos.photo import PHOTO_SUFFIXES, photo_suffix
+from rs_runtime.photos.formats import PHOTO_SUFFIXES, photo_suffix
 from rs_runtime.photos.preprocess import Preprocessing
 
 SMALL = Preprocessing(size=32)

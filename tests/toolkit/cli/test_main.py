@@ -72,7 +72,7 @@ def asked(run, monkeypatch):
 def test_every_training_flag_is_a_setting_or_known() -> None:
     train = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
     flags = {flag for item in train.params for flag in item.opts if flag.startswith("--")}
-    flags -= {"--out", "--resume", "--config", "--help"}
+    flags -= {"--out", "--resume", "--config", "--help", "--strict-photos"}
     assert flags == {spelled(name) for name in FLAGS}
     assert set(FLAGS) <= {item.name for item in fields(TrainConfig)}
 
@@ -101,6 +101,11 @@ def test_a_flag_reaches_the_settings(asked, tmp_path, name) -> None:
     changed = {key for key, value in after.to_dict().items() if before.to_dict()[key] != value}
     assert changed <= {name}
     assert getattr(after, name) == FLAGS[name]
+
+
+def test_an_option_without_a_value_reaches_the_settings(asked, tmp_path) -> None:
+    assert not asked(tmp_path)[1].strict_photos
+    assert asked(tmp_path, "--strict-photos")[1].strict_photos
 
 
 def test_data_and_out_reach_the_training(asked, tmp_path) -> None:

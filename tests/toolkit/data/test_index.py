@@ -105,6 +105,30 @@ def test_a_changed_photo_is_indexed_anew(dataset, cache) -> None:
     assert (after.width, after.height) == (7, 5)
 
 
+def test_photos_without_their_end_are_used_with_a_note_or_refused(tmp_path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    names = ("whole.jpg", *(f"cut{number}.jpg" for number in range(7)))
+    for number, name in enumerate(names):
+        Image.fromarray(noise).resize((800, 600)).save(tmp_path / name, quality=80 + number)
+        if number:
+            (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-2])
+    dataset = Dataset(tmp_path, tuple(Photo(name, Taxon()) for name in names), "csv")
+    given = (tmp_path / "cache", Preprocessing(size=16))
+    # The second time, pixels and notes come from the cache.
+    for _ in range(2):
+        notes: list[str] = []
+        used = build_index(dataset, PhotoCache(*given), note=notes.append)
+        assert all(photo.error is None for photo in used)
+        (note,) = notes
+        assert (
+            "7 photos: cut0.jpg, " in note and note.endswith("cut4.jpg, …") and "whole" not in note
+        )
+        strict = by_path(build_index(dataset, PhotoCache(*given, strict=True), note=notes.append))
+        assert len(notes) == 1 and strict["whole.jpg"].error is None
+        for name in names[1:]:
+            assert str(strict[name].error).startswith("lacks its last bytes")
+
+
 def test_progress_reaches_the_end_once(dataset, cache) -> None:
     seen: list[tuple[int, int]] = []
     build_index(dataset, cache, lambda done, total: seen.append((done, total)))

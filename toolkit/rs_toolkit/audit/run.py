@@ -22,8 +22,8 @@ def check(data: Path, config: TrainConfig, out: Path, *, progress: Progress) -> 
     """Audit a data set: print a summary, and write ``audit.html`` and ``audit.json`` into ``out``.
 
     Duplicates are found by hashes alone, and labels are not compared; ``rs-toolkit clean`` does
-    more.  Of ``config``, the rank, the names to keep, the image size and ``resize`` are used.
-    Returns the path of ``audit.html``.
+    more.  Of ``config``, the rank, the names to keep, the image size, ``resize`` and
+    ``strict_photos`` are used.  Returns the path of ``audit.html``.
 
     Raises
     ------
@@ -31,7 +31,8 @@ def check(data: Path, config: TrainConfig, out: Path, *, progress: Progress) -> 
         No photo can be read, which the report says too; or an error of
         :func:`rs_toolkit.data.readers.read_dataset`.
     """
-    cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
+    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
+    cache = PhotoCache(default_cache_dir(), preprocessing, config.strict_photos)
     dataset, photos = open_data(data, cache, progress, config.keep_names)
     checks = Checks(photos, dataset.root, cache, None, progress)
     photos, duplicates = checks.duplicates()

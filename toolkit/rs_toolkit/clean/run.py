@@ -101,7 +101,8 @@ def clean(
         A file cannot be written.
     """
     progress, start = progress or Progress(), time.monotonic()
-    cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
+    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
+    cache = PhotoCache(default_cache_dir(), preprocessing, config.strict_photos)
     dataset, photos = open_data(data, cache, progress, config.keep_names)
     decisions = read_decisions(out / JOURNAL, photos, progress.note)
     photos = apply_decisions(photos, decisions, config.rank, progress.note)

@@ -27,6 +27,7 @@ def check(
     rank: str | None = None,
     keep_names: str | None = None,
     imgsz: int | None = None,
+    strict_photos: bool | None = None,
 ) -> None:
     """Check photos and labels, and write a report about them.
 
@@ -101,6 +102,7 @@ def clean(
     test: float | None = None,
     splits_from: str | None = None,
     seed: int | None = None,
+    strict_photos: bool | None = None,
     again: Annotated[
         Path | None,
         typer.Option(help="Clean this clean folder again with its own settings.", metavar="FOLDER"),

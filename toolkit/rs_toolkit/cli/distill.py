@@ -41,6 +41,7 @@ def distill(
     group_by: str | None = None,
     splits_from: str | None = None,
     seed: int | None = None,
+    strict_photos: bool | None = None,
     out: Annotated[Path | None, options.folder_option("filters/NAME", "Filter folder.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Continue the interrupted training in this folder.")

@@ -1,21 +1,23 @@
 """The ``rs-toolkit`` command line; other commands are in ``cli.data``, ``distill`` and ``kit``.
 
 Every expected error is printed as one line on standard error.  Exit codes: 0 success, 1 kits differ
-(``kit diff``), 2 wrong usage, data or settings, or no variant good enough, 130 interrupted.
+(``kit diff``), 2 wrong usage, data or settings, or no variant good enough, 130 interrupted, 141 the
+output was closed.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from rs_runtime.console import printable
-from rs_runtime.errors import RuntimeKitError
+from rs_runtime.console import complain, system_problem
+from rs_runtime.errors import OutputClosedError, RuntimeKitError
 from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
@@ -97,6 +99,7 @@ def train(
     splits_from: str | None = None,
     seed: int | None = None,
     precision: str | None = None,
+    strict_photos: bool | None = None,
 ) -> None:
     """Train a classifier by hybrid transfer learning, with rare classes oversampled.
 
@@ -249,22 +252,27 @@ def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"rs-toolkit: {printable(' '.join(message.split()))}", file=sys.stderr)
+    complain("rs-toolkit", " ".join(message.split()))
     sys.exit(code)
 
 
 def main() -> None:
     """Run the command line; print an error as one line, and exit with its code."""
     try:
-        with command_process():
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                # A name may have letters that the terminal's encoding lacks.
-                sys.stdout.reconfigure(errors="backslashreplace")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A name may have letters that the terminal's encoding lacks.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        with command_process(), warnings.catch_warnings():
+            # Pillow warns about odd metadata of photos that can be used all the same.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             app()
+    except OutputClosedError as error:
+        sys.exit(error.exit_code)
     except (ToolkitError, RuntimeKitError) as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}; check the path, permissions and disk space", 2)
+        _fail(system_problem(error), 2)
+    except MemoryError:
+        _fail("not enough memory; close other programs, or lower --batch-size or --imgsz", 2)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; pip install 'rs-toolkit[toolkit]'", 2)

@@ -12,6 +12,7 @@ import typer
 
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig, read_config
+from rs_toolkit.errors import ConfigError
 from rs_toolkit.folders.claim import claimed, claimed_new
 from rs_toolkit.progress import ConsoleProgress, Progress
 
@@ -48,8 +49,12 @@ def takes_settings(kind: type[Any]) -> Callable[[Command], Command]:
         for name in hints.keys() & settings.keys():
             setting = settings[name]
             text = setting.metadata["text"]
-            shown = str(setting.default) or False
-            option = typer.Option(help=f"{text[0].upper()}{text[1:]}.", show_default=shown)
+            shown: str | bool = str(setting.default) or False
+            names: list[str] = []
+            if setting.default is False:
+                # Without --no-NAME, which typer would add.
+                shown, names = False, [f"--{name.replace('_', '-')}"]
+            option = typer.Option(*names, help=f"{text[0].upper()}{text[1:]}.", show_default=shown)
             # docs/make_commands.py reads limits and choices from the metadata.
             hints[name] = Annotated[hints[name], option, setting.metadata]
         command.__annotations__ = hints
@@ -83,7 +88,10 @@ def resolved(value: str | Path) -> str:
     """Return a path as an absolute one; names that stand for weights stay as they are."""
     if value in ("", "none", "imagenet", "package"):
         return str(value)
-    return str(Path(value).expanduser().resolve())
+    try:
+        return str(Path(value).expanduser().resolve())
+    except RuntimeError:
+        raise ConfigError(f"{value}: there is no such home folder; give the whole path") from None
 
 
 def output_folder(parent: Path, data: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from rs_toolkit.errors import ConfigError
 
-__all__ = ["Settings", "check_fractions", "choice", "load_settings", "number", "text"]
+__all__ = ["Settings", "check_fractions", "choice", "flag", "load_settings", "number", "text"]
 
 Kind = TypeVar("Kind", bound="Settings")
 
@@ -25,6 +25,11 @@ def choice(default: str, choices: tuple[str, ...], text: str) -> Any:
     return field(default=default, metadata={"choices": choices, "text": text})
 
 
+def flag(text: str) -> Any:
+    """Return a field that is false unless it is set; ``text`` is its help text."""
+    return field(default=False, metadata={"text": text})
+
+
 def text(default: str, text: str) -> Any:
     """Return a field for a string; ``text`` is its help text."""
     return field(default=default, metadata={"text": text})
@@ -32,7 +37,7 @@ def text(default: str, text: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """Base class of settings; checks fields made by :func:`number`, :func:`choice`, :func:`text`.
+    """Base class of settings; checks the fields that the functions of this module make.
 
     Raises
     ------
@@ -82,8 +87,8 @@ def check_fractions(val: float, test: float) -> None:
 
 def _check(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> None:
     """Check a value against its field's type and metadata (limits or choices)."""
-    types: Any = {"int": int, "float": (int, float), "str": str}[str(kind)]
-    if not isinstance(value, types) or isinstance(value, bool):
+    types: Any = {"int": int, "float": (int, float), "str": str, "bool": bool}[str(kind)]
+    if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
         wanted = str(kind)
     elif "choices" in rules and value not in rules["choices"]:
         wanted = "one of " + ", ".join(name or "(empty)" for name in rules["choices"])

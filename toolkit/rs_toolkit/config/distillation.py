@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rs_toolkit.config.base import Settings, check_fractions, choice, number, text
+from rs_toolkit.config.base import Settings, check_fractions, choice, flag, number, text
 from rs_toolkit.config.training import BACKBONES, WEIGHTS
 from rs_toolkit.data.groups import LEVELS
 from rs_toolkit.errors import ConfigError
@@ -29,6 +29,9 @@ class DistillConfig(Settings):
     )
     imgsz: int = number(160, 32, 1024, "width and height of the filter's input in pixels")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
+    strict_photos: bool = flag(
+        "leave out photos that lack a few bytes at their end; without it they are used"
+    )
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = number(0.15, 0.01, 0.5, "fraction of photos for the test")
     group_by: str = choice(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rs_toolkit.config.base import Settings, check_fractions, choice, number, text
+from rs_toolkit.config.base import Settings, check_fractions, choice, flag, number, text
 from rs_toolkit.data.groups import LEVELS
 from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import ConfigError
@@ -41,6 +41,9 @@ class TrainConfig(Settings):
     )
     imgsz: int = number(224, 32, 1024, "width and height of the model's input in pixels")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
+    strict_photos: bool = flag(
+        "leave out photos that lack a few bytes at their end; without it they are used"
+    )
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = number(0.2, 0.01, 0.5, "fraction of photos for the test")
     stratify_by: str = choice(

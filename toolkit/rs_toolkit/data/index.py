@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,14 @@ _NEWER = {
     b"3": ("no_organism",),
 }
 _VERSION = b"4"
+_LISTED = 5
 
 
 def build_index(
-    dataset: Dataset, cache: PhotoCache, progress: Callable[[int, int], None] | None = None
+    dataset: Dataset,
+    cache: PhotoCache,
+    progress: Callable[[int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> tuple[Photo, ...]:
     """Read every photo of a data set once: hash it, decode it into the cache, record its size.
 
@@ -42,7 +47,8 @@ def build_index(
     keep it and are not opened.  Photos with the same bytes get the same group, and groups that
     share such bytes are merged, so that no split separates copies.
 
-    ``progress`` is called with (done, total) after each photo.  The photos keep their order.
+    ``progress`` is called with (done, total) after each photo; ``note`` once, if photos lack their
+    last bytes and are used.  The photos keep their order.
 
     Raises
     ------
@@ -50,21 +56,35 @@ def build_index(
         The cache cannot be written.
     """
     photos: list[Photo] = []
+    lacking: list[str] = []
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        for photo in pool.map(lambda photo: _examine(photo, dataset.root, cache), dataset.photos):
+        examine = partial(_examine, root=dataset.root, cache=cache)
+        for photo, lack in pool.map(examine, dataset.photos):
             photos.append(photo)
+            lacking += [photo.path] if lack else []
             if progress is not None:
                 progress(len(photos), len(dataset.photos))
     finally:
         # After Ctrl-C or a full disk, the photos still waiting must not be decoded.
         pool.shutdown(cancel_futures=True)
+    if lacking and note is not None:
+        note(_lacking(lacking))
     return _group_duplicates(photos)
 
 
-def _examine(photo: Photo, root: Path, cache: PhotoCache) -> Photo:
+def _lacking(paths: list[str]) -> str:
+    listed = ", ".join(paths[:_LISTED]) + (", …" if len(paths) > _LISTED else "")
+    return (
+        f"used although their last bytes are missing (--strict-photos leaves them out): "
+        f"{len(paths)} photos: {listed}"
+    )
+
+
+def _examine(photo: Photo, root: Path, cache: PhotoCache) -> tuple[Photo, str | None]:
+    """Return a photo with what reading its file has shown, and what is missing of it."""
     if photo.error is not None:
-        return photo
+        return photo, None
     path = root / photo.path
     try:
         data = read_photo(path)
@@ -73,8 +93,8 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache) -> Photo:
     except PhotoError as error:
         # The index row names the file already.
         reason = str(error).removeprefix(f"{path} ").removeprefix("photo in memory ")
-        return replace(photo, error=reason)
-    return replace(photo, width=info.width, height=info.height, mode=info.mode)
+        return replace(photo, error=reason), None
+    return replace(photo, width=info.width, height=info.height, mode=info.mode), info.note
 
 
 def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:

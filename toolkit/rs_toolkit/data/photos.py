@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photos.photo import PhotoInfo, read_photo
 from rs_runtime.photos.preprocess import Box, Preprocessing
 from rs_toolkit.data.remembered import read_array, write_array
@@ -165,10 +166,15 @@ def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
 
 
 def default_cache_dir() -> Path:
-    """Return ``$RS_CACHE``, or ``~/.cache/rs-toolkit``."""
+    """Return ``$RS_CACHE``, or ``~/.cache/rs-toolkit``; ConfigError: there is no home folder."""
     # Not every shell replaces ~ in a variable.
-    named = os.environ.get("RS_CACHE")
-    return Path(os.path.expanduser(named)) if named else Path.home() / ".cache" / "rs-toolkit"
+    named = os.path.expanduser(os.environ.get("RS_CACHE", "")) or "~/.cache/rs-toolkit"
+    folder = os.path.expanduser(named)
+    if folder.startswith("~"):
+        raise ConfigError(
+            "no home folder is known for this user; set RS_CACHE to a folder for decoded photos"
+        )
+    return Path(folder)
 
 
 @dataclass(frozen=True)
@@ -177,12 +183,14 @@ class PhotoCache:
 
     ``<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels of a photo,
     ``<sha256>@<box>.npy`` those inside a box.  A ``.json`` file beside it holds the size and mode
-    of the whole photo.  Files are written atomically and damaged ones are made again, so that the
-    folder can be shared, copied or deleted freely.
+    of the whole photo, and what is missing of it.  Files are written atomically and damaged ones
+    are made again, so that the folder can be shared, copied or deleted freely.  If ``strict``,
+    photos of which anything is missing are refused.
     """
 
     directory: Path
     preprocessing: Preprocessing
+    strict: bool = False
 
     def pixels(self, photo: Photo, root: Path) -> NDArray[np.uint8]:
         """Return the pixels of an indexed photo: RGB, 0 to 255, shape (size, size, 3).
@@ -219,14 +227,15 @@ class PhotoCache:
         return pixels
 
     def info(self, photo: Photo) -> PhotoInfo | None:
-        """Return size and mode of a photo; None where its pixels are not cached."""
+        """Return what a photo is; None where its pixels are not cached, or it is refused."""
         path = self._path(photo)
         try:
             saved = read_json(path.with_suffix(".json"))
-            info = PhotoInfo(int(saved["width"]), int(saved["height"]), str(saved["mode"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            size, note = (int(saved["width"]), int(saved["height"])), saved.get("note")
+            info = PhotoInfo(*size, str(saved["mode"]), None if note is None else str(note))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return info if path.is_file() else None
+        return info if path.is_file() and not (self.strict and info.note) else None
 
     def decode(self, photo: Photo, data: bytes) -> tuple[NDArray[np.uint8], PhotoInfo]:
         """Decode a photo's bytes and cache the pixels; return these, and the photo's size and mode.
@@ -234,12 +243,15 @@ class PhotoCache:
         Raises
         ------
         PhotoError
-            The bytes cannot be decoded, or the box has less than a pixel.
+            The bytes cannot be decoded, the box has less than a pixel, or the cache is strict and
+            something is missing of the photo.
         OSError
             The cache cannot be written.
         """
         part = None if photo.box is None else parse_box(photo.box)
         pixels, info = self.preprocessing.load_with_info(data, part)
+        if self.strict and info.note:
+            raise UnreadablePhotoError(f"{info.note}; copy it again, or leave out --strict-photos")
         path = self._path(photo)
         write_array(path, pixels)
         write_json(path.with_suffix(".json"), asdict(info))

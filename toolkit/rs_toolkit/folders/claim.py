@@ -15,8 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+from rs_runtime.photos.folder import MARK, is_marked
 from rs_toolkit.errors import RunError
-from rs_toolkit.files import MARK, is_marked, mark_output
+from rs_toolkit.files import mark_output
 
 __all__ = ["claimed", "claimed_new"]
 

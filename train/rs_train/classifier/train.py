@@ -78,7 +78,8 @@ def train(
     weights = weights_to_load(run, config.weights)
     # Fail on a wrong backbone, block or weights file now, before the long work.
     freeze_below(_pretrained(config, weights, 2), config.backbone, config.first_block)
-    cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
+    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
+    cache = PhotoCache(default_cache_dir(), preprocessing, config.strict_photos)
     found = prepare(data, config, run, cache, progress)
     checkpoints = Checkpoints(run / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
     training = _Training(config, found, cache, progress)

@@ -71,7 +71,8 @@ def distill(
     # Fail on wrong weights of student or teacher now, before the long work.
     met = meet_teacher(config) if config.has_teacher else None
     build_student(config, weights)
-    cache = PhotoCache(default_cache_dir(), Preprocessing(size=config.imgsz, resize=config.resize))
+    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
+    cache = PhotoCache(default_cache_dir(), preprocessing, config.strict_photos)
     found = prepare_distillation(data, not_organism, config, out, cache, progress)
     checkpoints = Checkpoints(out / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
     lesson = ask_teacher(*met, config, found, progress) if met else learn_from_labels()

@@ -7,8 +7,10 @@ reason why one cannot be used.  No photo is decoded here.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from rs_runtime.photos.folder import is_marked
 from rs_toolkit.data.index import build_index, read_index
 from rs_toolkit.data.labels import without_no_organisms
 from rs_toolkit.data.photos import Dataset, Photo, PhotoCache
@@ -25,7 +27,7 @@ from rs_toolkit.data.readers.wildlife_insights import (
     read_wildlife_insights,
 )
 from rs_toolkit.errors import DataError
-from rs_toolkit.files import is_marked, read_json
+from rs_toolkit.files import read_json
 from rs_toolkit.progress import Progress
 
 __all__ = ["CLEAN_FILE", "open_data", "read_dataset", "require_data"]
@@ -82,9 +84,8 @@ def open_data(
     dataset = read_dataset(data, keep_names)
     for note in dataset.notes:
         progress.note(note)
-    return dataset, build_index(
-        dataset, cache, lambda done, total: progress.update("index photos", done, total)
-    )
+    shown = partial(progress.update, "index photos")
+    return dataset, build_index(dataset, cache, shown, progress.note)
 
 
 def require_data(path: Path) -> None:

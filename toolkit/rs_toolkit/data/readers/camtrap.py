@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from rs_runtime.photos.photo import PHOTO_SUFFIXES
+from rs_runtime.photos.formats import PHOTO_SUFFIXES
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import camtrap_tables, rows
 from rs_toolkit.data.readers.rows import Row, described, label_rank, relative_path, tidy

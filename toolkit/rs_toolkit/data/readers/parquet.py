@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_runtime.errors import reason
-from rs_runtime.photos.photo import MAX_PHOTO_BYTES, photo_suffix
+from rs_runtime.photos.formats import photo_suffix
+from rs_runtime.photos.photo import MAX_PHOTO_BYTES
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import rows
 from rs_toolkit.data.readers.unpack import MAX_UNPACKED_BYTES, unpack_once

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rs_runtime.errors import reason
-from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PHOTO_SUFFIXES
+from rs_runtime.photos.formats import PHOTO_SUFFIXES
+from rs_runtime.photos.photo import MAX_PHOTO_BYTES
 from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.data.readers.reading import relative_path
 from rs_toolkit.data.readers.rows import MAX_METADATA_BYTES

@@ -1,0 +1,73 @@
+"""Colour modes of all kinds to 8-bit RGB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["from_bytes", "to_rgb"]
+
+# A float image whose values cover less than this share of the usual range is spread over it.
+_NARROW = 0.25
+# The share of values above 1 that are glints in an image of the range 0 to 1.
+_GLINTS = 0.01
+
+
+def to_rgb(image: Image.Image, version: int) -> Image.Image:
+    """Return an image as RGB; ``version`` is :attr:`Preprocessing.pixels_version`."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        return _grey(_from_integers(np.asarray(image).astype(np.int64), version))
+    if image.mode == "F":
+        return _grey(_from_floats(np.asarray(image), version))
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        white = Image.new("RGBA", layers.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layers).convert("RGB")
+    return image.convert("RGB")
+
+
+def from_bytes(high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return the RGB image whose 16-bit values have these high and low bytes."""
+    values = np.asarray(high).astype(np.int64) << 8 | np.asarray(low)
+    return Image.fromarray(_from_integers(values, 2))
+
+
+def _grey(levels: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(levels).convert("RGB")
+
+
+def _from_integers(values: NDArray[np.int64], version: int) -> NDArray[np.uint8]:
+    if version == 1:
+        return (np.clip(values, 0, 65535) >> 8).astype(np.uint8)
+    values = np.maximum(values, 0)
+    return (values >> (_bits(values.max(initial=0)) - 8)).astype(np.uint8)
+
+
+def _from_floats(values: NDArray[np.float32], version: int) -> NDArray[np.uint8]:
+    if version == 1:
+        known = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+        unit = 255.0 if known.max(initial=0.0) <= 1.0 else 1.0
+        return np.clip(known * unit, 0, 255).round().astype(np.uint8)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if low >= 0 and high > 1 and _NARROW <= np.quantile(finite, 1 - _GLINTS) <= 1:
+        high = 1.0
+    black, white = 0.0, 1.0 if high <= 1 else 2.0 ** _bits(high) - 1
+    if low < high and (low < 0 or high - low < _NARROW * white):
+        black, white = low, high
+    with np.errstate(over="ignore", invalid="ignore"):
+        levels = (values - black) * (255 / (white - black))
+    levels = np.nan_to_num(levels, nan=0.0, posinf=255.0, neginf=0.0)
+    return np.clip(levels, 0, 255).round().astype(np.uint8)
+
+
+def _bits(highest: Any) -> int:
+    """Return the bits of a sensor that gives such values: an even number, at least 8."""
+    return max(8, (int(highest).bit_length() + 1) // 2 * 2)
