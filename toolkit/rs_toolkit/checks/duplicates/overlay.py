@@ -30,7 +30,8 @@ Masks = NDArray[np.bool_]
 DETAIL = 128
 """Width and height in pixels of the frames that are compared."""
 
-_CHANGE = 10  # grey levels
+# What counts as a change: a share of the picture's standard deviation, within these grey levels.
+_CHANGE, _CHANGES = 0.18, (2.0, 10.0)
 _NEIGHBOUR = 0.6  # of a pixel: what alignment may be off
 _TOLERANCES = np.maximum(40 * 0.7 ** np.arange(12), 6).tolist()  # grey levels, by step
 _GAINS = (0.4, 2.5)
@@ -53,7 +54,9 @@ def overlay_similarity(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> F
     one, moved, inside = aligned(first, second, overlaid=True)
     other = _relit(moved, one, inside)
     change = _change(one, other) * inside
-    changed = np.abs(change) > _CHANGE
+    # In a dark picture, an animal differs by a few grey levels.
+    contrast = one.std(axis=(1, 2), where=(inside * middle(DETAIL)) > 0)
+    changed = np.abs(change) > np.clip(_CHANGE * contrast, *_CHANGES)[:, None, None]
     seen = (inside > 0) & ~_bars(changed | (inside == 0))
     changed &= seen
     alike = correlation(one, other, seen & ~changed & (middle(DETAIL) > 0))
