@@ -351,7 +351,7 @@ def test_readme_says_synthetic(sample: Path) -> None:
 
 # By VERSION: a hash of the plan, and the contrast of one photo per family and one picture per
 # kind of non-organism; no hash of pixels, for sines and blurs are rounded differently elsewhere.
-GOLDEN_PLAN = {"2": "3c66a3f23e5eb6061c2e26f1abf334d4ac4d139f0e89a97f45bb19c4b98dd179"}
+GOLDEN_PLAN = {"3": "d1ab59c6bb3b7a5447531dbeacbb5d093f9ed82aa56ac68a90e13e7f155fc7b3"}
 GOLDEN_CONTRAST = {
     "3": """25.72 54.62 40.07 41.14 33.86 33.73 36.44 32.10 39.36 67.10 44.78 70.51
         45.38 29.54 32.11 44.13 77.08 56.49 72.03 22.06"""
