@@ -11,7 +11,8 @@ as it was.  An animal that another frame of a fixed camera does not show covers 
    area, and all brighter or all darker (else, as of two overlays, much longer outlines).
 
 The limits were chosen, like the threshold, on other photos than ``benchmarks/near_duplicates.py``
-reports.  An animal that is as thin as a letter and has much outline passes for an overlay.
+reports.  An animal passes for an overlay if it is narrower than 2 % of the frame, or as thin as a
+large letter with an outline as long as a word's.
 """
 
 from __future__ import annotations
@@ -130,10 +131,9 @@ def _covered(changed: Masks, seen: Masks) -> Frames:
     """Return the highest share that is changed of any window, (n,)."""
     from scipy.ndimage import uniform_filter
 
-    parts = (
-        uniform_filter(mask.astype(np.float32), (1, _WINDOW, _WINDOW)) for mask in (changed, seen)
-    )
-    part, whole = parts
+    window = (1, _WINDOW, _WINDOW)
+    part = uniform_filter(changed.astype(np.float32), window)
+    whole = uniform_filter(seen.astype(np.float32), window)
     share = np.where(whole > 0.6, part / np.maximum(whole, 1e-6), 0)
     return np.asarray(share.max(axis=(1, 2)))
 
