@@ -10,9 +10,10 @@ as it was.  An animal that another frame of a fixed camera does not show covers 
 4. *Judge the rest*: no spot wider than a stroke, no region mostly covered, long outlines for the
    area, and all brighter or all darker (else, as of two overlays, much longer outlines).
 
-The limits were chosen, like the threshold, on other photos than ``benchmarks/near_duplicates.py``
-reports.  An animal passes for an overlay if it is narrower than 2 % of the frame, or as thin as a
-large letter with an outline as long as a word's.
+The limits were chosen by hand on photos of birds with drawn overlays, among them birds that
+``benchmarks/near_duplicates.py`` reports, and on a few pairs of a field camera at night.
+An animal passes for an overlay if it is narrower than 2 % of the frame, or as thin as a large
+letter with an outline as long as a word's.
 """
 
 from __future__ import annotations
