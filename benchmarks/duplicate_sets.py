@@ -22,13 +22,14 @@ from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.files import read_json
 from rs_toolkit.sample import generate_sample
 from rs_toolkit.sample.faults import near_duplicate
+from rs_toolkit.sample.overlays import overlaid
 from rs_toolkit.sample.plan import NEAR_WAYS
 
 __all__ = ["PHOTOS", "Material", "birds", "sample"]
 
 PHOTOS = 1000
 MADE = ("mirrored", "burst_2", "burst_4")
-OTHER = ("trap_16", "trap_24", "trap_40")
+OTHER = ("trap_16", "trap_24", "trap_40", "bar_trap_16", "bar_trap_24", "night_bar")
 KINDS = (*NEAR_WAYS, *MADE, *OTHER)
 Numbers = tuple[int, int]
 Pixels = NDArray[np.uint8]
@@ -97,7 +98,11 @@ def birds(root: Path, cache: PhotoCache) -> list[Material]:
             known[2 * k, len(pixels)] = kind
             rng = np.random.default_rng([half, k])
             data = (root / photo.path).read_bytes()
-            pixels.append(changed(rng, kind, data, pixels[2 * k], other))
+            if kind == "night_bar":
+                pixels[2 * k], copy = night_bar(rng, pixels[2 * k], other)
+            else:
+                copy = changed(rng, kind, data, pixels[2 * k], other)
+            pixels.append(copy)
             paths.append(f"{photo.path} {kind}")
         halves.append(Material(f"birds, half {half + 1}", np.stack(pixels), paths, known))
     pixels = [cache.pixels(photo, root) for photo in photos]
@@ -115,8 +120,26 @@ def changed(
         return Preprocessing(size=len(photo)).load(near_duplicate(rng, data, kind))
     if kind == "mirrored":
         return camera(rng, photo[:, ::-1])
-    size = float(kind.split("_")[1]) / 100
-    return burst(rng, photo, size) if kind.startswith("burst") else trap(rng, photo, other, size)
+    size = float(kind.split("_")[-1]) / 100
+    if kind.startswith("burst"):
+        return burst(rng, photo, size)
+    trapped = trap(rng, photo, other, size)
+    return barred(rng, trapped) if kind.startswith("bar") else trapped
+
+
+def barred(rng: np.random.Generator, photo: Pixels) -> Pixels:
+    """Add the info bar of a camera."""
+    bar = overlaid(rng, Image.fromarray(photo), "info_bar")
+    return np.asarray(bar.resize((len(photo), len(photo)), Image.Resampling.BILINEAR))
+
+
+def night_bar(rng: np.random.Generator, photo: Pixels, other: Pixels) -> list[Pixels]:
+    """Make two photos nearly black, under the same info bar."""
+    seed = int(rng.integers(2**31))
+    dark = [
+        camera(rng, np.repeat(p.mean(axis=2, keepdims=True) / 15, 3, 2)) for p in (photo, other)
+    ]
+    return [barred(np.random.default_rng(seed), frame) for frame in dark]
 
 
 def camera(rng: np.random.Generator, frame: NDArray[Any]) -> Pixels:

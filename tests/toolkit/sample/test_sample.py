@@ -19,8 +19,16 @@ from rs_toolkit.files import sha256_bytes, sha256_file
 from rs_toolkit.sample import generate_sample
 from rs_toolkit.sample.background import HABITATS, background
 from rs_toolkit.sample.draw import ASPECTS, WIDTHS, camera, draw_photo, photo_size
-from rs_toolkit.sample.faults import PAPER, RESIZED, encode, non_organism
+from rs_toolkit.sample.faults import (
+    PAPER,
+    RESIZED,
+    encode,
+    jpeg,
+    near_duplicate,
+    non_organism,
+)
 from rs_toolkit.sample.generate import VERSION
+from rs_toolkit.sample.overlays import OVERLAYS
 from rs_toolkit.sample.plan import DAMAGES, FORMATS, NON_ORGANISMS, plan, slot_rng
 from rs_toolkit.sample.species import FAMILIES, SPECIES, Species
 
@@ -54,7 +62,7 @@ def pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"), dtype=np.float64)
 
 
-def decoded(path: Path) -> np.ndarray:
+def decoded(path: Any) -> np.ndarray:
     with Image.open(path) as image:
         return pixels(image)
 
@@ -148,6 +156,7 @@ def test_full_size_has_every_kind_of_fault_and_no_other() -> None:
     details = Counter((slot.fault, slot.detail) for slot in plan(0, 1000) if slot.detail)
     assert set(details) == {
         *(("near_duplicates", w) for w in ("resized", "recompressed", "cropped", "brightness")),
+        *(("near_duplicates", w) for w in ("watermark", "caption", "info_bar")),
         *(("non_organism", kind) for kind in ("document", "chart", "screenshot", "landscape")),
     }
 
@@ -271,6 +280,20 @@ def test_near_duplicates_were_changed_as_told(sample: Path, faults: dict[str, An
         check_near(pair["how"], *(decoded(sample / pair[k]) for k in ("original", "copy")))
 
 
+@pytest.mark.parametrize("how", OVERLAYS)
+@pytest.mark.parametrize("seed", range(4))
+def test_an_overlay_covers_a_part_and_leaves_the_rest(how: str, seed: int) -> None:
+    original = jpeg(draw_photo(np.random.default_rng(seed), FAMILIES[seed], SPECIES[0]))
+    copy = decoded(io.BytesIO(near_duplicate(np.random.default_rng(seed), original, how)))
+    picture = decoded(io.BytesIO(original))
+    beyond = len(copy) - len(picture)
+    assert beyond == 0 or (how == "info_bar" and 0 < beyond <= 0.12 * len(picture))
+    fits = [copy[y:][: len(picture)] for y in {0, beyond}]
+    share = min(float((np.abs(part - picture).max(axis=2) > 30).mean()) for part in fits)
+    assert share < 0.3
+    assert beyond or share > 0.002
+
+
 def test_only_planted_files_are_equal(sample: Path, faults: dict[str, Any]) -> None:
     by_hash: dict[str, list[str]] = {}
     for path, digest in hashes(sample / "photos").items():
@@ -328,9 +351,9 @@ def test_readme_says_synthetic(sample: Path) -> None:
 
 # By VERSION: a hash of the plan, and the contrast of one photo per family and one picture per
 # kind of non-organism; no hash of pixels, for sines and blurs are rounded differently elsewhere.
-GOLDEN_PLAN = {"2": "3c66a3f23e5eb6061c2e26f1abf334d4ac4d139f0e89a97f45bb19c4b98dd179"}
+GOLDEN_PLAN = {"3": "d1ab59c6bb3b7a5447531dbeacbb5d093f9ed82aa56ac68a90e13e7f155fc7b3"}
 GOLDEN_CONTRAST = {
-    "2": """25.72 54.62 40.07 41.14 33.86 33.73 36.44 32.10 39.36 67.10 44.78 70.51
+    "3": """25.72 54.62 40.07 41.14 33.86 33.73 36.44 32.10 39.36 67.10 44.78 70.51
         45.38 29.54 32.11 44.13 77.08 56.49 72.03 22.06"""
 }
 

@@ -86,7 +86,7 @@ class Checks:
         marks = (self._cache.preprocessing.fingerprint(), *contents, repr(DuplicateSettings()))
         inputs = [*marks, self._features]
         folder = self._cache.directory
-        found = remembered(folder, "near-duplicates-1", inputs, self._near_duplicates)
+        found = remembered(folder, "near-duplicates-2", inputs, self._near_duplicates)
         kept = []
         for first, second, similarity in found.tolist():
             pair = Pair(self._rows[int(first)], self._rows[int(second)], similarity)

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from rs_toolkit.sample.background import HABITATS, background
 from rs_toolkit.sample.draw import camera, photo_size
+from rs_toolkit.sample.overlays import OVERLAYS, overlaid
 from rs_toolkit.sample.shapes import Rng
 
 __all__ = ["PAPER", "RESIZED", "encode", "jpeg", "near_duplicate", "non_organism"]
@@ -85,6 +86,8 @@ def near_duplicate(rng: Rng, data: bytes, how: str) -> bytes:
         left, top, right, bottom = rng.uniform(0.02, 0.08, 4)
         edges = np.array([left, top, 1 - right, 1 - bottom]) * [*image.size, *image.size]
         return jpeg(image.crop(tuple(map(round, edges.tolist()))))
+    if how in OVERLAYS:
+        return jpeg(overlaid(rng, image, how))
     light = float(rng.choice([0.72, 0.8, 1.2, 1.3]))
     return jpeg(image.point([min(255, round(v * light)) for v in range(256)] * 3))
 

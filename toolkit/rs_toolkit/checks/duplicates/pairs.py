@@ -1,7 +1,9 @@
 """Near-duplicates: hashes and features propose pairs of photos, and pixels decide.
 
-Photos with similar hashes (whole, mirrored, or one of them cropped) or similar features are
-candidates; :func:`rs_toolkit.checks.duplicates.same_picture.picture_similarity` decides.  Features
+Photos with similar hashes (whole, mirrored, one of them cropped, or without the edges that may hold
+a bar) or similar features are candidates.  Then
+:func:`rs_toolkit.checks.duplicates.same_picture.picture_similarity` decides or, where it finds a
+difference, :func:`rs_toolkit.checks.duplicates.overlay.overlay_similarity`.  Features
 only propose: their cosine similarity separates copies from other photos far less well than pixels
 do, and averaging the two is no better (``benchmarks/results/near-duplicates.md``, which also
 justifies the threshold).
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from rs_toolkit.checks.duplicates.groups import Pair, duplicate_groups
 from rs_toolkit.checks.duplicates.hashes import greys, perceptual_hashes
 from rs_toolkit.checks.duplicates.neighbours import near_features, near_hashes
+from rs_toolkit.checks.duplicates.overlay import DETAIL, overlay_similarity
 from rs_toolkit.checks.duplicates.same_picture import THUMBNAIL, picture_similarity
 from rs_toolkit.files import require_space
 from rs_toolkit.progress import Progress
@@ -37,9 +40,12 @@ Pixels = NDArray[np.uint8]
 # Takes pairs of photos by position, (m, 2); returns those that show the same picture.
 Alike = Callable[[NDArray[np.int64]], list[Pair]]
 
-_BATCH = 256
+_BATCH, _DETAILED = 256, 64
 # Thumbnail pixels cut from each side.  The hash of the rest matches copies cropped by 1 to 8 %.
 _INNER = 3
+# Thumbnail pixels cut from both the upper and the lower edge, which may hold a bar, or from one of
+# them.  The last two match copies whose bar extends the picture.
+_EDGES, _EDGE = 8, 5
 # Comparisons per photo of a component; after these, a central photo meets only its own pairs.
 _COMPARISONS = 50
 
@@ -69,7 +75,8 @@ def near_duplicates(
     """Return the pairs of photos that show the same picture, exact copies included, in order.
 
     The pairs connect each group, but not every two of its photos are a pair.  ``pixels`` is called
-    once a photo.  A temporary file takes 4 KB a photo, memory some hundred bytes and the features.
+    once a photo, and again for candidates that may differ by an overlay.  A temporary file takes
+    4 KB a photo, memory some hundred bytes and the features.
 
     Parameters
     ----------
@@ -98,6 +105,8 @@ def near_duplicates(
         def alike(numbers: NDArray[np.int64]) -> list[Pair]:
             first, second = (np.asarray(thumbnails[side]) for side in numbers.T)
             scores = picture_similarity(first, second, settings.similarity)
+            other = np.flatnonzero(scores < settings.similarity)
+            scores[other] = np.maximum(scores[other], _overlaid(numbers[other], pixels))
             good = scores >= settings.similarity
             rows = zip(*numbers[good].T.tolist(), scores[good].tolist(), strict=True)
             return [Pair(*row) for row in rows]
@@ -110,19 +119,31 @@ def near_duplicates(
         return _unchained(count, pairs, alike, settings.largest, progress)
 
 
+def _overlaid(numbers: NDArray[np.int64], pixels: Callable[[int], Pixels]) -> NDArray[np.float32]:
+    """Return the similarity of pairs (m, 2) that may differ by an overlay."""
+    found = [np.empty(0, np.float32)]
+    for start in range(0, len(numbers), _DETAILED):
+        rows, places = np.unique(numbers[start : start + _DETAILED], return_inverse=True)
+        photos = np.concatenate([greys(pixels(row)[None], DETAIL) for row in rows.tolist()])
+        frames = np.rint(photos).astype(np.uint8)[places.reshape(-1, 2)]
+        found.append(overlay_similarity(frames[:, 0], frames[:, 1]))
+    return np.concatenate(found)
+
+
 def _hashes(
     thumbnails: Pixels, pixels: Callable[[int], Pixels], progress: Progress
 ) -> tuple[Pixels, ...]:
-    """Fill in the thumbnails; return their hashes (n, 8): whole, mirrored, and cropped."""
+    """Fill in the thumbnails; return the hashes (n, 8) of their six views."""
     count = len(thumbnails)
-    views: list[list[Pixels]] = [[], [], []]
+    views: list[list[Pixels]] = [[] for _ in range(6)]
     for start in range(0, count, _BATCH):
         rows = range(start, min(start + _BATCH, count))
         photos = np.stack([pixels(row) for row in rows])
         small = np.rint(greys(photos, THUMBNAIL)).astype(np.uint8)
         thumbnails[start : rows.stop] = small
-        inner = small[:, _INNER:-_INNER, _INNER:-_INNER]
-        for view, frames in zip(views, (small, small[:, :, ::-1], inner), strict=True):
+        cuts = (small[:, _INNER:-_INNER, _INNER:-_INNER], small[:, _EDGE:], small[:, :-_EDGE])
+        seen = (small, small[:, :, ::-1], small[:, _EDGES:-_EDGES], *cuts)
+        for view, frames in zip(views, seen, strict=True):
             view.append(perceptual_hashes(frames))
         progress.update("hash photos", rows.stop, count)
     return tuple(np.concatenate(view) for view in views)
@@ -131,12 +152,17 @@ def _hashes(
 def _candidates(
     views: tuple[Pixels, ...], features: NDArray[np.float32] | None, settings: DuplicateSettings
 ) -> NDArray[np.int64]:
-    """Return the pairs to compare, (m, 2): sorted, each once, the smaller position first."""
-    whole, mirrored, inner = views
+    """Return the pairs to compare, (m, 2): sorted, each once, the smaller position first.
+
+    Whole frames are near each other, or mirrored ones, or those without both edges; or a frame that
+    is cropped, without its upper or without its lower edge is near a whole one.
+    """
+    whole, mirrored, middle, *cuts = views
     near = [
         near_hashes(whole, whole, settings.radius),
         near_hashes(mirrored, whole, settings.radius),
-        near_hashes(inner, whole, settings.radius, symmetric=False),
+        near_hashes(middle, middle, settings.radius),
+        *(near_hashes(cut, whole, settings.radius, symmetric=False) for cut in cuts),
     ]
     if features is not None:
         near.append(near_features(features, settings.cosine))
