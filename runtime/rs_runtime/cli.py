@@ -235,12 +235,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="least probability, 0 to 1, of the rank that is named (default: the kit's thresholds)",
     )
-    _add_filter_options(parser)
-    parser.add_argument(
-        "--strict-photos",
-        action="store_true",
-        help="refuse photos that lack a few bytes at their end; without it they are used",
-    )
+    _add_photo_options(parser)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object per line (JSON Lines)"
     )
@@ -248,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_filter_options(parser: argparse.ArgumentParser) -> None:
+def _add_photo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--filter",
         choices=("on", "off", "report"),
@@ -263,4 +258,9 @@ def _add_filter_options(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="judge that a photo shows an organism from this probability on, 0 to 1 (default: by "
         "the kit's two thresholds)",
+    )
+    parser.add_argument(
+        "--strict-photos",
+        action="store_true",
+        help="refuse photos that lack a few bytes at their end; without it they are used",
     )

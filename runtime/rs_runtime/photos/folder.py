@@ -15,7 +15,7 @@ from rs_runtime.photos.formats import (
     unsupported_suffix,
 )
 
-__all__ = ["MARK", "is_marked", "photos_below", "unsupported"]
+__all__ = ["MARK", "is_marked", "is_output", "photos_below", "unsupported"]
 
 MARK = ".rs-toolkit"
 """Name of the file that marks a folder as written by the toolkit."""
@@ -51,7 +51,7 @@ def photos_below(
     """
     seen = {os.path.realpath(root)}
     for folder, below, files in os.walk(root, onerror=onerror, followlinks=True):
-        if folder != os.fspath(root) and _is_output(folder, files):
+        if folder != os.fspath(root) and is_output(folder, files):
             outputs.append(folder)
             below.clear()
             continue
@@ -69,7 +69,7 @@ def photos_below(
                 yield path, problem or None
 
 
-def _is_output(folder: str, names: Collection[str]) -> bool:
+def is_output(folder: str, names: Collection[str]) -> bool:
     """Return whether the toolkit wrote a folder; ``names`` are those of the files in it."""
     return (MARK in names and is_marked(folder)) or any(each <= {*names} for each in _OUTPUTS)
 

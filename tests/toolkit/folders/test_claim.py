@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from rs_runtime.photos.folder import MARK, is_marked
 from rs_toolkit.errors import RunError
-from rs_toolkit.files import MARK, is_marked
 from rs_toolkit.folders import claim
 from rs_toolkit.folders.claim import claimed, claimed_new
 

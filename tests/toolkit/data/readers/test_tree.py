@@ -6,11 +6,12 @@ import zipfile
 
 import pytest
 
+from rs_runtime.photos.folder import MARK
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.errors import DataError
-from rs_toolkit.files import MARK, mark_output
+from rs_toolkit.files import mark_output
 
 YARROW = ("Plantae", "Tracheophyta", "Magnoliopsida", "Asterales", "Asteraceae", "Achillea")
 WORM = ("Animalia", "Annelida", "", "", "Lumbricidae", "Lumbricus")
