@@ -286,7 +286,7 @@ def test_a_chain_of_any_length_is_one_group(frames) -> None:
     pairs = near_duplicates(len(images), images.__getitem__)
     groups = duplicate_groups(len(images), pairs)
     assert groups == (*[0] * frames, 1, 1)
-    photos = [photo(f"{n:03}.jpg") for n in range(len(images))]
+    photos = [photo(f"{n:03}.jpg", sha256=f"{n:064}") for n in range(len(images))]
     assert len({item.group for item in join_groups(photos, pairs)}) == 2
 
 
