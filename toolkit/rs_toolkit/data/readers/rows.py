@@ -190,7 +190,7 @@ def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
         observation=tidy(cells.get("observation")),
         box=box,
         error=error,
-        split=reading().side(cells.get("split")),
+        split=reading().side(split) if (split := cells.get("split")) else None,
     )
 
 
