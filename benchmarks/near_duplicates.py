@@ -36,7 +36,7 @@ from rs_toolkit.progress import ConsoleProgress
 TUNING, REPORTED = (100, 101, 102), (0, 1, 2)
 SIDE = 160
 # Loose settings, so that the curve begins far below the default threshold.
-OPEN = DuplicateSettings(similarity=0.05, radius=14, cosine=0.8, largest=10**9)
+OPEN = DuplicateSettings(similarity=0.05, radius=14, cosine=0.8)
 Scores = dict[tuple[int, int], float]
 WINDOWS = "pixels, overlays not looked for"
 THRESHOLDS = np.round(np.arange(0.1, 1.0, 0.02), 2)

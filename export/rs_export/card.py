@@ -47,6 +47,7 @@ Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers b
 {counts["test"]} test photos. No weight was trained on them, but they decided which variants were
 accepted, refused or rounded in another way, so the numbers of a shipped variant may be a little
 too good.
+The numbers answer: {cell(about.question)}
 Input: RGB, {pixels} x {pixels} pixels, {about.preprocessing.resize}.
 
 ## Test results

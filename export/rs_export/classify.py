@@ -20,6 +20,7 @@ from rs_toolkit.metrics import classification as metrics
 from rs_toolkit.metrics.bootstrap import paired_drops
 from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.thresholds import acceptance_threshold
+from rs_toolkit.splits.places import places_of_test
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,6 +147,7 @@ def _about(run: Run) -> About:
         calibration=Calibration(run.temperature),
         data_fingerprint=run.data_fingerprint,
         counts={**counts, "classes": len(run.classes)},
+        question=places_of_test(run.photos).text,
     )
 
 

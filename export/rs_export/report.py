@@ -76,6 +76,7 @@ def _json(export: Export) -> dict[str, Any]:
     return {
         "run": found.about.name,
         "data_fingerprint": found.about.data_fingerprint,
+        "question": found.about.question,
         **_task_json(found),
         "filter": _filter_json(export.filter) if export.filter else None,
         "settings": asdict(export.settings),
@@ -141,6 +142,7 @@ def _markdown(export: Export) -> str:
         "ms: median time of the model for one photo (float: Keras, on all cores).",
         _table(found),
         f"![accuracy against size]({_PICTURE})",
+        f"The numbers answer: {cell(found.about.question)}",
         *_findings(found),
         answer_table(found.measured, counts["test"], settings.min_precision),
         *(_fallen_classes(item) for item in found.measured if item.test.fallen),

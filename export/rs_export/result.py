@@ -51,6 +51,8 @@ class About:
     counts : numbers of photos by split, as the report shows them
     thresholds : a filter's thresholds ``not_organism`` and ``organism``
     teacher : a filter's teacher; None: the student learnt from labels alone
+    question : which question a classifier's test photos answer, in one line; see
+        :class:`rs_toolkit.splits.places.Places`
     """
 
     name: str
@@ -63,6 +65,7 @@ class About:
     counts: Mapping[str, Any]
     thresholds: Mapping[str, float] = field(default_factory=dict)
     teacher: Mapping[str, Any] | None = None
+    question: str = ""
 
 
 @dataclass(frozen=True)

@@ -86,10 +86,28 @@ def test_folders_that_differ_behind_a_dot_are_written_apart(run, photos, tmp_pat
     assert found == {"photos.2024", "photos.2025"}
 
 
-def test_split_opens_no_photo(run, photos, tmp_path) -> None:
+def test_split_keeps_near_duplicates_together(run, photos, tmp_path) -> None:
+    for name in ("small", "smaller"):
+        image = Image.open(photos / "felidae/1.jpg").resize(
+            (48, 48) if name == "small" else (40, 40)
+        )
+        image.save(photos / "felidae" / f"{name}.jpg")
+    for seed in range(4):
+        code, _, err = run("split", photos, "--out", tmp_path / "sides.csv", "--seed", seed)
+        assert code == 0 and "near-duplicates: 5 of 20 photos, in 2 groups" in " ".join(err.split())
+        assert "how good at photos like those of training" in " ".join(err.split())
+        with (tmp_path / "sides.csv").open() as file:
+            rows = {row["path"]: row for row in csv.DictReader(file)}
+        alike = [rows[f"felidae/{name}.jpg"] for name in ("1", "small", "smaller")]
+        assert len({row["side"] for row in alike}) == len({row["group"] for row in alike}) == 1
+        assert rows["canidae/cut.jpg"]["side"] == ""
+
+
+def test_split_by_photo_opens_no_photo(run, photos, tmp_path) -> None:
     for photo in photos.rglob("*.jpg"):
         photo.write_bytes(b"")
-    code, out, _ = run("split", photos, "--out", tmp_path / "sides.csv", "--seed", 3)
+    options = ("--seed", 3, "--group-by", "photo")
+    code, out, _ = run("split", photos, "--out", tmp_path / "sides.csv", *options)
     assert code == 0 and "train" in out
     with (tmp_path / "sides.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -37,16 +37,19 @@ def photos(draw):
 def test_groups_are_exactly_the_connected_components(rows, level) -> None:
     def linked(one: Photo, other: Photo) -> bool:
         pairs = [(one.group, other.group)]
+        if level not in ("photo", "duplicates"):
+            pairs.append((one.observation, other.observation))
         if level == "species":
             pairs.append((one.taxon.species, other.taxon.species))
-        elif level in ("site", "observation"):
-            pairs.append((getattr(one, level), getattr(other, level)))
+        elif level == "site":
+            pairs.append((one.site, other.site))
         return any(left and left == right for left, right in pairs)
 
     try:
         grouping = group_photos(rows, level)
     except DataError:
         values = [p.taxon.species if level == "species" else getattr(p, level) for p in rows]
+        assert level in ("site", "species")
         known = list(filter(None, values))
         assert not known or (level == "site" and len(set(known)) == len(known) > 1)
         return
@@ -79,6 +82,19 @@ def test_a_burst_joins_two_sites_and_the_unknown_are_told() -> None:
     assert group_photos(rows).unknown == ()
 
 
+def test_observations_stay_together_unless_it_is_switched_off() -> None:
+    rows = [photo(0, observation="e1", site="a"), photo(1, observation="e1"), photo(2, site="a")]
+    rows += [photo(3, observation="e2"), photo(4)]
+    alone = [{n} for n in range(5)]
+    wanted = {"site": [{0, 1, 2}, {3}, {4}], "duplicates": alone, "photo": alone}
+    for level, groups in wanted.items():
+        assert together(group_photos(rows, level).names) == groups
+    grouping = group_photos(rows)
+    assert together(grouping.names) == [{0, 1}, {2}, {3}, {4}]
+    assert grouping.unknown == ("2.jpg", "4.jpg")
+    assert group_photos([photo(0), photo(1)]).unknown == ()
+
+
 def test_a_site_of_each_photo_is_no_site(one_line) -> None:
     rows = [photo(n, site=f"https://x.org/{n}.jpg", observation=f"e{n}") for n in range(3)]
     with pytest.raises(DataError, match="each of 3 photos has a site of its own") as caught:
@@ -109,6 +125,6 @@ def test_nothing_to_group_by_is_one_line(one_line) -> None:
     with pytest.raises(DataError, match="got 2 photos without a site") as caught:
         group_photos([photo(0), photo(1, species="lynx lynx")], "site")
     one_line(str(caught.value))
-    with pytest.raises(ConfigError, match="got 'country', wanted one of: photo"):
+    with pytest.raises(ConfigError, match="got 'country', wanted one of: observation"):
         group_photos([], "country")
     assert group_photos([], "site").names == ()

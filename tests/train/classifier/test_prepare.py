@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.config.training import TrainConfig
@@ -51,12 +53,41 @@ def test_the_report_of_the_splits_is_noted_and_written(shapes, tmp_path) -> None
     notes = Notes()
     photos = prepared(data, CONFIG, tmp_path / "run", notes)
     report = json.loads((tmp_path / "run" / "splits.json").read_text())
-    assert report["group_by"] == "duplicates"
+    assert report["group_by"] == "observation"
     assert sum(report["photos"].values()) == 61
     # Its only photo is a copy of another class's, and so in the same group.
     assert report["missing"] == {side: {"solitidae": "1 group"} for side in ("val", "test")}
     assert any("1 class without a test photo (1: 1 group): solitidae" in t for t in notes.texts)
     assert photos == read_index(tmp_path / "run" / "index.parquet")
+
+
+def test_training_separates_no_near_duplicates_and_no_observation(shapes, tmp_path) -> None:
+    """Without cleaning; it used to know copies of the same bytes alone."""
+    data = shutil.copytree(shapes, tmp_path / "data")
+    for n in range(4):
+        blotches = np.random.default_rng(n).integers(0, 256, (7, 7, 3), dtype=np.uint8)
+        scene = Image.fromarray(blotches).resize((96, 96), Image.BICUBIC)
+        for side in (96, 80, 64):
+            scene.resize((side, side)).save(data / "discidae" / f"near{n}-{side}.png")
+    paths = sorted(path.relative_to(data).as_posix() for path in data.rglob("*.png"))
+    rows = []
+    for path in paths:
+        family, name = path.split("/")
+        burst = f"burst of {family}" if name.endswith("1.png") else ""
+        rows.append(f"{path},{family},{burst}")
+    (data / "metadata.csv").write_text("\n".join(["path,family,seq_id", *rows]))
+    for seed in range(3):
+        config, notes = replace(CONFIG, seed=seed), Notes()
+        photos = prepared(data, config, tmp_path / f"run{seed}", notes)
+        sides: dict[str, set[str | None]] = defaultdict(set)
+        for photo in photos:
+            sides[photo.observation or photo.path.split("-")[0]].add(photo.split)
+        assert all(len(found) == 1 for found in sides.values())
+        assert {"burst of discidae", "discidae/near0"} <= sides.keys()
+        assert any("near-duplicates: 12 of 72 photos, in 4 groups" in text for text in notes.texts)
+        assert any(text.startswith("the test answers: how good at ") for text in notes.texts)
+    photos = prepared(data, replace(CONFIG, group_by="photo"), tmp_path / "off")
+    assert not any(photo.group for photo in photos)
 
 
 def test_a_photo_that_stands_under_two_classes_is_named(shapes, tmp_path) -> None:

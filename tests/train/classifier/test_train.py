@@ -74,6 +74,8 @@ def test_run_folder_is_complete_and_consistent(finished) -> None:
     assert [item["name"] for item in run.classes] == ["discidae", "quadridae", "trigonidae"]
     assert run.classes[0]["taxon"] == {"family": "discidae"}
     metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["question"]["places"] == "unknown"
+    assert "perhaps of the same places" in metrics["question"]["text"]
     photos, labels = run.split("test")
     assert metrics["test"]["n"] == len(photos) == len(labels) == 12
     assert run.temperature > 0

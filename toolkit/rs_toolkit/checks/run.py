@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_toolkit.checks.duplicates.groups import Pair, duplicate_findings, join_groups
-from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
+from rs_toolkit.checks.duplicates.groups import duplicate_findings, join_groups
+from rs_toolkit.checks.duplicates.search import remembered_pairs
 from rs_toolkit.checks.findings import FLAGS, Finding
 from rs_toolkit.checks.labels.label_noise import FILTERS, doubt_labels, noise_findings
 from rs_toolkit.checks.labels.out_of_fold import out_of_fold
@@ -82,27 +82,14 @@ class Checks:
 
         ``apart`` are pairs of paths that a person said are not the same; they are not joined.
         """
-        contents = (photo.content for photo in self._readable)
-        marks = (self._cache.preprocessing.fingerprint(), *contents, repr(DuplicateSettings()))
-        inputs = [*marks, self._features]
-        folder = self._cache.directory
-        found = remembered(folder, "near-duplicates-2", inputs, self._near_duplicates)
-        kept = []
-        for first, second, similarity in found.tolist():
-            pair = Pair(self._rows[int(first)], self._rows[int(second)], similarity)
-            if frozenset(self._photos[number].path for number in pair[:2]) not in apart:
-                kept.append(pair)
-        return join_groups(self._photos, kept), duplicate_findings(self._photos, kept)
-
-    def _near_duplicates(self) -> NDArray[np.float64]:
-        """Return pairs of readable photos, (m, 3): two positions and a similarity."""
-        pairs = near_duplicates(
-            len(self._readable),
-            lambda number: self.pixels(self._readable[number]),
-            self._features,
-            progress=self._progress,
-        )
-        return np.array(pairs, np.float64).reshape(-1, 3)
+        roots, folder = [self._root] * len(self._photos), self._cache.directory
+        found = remembered_pairs(self._photos, roots, folder, self._progress, self._features)
+        pairs = [
+            pair
+            for pair in found
+            if frozenset(self._photos[number].path for number in pair[:2]) not in apart
+        ]
+        return join_groups(self._photos, pairs), duplicate_findings(self._photos, pairs)
 
     def quality(self) -> list[Finding]:
         """Return findings about unreadable, blank, dark and blurred photos."""

@@ -3,8 +3,11 @@
 Nothing is deleted: a photo that is not to be trained on gets weight 0.  Findings about validation
 and test photos change no weight.  ``docs/data.md`` shows a policy file.
 
-What a class loses is the weight that findings take from its training photos, in sum.  The worst
-findings are applied first; one that asks for more than the class may still lose takes only that.
+What a class loses is the weight that findings take from its training photos, in sum.  A group of
+duplicates counts as one photo, as in training: its weight is the highest of its photos
+(:mod:`rs_toolkit.batches.oversampling`), so a burst of 11 photos with a wrong label is one.  The
+worst findings are applied first; one that asks for more than the class may still lose takes only
+that.  A class that may lose nothing keeps every photo as it is.
 """
 
 from __future__ import annotations
@@ -153,7 +156,10 @@ def _decide(
 ) -> list[Decided]:
     """Lower the weights of one class, the worst findings first, until it may lose no more."""
     # The weights before are the person's decisions: what those took does not count as a loss.
-    effective = sum(photo.weight for photo in members)
+    groups: dict[str, dict[str, float]] = defaultdict(dict)
+    for photo in members:
+        groups[_group(photo)][photo.path] = photo.weight
+    effective = sum(max(weights.values()) for weights in groups.values())
     left = max(0.0, min(policy.max_loss * effective, effective - policy.min_photos))
 
     def badness(photo: Photo) -> tuple[float, float, str]:
@@ -163,8 +169,17 @@ def _decide(
     found = []
     for photo in sorted((photo for photo in members if photo.path in asked), key=badness):
         wanted = min(weight for weight, _ in asked[photo.path])
-        loss = min(max(0.0, photo.weight - wanted), left)
-        left -= loss
+        weights = groups[_group(photo)]
+        before = max(weights.values())
+        rest = max((w for path, w in weights.items() if path != photo.path), default=0.0)
+        # The rest of its group may carry the photo; else it keeps what the class must not lose.
+        least = 0.0 if left and rest >= before - left else before - left
+        weights[photo.path] = min(photo.weight, max(wanted, least))
+        left = max(0.0, left - (before - max(weights.values())))
         why = ", ".join(sorted({finding.flag for _, finding in asked[photo.path]}))
-        found.append(Decided(photo.path, label, wanted, photo.weight - loss, why))
+        found.append(Decided(photo.path, label, wanted, weights[photo.path], why))
     return found
+
+
+def _group(photo: Photo) -> str:
+    return photo.group or f"\0{photo.path}"

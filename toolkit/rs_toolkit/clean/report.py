@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from rs_toolkit.batches.oversampling import Shares, class_sizes
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.clean.policy import Decided, Policy
 from rs_toolkit.data.photos import Photo
@@ -18,7 +21,9 @@ _UNKNOWN = "(unknown)"
 
 
 class Tally(NamedTuple):
-    """Training photos of one class or phylum; ``lost`` is the sum of 1 - weight.
+    """Training photos of one class or phylum; ``lost`` is the weight that they lost as one class.
+
+    A group of duplicates counts as one photo, of the highest weight in it.
 
     ``why`` counts, by flag, the photos whose weight is below 1; ``review`` stands for decisions.
     """
@@ -41,11 +46,17 @@ def tally(photos: Iterable[Photo], decided: Sequence[Decided], rank: str) -> dic
     found = {}
     for name, own in sorted(members.items()):
         weights = [photo.weight for photo in own]
-        kept, dropped, lost = weights.count(1), weights.count(0), sum(1 - w for w in weights)
+        kept, dropped, lost = weights.count(1), weights.count(0), _lost(own)
         lighter = (why.get(photo.path) or "review" for photo in own if photo.weight < 1)
         flags = Counter(flag for reasons in lighter for flag in reasons.split(", "))
         found[name] = Tally(len(own), kept, len(own) - kept - dropped, dropped, lost, flags)
     return found
+
+
+def _lost(photos: Sequence[Photo]) -> float:
+    shares = Shares.of(photos)
+    size = float(class_sizes(np.zeros(len(photos), np.int64), shares)[0])
+    return len(set(shares.groups.tolist())) - size
 
 
 def write_clean_report(
@@ -61,9 +72,9 @@ def write_clean_report(
     listed = "\n".join(f"| {flag} | {flags[flag]} | {_rule(policy, flag)} |" for flag in flags)
     parts = [
         "# What cleaning did",
-        f"A class may lose {policy.max_loss:.0%} of its training photos, counted by weight, and "
-        f"keeps {policy.min_photos} in any case. Validation and test photos are never weighed "
-        "down. Nothing was deleted.",
+        f"A class may lose {policy.max_loss:.0%} of its training photos, counted by weight, a "
+        f"group of duplicates as one, and keeps {policy.min_photos} in any case. Validation and "
+        "test photos are never weighed down. Nothing was deleted.",
         f"| finding | photos | policy |\n|---|---:|---|\n{listed}",
         "## By phylum",
         _table("phylum", tally(photos, decided, "phylum")),

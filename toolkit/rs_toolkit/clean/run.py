@@ -107,10 +107,12 @@ def clean(
     decisions = read_decisions(out / JOURNAL, photos, progress.note)
     photos = apply_decisions(photos, decisions, config.rank, progress.note)
     checks = Checks(photos, dataset.root, cache, embed, progress)
-    photos, duplicates = checks.duplicates(apart(decisions))
+    grouped, duplicates = checks.duplicates(apart(decisions))
+    photos = photos if config.group_by == "photo" else grouped
     earlier = str(out) if (out / "index.parquet").exists() else ""
     photos, splits = make_splits(photos, replace(config, splits_from=config.splits_from or earlier))
-    for note in splits.notes():
+    told = (*splits.notes(), splits.question)
+    for note in told:
         progress.note(note)
     looked_for, empty = checks.flags, list[Finding]()
     if organisms is not None:
@@ -125,7 +127,7 @@ def clean(
     write_json(out / "splits.json", asdict(splits))
     write_findings(out / "findings.parquet", findings)
     write_clean_report(out, photos, findings, decided, policy, config.rank)
-    found = audit(photos, findings, config.rank, looked_for, dataset.notes)
+    found = audit(photos, findings, config.rank, looked_for, (*dataset.notes, *told))
     write_audit(found, out, photos, checks.pixels, data.resolve().name)
     write_index(out / "index.parquet", photos)
     # Written last: a folder that has this file is complete.

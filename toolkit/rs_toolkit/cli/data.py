@@ -60,20 +60,19 @@ def split(
 ) -> None:
     """Assign photos to training, validation and test.
 
-    Groups stay together (--group-by). Photos are not opened, so only duplicates that the data set
-    groups itself are known. Writes a table.
+    Copies, near-duplicates and observations stay together (--group-by), and official splits are
+    kept, as in train. With --group-by photo no photo is opened. Writes a table.
 
     Exit codes: 0 written, 2 wrong usage, data or settings, 130 interrupted.
     """
     settings = options.train_settings(config, locals())
-    from rs_toolkit.data.readers import read_dataset
+    from rs_toolkit.checks.duplicates.search import photos_to_split
     from rs_toolkit.files import write_csv
     from rs_toolkit.splits.table import SplitRow, split_table
 
-    dataset = read_dataset(data, settings.keep_names)
-    rows, report = split_table(dataset.photos, settings)
     with ConsoleProgress() as progress:
-        for note in (*dataset.notes, *report.notes()):
+        rows, report = split_table(photos_to_split(data, settings, progress), settings)
+        for note in (*report.notes(), report.question):
             progress.note(note)
     write_csv(out, SplitRow._fields, rows)
     print(", ".join(f"{side} {count}" for side, count in report.photos.items()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rs_toolkit.config.base import Settings, check_fractions, choice, flag, number, text
 from rs_toolkit.config.training import BACKBONES, WEIGHTS
-from rs_toolkit.data.groups import LEVELS
+from rs_toolkit.data.groups import LEVELS, LEVELS_TEXT
 from rs_toolkit.errors import ConfigError
 
 __all__ = ["DistillConfig"]
@@ -34,9 +34,7 @@ class DistillConfig(Settings):
     )
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = number(0.15, 0.01, 0.5, "fraction of photos for the test")
-    group_by: str = choice(
-        "duplicates", LEVELS, "kept within one split: duplicates, species, sites or observations"
-    )
+    group_by: str = choice(LEVELS[0], LEVELS, LEVELS_TEXT)
     splits_from: str = text("", "earlier run or clean folder; its photos keep their split")
     blanks: str = choice(
         "none",

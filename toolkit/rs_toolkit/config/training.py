@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.config.base import Settings, check_fractions, choice, flag, number, text
-from rs_toolkit.data.groups import LEVELS
+from rs_toolkit.data.groups import LEVELS, LEVELS_TEXT
 from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import ConfigError
 
@@ -49,9 +49,7 @@ class TrainConfig(Settings):
     stratify_by: str = choice(
         "", ("", *LABELS), "rank whose proportions are kept in every split; empty: as --rank"
     )
-    group_by: str = choice(
-        "duplicates", LEVELS, "kept within one split: duplicates, species, sites or observations"
-    )
+    group_by: str = choice(LEVELS[0], LEVELS, LEVELS_TEXT)
     splits_from: str = text("", "earlier run or clean folder; its photos keep their split")
     balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 all equal")
     epochs: int = number(20, 0, 10_000, "maximum number of epochs of fine-tuning (stage 2)")

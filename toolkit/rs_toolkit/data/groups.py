@@ -1,8 +1,9 @@
 """Groups of photos that a split must not separate.
 
-Photos with the same :attr:`Photo.group` (bursts, exact and near duplicates) always stay together.
-Photos of one species, site or observation do so if that is asked for.  Groups that share a photo
-are merged: when grouping by species, a burst that shows two species joins all photos of both.
+Photos with the same :attr:`Photo.group` (copies, near-duplicates, what the data declares as a
+group) always stay together, and so do those of an observation unless it is switched off.  Photos of
+one site or species do so if that is asked for.  Groups that share a photo are merged, in chains of
+any length: when grouping by species, a burst that shows two species joins all photos of both.
 """
 
 from __future__ import annotations
@@ -18,10 +19,23 @@ if TYPE_CHECKING:
     # NumPy and Pillow take most of the time in which the command line's help answers.
     from rs_toolkit.data.photos import Photo
 
-__all__ = ["LEVELS", "Grouping", "connected", "group_photos"]
+__all__ = ["LEVELS", "LEVELS_TEXT", "Grouping", "connected", "group_photos"]
 
-# ``photo`` and ``duplicates`` mean the same, because duplicates are never separated.
-LEVELS = ("photo", "duplicates", "species", "site", "observation")
+LEVELS = ("observation", "site", "species", "duplicates", "photo")
+"""What a split keeps together; each of the first three includes what ``duplicates`` does.
+
+``photo`` is for those who want no near-duplicates to be looked for: then only copies of the same
+bytes, and groups that the data declares, are kept together.
+"""
+LEVELS_TEXT = (
+    "kept on one side of the split: copies, near-duplicates and observations; with site or species "
+    "those too; duplicates: no observations; photo: only copies"
+)
+_BY_LEVEL = {
+    "observation": ("observation",),
+    "site": ("observation", "site"),
+    "species": ("observation", "species"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,8 @@ class Grouping:
     ``names`` holds n strings, equal for photos of the same group and for no others; they are not
     meant to be shown.  ``unknown`` holds the paths of photos whose species, site or observation
     is unknown: each is alone in its group, or with its duplicates.  ``single`` holds the paths of
-    photos whose site or observation no other photo has.
+    photos whose site or observation no other photo has.  Where no photo has an observation, both
+    are empty.
     """
 
     names: tuple[str, ...]
@@ -39,7 +54,7 @@ class Grouping:
     single: tuple[str, ...] = ()
 
 
-def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping:
+def group_photos(photos: Sequence[Photo], level: str = LEVELS[0]) -> Grouping:
     """Group n photos by their duplicates and by ``level``, one of :data:`LEVELS`.
 
     Raises
@@ -47,25 +62,24 @@ def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping
     ConfigError
         There is no such level.
     DataError
-        No photo at all has a species, site or observation to group by, or each has a site that no
-        other photo has: that is no place, but perhaps the photo's address.
+        No photo at all has a species or site to group by, or each has a site that no other photo
+        has: that is no place, but perhaps the photo's address.
     """
     if level not in LEVELS:
         raise ConfigError(f"group_by: got {level!r}, wanted one of: {', '.join(LEVELS)}")
     # The NULs keep the keys of groups, of single photos and of the level's values distinct.
-    own = [photo.group or f"\0{photo.path}" for photo in photos]
-    if level in ("photo", "duplicates"):
-        return Grouping(tuple(own))
-    values = [getattr(photo.taxon if level == "species" else photo, level) for photo in photos]
-    if photos and not any(values):
-        raise DataError(
-            f"group_by {level}: got {len(photos)} photos without a {level}; add it to the data, "
-            "or choose --group-by duplicates"
-        )
-    keys = [
-        (name, f"\0\0{level}\0{value}") if value else (name,)
-        for name, value in zip(own, values, strict=True)
-    ]
+    keys = [[photo.group or f"\0{photo.path}"] for photo in photos]
+    for attribute in _BY_LEVEL.get(level, ()):
+        for key, value in zip(keys, _values(photos, attribute), strict=True):
+            key += [f"\0\0{attribute}\0{value}"] if value else []
+    values = _values(photos, level) if level in _BY_LEVEL else []
+    if not any(values):
+        if photos and level in ("species", "site"):
+            raise DataError(
+                f"group_by {level}: got {len(photos)} photos without a {level}; add it to the "
+                f"data, or choose --group-by {LEVELS[0]}"
+            )
+        return Grouping(connected(keys))
     unknown = tuple(photo.path for photo, value in zip(photos, values, strict=True) if not value)
     single = () if level == "species" else _single(photos, values)
     known = len(photos) - len(unknown)
@@ -73,9 +87,14 @@ def group_photos(photos: Sequence[Photo], level: str = "duplicates") -> Grouping
         raise DataError(
             f"group_by site: each of {known} photos has a site of its own, such as "
             f"{next(filter(None, values))[:80]!r}, so nothing is grouped; give the place of each "
-            "photo as its site, or choose --group-by duplicates"
+            f"photo as its site, or choose --group-by {LEVELS[0]}"
         )
     return Grouping(connected(keys), unknown, single)
+
+
+def _values(photos: Sequence[Photo], attribute: str) -> list[str | None]:
+    holders = (photo.taxon if attribute == "species" else photo for photo in photos)
+    return [getattr(holder, attribute) for holder in holders]
 
 
 def _single(photos: Sequence[Photo], values: Sequence[str | None]) -> tuple[str, ...]:

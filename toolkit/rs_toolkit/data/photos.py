@@ -20,6 +20,7 @@ from rs_toolkit.files import read_json, sha256_bytes, write_json
 
 __all__ = [
     "SIDES",
+    "SIDE_NAMES",
     "Dataset",
     "Photo",
     "PhotoCache",
@@ -31,6 +32,13 @@ __all__ = [
 
 SIDES = ("train", "val", "test")
 """The sides of a split: what :attr:`Photo.split` may be."""
+
+SIDE_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What data sets call the sides, in lower case."""
 
 # Detectors, and the rounding of pixels, put edges of boxes a little outside the photo.
 _OVERSHOOT = 0.01
@@ -57,7 +65,8 @@ class Photo:
     error
         Why the photo cannot be used; None if it can.
     split
-        ``train``, ``val`` or ``test``; None where none is assigned.
+        ``train``, ``val`` or ``test``; None where none is assigned.  Readers give the side that
+        the data set itself names.
     weight
         How much the photo counts in training, 0 to 1.
     organism

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.groups import Grouping
@@ -13,6 +13,8 @@ from rs_toolkit.splits.assign import SIDES, quotas
 
 __all__ = ["SplitReport", "report_split"]
 
+# A group is large if it has more photos than this, and more than this part of all.
+_LARGE, _LARGE_PART = 10, 0.1
 # A label is uneven if a side is off by more than this number of photos and this part of its photos.
 _PHOTOS, _PART = 2, 0.05
 _SHOWN = 5
@@ -36,7 +38,15 @@ class SplitReport:
     ungrouped, single
         As :attr:`rs_toolkit.data.groups.Grouping.unknown` and ``single``.
     kept
-        Number of photos that keep the side of an earlier split; None if there is no earlier split.
+        Number of photos that keep the side of an earlier split, or the one that the data set gives
+        them; None if there is neither.
+    official
+        Whether these sides are the data set's own.
+    largest
+        Number of photos of the largest group, and the path of one; only if it is so large, more
+        than a tenth of the photos, that the sides cannot have the asked proportions.
+    places
+        :meth:`rs_toolkit.splits.places.Places.to_dict`: which question the test photos answer.
     """
 
     group_by: str
@@ -48,13 +58,18 @@ class SplitReport:
     ungrouped: tuple[str, ...] = ()
     kept: int | None = None
     single: tuple[str, ...] = ()
+    official: bool = False
+    largest: tuple[int, str] | None = None
+    places: dict[str, str | int] = field(default_factory=dict)
 
     def notes(self) -> list[str]:
         """Return what a person should know, one line each; nothing if all was done as asked."""
         notes = []
         if self.kept is not None:
             new = sum(self.photos.values()) - self.kept
-            notes.append(f"{self.kept} photos keep the side that they had, {new} are new")
+            had = "the data set gives them" if self.official else "they had"
+            rest = "are assigned" if self.official else "are new"
+            notes.append(f"{self.kept} photos keep the side that {had}, {new} {rest}")
         if self.ungrouped:
             notes.append(
                 f"{_number(self.ungrouped, 'photo')} without a {self.group_by}, such as "
@@ -66,11 +81,14 @@ class SplitReport:
                 f"{_number(self.single, 'photo')} of {total}, such as {self.single[0]}, share "
                 f"their {self.group_by} with no other: grouping by it does little; check the data"
             )
+        if self.largest:
+            notes.append(self._large(total))
         if self.left_out:
             path, side = next(iter(self.left_out.items()))
             notes.append(
                 f"left out: {_number(self.left_out, 'photo')} whose group was on several sides, "
                 f"such as {path} (was in {side})"
+                + ("; the data set's own split separates what belongs together" * self.official)
             )
         for side, reasons in self.missing.items():
             counts = "; ".join(f"{n}: {why}" for why, n in Counter(reasons.values()).most_common())
@@ -86,6 +104,21 @@ class SplitReport:
             count = _number(rows, "class", "es")
             notes.append(f"{count} far from the asked proportions: {_some(rows)}")
         return notes
+
+    @property
+    def question(self) -> str:
+        """Which question the test photos answer, in one line."""
+        return f"the test answers: {self.places['text']}"
+
+    def _large(self, total: int) -> str:
+        """Return the note about the largest group, which makes the split lopsided."""
+        number, path = self.largest or (0, "")
+        got = ", ".join(f"{side} {count / total:.0%}" for side, count in self.photos.items())
+        return (
+            f"lopsided: {number} of {total} photos are one group (such as {path}), by chains of "
+            f"near-duplicates or a common {self.group_by}, and stay on one side; got {got}; "
+            "check that they belong together, or choose another --group-by"
+        )
 
 
 def report_split(
@@ -131,7 +164,17 @@ def report_split(
         ungrouped=grouping.unknown,
         kept=None if before is None else kept,
         single=grouping.single,
+        official=before is not None and not config.splits_from,
+        largest=_largest(photos, groups),
     )
+
+
+def _largest(photos: Sequence[Photo], groups: Sequence[str]) -> tuple[int, str] | None:
+    """Return size and a member of the largest group, if it makes the split lopsided."""
+    name, size = Counter(groups).most_common(1)[0] if groups else ("", 0)
+    if size <= max(_LARGE, _LARGE_PART * len(groups)):
+        return None
+    return size, photos[groups.index(name)].path
 
 
 def _reason(groups: set[str], side: str, fractions: dict[str, float], fixed: set[str]) -> str:

@@ -1,6 +1,6 @@
 """Split photos into train, val and test, as training does; and give the split as a table.
 
-No photo is opened here.
+No photo is opened here: near-duplicates are known by the groups that photos have already.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json
 from rs_toolkit.splits.assign import SIDES, split
+from rs_toolkit.splits.official import official_sides
+from rs_toolkit.splits.places import places_of_test
 from rs_toolkit.splits.report import SplitReport, report_split
 
 __all__ = ["EarlierSides", "SplitRow", "make_splits", "split_table"]
@@ -79,9 +81,10 @@ def make_splits(
 ) -> tuple[tuple[Photo, ...], SplitReport]:
     """Assign train, val or test to every readable photo that has a label at the trained rank.
 
-    They are grouped by ``config.group_by`` and stratified by ``config.stratify_by``; photos of the
-    earlier run ``config.splits_from`` keep their side.  Returns all photos in their order, those
-    without a label or readable file without a side, and a report of what could not be done.
+    They are grouped by ``config.group_by`` and stratified by ``config.stratify_by``.  Photos of the
+    earlier run ``config.splits_from`` keep their side, others the side that the data set gives
+    them (:func:`rs_toolkit.splits.official.official_sides`).  Returns all photos in their order,
+    those without a label or readable file without a side, and a report of what could not be done.
 
     Raises
     ------
@@ -97,7 +100,11 @@ def make_splits(
     grouping = group_photos(usable, config.group_by)
     strata = [f"{photo.label(config.rank)}\0{photo.label(config.stratum)}" for photo in usable]
     earlier = EarlierSides.read(Path(config.splits_from)) if config.splits_from else None
-    before = [earlier.of(photo) for photo in usable] if earlier else None
+    before = official_sides(usable, labels, strata, grouping.names, config)
+    if earlier:
+        given = before or [None] * len(usable)
+        both = zip(usable, given, strict=True)
+        before = [earlier.of(photo) or side for photo, side in both]
     sides = split(
         labels,
         strata=strata,
@@ -111,7 +118,7 @@ def make_splits(
     _require_sides(usable, labels, sides, report)
     side_of = dict(zip(rows, sides, strict=True))
     found = tuple(replace(photo, split=side_of.get(row)) for row, photo in enumerate(photos))
-    return found, report
+    return found, replace(report, places=places_of_test(found).to_dict())
 
 
 class SplitRow(NamedTuple):
@@ -126,8 +133,8 @@ class SplitRow(NamedTuple):
 def split_table(photos: Sequence[Photo], config: TrainConfig) -> tuple[list[SplitRow], SplitReport]:
     """Split photos as :func:`make_splits` does, and return one row per photo, in their order.
 
-    The photos need not be indexed.  Before indexing, however, exact copies are not recognized, so
-    ``rs-toolkit train`` may find larger groups.
+    The photos need not be indexed.  Before indexing, however, copies and near-duplicates are not
+    recognized.
     """
     photos, report = make_splits(photos, config)
     rows = _usable(photos, config.rank)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rs_runtime.kit.manifest import MAX_TEXT
 from rs_toolkit.audit.statistics import conflicts
+from rs_toolkit.checks.duplicates.search import group_near_duplicates
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import fingerprint, read_index
 from rs_toolkit.data.photos import Photo, PhotoCache, unlabelled
@@ -74,10 +75,13 @@ def prepare(
             f"left out: {len(nameless)} photos without a {config.rank}, such as {nameless[0].path}"
         )
     _note_conflicts(photos, config.rank, progress)
+    if config.group_by != "photo":
+        roots, judged = [dataset.root] * len(photos), len(photos) * (dataset.source == "clean")
+        photos = group_near_duplicates(photos, roots, cache.directory, progress, judged)
     # A clean folder has splits already.  The settings that are recorded stay as they were given.
     kept = config.splits_from or (str(data) if dataset.source == "clean" else "")
     photos, report = make_splits(photos, replace(config, splits_from=kept))
-    for text in report.notes():
+    for text in (*report.notes(), report.question):
         progress.note(text)
     classes = _class_table(photos, config.rank)
     found = RunData(photos, classes, dataset.root.resolve(), fingerprint(photos))

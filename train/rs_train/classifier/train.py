@@ -25,6 +25,7 @@ from rs_toolkit.metrics.classification import evaluate
 from rs_toolkit.pictures import draw_picture, short
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
+from rs_toolkit.splits.places import places_of_test
 from rs_train.classifier.backbones import load_backbone_weights
 from rs_train.classifier.checkpoint import Checkpoints, FitState, weights_to_load
 from rs_train.classifier.embed import frozen_features
@@ -194,8 +195,9 @@ class _Training:
         table = confusion_matrix(labels["test"], predicted, labels=numbers)
         draw_picture(run / "confusion.png", lambda: _confusion(table, names), self.progress.note)
         write_environment(run, self.config.seed, state.seconds)
+        question = places_of_test(self.data.photos).to_dict()
         # Written last: this file marks the run as finished.
-        write_json(run / "metrics.json", metrics)
+        write_json(run / "metrics.json", {**metrics, "question": question})
 
 
 def _confusion(table: NDArray[np.int64], names: list[str]) -> Any:

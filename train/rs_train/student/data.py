@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rs_toolkit.checks.duplicates.search import group_near_duplicates
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.index import fingerprint, read_index
@@ -18,6 +19,8 @@ from rs_toolkit.data.readers import open_data, require_data
 from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES, split
+from rs_toolkit.splits.official import official_sides
+from rs_toolkit.splits.places import places_of_test
 from rs_toolkit.splits.table import EarlierSides
 from rs_train.classifier.checkpoint import weights_sha256
 from rs_train.run_folder import resumed, write_begun
@@ -117,8 +120,15 @@ def prepare_distillation(
         other_root = other.root.resolve()
     everything, count = (*photos, *others), len(photos)
     used = _used(everything, count, config, progress)
+    if config.group_by != "photo":
+        roots = [dataset.root] * count + [other_root or dataset.root] * len(others)
+        judged = count * (dataset.source == "clean")
+        everything = group_near_duplicates(everything, roots, cache.directory, progress, judged)
     sides = _sides(everything, count, used, config, earlier)
     everything = tuple(replace(p, split=sides.get(row)) for row, p in enumerate(everything))
+    if lost := sum(sides[row] is None for row in used):
+        progress.note(f"left out: {lost} photos whose group was on several sides of the split")
+    progress.note(f"the test answers: {places_of_test(everything).text}")
     root, mark = dataset.root.resolve(), fingerprint(everything)
     found = DistillData(everything, count, root, other_root, mark, config.blanks == "other")
     for side in SIDES:
@@ -189,14 +199,20 @@ def _sides(
     # Both folders may hold a photo of one path, by which photos without a group are told apart.
     paths, both = {photo.path for photo in photos[:count]}, zip(chosen, of_data, strict=True)
     own = [p if d or p.path not in paths else replace(p, path=f"other:{p.path}") for p, d in both]
+    strata = [f"{labels[n]}\0{photo.taxon.species}" for n, photo in enumerate(chosen)]
+    groups = group_photos(own, config.group_by).names
+    before = official_sides(chosen, labels, strata, groups, config)
+    if earlier is not None:
+        given = before or [None] * len(chosen)
+        before = [earlier.of(p) or side for p, side in zip(chosen, given, strict=True)]
     found = split(
         labels,
-        strata=[f"{labels[n]}\0{photo.taxon.species}" for n, photo in enumerate(chosen)],
-        groups=group_photos(own, config.group_by).names,
+        strata=strata,
+        groups=groups,
         val=config.val,
         test=config.test,
         seed=config.seed,
-        before=None if earlier is None else [earlier.of(photo) for photo in chosen],
+        before=before,
     )
     return dict(zip(used, found, strict=True))
 

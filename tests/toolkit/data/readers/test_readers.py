@@ -320,10 +320,17 @@ def test_names_that_are_not_utf8_are_reported(tmp_path) -> None:
     photo.path.encode()
 
 
-def test_ready_made_splits_are_no_classes(tmp_path) -> None:
-    touch(tmp_path, "train/lion/a.jpg", "test/lion/b.jpg")
-    with pytest.raises(DataError, match="splits, not classes"):
-        read_dataset(tmp_path)
+def test_folders_of_a_split_are_no_classes_and_are_kept(tmp_path) -> None:
+    paths = ("Train/lion/a.jpg", "Train/zebra/b.jpg", "test/lion/deep/c.jpg", "valid/d.jpg")
+    touch(tmp_path, *paths, "e.jpg", "test/lion/f.heic")
+    found = {p.path: (p.taxon.species, p.split) for p in read_dataset(tmp_path).photos}
+    assert found == {
+        "Train/lion/a.jpg": ("lion", "train"), "Train/zebra/b.jpg": ("zebra", "train"),
+        "test/lion/deep/c.jpg": ("lion", "test"), "valid/d.jpg": (None, "val"),
+        "e.jpg": (None, None), "test/lion/f.heic": (None, "test"),
+    }  # fmt: skip
+    touch(tmp_path, "lynx/g.jpg")
+    assert read_dataset(tmp_path).photos[0].taxon.species == "train"
 
 
 def test_missing_empty_and_wrong_places(tmp_path) -> None:

@@ -8,24 +8,23 @@ only propose: their cosine similarity separates copies from other photos far les
 do, and averaging the two is no better (``benchmarks/results/near-duplicates.md``, which also
 justifies the threshold).
 
-Groups are the connected components of the pairs, so that a burst is one group although its
-subject moves away.  But in a large component, a chain of pairs may join photos that have nothing in
-common.  Such a component is split into parts, each of photos that form pairs with a central one.
+Groups are the connected components of the pairs, of any length: a burst is one group although its
+subject moves away.  A chain may so join photos that have nothing in common.  It is not cut, because
+the two photos of each of its pairs must be on one side of a split; the report of a split tells of
+groups that are too large for it.
 """
 
 from __future__ import annotations
 
-import itertools
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_toolkit.checks.duplicates.groups import Pair, duplicate_groups
+from rs_toolkit.checks.duplicates.groups import Pair
 from rs_toolkit.checks.duplicates.hashes import greys, perceptual_hashes
 from rs_toolkit.checks.duplicates.neighbours import near_features, near_hashes
 from rs_toolkit.checks.duplicates.overlay import DETAIL, overlay_similarity
@@ -37,17 +36,12 @@ __all__ = ["DuplicateSettings", "near_duplicates"]
 
 Pixels = NDArray[np.uint8]
 
-# Takes pairs of photos by position, (m, 2); returns those that show the same picture.
-Alike = Callable[[NDArray[np.int64]], list[Pair]]
-
 _BATCH, _DETAILED = 256, 64
 # Thumbnail pixels cut from each side.  The hash of the rest matches copies cropped by 1 to 8 %.
 _INNER = 3
 # Thumbnail pixels cut from both the upper and the lower edge, which may hold a bar, or from one of
 # them.  The last two match copies whose bar extends the picture.
 _EDGES, _EDGE = 8, 5
-# Comparisons per photo of a component; after these, a central photo meets only its own pairs.
-_COMPARISONS = 50
 
 
 @dataclass(frozen=True)
@@ -55,14 +49,12 @@ class DuplicateSettings:
     """What counts as near-duplicates: candidate pairs of at least this ``similarity``.
 
     Candidates are photos whose hashes differ in at most ``radius`` bits, 0 to 64, or whose features
-    have at least this ``cosine`` similarity.  Both similarities are above 0 and at most 1.  A
-    component of more than ``largest`` photos, 2 or more, is split.
+    have at least this ``cosine`` similarity.  Both similarities are above 0 and at most 1.
     """
 
     similarity: float = 0.65
     radius: int = 12
     cosine: float = 0.85
-    largest: int = 50
 
 
 def near_duplicates(
@@ -92,12 +84,15 @@ def near_duplicates(
     OSError
         The disk of temporary files is full.
     """
+    from threadpoolctl import threadpool_limits
+
     settings, progress = settings or DuplicateSettings(), progress or Progress()
     if count < 2:
         return ()
     # On a full disk, the first write to a page of a mapped file would kill the process.
     require_space(Path(tempfile.gettempdir()), count * THUMBNAIL**2)
-    with tempfile.TemporaryFile() as file:
+    # The matrices are small: several threads wait for each other longer than they compute.
+    with tempfile.TemporaryFile() as file, threadpool_limits(1, user_api="blas"):
         thumbnails = np.memmap(file, np.uint8, "w+", shape=(count, THUMBNAIL, THUMBNAIL))
         views = _hashes(thumbnails, pixels, progress)
         candidates = _candidates(views, features, settings)
@@ -116,7 +111,7 @@ def near_duplicates(
             batch = candidates[start : start + _BATCH]
             pairs += alike(batch)
             progress.update("compare photos", start + len(batch), len(candidates))
-        return _unchained(count, pairs, alike, settings.largest, progress)
+        return tuple(pairs)
 
 
 def _overlaid(numbers: NDArray[np.int64], pixels: Callable[[int], Pixels]) -> NDArray[np.float32]:
@@ -169,45 +164,3 @@ def _candidates(
     pairs = np.sort(np.concatenate(near), axis=1)
     codes = np.unique(pairs[:, 0] * len(whole) + pairs[:, 1])
     return np.stack(np.divmod(codes, len(whole)), axis=1)
-
-
-def _unchained(
-    count: int, pairs: list[Pair], alike: Alike, largest: int, progress: Progress
-) -> tuple[Pair, ...]:
-    """Replace the pairs of every component that is too large by pairs with its central photos."""
-    groups = duplicate_groups(count, pairs)
-    sizes = Counter(groups)
-    chains: dict[int | None, list[Pair]] = defaultdict(list)
-    kept: list[Pair] = []
-    for pair in pairs:
-        group = groups[pair.first]
-        (chains[group] if sizes[group] > largest else kept).append(pair)
-    for group, chain in chains.items():
-        parts = list(_around_centres(chain, alike))
-        kept += itertools.chain.from_iterable(parts)
-        progress.note(
-            f"near-duplicates: a chain of {sizes[group]} photos is split into {len(parts)} groups; "
-            "in each, all photos are similar to a central one"
-        )
-    return tuple(sorted(kept))
-
-
-def _around_centres(pairs: list[Pair], alike: Alike) -> Iterator[list[Pair]]:
-    """Yield the pairs of each central photo: always the one with the most pairs left is next."""
-    members, flat = np.unique([pair[:2] for pair in pairs], return_inverse=True)
-    ends = flat.reshape(-1, 2)
-    left = np.ones(len(members), bool)
-    budget = _COMPARISONS * len(members)
-    while len(ends := ends[left[ends].all(axis=1)]):
-        centre = int(np.bincount(ends.ravel()).argmax())
-        left[centre] = False
-        others = np.flatnonzero(left)
-        if len(others) > budget:
-            own = ends[(ends == centre).any(axis=1)]
-            others = own[own != centre]
-        budget -= len(others)
-        both = np.sort(np.stack([np.full_like(others, centre), others], axis=1), axis=1)
-        batches = (both[start : start + _BATCH] for start in range(0, len(both), _BATCH))
-        found = [pair for batch in batches for pair in alike(members[batch])]
-        left[np.searchsorted(members, [pair[:2] for pair in found])] = False
-        yield found

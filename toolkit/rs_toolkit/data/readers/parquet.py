@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rs_runtime.errors import reason
 from rs_runtime.photos.formats import photo_suffix
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES
-from rs_toolkit.data.photos import Dataset, Photo
+from rs_toolkit.data.photos import SIDE_NAMES, Dataset, Photo
 from rs_toolkit.data.readers import rows
 from rs_toolkit.data.readers.unpack import MAX_UNPACKED_BYTES, unpack_once
 from rs_toolkit.errors import DataError, MetadataError
@@ -59,8 +60,10 @@ def read_parquet(files: Sequence[Path]) -> Dataset:
     The bytes are unpacked into the cache once, as ``<sha256>.<suffix>``; the data set's root is
     that folder.  Other columns are named as in a CSV file.  Whole numbers in a column that is a
     ``ClassLabel`` (key ``huggingface`` of the schema's metadata) stand for its names, -1 for
-    none.  A row is an error if it has no bytes, too many, an unknown format, or the same bytes as
-    an earlier row.  Reading takes twice the memory of the largest row group, which may have 1 GB.
+    none.  Where the table has no split, a file's name may give it, as Hugging Face writes them:
+    ``train-00000-of-00002.parquet``.  A row is an error if it has no bytes, too many, an unknown
+    format, or the same bytes as an earlier row.  Reading takes twice the memory of the largest row
+    group, which may have 1 GB.
 
     Raises as :func:`rs_toolkit.data.readers.read_dataset` does.
     """
@@ -194,6 +197,7 @@ def _photos(
 ) -> Iterator[tuple[str, Photo]]:
     numbers = count()
     for table in tables:
+        side = SIDE_NAMES.get(re.split("[-._]", table.path.name.lower())[0])
         for line, row in enumerate(_rows(table.path, list(table.used), _LABELS_AT_ONCE), 1):
             number = next(numbers)
             error = errors.get(str(number))
@@ -202,7 +206,8 @@ def _photos(
                 cells = {name: _cell(row[given], given, table.classes) for given, name in used}
             except ValueError as problem:
                 error, cells = error or str(problem), {}
-            yield f"{table.path.name} row {line}", rows.described(cells, names[number], error)
+            photo = rows.described(cells, names[number], error)
+            yield f"{table.path.name} row {line}", replace(photo, split=photo.split or side)
 
 
 def _cell(value: Any, column: str, classes: Mapping[str, list[str]]) -> str:

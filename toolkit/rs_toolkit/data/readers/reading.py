@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from rs_toolkit.data.photos import SIDE_NAMES, SIDES
 from rs_toolkit.data.readers.on_disk import OnDisk
 from rs_toolkit.data.taxonomy import EMPTY_WORDS, LABELS, printable
 from rs_toolkit.errors import ConfigError
@@ -52,6 +53,7 @@ class Reading:
         self._kept = {word for part in keep_names.split(",") if (word := _word(part))}
         self._words: Counter[str] = Counter()
         self._columns: Counter[str] = Counter()
+        self._no_sides: Counter[str] = Counter()
         if other := sorted(self._kept - EMPTY_WORDS):
             wanted = ", ".join(sorted(EMPTY_WORDS))
             raise ConfigError(
@@ -84,6 +86,13 @@ class Reading:
         self._words.update(_word(row[column]) for column in empty)
         return {**row, **dict.fromkeys(empty, "")}
 
+    def side(self, value: object) -> str | None:
+        """Return the side of a split that a cell names; None for an empty cell or another word."""
+        word = _word(value) if isinstance(value, str) else ""
+        if word and word not in SIDE_NAMES and not self.is_empty(word, "split"):
+            self._no_sides[word] += 1
+        return SIDE_NAMES.get(word)
+
     def notes(self) -> tuple[str, ...]:
         """Return what was noticed, one line each."""
         notes = []
@@ -96,6 +105,12 @@ class Reading:
             keep = "; if an organism has such a name, use --keep-names" if named else ""
             cells = f"{self._words.total():,} cells ({words})"
             notes.append(f"taken as empty: {cells}, by column: {columns}{keep}")
+        if self._no_sides:
+            words = (f"{word[:40]!r} {count:,}" for word, count in self._no_sides.most_common())
+            notes.append(
+                f"split: {self._no_sides.total():,} cells name no side ({some(words)}), wanted "
+                f"{', '.join(SIDES)}; these photos are assigned anew"
+            )
         if self.files and (respelt := self.files.respelt):
             notes.append(
                 f"found: {len(respelt):,} paths that are written otherwise on disk (in upper and "

@@ -47,7 +47,7 @@ taxon_of = lru_cache(maxsize=10_000)(Taxon)
 
 DESCRIBING_COLUMNS = (
     *LABEL_COLUMNS,
-    *("common_name", "group", "box"),
+    *("common_name", "group", "box", "split"),
     *_ALIASES["site"],
     *_ALIASES["observation"],
 )
@@ -169,7 +169,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
-    """Return the photo at ``path`` with the labels, groups and box of its row.
+    """Return the photo at ``path`` with the labels, groups, box and split of its row.
 
     ``error`` is what is already known to be wrong with the row, if anything.
     """
@@ -190,6 +190,7 @@ def described(cells: Mapping[str, Any], path: str, error: str | None) -> Photo:
         observation=tidy(cells.get("observation")),
         box=box,
         error=error,
+        split=reading().side(split) if (split := cells.get("split")) else None,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rs_runtime.photos.folder import photos_below
 from rs_toolkit.data.labels import is_organism
-from rs_toolkit.data.photos import Dataset, Photo
+from rs_toolkit.data.photos import SIDE_NAMES, Dataset, Photo
 from rs_toolkit.data.readers.reading import reading, some
 from rs_toolkit.data.readers.rows import label_rank
 from rs_toolkit.data.taxonomy import RANKS, Taxon
@@ -16,7 +16,6 @@ from rs_toolkit.errors import DataError
 
 __all__ = ["read_tree"]
 
-_SPLIT_FOLDERS = frozenset({"train", "val", "valid", "validation", "test"})
 # iNaturalist 2021: 04178_Plantae_Tracheophyta_…_Asteraceae_Achillea_millefolium.  Ranks between
 # kingdom and genus may be unknown.
 _INATURALIST = re.compile(r"[0-9]+_([^_]+)" + "_([^_]*)" * 4 + "_([^_]+)" * 2)
@@ -24,6 +23,9 @@ _INATURALIST = re.compile(r"[0-9]+_([^_]+)" + "_([^_]*)" * 4 + "_([^_]+)" * 2)
 
 def read_tree(root: Path) -> Dataset:
     """Read photos below a folder, labelled by the first folder on their paths.
+
+    If all first folders are sides of a split (:data:`rs_toolkit.data.photos.SIDE_NAMES`), the
+    photos are on these sides, and the second folder is the label.
 
     If all class folders are named as iNaturalist's (number, kingdom, phylum, class, order,
     family, genus, epithet, joined by ``_``), all ranks are taken from the name.  Otherwise the
@@ -43,14 +45,14 @@ def read_tree(root: Path) -> Dataset:
     # Folders of videos alone are no classes.
     usable = [path for path, problem in found.items() if problem is None]
     folders = {path.split("/")[0] for path in usable if "/" in path}
-    splits = {name.strip().lower() for name in folders}
-    if folders and splits <= _SPLIT_FOLDERS:
-        raise DataError(
-            f"{root}: holds {', '.join(sorted(splits))}, which are splits, not classes; give one "
-            "of them, or merge them (rs-toolkit makes its own splits)"
-        )
-    taxa = _taxa(folders)
-    return Dataset(root, tuple(_photo(*item, taxa) for item in found.items()), "tree", notes)
+    depth = 1 if folders and all(map(_side, folders)) else 0
+    taxa = _taxa({path.split("/")[depth] for path in usable if path.count("/") > depth})
+    photos = tuple(_photo(*item, taxa, depth) for item in found.items())
+    return Dataset(root, photos, "tree", notes)
+
+
+def _side(folder: str) -> str | None:
+    return SIDE_NAMES.get(folder.strip().lower())
 
 
 def _about_outputs(outputs: list[str]) -> tuple[str, ...]:
@@ -74,12 +76,15 @@ def _taxa(folders: set[str]) -> dict[str, Taxon]:
     return {folder: Taxon.from_dict({rank: name}) for folder, name in names.items()}
 
 
-def _photo(path: str, error: str | None, taxa: dict[str, Taxon]) -> Photo:
-    folder, slash, _ = path.partition("/")
+def _photo(path: str, error: str | None, taxa: dict[str, Taxon], depth: int) -> Photo:
+    """Return a photo whose class is the folder at ``depth``; above it is its side of the split."""
+    *folders, _ = path.split("/")
     writable = path.encode("utf-8", "backslashreplace").decode()
     if writable != path:
         error = "the name of the file or folder is not UTF-8; rename it"
-    return Photo(writable, taxa[folder] if slash and error is None else Taxon(), error=error)
+    named = len(folders) > depth and error is None
+    side = _side(folders[0]) if depth and folders else None
+    return Photo(writable, taxa[folders[depth]] if named else Taxon(), error=error, split=side)
 
 
 def _files(root: Path, outputs: list[str]) -> Iterator[tuple[str, str | None]]:
