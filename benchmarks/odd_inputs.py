@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,8 @@ from rs_toolkit.files import read_json
 from rs_toolkit.sample import generate_sample
 
 LIMIT = 300.0
+# A line of a traceback; some of the scripts fail themselves, with a traceback of their own.
+OWN_FRAME = re.compile(r'File "[^"]*rs_(toolkit|train|export|runtime)/')
 CLEAN = ("--rank", "species", "--imgsz", "64", "--weights", "none")
 TRAIN = (*CLEAN, "--backbone", "xception-w25", "--epochs", "0")
 TABLES = ("09_csv_files", "12_coco", "14_classes")
@@ -59,7 +62,7 @@ class Runs:
             self.hangs.append(name)
             return -1, "", f"took longer than {LIMIT:.0f} s"
         out, err = (text.decode("utf-8", "replace") for text in (ended.stdout, ended.stderr))
-        if "Traceback (most recent call last)" in out + err or ended.returncode < 0:
+        if OWN_FRAME.search(out + err) or ended.returncode < 0:
             self.tracebacks.append(name)
         return ended.returncode, out, err
 

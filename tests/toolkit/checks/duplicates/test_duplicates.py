@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -423,3 +424,17 @@ def test_labels_that_differ_are_said() -> None:
     photos[1] = replace(photos[1], taxon=Taxon(), sha256=photos[0].sha256)
     (item,) = duplicate_findings(photos, [])
     assert item.detail == "the same file as a.jpg; labelled nothing, that one panthera leo"
+
+
+def test_photos_of_one_view_are_one_group_without_comparing_all_pairs() -> None:
+    view = pixels(scene(5))
+    generator = np.random.default_rng(0)
+    images = [
+        np.clip(view + generator.normal(0, 2, view.shape), 0, 255).astype(np.uint8)
+        for _ in range(150)
+    ]
+    with patch.object(search, "picture_similarity", wraps=search.picture_similarity) as similarity:
+        found = near_duplicates(len(images), images.__getitem__)
+        compared = [len(call.args[0]) for call in similarity.call_args_list]
+    assert set(duplicate_groups(len(images), found)) == {0}
+    assert sum(compared) < 150 * 149 // 2 // 4

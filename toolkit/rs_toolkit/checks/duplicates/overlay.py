@@ -7,8 +7,8 @@ as it was.  An animal that another frame of a fixed camera does not show covers 
 1. *Align* the photos, and match gain and offset, by the pixels that agree.
 2. *Mark what changed*: pixels beyond the range of their neighbours in the other photo.
 3. *Leave out bars*: rows along the upper or lower edge of which most pixels changed.
-4. *Judge the rest*: no spot wider than a stroke, no region mostly covered, long outlines for the
-   area, and all brighter or all darker (else, as of two overlays, much longer outlines).
+4. *Judge the rest*: no strong spot wider than a stroke, no region mostly covered, long outlines
+   for the area, and all brighter or all darker (else, as of two overlays, much longer outlines).
 
 The limits were chosen by hand on photos of birds with drawn overlays, among them birds that
 ``benchmarks/near_duplicates.py`` reports, and on a few pairs of a field camera at night.
@@ -43,8 +43,11 @@ _BAR, _ROW, _ROWS = 0.2, 0.6, 0.9
 _SPECK, _SPECKS = 1.5, 0.01
 # Strokes: radius in pixels; share of a window that they may cover; length of their outline in
 # sides of the frame, and in pixels per pixel of area; share that is brighter, or darker.
-_STROKE, _WINDOW, _COVERED, _OUTLINE, _THIN, _ONE_SIDED = 3.7, DETAIL // 8, 0.68, 0.8, 0.65, 0.9
+_STROKE, _WINDOW, _COVERED, _OUTLINE, _THIN, _ONE_SIDED = 3.7, DETAIL // 8, 0.75, 0.8, 0.65, 0.9
 _TWO_OUTLINE, _TWO_THIN = 4.0, 0.9
+# Width is that of what changed by at least this share of the strongest changes: between small
+# letters, the picture is mixed with them.
+_CORE, _STRONGEST = 0.4, 0.9
 
 
 def overlay_similarity(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Frames:
@@ -123,9 +126,18 @@ def _strokes(changed: Masks, change: Frames, seen: Masks) -> Masks:
     one_sided = np.maximum(brighter, area - brighter) >= _ONE_SIDED * area
     drawn = (outline >= _THIN * area) & (outline >= _OUTLINE * side) & one_sided
     drawn |= (outline >= _TWO_THIN * area) & (outline >= _TWO_OUTLINE * side)
-    drawn &= (_covered(changed, seen) <= _COVERED) & ~_wider(changed, _STROKE)
+    drawn &= (_covered(changed, seen) <= _COVERED) & ~_wider(_core(changed, change), _STROKE)
     specks = (area < _SPECKS * side**2) & ~_wider(changed, _SPECK)
     return np.asarray(drawn | specks)
+
+
+def _core(changed: Masks, change: Frames) -> Masks:
+    """Return masks of the pixels that changed most."""
+    strongest = [
+        np.quantile(np.abs(size[mask]), _STRONGEST) if mask.any() else 0.0
+        for mask, size in zip(changed, change, strict=True)
+    ]
+    return changed & (np.abs(change) >= _CORE * np.array(strongest)[:, None, None])
 
 
 def _covered(changed: Masks, seen: Masks) -> Frames:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_toolkit.checks.duplicates.groups import Pair
+from rs_toolkit.checks.duplicates.groups import Pair, duplicate_groups
 from rs_toolkit.checks.duplicates.hashes import greys, perceptual_hashes
 from rs_toolkit.checks.duplicates.neighbours import near_features, near_hashes
 from rs_toolkit.checks.duplicates.overlay import DETAIL, overlay_similarity
@@ -37,6 +37,8 @@ __all__ = ["DuplicateSettings", "near_duplicates"]
 Pixels = NDArray[np.uint8]
 
 _BATCH, _DETAILED = 256, 64
+# Pairs after which components are looked for first, and photos of a component that is large.
+_MANY, _LARGE = 1000, 50
 # Thumbnail pixels cut from each side.  The hash of the rest matches copies cropped by 1 to 8 %.
 _INNER = 3
 # Thumbnail pixels cut from both the upper and the lower edge, which may hold a bar, or from one of
@@ -107,11 +109,25 @@ def near_duplicates(
             return [Pair(*row) for row in rows]
 
         pairs: list[Pair] = []
-        for start in range(0, len(candidates), _BATCH):
-            batch = candidates[start : start + _BATCH]
-            pairs += alike(batch)
-            progress.update("compare photos", start + len(batch), len(candidates))
+        left, many = candidates, _MANY
+        while len(left):
+            pairs += alike(left[:_BATCH])
+            left = left[_BATCH:]
+            if len(pairs) >= many:
+                left, many = _undecided(count, pairs, left), 2 * len(pairs)
+            progress.update("compare photos", len(candidates) - len(left), len(candidates))
         return tuple(pairs)
+
+
+def _undecided(count: int, pairs: list[Pair], left: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the candidates (m, 2) that are left without those inside one large component.
+
+    Of n photos of one view, all pairs are candidates, and n - 1 are enough to connect them.
+    """
+    groups = np.array([-1 if group is None else group for group in duplicate_groups(count, pairs)])
+    sizes = np.bincount(groups + 1)
+    first, second = groups[left.T]
+    return left[(first != second) | (first < 0) | (sizes[first + 1] <= _LARGE)]
 
 
 def _overlaid(numbers: NDArray[np.int64], pixels: Callable[[int], Pixels]) -> NDArray[np.float32]:

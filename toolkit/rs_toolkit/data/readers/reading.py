@@ -106,9 +106,9 @@ class Reading:
             cells = f"{self._words.total():,} cells ({words})"
             notes.append(f"taken as empty: {cells}, by column: {columns}{keep}")
         if self._no_sides:
-            words = (f"{word[:40]!r} {count:,}" for word, count in self._no_sides.most_common())
+            given = (f"{word[:40]!r} {count:,}" for word, count in self._no_sides.most_common())
             notes.append(
-                f"split: {self._no_sides.total():,} cells name no side ({some(words)}), wanted "
+                f"split: {self._no_sides.total():,} cells name no side ({some(given)}), wanted "
                 f"{', '.join(SIDES)}; these photos are assigned anew"
             )
         if self.files and (respelt := self.files.respelt):
