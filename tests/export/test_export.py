@@ -19,6 +19,8 @@ from rs_runtime.engines.engine import load_engine
 from rs_runtime.kit.kit import open_kit
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.stderr import command_process
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import ConfigError, ExportError
 from rs_toolkit.progress import Progress
 
@@ -45,7 +47,7 @@ def draw(colour: tuple[int, int, int], generator: np.random.Generator) -> np.nda
 
 @dataclass(frozen=True)
 class ToyRun:
-    """What export uses of rs_toolkit.folders.run.Run; photos are numbers into arrays made here."""
+    """What export uses of rs_toolkit.folders.run.Run; photos have places in arrays as paths."""
 
     path: Path
     sides: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -67,10 +69,11 @@ class ToyRun:
 
     def split(self, name: str) -> tuple[list[Any], np.ndarray]:
         labels = self.sides[name][1]
-        return [(name, i) for i in range(len(labels))], labels
+        return [Photo(f"{name}/{i}", Taxon()) for i in range(len(labels))], labels
 
     def pixels(self, photos: list[Any]) -> np.ndarray:
-        return np.stack([self.sides[side][0][i] for side, i in photos])
+        places = [photo.path.split("/") for photo in photos]
+        return np.stack([self.sides[side][0][int(i)] for side, i in places])
 
     def load_model(self) -> Any:
         import keras
