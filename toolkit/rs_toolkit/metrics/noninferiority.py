@@ -159,8 +159,9 @@ class Resamples:
     ----------
     groups
         Group of each of n photos: integers, shape (n,).
-    flips
-        Expected number of photos that change sides unseen, see :func:`dealt_flips`; 0 to 1 counts.
+    before, after
+        Margins of the reference and of the other model, (n, looks): the score of the true class
+        less that of the best other class.  An answer is right if its margin is above 0.
 
     Attributes
     ----------
@@ -171,23 +172,35 @@ class Resamples:
     """
 
     def __init__(
-        self, groups: ArrayLike, flips: float, rounds: int = _ROUNDS, seed: int = 0
+        self,
+        groups: ArrayLike,
+        before: Floats,
+        after: Floats,
+        rounds: int = _ROUNDS,
+        seed: int = 0,
     ) -> None:
         names, self.place = np.unique(np.asarray(groups), return_inverse=True)
         self.count = len(names)
-        self._flips, self._rounds, self._seed = min(flips, 1.0), rounds, seed
-        # Of two more groups, one loses a photo and one gains it.  Where no photo changed sides,
-        # this gives the "rule of three": in n groups, up to 3 in n may do so all the same.
+        self._rounds, self._seed = rounds, seed
+        fell = (before > 0).sum(axis=1) - (after > 0).sum(axis=1)
+        change = np.bincount(self.place, fell) / np.bincount(self.place) / before.shape[1]
+        changed = change[change != 0]
+        size = float(np.sqrt(np.mean(changed**2))) if len(changed) else 1.0
+        # What two more groups change, of which one loses and one gains.  Where none changed at all,
+        # this gives the "rule of three": 3 of n groups may do so unseen.
+        self._more = size * min(1.0, self.count * dealt_flips(before, after - before))
         self._unseen: Floats = np.zeros(0)
 
     def __iter__(self) -> Iterator[Floats]:
         """Yield weights of the groups, float64 (rounds, count), in parts that fit in memory."""
         generator, size = np.random.default_rng(self._seed), self.count + 2
-        shares, step = np.full(size, 1 / size), max(1, _CELLS // size)
+        step = max(1, _CELLS // size)
         unseen = [np.zeros(1)]
         yield np.ones((1, self.count))
         for start in range(0, self._rounds, step):
-            drawn = generator.multinomial(size, shares, min(step, self._rounds - start))
+            rounds = min(step, self._rounds - start)
+            places = generator.integers(0, size, (rounds, size)) + size * np.arange(rounds)[:, None]
+            drawn = np.bincount(places.ravel(), minlength=rounds * size).reshape(rounds, size)
             unseen.append(drawn[:, -2] - drawn[:, -1].astype(np.float64))
             yield drawn[:, :-2].astype(np.float64)
         self._unseen = np.concatenate(unseen)
@@ -207,7 +220,7 @@ class Resamples:
             made of.  Draws of few groups for a mean vary too little, by the root of ``groups /
             (groups - parameters)`` (degrees of freedom); at most the variance is doubled.
         """
-        drawn = losses[1:] + self._flips * self._unseen[1:] / max(groups, 1)
+        drawn = losses[1:] + self._more * self._unseen[1:] / max(groups, 1)
         ends = np.quantile(drawn[np.isfinite(drawn)], (error, 1 - error))
         loss = float(losses[0])
         wider = np.sqrt(groups / max(groups - parameters, groups / 2))
@@ -215,8 +228,8 @@ class Resamples:
         return loss, min(low, loss), max(high, loss)
 
 
-def dealt_flips(margins: ArrayLike, changes: ArrayLike, groups: int) -> float:
-    """Return how many of ``groups`` photos would change sides, were the changes dealt at random.
+def dealt_flips(margins: ArrayLike, changes: ArrayLike) -> float:
+    """Return the share of answers that would change sides, were the changes dealt out at random.
 
     The photos at hand may all be right before and after, and yet others not.  How many must be
     expected is told by the changes of the margins: dealt to other photos, do they turn any?
@@ -224,10 +237,9 @@ def dealt_flips(margins: ArrayLike, changes: ArrayLike, groups: int) -> float:
     Parameters
     ----------
     margins, changes
-        Of each photo the reference's score of the true class less that of the best other class, and
-        how much that changed in the other model; (n,).  A photo is right if its margin is above 0.
+        The reference's margins, and by how much the other model's differ; of the same shape.
     """
     ordered, change = np.sort(np.ravel(margins)), np.ravel(changes)
     # Between 0 and -change lie the margins that a change turns.
     ends = np.searchsorted(ordered, [np.minimum(-change, 0), np.maximum(-change, 0)])
-    return groups * float((ends[1] - ends[0]).mean()) / max(len(ordered), 1)
+    return float((ends[1] - ends[0]).mean()) / max(len(ordered), 1)

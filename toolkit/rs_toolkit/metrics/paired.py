@@ -18,7 +18,6 @@ from rs_toolkit.metrics.noninferiority import (
     Loss,
     Resamples,
     Verdict,
-    dealt_flips,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def compare_classifiers(
         How often a limit may be wrong, 0 to 1.
     """
     before, after = (_true_margins(logits, labels) for logits in (reference, other))
-    drawn = Resamples(groups, dealt_flips(before, after - before, len(np.unique(groups))))
+    drawn = Resamples(groups, before, after)
     tables = _Tables(labels, drawn, reference, other)
     f1, recall = tables.losses(rare)
     tested = tables.support > 0
@@ -112,7 +111,7 @@ def compare_filters(
     """
     sign = np.where(truth, 1, -1)[:, None]
     before, after = (sign * odds for odds, _ in (reference, other))
-    drawn = Resamples(groups, dealt_flips(before, after - before, len(np.unique(groups))))
+    drawn = Resamples(groups, before, after)
     right = [(answers == sign).mean(axis=1) for _, answers in (reference, other)]
     change = np.bincount(drawn.place, right[0] - right[1], drawn.count)
     photos = np.bincount(drawn.place, minlength=drawn.count)
@@ -169,17 +168,19 @@ class _Tables:
 
     def _scores(self, weights: Floats) -> tuple[list[Floats], list[Floats]]:
         """Return recalls and F1 of each model, (rounds, C); NaN where a class was not drawn."""
-        support = _product(weights, self._support)
+        turned = np.ascontiguousarray(weights.T)
+        support = _product(self._support, turned)
         support = np.where(support > 0, support, np.nan)
-        hits_given = [[_product(weights, part) for part in parts] for parts in self._models]
+        hits_given = [[_product(part, turned) for part in parts] for parts in self._models]
         return (
             [hits / support for hits, _ in hits_given],
             [2 * hits / (support + given) for hits, given in hits_given],
         )
 
 
-def _product(weights: Floats, table: csr_array) -> Floats:
-    return np.asarray((table.T @ weights.T).T)
+def _product(table: csr_array, turned: Floats) -> Floats:
+    """Return sums of a table's rows, (rounds, C), weighted by ``turned``, (groups, rounds)."""
+    return np.asarray((table.T @ turned).T)
 
 
 def _mean(scores: Floats) -> Floats:
