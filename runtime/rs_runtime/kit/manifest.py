@@ -62,7 +62,7 @@ class Offer:
     member: str
     temperature: float = 1.0
     measured: Mapping[str, Scalar] = field(default_factory=dict)
-    verdict: LossVerdict | None = None
+    verdict: LossVerdict | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
