@@ -119,8 +119,8 @@ def table(result: dict[str, Any]) -> str:
 the cache; peak {result["peak_gb"]:.1f} GB.
 
 points lost: of the float model's macro-F1; in brackets the limits of the true loss, each of them \
-wrong at most once in 20 times. ECE: expected calibration error at the variant's own temperature. ms: one photo, \
-the model alone, LiteRT or ONNX Runtime.
+wrong at most once in 20 times. ECE: expected calibration error at the variant's own temperature. \
+ms: one photo, the model alone, LiteRT or ONNX Runtime.
 
 {by_name({name: shown(row) for name, row in variants.items()}, COLUMNS)}
 

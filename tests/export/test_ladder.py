@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rs_export import ExportSettings, export_run
+from rs_export.bench import Bench
 from rs_export.convert import Converter, Quantization
 from rs_export.mending import steps
 from rs_export.quantize.ranges import activation_ranges
@@ -102,6 +103,24 @@ def test_what_cannot_be_mended_is_refused_with_the_record(trained, tmp_path, mon
     assert [entry["step"] for entry in record] == TITLES
     assert "tflite_qat_int8" in seen
     assert "discidae" in result.refused["tflite_int8"]
+
+
+def test_the_test_photos_are_asked_once(trained, tmp_path, monkeypatch) -> None:
+    judge, asked = Bench.judge, []
+
+    def judged(self: Bench, draft: Any, *mended: Any) -> Any:
+        asked.append((self.name(draft.recipe), draft.how.photos))
+        return judge(self, draft, *mended)
+
+    monkeypatch.setattr(Bench, "judge", judged)
+    blind(monkeypatch, lambda recipe, how: recipe.calibrated and how.photos <= 200)
+    export_run(trained, ExportSettings(recipes=("tflite_int8",)), out=tmp_path / "mended")
+    assert asked == [("tflite_int8", 800)]
+    asked.clear()
+    blind(monkeypatch, lambda recipe, how: recipe.calibrated)
+    names = ("tflite_int8", "tflite_fp32")
+    export_run(trained, ExportSettings(recipes=names), out=tmp_path / "not")
+    assert [name for name, _ in asked] == list(names)
 
 
 @pytest.mark.parametrize(
