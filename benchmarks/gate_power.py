@@ -132,9 +132,8 @@ def statistics(world: World, draws: int) -> list[dict[str, Any]]:
         found: dict[tuple[str, int], list[tuple[float, float]]] = {}
         for seed in range(draws):
             sample = world.draw(np.random.default_rng(seed), harm, size)
-            for looks in STUDIED_LOOKS:
-                for name in ("flips", "expected answers"):
-                    found.setdefault((name, looks), []).append(upper(sample, looks, name))
+            for key, value in uppers(sample).items():
+                found.setdefault(key, []).append(value)
         for (name, looks), values in found.items():
             losses, highs = np.array(values).T
             rows.append(
@@ -148,25 +147,35 @@ def statistics(world: World, draws: int) -> list[dict[str, Any]]:
     return rows
 
 
-def upper(sample: Sample, looks: int, name: str) -> tuple[float, float]:
-    """Return the loss of macro-F1 by a statistic, and its upper limit."""
-    labels, groups = sample.labels, sample.groups
-    classes = sample.reference.shape[2]
-    nothing = np.ones((len(labels), 1))
-    drawn = Resamples(groups, nothing, nothing)
-    weights = np.concatenate(list(drawn)) @ np.eye(drawn.count)[:, drawn.place]
-    truth, scores = np.eye(classes)[labels], []
-    for logits in (sample.reference[:, :looks], sample.variant[:, :looks]):
-        if name == "flips":
-            answers = np.eye(classes)[logits.argmax(2)].mean(1)
-        else:
-            powers = np.exp((logits - logits.max(2, keepdims=True)) / 0.3)
-            answers = (powers / powers.sum(2, keepdims=True)).mean(1)
-        support = weights @ truth
-        f1 = 2 * (weights @ (truth * answers)) / np.maximum(support + weights @ answers, 1e-9)
-        scores.append(np.nanmean(np.where(support > 0, f1, np.nan), axis=1))
-    loss, _, high = drawn.limits(scores[0] - scores[1], ONLY, drawn.count, classes)
-    return loss, high
+def answers(logits: Any, name: str) -> Any:
+    """Return how much each photo counts for each class, (n, classes), over its looks."""
+    if name == "flips":
+        return np.eye(logits.shape[2], dtype=np.float32)[logits.argmax(2)].mean(1)
+    powers = np.exp((logits - logits.max(2, keepdims=True)) / 0.3)
+    return (powers / powers.sum(2, keepdims=True)).mean(1)
+
+
+def uppers(sample: Sample) -> dict[tuple[str, int], tuple[float, float]]:
+    """Return the loss of macro-F1, and its upper limit, by every statistic and number of looks.
+
+    Each photo is a group of its own.
+    """
+    photos, _, classes = sample.reference.shape
+    nothing = np.ones((photos, 1))
+    drawn = Resamples(sample.groups, nothing, nothing)
+    weights = np.concatenate(list(drawn)).astype(np.float32)
+    truth, found = np.eye(classes, dtype=np.float32)[sample.labels], {}
+    support = weights @ truth
+    for name in ("flips", "expected answers"):
+        for looks in STUDIED_LOOKS:
+            scores = []
+            for logits in (sample.reference[:, :looks], sample.variant[:, :looks]):
+                given = answers(logits, name)
+                f1 = 2 * (weights @ (truth * given)) / np.maximum(support + weights @ given, 1e-9)
+                scores.append(np.nanmean(np.where(support > 0, f1, np.nan), axis=1))
+            loss, _, high = drawn.limits(scores[0] - scores[1], ONLY, photos, classes)
+            found[name, looks] = loss, high
+    return found
 
 
 def record(run: Path, recipe: str) -> None:

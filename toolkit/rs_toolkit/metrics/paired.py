@@ -137,7 +137,8 @@ class _Tables:
 
         _, looks, classes = models[0].shape
         self._drawn, shape = drawn, (drawn.count, classes)
-        rows, ones = np.repeat(drawn.place, looks), np.full(len(labels) * looks, 1 / looks)
+        # Each look counts as one: whole numbers are added without rounding.
+        rows, ones = np.repeat(drawn.place, looks), np.ones(len(labels) * looks)
         truth = np.repeat(labels, looks)
 
         def table(columns: Ints, weights: Floats) -> csr_array:
