@@ -105,18 +105,21 @@ def cases(world: World, draws: int) -> list[dict[str, Any]]:
     rare = np.isin(np.arange(classes), np.argsort(world.counts, kind="stable")[: classes // 3])
     rows = []
     for about, drawn in samples(world, draws):
-        verdicts, again, passed, agreed = [], [], [], []
+        verdicts, rarest, again, passed, agreed = [], [], [], [], []
         for sample in drawn:
             found, second = judged(sample, rare)
             one, two = (part[:, 0].argmax(1) for part in (sample.reference, sample.variant))
             limits = (MARGINS["macro_f1"], MARGINS["worst_decile_f1"])
             passed.append(old_gate_passed(sample.labels, one, two, classes, limits))
             verdicts.append(found.verdict)
+            rarest.append(found.losses[1].verdict == KEPT)
             again.append(second)
             agreed.append(float((one == two).mean()))
         row = {"set": world.name, "photos": len(one), "classes": classes, **about}
         row |= {name: verdicts.count(name) / draws for name in (KEPT, LOST, UNDECIDED)}
-        means = {"old_passed": passed, "second_look": again, "agreement": agreed}
+        means = {
+            "old_passed": passed, "second_look": again, "agreement": agreed, "rare_kept": rarest
+        }  # fmt: skip
         row |= {name: round(float(np.mean(values)), 3) for name, values in means.items()}
         print(row, flush=True)
         rows.append(row)

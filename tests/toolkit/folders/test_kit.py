@@ -17,6 +17,7 @@ from rs_runtime.kit.manifest import (
     Manifest,
     Variant,
 )
+from rs_runtime.kit.verdict import LossVerdict
 from rs_runtime.photos.preprocess import Preprocessing
 
 MANIFEST = Manifest(
@@ -65,6 +66,14 @@ def test_inspect_shows_warnings(run, kit) -> None:
     told = json.loads(run("inspect", kit)[1])["variants"]["tflite_int8"]
     # A measurement's name does not hide a field.
     assert (told["warning"], told["engine"], told["macro_f1"]) == ("forced", "litert", 0.7)
+
+
+def test_inspect_shows_verdicts(run, kit) -> None:
+    verdict = LossVerdict("undecided", "macro_f1", -0.01, 0.04, 0.02)
+    variant = replace(MANIFEST.variants[0], verdict=verdict)
+    write_kit(kit, replace(MANIFEST, variants=(variant,)), MEMBERS)
+    told = json.loads(run("inspect", kit)[1])["variants"]["tflite_int8"]["verdict"]
+    assert LossVerdict(**told) == verdict
 
 
 def test_verify(run, kit, one_line) -> None:

@@ -233,7 +233,7 @@ def _fallen(
     """Return the classes whose recall fell: those named no more first, then by their loss."""
     right = [logits.argmax(axis=2) == labels[:, None] for logits in (reference, other)]
     # A photo that is there twice tells no more than once.
-    told = np.column_stack([drawn.place, labels, reference[:, 0], other[:, 0]])
+    told = np.column_stack([drawn.place, labels, reference[:, 0]])
     distinct = labels[np.unique(told, axis=0, return_index=True)[1]]
     found = []
     for number in np.flatnonzero(recall[0] > 0):
