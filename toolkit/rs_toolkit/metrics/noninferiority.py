@@ -195,14 +195,15 @@ class Resamples:
         """Yield weights of the groups, float64 (rounds, count), in parts that fit in memory."""
         generator, size = np.random.default_rng(self._seed), self.count + 2
         step = max(1, _CELLS // size)
-        unseen = [np.zeros(1)]
+        unseen: list[Floats] = [np.zeros(1)]
         yield np.ones((1, self.count))
         for start in range(0, self._rounds, step):
             rounds = min(step, self._rounds - start)
             places = generator.integers(0, size, (rounds, size)) + size * np.arange(rounds)[:, None]
-            drawn = np.bincount(places.ravel(), minlength=rounds * size).reshape(rounds, size)
-            unseen.append(drawn[:, -2] - drawn[:, -1].astype(np.float64))
-            yield drawn[:, :-2].astype(np.float64)
+            counts = np.bincount(places.ravel(), minlength=rounds * size).reshape(rounds, size)
+            drawn = counts.astype(np.float64)
+            unseen.append(drawn[:, -2] - drawn[:, -1])
+            yield drawn[:, :-2]
         self._unseen = np.concatenate(unseen)
 
     def limits(
