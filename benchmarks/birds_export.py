@@ -44,7 +44,7 @@ COLUMNS = {
     "compressed_mb": ("xz MB", ".1f"),
     "accuracy": ("accuracy", ".3f"),
     "macro_f1": ("macro-F1", ".3f"),
-    "lost": ("points lost (at least)", ""),
+    "lost": ("points lost", ""),
     "worst_decile_f1": ("worst-decile F1", ".3f"),
     "ece": ("ECE", ".3f"),
     "agreement": ("agreement", ".3f"),
@@ -80,8 +80,10 @@ def rows_of(report: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
         drop = report["drops"][name]["macro_f1"]
         rows[name] = {key: row[key] for key in KEPT}
         rows[name] |= {"macro_f1_drop": drop["drop"], "macro_f1_drop_low": drop["low"]}
+        rows[name] |= {"lost_low": drop["low"], "lost_high": drop["high"]}
         rows[name]["gate"] = f"refused: {reason}" if reason else "passed"
         if name != "float":
+            rows[name]["verdict"] = report["verdicts"][name]["verdict"]
             data = (folder / Recipe.parse(name).member).read_bytes()
             rows[name]["compressed_mb"] = round(len(packed(data)) / 1e6, 3)
             if Recipe.parse(name).preparation:
@@ -89,16 +91,17 @@ def rows_of(report: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def lost(drop: float, low: float) -> str:
-    """Return the loss in points, and in brackets the loss in 95 % of resamples at least."""
-    return f"{100 * drop:.1f} ({100 * low:.1f})"
+def lost(drop: dict[str, Any]) -> str:
+    """Return the loss in points, and in brackets its limits."""
+    low, high = drop["low"], drop["high"]
+    return f"{100 * drop['drop']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row with the additional keys that COLUMNS names."""
     ms = {f"ms_{key[-1]}": value for key, value in row.items() if "_ms_" in key}
-    points = lost(row["macro_f1_drop"], row["macro_f1_drop_low"])
-    return {**row, **ms, "lost": points, "state": row["gate"].split(":")[0]}
+    limits = {"drop": row["macro_f1_drop"], "low": row["lost_low"], "high": row["lost_high"]}
+    return {**row, **ms, "lost": lost(limits), "state": row.get("verdict", "")}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -115,9 +118,9 @@ def table(result: dict[str, Any]) -> str:
 {on(result["machine"])}. Export {result["seconds"]:.0f} s, with the fine-tuning of weights not in \
 the cache; peak {result["peak_gb"]:.1f} GB.
 
-points lost: of the float model's macro-F1; in brackets what 95 % of paired bootstrap resamples \
-lost at least. ECE: expected calibration error at the variant's own temperature. ms: one photo, \
-the model alone, LiteRT or ONNX Runtime.
+points lost: of the float model's macro-F1; in brackets the limits of the true loss, each of them \
+wrong at most once in 20 times. ECE: expected calibration error at the variant's own temperature. \
+ms: one photo, the model alone, LiteRT or ONNX Runtime.
 
 {by_name({name: shown(row) for name, row in variants.items()}, COLUMNS)}
 
@@ -157,8 +160,8 @@ def limited_table(found: dict[str, Any]) -> str:
         rows[name]["state"] = "shipped"
     return f"""# Birds in at most {found["settings"]["max_mb"]:g} MB
 
-Kits: {kits}. Export {found["seconds"]:.0f} s; {on(found["machine"])}. In brackets what 95 % of \
-paired bootstrap resamples lost at least.
+Kits: {kits}. Export {found["seconds"]:.0f} s; {on(found["machine"])}. In brackets the limits \
+of the true loss, each of them wrong at most once in 20 times.
 
 {by_name(rows, {key: COLUMNS[key] for key in SHOWN_OF_LIMITED})}
 """

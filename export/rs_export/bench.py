@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_export.convert import Converter, Quantization
+from rs_export.gate import miss, refusal, verdict_words
 from rs_export.measure.batches import logits_of
+from rs_export.measure.looks import LOOKS, look
 from rs_export.onnx.metadata import onnx_with_metadata
 from rs_export.quantize.ranges import class_balanced
 from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.recipes import Recipe
-from rs_export.result import Calibration, Measured, Mended, Scores, Variant
-from rs_export.task import Side, Task
+from rs_export.result import Calibration, Measured, Mended, Variant
+from rs_export.task import Side, Task, group_numbers
 from rs_export.tflite.metadata import tflite_with_metadata
 from rs_runtime.engines.engine import Engine, load_engine
 from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
+from rs_toolkit.metrics.noninferiority import FINAL, FIRST, ONLY, UNDECIDED, Verdict
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ _WARM_UP, _TIMED = 5, 25
 class Draft:
     """A converted model that has not been measured on the test photos yet.
 
-    ``refusal`` is why it fails on the validation photos; None: it passes.  Where validation photos
+    ``miss`` is what it lost too much of on the validation photos; None: nothing.  Where these
     cannot be used, ``validation`` is None and ``calibration`` is the float model's.
     """
 
@@ -49,8 +52,8 @@ class Draft:
     data: bytes
     engine: Engine
     calibration: Calibration
-    validation: Scores | None
-    refusal: str | None
+    validation: Verdict | None
+    miss: str | None
 
 
 class Bench:
@@ -77,17 +80,17 @@ class Bench:
         self._val, self._test = self._sides(model.predict_on_batch)
         self._one = self._inputs(task.pixels(self._test.photos[:1]))
         calibration = self._test.calibration
-
-        def scored(side: Side) -> Scores:
-            return task.scores(side.logits, calibration, side)
-
+        # The float model's looks at the test photos, once a verdict needs them.
+        self._looks: NDArray[np.float32] | None = None
+        self._float = model
         self.reference = Measured(
             name=task.reference,
             size=task.size,
             calibration=calibration,
-            validation=scored(self._val) if self._val else None,
-            test=scored(self._test),
+            test=task.scores(self._test.logits, calibration, self._test),
             ms=median_ms(model.predict_on_batch, self._one),
+            verdict=self._verdict(self._test, self._test.logits, calibration, ONLY),
+            validation=None,
         )
         self._say(self.reference)
 
@@ -115,33 +118,39 @@ class Bench:
         the engine cannot run the model.
         """
         data = self.converter.convert(recipe, how)
-        calibration, scores, refusal = self.reference.calibration, None, None
-        if self._val and self.reference.validation:
+        calibration, found, missed = self.reference.calibration, None, None
+        if self._val:
             engine = load_engine(recipe.engine, data, self._settings.threads)
             logits = self._logits(engine.logits, self._val.photos)
             calibration = self.task.calibrate(logits, self._val.labels)
-            scores = self.task.scores(logits, calibration, self._val)
-            refusal = self.task.refusal(scores, self.reference.validation)
+            found = self._verdict(self._val, logits, calibration, ONLY)
+            missed = miss(found, self.names)
         describe = tflite_with_metadata if recipe.engine == "litert" else onnx_with_metadata
         data = describe(data, self.task.info(calibration))
         engine = load_engine(recipe.engine, data, self._settings.threads)
-        return Draft(recipe, how, data, engine, calibration, scores, refusal)
+        return Draft(recipe, how, data, engine, calibration, found, missed)
 
     def judge(self, draft: Draft, mended: Mended | None = None) -> Variant:
-        """Measure a draft on the test photos, and decide whether it may ship."""
+        """Measure a draft on the test photos, and decide whether it may ship.
+
+        Where the photos as they are do not decide clearly, more looks at each of them do.
+        """
         logits = self._logits(draft.engine.logits, self._test.photos)
-        test = self.task.scores(logits, draft.calibration, self._test)
+        found = self._verdict(self._test, logits, draft.calibration, FIRST)
+        if found.verdict == UNDECIDED or found.gone:
+            found = self._look_again(draft, logits)
         variant = Variant(
             name=self.name(draft.recipe),
             size=len(draft.data),
             calibration=draft.calibration,
-            validation=draft.validation,
-            test=test,
+            test=self.task.scores(logits, draft.calibration, self._test),
             ms=median_ms(draft.engine.logits, self._one),
+            verdict=found,
+            validation=draft.validation,
             recipe=draft.recipe,
             how=draft.how,
             data=draft.data,
-            refusal=self.task.refusal(test, self.reference.test),
+            refusal=refusal(found, self.names, self._settings.strict),
             mended=mended,
         )
         self._say(variant)
@@ -158,10 +167,39 @@ class Bench:
             self.sensitivity = sensitivity_table(model, inputs)
         return most_sensitive(self.sensitivity, share)
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the classes, in the order of the logits."""
+        return [item.name for item in self.task.about.classes]
+
+    def _verdict(
+        self, side: Side, logits: NDArray[np.float32], calibration: Calibration, error: float
+    ) -> Verdict:
+        return self.task.verdict(side.logits[:, None], logits[:, None], calibration, side, error)
+
+    def _look_again(self, draft: Draft, logits: NDArray[np.float32]) -> Verdict:
+        """Return the verdict by all looks at the test photos; ``logits`` are those of the first."""
+        if self._looks is None:
+            self._looks = self._all_looks(self._float.predict_on_batch, self._test.logits)
+        looks = self._all_looks(draft.engine.logits, logits)
+        return self.task.verdict(self._looks, looks, draft.calibration, self._test, FINAL)
+
+    def _all_looks(self, model: Model, first: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits (n, looks, classes) of the test photos."""
+        photos = self._test.photos
+        others = [self._logits(model, photos, number) for number in range(1, LOOKS)]
+        return np.stack([first, *others], axis=1)
+
     def _sides(self, model: Model) -> tuple[Side | None, Side]:
         """Return validation photos (None if they have too few different labels) and test photos."""
         val, test = (
-            Side(photos, labels, self._logits(model, photos), self.task.about.calibration)
+            Side(
+                photos,
+                labels,
+                group_numbers(photos),
+                self._logits(model, photos),
+                self.task.about.calibration,
+            )
             for photos, labels in map(self.task.photos, ("val", "test"))
         )
         if len(np.unique(val.labels)) < self.task.kinds:
@@ -172,13 +210,20 @@ class Bench:
 
     def _say(self, item: Measured) -> None:
         scores = ", ".join(f"{key} {item.test.row[key]:.4f}" for key in self.task.headline)
-        self._progress.note(f"{item.name}: {item.size / 1e6:.2f} MB, {item.ms:.1f} ms, {scores}")
+        told = f"{item.name}: {item.size / 1e6:.2f} MB, {item.ms:.1f} ms, {scores}"
+        words = "" if item is self.reference else f", {verdict_words(item.verdict)}"
+        self._progress.note(f"{told}{words}")
 
-    def _logits(self, model: Model, photos: Sequence[Photo]) -> NDArray[np.float32]:
-        """Return float32 (n, classes); pixels are read in parts, as all may not fit in memory."""
+    def _logits(
+        self, model: Model, photos: Sequence[Photo], number: int = 0
+    ) -> NDArray[np.float32]:
+        """Return float32 (n, classes) of the look of this number.
+
+        Pixels are read in parts, as all may not fit in memory.
+        """
         found = [np.empty((0, len(self.task.about.classes)), np.float32)]
         for start in range(0, len(photos), _CHUNK):
-            pixels = self.task.pixels(photos[start : start + _CHUNK])
+            pixels = look(self.task.pixels(photos[start : start + _CHUNK]), number)
             found.append(logits_of(lambda part: model(self._inputs(part)), pixels))
         return np.concatenate(found)
 

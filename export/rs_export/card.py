@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rs_export.gate import TITLES, verdict_words
 from rs_export.report import answer_table, filter_photos
 from rs_export.result import Export, Measured, Result
 from rs_export.tables import by_name, cell, markdown_table
@@ -45,8 +46,7 @@ def model_card(export: Export) -> str:
 Names the {cell(about.rank)} of the organism in a photo, among {len(about.classes)} classes.
 Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers below are from
 {counts["test"]} test photos. No weight was trained on them, but they decided which variants were
-accepted, refused or rounded in another way, so the numbers of a shipped variant may be a little
-too good.
+accepted or refused, so the numbers of a shipped variant may be a little too good.
 The numbers answer: {cell(about.question)}
 Input: RGB, {pixels} x {pixels} pixels, {about.preprocessing.resize}.
 
@@ -57,6 +57,8 @@ expected calibration error in 15 bins, at the variant's own temperature. "As flo
 photos to which a variant gives the same first answer as the float model.
 
 {by_name({item.name: item.row for item in models}, _CLASSIFIER)}
+
+{_verdicts(found)}
 
 ## Answers
 
@@ -109,12 +111,30 @@ Cosine: mean cosine similarity to the student's logits, the student's mean logit
 
 {by_name({item.name: item.row for item in (found.reference, *found.in_kit)}, _FILTER)}
 
+{_verdicts(found)}
+
 {taught}
 Not measured: photos from other places, and photos of organisms or things that are not among the
 classes.
 
 {_failures(found)}
 """
+
+
+def _verdicts(found: Result) -> str:
+    """Return, as a list, whether the shipped variants lost too much."""
+    lines = []
+    for item in found.in_kit:
+        loss = item.verdict.decisive
+        lines.append(
+            f"- {item.name}: {verdict_words(item.verdict)} points of {TITLES[loss.metric]} lost "
+            f"against {found.reference.name}, {100 * loss.margin:g} allowed."
+        )
+    told = (
+        "Kept: the test photos show that it lost no more. Undecided: they are too few to tell. "
+        "In brackets: the limits of the true loss, each of them wrong at most once in 20 times."
+    )
+    return "\n".join([*lines, "", told])
 
 
 def _classes(models: Sequence[Measured]) -> str:

@@ -1,11 +1,11 @@
-"""The export task of a classifier: calibration, scores, and the rule that refuses a variant.
+"""The export task of a classifier: calibration, scores, and what a variant may lose.
 
 Rounding changes logits, so every variant is calibrated on the validation photos anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rs_export.result import About, Calibration, Scores
@@ -17,8 +17,8 @@ from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.metrics import classification as metrics
-from rs_toolkit.metrics.bootstrap import paired_drops
 from rs_toolkit.metrics.calibration import fit_temperature
+from rs_toolkit.metrics.paired import compare_classifiers, rarest_third
 from rs_toolkit.metrics.thresholds import acceptance_threshold
 from rs_toolkit.splits.places import places_of_test
 
@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["TITLES", "answered", "calibrate", "classifier_refusal", "classifier_task"]
+__all__ = ["answered", "calibrate", "classifier_task"]
 
-TITLES = {"macro_f1": "macro-F1", "worst_decile_f1": "worst-decile F1"}
 _SCORES = ("accuracy", "top5", "macro_f1", "worst_decile_f1", "ece")
-_NAMED = 3
 
 
 def classifier_task(run: Run, settings: ExportSettings) -> Task:
@@ -44,6 +42,7 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
     if not about.counts["test"]:
         raise ExportError(f"{run.path}: no test photos to measure on; train again with more photos")
     ranks = levels(about.classes, run.rank)
+    rare = rarest_third(run.split("train")[1], len(about.classes))
 
     return Task(
         about=about,
@@ -54,7 +53,9 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
         pixels=run.pixels,
         calibrate=lambda logits, labels: calibrate(logits, labels, ranks, settings.min_precision),
         scores=lambda logits, fitted, side: _scores(logits, fitted, side, about.classes, ranks),
-        refusal=lambda scores, _: classifier_refusal(scores, settings.limits),
+        verdict=lambda before, after, _, side, error: compare_classifiers(
+            side.labels, side.groups, before, after, rare, settings.margins, error
+        ),
         info=lambda fitted: model_info(
             about,
             name=about.name,
@@ -66,23 +67,6 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
             Preparer(run, model, inputs, settings.passes, settings.seed, progress).model
         ),
     )
-
-
-def classifier_refusal(scores: Scores, limits: Mapping[str, float]) -> str | None:
-    """Return why a variant of a classifier must not ship, or None if it may.
-
-    A variant is refused where a score fell by more points (hundredths of F1) than its entry in
-    ``limits``, and the fall is beyond noise: the score falls in 95 % of paired bootstrap resamples.
-    """
-    for key, limit in limits.items():
-        drop = scores.drops[key]
-        if 100 * drop.drop > limit + 1e-6 and drop.low > 0:
-            worst = ", ".join(
-                f"{item['name']} ({100 * item['change']:+.1f})" for item in scores.fallen[:_NAMED]
-            )
-            lost = f"{TITLES[key]} fell by {100 * drop.drop:.2f} points"
-            return f"{lost}, allowed {limit:g}; largest changes: {worst}"
-    return None
 
 
 def calibrate(
@@ -161,8 +145,7 @@ def _scores(
     """Score a model, overall and per class, and compare it with the float model."""
     names = [item.name for item in classes]
     found = metrics.evaluate(logits, side.labels, names, fitted.temperature)
-    wanted, predicted = side.logits.argmax(axis=1), logits.argmax(axis=1)
-    before = metrics.per_class(side.labels, wanted, len(names))["f1"].tolist()
+    before = metrics.per_class(side.labels, side.logits.argmax(axis=1), len(names))["f1"].tolist()
     rows = (
         {"name": new["name"], "support": new["support"], "f1": new["f1"], "change": new["f1"] - old}
         for new, old in zip(found["per_class"], before, strict=True)
@@ -172,7 +155,6 @@ def _scores(
             **{key: found[key] for key in _SCORES},
             "agreement": metrics.agreement(logits, side.logits),
         },
-        drops=paired_drops(side.labels, wanted, predicted, len(names)),
         per_class=tuple(rows),
         answered=answered(logits, side.labels, ranks, fitted),
     )

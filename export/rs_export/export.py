@@ -35,6 +35,7 @@ class ExportResult:
     table : measurements by variant; ``float`` (the Keras model) is the first
     shipped : name of the classifier's variant in the kit, by engine
     refused : why a variant was refused, by its name
+    verdicts : ``kept``, ``lost`` or ``undecided``, by the name of each variant of the classifier
     filter : name of the filter's variant in the kit, by engine
     """
 
@@ -42,6 +43,7 @@ class ExportResult:
     table: dict[str, dict[str, float]]
     shipped: dict[str, str]
     refused: dict[str, str]
+    verdicts: dict[str, str] = field(default_factory=dict)
     filter: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,8 +57,9 @@ def export_run(
 ) -> ExportResult:
     """Convert a finished run into measured variants, reports and a kit.
 
-    The runtime measures each variant on the run's test photos.  The kit gets one variant for each
-    engine (:meth:`rs_export.pipeline.Pipeline.choose`).  With a limit on the packed size it gets
+    The runtime measures each variant on the run's test photos, and whether it was kept, lost or is
+    undecided (:mod:`rs_toolkit.metrics.noninferiority`).  The kit gets one variant for each engine
+    (:meth:`rs_export.pipeline.Pipeline.choose`).  With a limit on the packed size it gets
     only the first variant that is not refused and fits.  A filter (``settings.filter``) is
     converted first, in the same way; the kit gets one for each engine that it has a classifier for.
 
@@ -89,7 +92,8 @@ def export_run(
     held = ", ".join([*names.values(), *filters.values()])
     progress.note(f"kit {kit} ({kit.stat().st_size / 1e6:.1f} MB): {held}")
     table = {item.name: item.row for item in found.classifier.measured}
-    return ExportResult(kit, table, names, found.classifier.refused, filters)
+    verdicts = {name: item.verdict.verdict for name, item in found.classifier.variants.items()}
+    return ExportResult(kit, table, names, found.classifier.refused, verdicts, filters)
 
 
 def _made(

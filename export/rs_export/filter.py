@@ -20,11 +20,14 @@ from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.filter import FilterFolder
 from rs_toolkit.metrics.binary import auroc
 from rs_toolkit.metrics.calibration import fit_platt
+from rs_toolkit.metrics.noninferiority import Verdict
+from rs_toolkit.metrics.paired import compare_filters
 
-__all__ = ["filter_recipes", "filter_refusal", "filter_scores", "filter_task"]
+__all__ = ["filter_recipes", "filter_scores", "filter_task", "filter_verdict"]
 
-MAX_AUROC_DROP = 0.01
-MIN_AGREEMENT = 0.98
+MARGINS = {"auroc": 0.01, "right_answers": 0.02}
+"""How much a variant of a filter may lose, 0 to 1; see :func:`compare_filters`."""
+
 _RECIPES = {"litert": ("tflite_fp32", "tflite_int8"), "onnxruntime": ("onnx_fp32", "onnx_u8s8")}
 _LAST = {
     "litert": (
@@ -59,7 +62,9 @@ def filter_task(source: FilterFolder) -> Task:
         scores=lambda logits, fitted, side: filter_scores(
             logits, fitted, side, organism, source.thresholds
         ),
-        refusal=filter_refusal,
+        verdict=lambda before, after, fitted, side, error: filter_verdict(
+            before, after, fitted, side, organism, source.thresholds, error
+        ),
         info=lambda fitted: model_info(
             about,
             name=f"{about.name} filter",
@@ -117,19 +122,26 @@ def filter_scores(
     )
 
 
-def filter_refusal(scores: Scores, reference: Scores) -> str | None:
-    """Return why a variant of a filter must not ship, or None if it may.
+def filter_verdict(
+    reference: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    calibration: Calibration,
+    side: Side,
+    organism: NDArray[np.bool_],
+    thresholds: Mapping[str, float],
+    error: float,
+) -> Verdict:
+    """Compare a variant's logits with the student's, (n, V, K) each; V looks at each photo."""
 
-    A variant is refused if its AUROC is more than 0.01 below the student's, or if its verdict
-    differs from the student's on more than 2 % of the photos.
-    """
-    found = scores.row
-    drop = reference.row["auroc"] - found["auroc"]
-    if drop > MAX_AUROC_DROP + 1e-9:
-        return f"AUROC fell by {drop:.4f} to {found['auroc']:.4f}, allowed {MAX_AUROC_DROP:g}"
-    if found["agreement"] < MIN_AGREEMENT - 1e-9:
-        return f"agreement with the student is {found['agreement']:.1%}, wanted {MIN_AGREEMENT:.0%}"
-    return None
+    def answers(
+        values: NDArray[np.float32], fitted: Calibration
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        odds = np.stack([organism_log_odds(look, organism) for look in np.moveaxis(values, 1, 0)])
+        given = np.stack([_verdicts(look, fitted, thresholds) for look in odds])
+        return odds.T / fitted.temperature + fitted.bias, given.T
+
+    both = answers(reference, side.calibration), answers(logits, calibration)
+    return compare_filters(side.labels, side.groups, *both, MARGINS, error)
 
 
 def _about(source: FilterFolder) -> About:

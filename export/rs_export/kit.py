@@ -12,6 +12,7 @@ from rs_export.task import created_by
 from rs_runtime.kit import manifest
 from rs_runtime.kit.kit import write_kit
 from rs_runtime.kit.manifest import FilterSpec, FilterVariant
+from rs_runtime.kit.verdict import LossVerdict
 from rs_toolkit.environment import versions
 from rs_toolkit.files import atomic_write
 from rs_toolkit.folders.kit import packed
@@ -93,6 +94,7 @@ def _common(item: Variant) -> dict[str, Any]:
         "temperature": item.calibration.temperature,
         # Latency differs from run to run, and equal exports shall give equal bytes.
         "measured": {key: value for key, value in item.row.items() if key != "ms"},
+        "verdict": LossVerdict(**item.verdict.to_dict()),
     }
 
 

@@ -1,4 +1,4 @@
-"""Mending: other ways to round a model, tried where a calibrated variant was refused.
+"""Mending: other ways to round a model, where rounding cost too much on validation photos.
 
 Equalization and bias correction cost nothing, so every calibrated recipe has them (see
 docs/decisions/0005-equalize-and-correct-bias.md).  The further steps are, in this order:
@@ -9,7 +9,8 @@ docs/decisions/0005-equalize-and-correct-bias.md).  The further steps are, in th
 4. training with rounding in the loop (QAT), where the task's model can be trained.
 
 Steps 3 and 4 change the recipe, and so the variant's name.  A task may add steps of its own.  Each
-step is judged on the validation photos; only one that passes there is measured on the test photos.
+step is judged on the validation photos; the first that does well there is measured on the test
+photos in the variant's place, and if none does, the variant itself.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rs_export.bench import Bench
+from rs_export.bench import Bench, Draft
+from rs_export.gate import drops, miss
 from rs_export.mending import Step, steps
 from rs_export.recipes import Recipe
 from rs_export.result import Mended, Result, Variant
@@ -21,6 +22,7 @@ from rs_runtime.errors import EngineError
 from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
 from rs_toolkit.files import atomic_write
+from rs_toolkit.metrics.noninferiority import KEPT
 from rs_toolkit.progress import Progress
 
 __all__ = ["Pipeline", "best_within"]
@@ -51,23 +53,23 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
     def add(self, recipe: Recipe) -> None:
         """Convert, measure and save a recipe's variant, unless it was made before.
 
-        If the variant is refused, try to mend it.
+        If it lost too much on the validation photos, another way to round it may take its place
+        before the test photos are asked.
         """
         name = self.bench.name(recipe)
         if name in {*self.variants, *self.failed}:
             return
         self.progress.note(f"convert {name}")
         try:
-            how = self.bench.rounding(recipe)
-            variant = self.bench.judge(self.bench.draft(recipe, how))
+            draft = self.bench.draft(recipe, self.bench.rounding(recipe))
+            mended = self._mend(draft) if draft.miss and self.settings.mend else False
+            if not mended:
+                self._keep(self.bench.judge(draft))
         except (EngineError, ExportError) as error:
             # One failure must not stop the other variants.
             self.failed[name] = str(error)
-        else:
-            self._keep(variant)
-            if variant.refusal and self.settings.mend:
-                self._mend(variant)
-        if reason := self.failed.get(name) or self.variants[name].refusal:
+        known = self.variants.get(name)
+        if reason := self.failed.get(name) or (known and known.refusal):
             self.progress.note(f"{name} refused: {reason}")
 
     def best(self, recipes: Sequence[Recipe]) -> dict[str, Variant | None]:
@@ -81,9 +83,10 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
     def choose(self, engine: str) -> Variant | None:
         """Return the variant to ship for an engine, or None if even float32 was refused.
 
-        It is the smallest that passed.  Among sizes up to a tenth above the smallest, calibrated
-        integers are preferred, then variants without fine-tuning.  Where none passed, float32 is
-        tried; with ``settings.force``, the refused variants are considered instead.
+        It is the smallest that was kept, or, where none was, the smallest that is undecided.  Among
+        sizes up to a tenth above the smallest, calibrated integers are preferred, then variants
+        without fine-tuning.  Where none may ship, float32 is tried; with ``settings.force``, the
+        refused variants are considered instead.
         """
         if not self._may_ship(engine):
             self.add(Recipe(engine))
@@ -108,10 +111,11 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
         )
 
     def _may_ship(self, engine: str) -> list[Variant]:
-        """Return an engine's variants that passed; if none did, with force, those refused."""
+        """Return an engine's variants that were kept; else those undecided; with force, all."""
         made = [variant for variant in self.variants.values() if variant.engine == engine]
         passed = [variant for variant in made if not variant.refusal]
-        return passed or (made if self.settings.force else [])
+        kept = [variant for variant in passed if variant.verdict.verdict == KEPT]
+        return kept or passed or (made if self.settings.force else [])
 
     def _keep(self, variant: Variant) -> None:
         """Write a variant's file, and remember the variant."""
@@ -119,61 +123,68 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
             temporary.write_bytes(variant.data)
         self.variants[variant.name] = variant
 
-    def _mend(self, broken: Variant) -> None:
-        """Try the steps of :mod:`rs_export.mending` until one passes, and record each."""
-        record = self.mending.setdefault(broken.name, [])
+    def _mend(self, broken: Draft) -> bool:
+        """Try the steps of :mod:`rs_export.mending` until one does well, and keep its variant.
+
+        Steps are chosen on the validation photos; the test photos are asked once, of the chosen
+        one.  Each step is recorded.  Returns False if none did well.
+        """
+        name = self.bench.name(broken.recipe)
+        record = self.mending.setdefault(name, [])
         tries = steps(
             broken.recipe,
             self.settings.calibration_photos,
             self.bench.sensitive,
             trains=self.bench.task.fine_tune is not None,
-            last=self.bench.task.last_steps.get(broken.engine, ()),
+            last=self.bench.task.last_steps.get(broken.recipe.engine, ()),
         )
         for step in tries:
-            self.progress.note(f"mend {broken.name}: {step.title}")
-            entry = {
+            self.progress.note(f"mend {name}: {step.title}")
+            true_name = self.bench.name(step.recipe)
+            entry: dict[str, Any] = {
                 "step": step.title,
-                "variant": self.bench.name(step.recipe),
+                "variant": true_name,
                 "float_layers": step.how.float_layers,
             }
             record.append(entry)
             try:
-                variant = self._attempt(step, broken, entry)
+                variant = self._attempt(step, name, str(broken.miss), entry)
             except (EngineError, ExportError) as error:
                 entry["result"] = str(error)
                 continue
-            entry["result"] = variant.refusal or "passed"
-            if not variant.refusal:
-                self._keep(variant)
-                return
+            entry |= {"test": drops(variant.verdict), "result": "passed"}
+            self._keep(variant)
+            if true_name != name:
+                self.failed[name] = str(broken.miss)
+            return True
+        return False
 
-    def _attempt(self, step: Step, broken: Variant, entry: dict[str, Any]) -> Variant:
-        """Return the variant that a step makes, and write its scores into ``entry``.
+    def _attempt(self, step: Step, name: str, reason: str, entry: dict[str, Any]) -> Variant:
+        """Return the variant that a step makes, and write what it lost into ``entry``.
 
-        ExportError, EngineError: the conversion failed, or the validation photos refuse the result.
+        ExportError, EngineError: the conversion failed, or the result did no better.
         """
-        known = self.variants.get(self.bench.name(step.recipe))
-        if known and known.name != broken.name:
+        if known := self.variants.get(self.bench.name(step.recipe)):
+            if known.validation and (missed := miss(known.validation, self.bench.names)):
+                raise ExportError(missed)
             return known
         draft = self.bench.draft(step.recipe, step.how)
         if draft.validation:
-            entry["validation"] = draft.validation.evidence
-        if draft.refusal:
-            raise ExportError(f"validation photos: {draft.refusal}")
-        variant = self.bench.judge(draft, Mended(broken.name, str(broken.refusal), step.title))
-        entry["test"] = variant.test.evidence
-        return variant
+            entry["validation"] = drops(draft.validation)
+        if draft.miss:
+            raise ExportError(draft.miss)
+        return self.bench.judge(draft, Mended(name, reason, step.title))
 
 
 def best_within(
     line: Pipeline, recipes: Sequence[Recipe], packed_mb: Callable[[Variant], float]
 ) -> tuple[dict[str, Variant | None], str]:
-    """Make variants in the order of ``recipes`` until one passes and its packed kit fits.
+    """Make variants in the order of ``recipes`` until one is kept and its packed kit fits.
 
     ``packed_mb`` returns the size in 10**6 bytes of the packed kit that holds only this variant.
-    Returns the variant by its engine, and an empty text.  If there is none, returns no variant, and
-    a text that says why and which settings would help.  With ``line.settings.force``, the first
-    refused variant that fits is returned then.
+    Returns the variant by its engine, and an empty text.  If none is kept and fits, it is the first
+    undecided one that fits, or, with ``line.settings.force``, the first refused one.  Else returns
+    no variant, and a text that says why and which settings would help.
     """
     limit, sizes = line.settings.max_mb, dict[str, float]()
     for recipe in recipes:
@@ -182,11 +193,12 @@ def best_within(
         for variant in [item for name, item in line.variants.items() if name not in sizes]:
             size = sizes[variant.name] = packed_mb(variant)
             line.progress.note(f"{variant.name}: {size:.2f} MB packed, {limit:g} allowed")
-            if not variant.refusal and size <= limit:
+            if variant.verdict.verdict == KEPT and size <= limit:
                 return {variant.engine: variant}, ""
-    refused = (line.variants[name] for name, size in sizes.items() if size <= limit)
-    if line.settings.force and (forced := next(refused, None)):
-        return {forced.engine: forced}, ""
+    fitting = [line.variants[name] for name, size in sizes.items() if size <= limit]
+    undecided = [variant for variant in fitting if not variant.refusal]
+    if chosen := undecided or (fitting if line.settings.force else []):
+        return {chosen[0].engine: chosen[0]}, ""
     return {}, _reachable(line, sizes)
 
 
@@ -195,7 +207,7 @@ def _reachable(line: Pipeline, sizes: Mapping[str, float]) -> str:
     told, reachable = [], []
     for name, size in sizes.items():
         variant = line.variants[name]
-        lost = f"{100 * variant.test.drops['macro_f1'].drop:.2f} points lost"
+        lost = f"{100 * variant.verdict.losses[0].loss:.2f} points lost"
         told.append(f"{name} {size:.2f} MB, {lost}{', refused' if variant.refusal else ''}")
         if line.settings.force or not variant.refusal:
             reachable.append(size)

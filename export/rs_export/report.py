@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rs_export.classify import TITLES
+from rs_export.gate import TITLES, drops, fallen_rows, interval, verdict_words
 from rs_export.result import About, Export, Measured, Result
 from rs_export.tables import by_name, cell, markdown_table
 from rs_toolkit.environment import machine, versions
@@ -19,6 +19,12 @@ __all__ = ["answer_table", "filter_photos", "write_reports"]
 _PICTURE = "accuracy_vs_size.png"
 _LISTED = 5
 _SENSITIVE = 15
+_VERDICTS = (
+    "In brackets: the limits of the true loss, each of them wrong at most once in 20 times (paired "
+    "bootstrap over groups of photos). Kept: the upper limit of the first score is within what is "
+    "allowed. Lost: the lower limit of a score is beyond that, or a class is named no more. "
+    "Undecided: neither."
+)
 _FILTER_NOTE = (
     "cosine: mean cosine similarity to the student's logits, the student's mean logits subtracted; "
     "agreement: share of photos with the student's answer; flagged, found: share of the organisms, "
@@ -91,6 +97,7 @@ def _task_json(found: Result) -> dict[str, Any]:
     measured = {item.name: item for item in found.measured}
     variants = found.variants.items()
     rounded = {name: item.how for name, item in variants if item.recipe.calibrated}
+    classes = [item.name for item in found.about.classes]
     return {
         "table": {name: item.row for name, item in measured.items()},
         "shipped": dict(found.shipped),
@@ -107,10 +114,11 @@ def _task_json(found: Result) -> dict[str, Any]:
         "mended": {name: asdict(item.mended) for name, item in variants if item.mended},
         "quantization": {name: asdict(how) for name, how in rounded.items()},
         "sensitivity": [asdict(row) for row in found.sensitivity],
-        "drops": {
-            name: {key: asdict(drop) for key, drop in item.test.drops.items()}
-            for name, item in measured.items()
+        "drops": {name: drops(item.verdict) for name, item in measured.items()},
+        "verdicts": {
+            name: {**item.verdict.to_dict(), "looks": item.verdict.looks} for name, item in variants
         },
+        "fallen": {name: fallen_rows(item.verdict, classes) for name, item in variants},
         "per_class": {name: item.test.per_class for name, item in measured.items()},
         "recipes": [asdict(item.recipe) for item in found.variants.values()],
         "counts": found.about.counts,
@@ -146,6 +154,7 @@ def _markdown(export: Export) -> str:
         *_findings(found),
         answer_table(found.measured, counts["test"], settings.min_precision),
         *(_fallen_classes(item) for item in found.measured if item.test.fallen),
+        *_recalls(found),
     ]
     if export.filter:
         about = export.filter.about
@@ -160,10 +169,13 @@ def _markdown(export: Export) -> str:
 
 
 def _table(found: Result) -> str:
-    """Return a table of every model's scores, and whether it is shipped or refused."""
+    """Return a table of every model's scores, its verdict, and whether it is shipped or refused."""
     rows = {i.name: {**i.row, "state": _state(found, i.name)} for i in found.measured}
+    for name, item in found.variants.items():
+        rows[name]["verdict"] = verdict_words(item.verdict)
     numbers = {key: (key, ".4g") for key in found.reference.row}
-    return by_name(rows, {**numbers, "state": ("", "")})
+    verdict = ("verdict (points lost)", "")
+    return by_name(rows, {**numbers, "verdict": verdict, "state": ("", "")})
 
 
 def _state(found: Result, name: str) -> str:
@@ -176,17 +188,15 @@ def _findings(found: Result) -> list[str]:
     """Return paragraphs and tables on what was refused, lost and mended."""
     parts = [f"**{name} refused**: {cell(reason)}" for name, reason in found.refused.items()]
     lost = [
-        [name, *(f"{100 * d.drop:.2f} ({100 * d.low:.2f})" for d in item.test.drops.values())]
+        [name, *(f"{100 * d.loss:.2f} ({interval(d)})" for d in item.verdict.losses)]
         for name, item in found.variants.items()
-        if item.test.drops
     ]
     if lost:
-        head = ["points lost against float", *(TITLES[key] for key in found.reference.test.drops)]
-        note = (
-            "In brackets: the loss that 95 % of paired bootstrap resamples exceed; if it is above "
-            "0, the loss is beyond noise."
-        )
-        parts += [markdown_table(head, lost), note]
+        margins = [
+            f"{TITLES[d.metric]}, {100 * d.margin:g}" for d in found.reference.verdict.losses
+        ]
+        head = [f"points lost against {found.reference.name}; allowed:", *margins]
+        parts += [markdown_table(head, lost), _VERDICTS]
     mended = [
         [name, entry["step"], entry["variant"], _evidence(entry.get("validation")),
          _evidence(entry.get("test")), cell(entry["result"])]
@@ -206,11 +216,9 @@ def _findings(found: Result) -> list[str]:
 
 
 def _evidence(values: Mapping[str, Any] | None) -> str:
-    """Return the scores that a mending step is judged by: points lost, or a filter's scores."""
+    """Return the points that a mending step's variant lost."""
     if not values:
         return ""
-    if "auroc" in values:
-        return f"AUROC {values['auroc']:.4f}, agreement {values['agreement']:.1%}"
     return ", ".join(f"{TITLES[key]} {100 * drop['drop']:.2f} lost" for key, drop in values.items())
 
 
@@ -221,6 +229,29 @@ def _fallen_classes(item: Measured) -> str:
         for row in item.test.fallen[:_LISTED]
     )
     return f"{item.name}, classes that lost most F1: {listed}."
+
+
+def _recalls(found: Result) -> list[str]:
+    """Return a table of every class whose recall fell in a shipped variant, if any."""
+    names = [item.name for item in found.about.classes]
+    rows = [
+        [item.name, cell(row["name"]), str(row["photos"]), f"{row['recall_before']:.2f}",
+         f"{row['recall_after']:.2f}", f"{100 * row['low']:.0f} to {100 * row['high']:.0f}"]
+        for item in found.in_kit
+        for row in fallen_rows(item.verdict, names)
+    ]  # fmt: skip
+    if not rows:
+        return []
+    head = [
+        "shipped variant",
+        "class whose recall fell",
+        "test photos",
+        "from",
+        "to",
+        "points lost",
+    ]
+    note = "Limits are for one class alone: of a hundred classes, some are beyond theirs by chance."
+    return [markdown_table(head, rows), note]
 
 
 def _picture(found: Result) -> Any:

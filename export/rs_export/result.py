@@ -6,7 +6,7 @@ Reports, the model card and the kit are written from these alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,7 +15,7 @@ from rs_export.quantize.sensitivity import Sensitivity
 from rs_export.recipes import Recipe
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.config.export import ExportSettings
-from rs_toolkit.metrics.bootstrap import Drop
+from rs_toolkit.metrics.noninferiority import Verdict
 
 __all__ = ["About", "Calibration", "Export", "Measured", "Mended", "Result", "Scores", "Variant"]
 
@@ -76,20 +76,13 @@ class Scores:
     ----------
     row : scores for tables, by name; documented in :mod:`rs_export.classify` and
         :mod:`rs_export.filter`
-    drops : how much a classifier lost against the float model, for each score that has a limit
     per_class : for each class: name, support, f1, and change of f1 against the float model
     answered : see :func:`rs_export.classify.answered`
     """
 
     row: Mapping[str, float]
-    drops: Mapping[str, Drop] = field(default_factory=dict)
     per_class: tuple[Mapping[str, Any], ...] = ()
     answered: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-    @property
-    def evidence(self) -> dict[str, Any]:
-        """The scores that decide on a refusal, as JSON values: the drops, or a filter's row."""
-        return {key: asdict(drop) for key, drop in self.drops.items()} or dict(self.row)
 
     @property
     def fallen(self) -> list[Mapping[str, Any]]:
@@ -100,18 +93,20 @@ class Scores:
 
 @dataclass(frozen=True)
 class Measured:
-    """The float model, or a variant, with its scores on validation and test photos.
+    """The float model, or a variant, with its scores on test photos.
 
     ``size`` is the size of its file in bytes; ``ms`` is the model's median time for one photo.
-    ``validation`` is None where the validation photos have too few different labels.
+    ``verdict`` is on its loss against the float model on test photos, ``validation`` the same on
+    validation photos; None where these have too few different labels.
     """
 
     name: str
     size: int
     calibration: Calibration
-    validation: Scores | None
     test: Scores
     ms: float
+    verdict: Verdict
+    validation: Verdict | None
 
     @property
     def row(self) -> dict[str, float]:
@@ -121,7 +116,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Mended:
-    """The refused variant that a mended one replaces, why it was refused, and the mending step.
+    """The variant that a mended one replaces, what it lost on validation photos, and the step.
 
     Both have the same name where only the calibration changed, which is not part of a recipe.
     """
@@ -136,8 +131,8 @@ class Variant(Measured):
     """A converted model; its name is the task's prefix followed by the recipe's name.
 
     ``how`` says how it was rounded, and ``data`` are the bytes of the file that was measured.
-    ``refusal`` is why it must not ship; None: it may.  ``mended`` is the refused variant that it
-    replaces; None: it replaces none.
+    ``refusal`` is why it must not ship; None: it may.  ``mended`` is the variant that it replaces;
+    None: it replaces none.
     """
 
     recipe: Recipe
@@ -166,7 +161,7 @@ class Result:
     reference : the float model
     variants : variants by name, in the order in which they were made
     failed : why variants could not be made, by name
-    mending : for each refused variant that was to be mended, the steps and their results
+    mending : for each variant that was to be mended, the steps and their results
     sensitivity : each layer's sensitivity to rounding; empty if no variant needed it
     shipped : name of the variant in the kit, by engine; engines without one are left out
     """

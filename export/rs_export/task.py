@@ -9,23 +9,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rs_export.metadata import ModelInfo
 from rs_export.recipes import Recipe
 from rs_export.result import About, Calibration, Scores
+from rs_toolkit.data.groups import group_photos
 from rs_toolkit.environment import versions
+from rs_toolkit.metrics.noninferiority import Verdict
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-    from numpy.typing import NDArray
 
     from rs_toolkit.data.photos import Photo
 
     Inputs = Callable[[], NDArray[np.float32]]
+    Judge = Callable[
+        [NDArray[np.float32], NDArray[np.float32], Calibration, "Side", float], Verdict
+    ]
     FineTune = Callable[[keras.Model, Inputs, Progress], Callable[[str], keras.Model]]
 
-__all__ = ["Side", "Task", "created_by", "model_info"]
+__all__ = ["Side", "Task", "created_by", "group_numbers", "model_info"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,12 @@ class Side:
     """The n photos of one split, and the float model's logits (n, classes) and calibration.
 
     ``labels`` (n,) are class numbers, or for a filter whether each photo shows an organism.
+    ``groups`` (n,) are equal numbers for photos that are no independent evidence.
     """
 
     photos: Sequence[Photo]
     labels: NDArray[Any]
+    groups: NDArray[np.int64]
     logits: NDArray[np.float32]
     calibration: Calibration
 
@@ -53,7 +61,8 @@ class Task:
     pixels : takes photos; returns uint8 RGB (n, S, S, 3)
     calibrate : takes a model's logits and the labels of validation photos; returns its calibration
     scores : takes a model's logits and calibration, and the photos; returns the model's scores
-    refusal : takes a variant's and the float model's scores; returns why it must not ship, or None
+    verdict : takes the float model's and a variant's logits (n, V, classes) of V looks at each
+        photo, the variant's calibration, the photos, and how often a limit may be wrong
     info : takes a calibration; returns the metadata of the model file
     headline : names of the scores to show while the export runs
     kinds : least number of different labels that validation photos need to be used
@@ -70,7 +79,7 @@ class Task:
     pixels: Callable[[Sequence[Photo]], NDArray[np.uint8]]
     calibrate: Callable[[NDArray[np.float32], NDArray[Any]], Calibration]
     scores: Callable[[NDArray[np.float32], Calibration, Side], Scores]
-    refusal: Callable[[Scores, Scores], str | None]
+    verdict: Judge
     info: Callable[[Calibration], ModelInfo]
     headline: tuple[str, ...]
     kinds: int = 1
@@ -92,6 +101,13 @@ def model_info(about: About, *, name: str, description: str, temperature: float)
         data_fingerprint=about.data_fingerprint,
         created_by=created_by(),
     )
+
+
+def group_numbers(photos: Sequence[Photo]) -> NDArray[np.int64]:
+    """Return the numbers of n photos' groups, (n,): bursts and near-duplicates are one."""
+    names = group_photos(photos).names
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], np.int64)
 
 
 def created_by() -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rs_runtime.filter import Filter, FilterVerdict
     from rs_runtime.kit.kit import Kit
+    from rs_runtime.kit.verdict import LossVerdict
 
 __all__ = ["Classifier", "Prediction", "Score"]
 
@@ -42,6 +43,7 @@ class Prediction:
     certain enough, if any; it is None without thresholds.  ``filter`` is the filter's verdict, None
     without a filter.  If the photo was not classified because the filter found no
     organism, ``answer`` is None and ``top`` is empty.  ``note`` says what is missing of the photo.
+    ``verdict`` says whether shrinking cost the model too much; None where the kit does not say.
     """
 
     path: str
@@ -50,6 +52,7 @@ class Prediction:
     top: tuple[Score, ...]
     filter: FilterVerdict | None = None
     note: str | None = None
+    verdict: LossVerdict | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -149,10 +152,10 @@ class Classifier:
         """
         models = [self.preprocessing, *([self.filter.preprocessing] if self.filter else [])]
         (pixels, *others), info = load_each(photo, models)
-        verdict = self.filter.verdicts(others[0][None])[0] if self.filter else None
-        path, name = str(photo), self.variant.name
-        if self._only_organisms and verdict is not None and verdict.verdict == NOT_ORGANISM:
-            return Prediction(path, name, None, (), verdict, info.note)
+        shows = self.filter.verdicts(others[0][None])[0] if self.filter else None
+        path, name, verdict = str(photo), self.variant.name, self.variant.verdict
+        if self._only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
+            return Prediction(path, name, None, (), shows, info.note, verdict)
         rows = self.probabilities(pixels[None])
         row = rows[0]
         answer = answers(rows, self._levels, self._thresholds)[0] if self._thresholds else None
@@ -160,4 +163,4 @@ class Classifier:
         for place in np.argsort(-row, kind="stable")[:top]:
             found = self.manifest.classes[place]
             scores.append(Score(found.id, found.name, found.common_name, float(row[place])))
-        return Prediction(path, name, answer, tuple(scores), verdict, info.note)
+        return Prediction(path, name, answer, tuple(scores), shows, info.note, verdict)

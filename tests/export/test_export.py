@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,17 @@ import pytest
 
 from rs_export import ExportSettings, export_run
 from rs_export.convert import Converter, Quantization
+from rs_export.measure.looks import LOOKS
 from rs_export.recipes import RECIPES, Recipe, default_recipes
 from rs_runtime.classify import Classifier
 from rs_runtime.engines.engine import load_engine
 from rs_runtime.kit.kit import open_kit
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.stderr import command_process
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import ConfigError, ExportError
+from rs_toolkit.metrics.noninferiority import Loss, Verdict
 from rs_toolkit.progress import Progress
 
 COLOURS = {
@@ -45,7 +49,7 @@ def draw(colour: tuple[int, int, int], generator: np.random.Generator) -> np.nda
 
 @dataclass(frozen=True)
 class ToyRun:
-    """What export uses of rs_toolkit.folders.run.Run; photos are numbers into arrays made here."""
+    """What export uses of rs_toolkit.folders.run.Run; photos have places in arrays as paths."""
 
     path: Path
     sides: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -67,10 +71,11 @@ class ToyRun:
 
     def split(self, name: str) -> tuple[list[Any], np.ndarray]:
         labels = self.sides[name][1]
-        return [(name, i) for i in range(len(labels))], labels
+        return [Photo(f"{name}/{i}", Taxon()) for i in range(len(labels))], labels
 
     def pixels(self, photos: list[Any]) -> np.ndarray:
-        return np.stack([self.sides[side][0][i] for side, i in photos])
+        places = [photo.path.split("/") for photo in photos]
+        return np.stack([self.sides[side][0][int(i)] for side, i in places])
 
     def load_model(self) -> Any:
         import keras
@@ -346,6 +351,61 @@ def test_gate_refuses_a_variant_that_lost_a_class(toy, tmp_path, monkeypatch) ->
     assert "refused" in (tmp_path / "report.md").read_text()
     with open_kit(result.kit) as kit:
         assert set(kit.members) == {"models/tflite_fp32.tflite", "MODEL_CARD.md"}
+
+
+def undecide(monkeypatch) -> None:
+    """Let the photos tell nothing about models whose logits are not nearly the float model's."""
+
+    def compare(labels: Any, groups: Any, before: Any, after: Any, *rest: Any) -> Verdict:
+        close = np.abs(before - after).max() < 1e-3
+        return Verdict((Loss("macro_f1", 0.0, *((0.0, 0.0) if close else (-0.013, 0.052)), 0.02),))
+
+    monkeypatch.setattr("rs_export.classify.compare_classifiers", compare)
+
+
+def test_undecided_ships_with_that_word_and_the_interval(toy, tmp_path, monkeypatch) -> None:
+    undecide(monkeypatch)
+    lines = Lines()
+    result = export_run(toy.path, plain("tflite_int8"), out=tmp_path, progress=lines)
+    assert result.shipped == {"litert": "tflite_int8"}
+    assert result.verdicts == {"tflite_int8": "undecided"} and not result.refused
+    report = json.loads((tmp_path / "report.json").read_text())
+    told = report["verdicts"]["tflite_int8"]
+    assert (told.pop("verdict"), told.pop("looks")) == ("undecided", 1)
+    assert told == {"metric": "macro_f1", "loss_low": -0.013, "loss_high": 0.052, "margin": 0.02}
+    words = "undecided (-1.3 to 5.2)"
+    assert f"| {words} | shipped |" in (tmp_path / "report.md").read_text()
+    assert [line for line in lines.said if line.endswith(words)]
+    with open_kit(result.kit) as kit:
+        [variant] = kit.manifest.variants
+        assert f"- tflite_int8: {words} points of macro-F1" in kit.read("MODEL_CARD.md").decode()
+    assert asdict(variant.verdict) == {"verdict": "undecided", **told}
+    assert variant.warning is None
+
+
+def test_what_was_kept_is_preferred_to_what_is_undecided(toy, tmp_path, monkeypatch) -> None:
+    undecide(monkeypatch)
+    names = ("tflite_int8", "tflite_fp32")
+    assert export_run(toy.path, plain(*names), out=tmp_path).shipped == {"litert": "tflite_fp32"}
+    within = replace(plain(*names), max_mb=1)
+    assert export_run(toy.path, within, out=tmp_path).shipped == {"litert": "tflite_fp32"}
+    alone = replace(plain("tflite_int8"), max_mb=1)
+    assert export_run(toy.path, alone, out=tmp_path).shipped == {"litert": "tflite_int8"}
+
+
+def test_strict_refuses_what_is_undecided(toy, tmp_path, monkeypatch) -> None:
+    undecide(monkeypatch)
+    strict = replace(plain("tflite_int8"), strict=True)
+    result = export_run(toy.path, strict, out=tmp_path)
+    assert result.shipped == {"litert": "tflite_fp32"}
+    assert result.refused["tflite_int8"].startswith("macro-F1 fell by 0.00 points (-1.3 to 5.2)")
+
+
+def test_more_looks_only_where_one_does_not_decide(exported) -> None:
+    report = json.loads((exported.kit.parent / "report.json").read_text())
+    looks = {name: found["looks"] for name, found in report["verdicts"].items()}
+    assert {looks["tflite_fp32"], looks["onnx_fp32"]} == {1}
+    assert set(looks.values()) <= {1, LOOKS}
 
 
 def test_refused_variant_falls_back_to_float32(toy, tmp_path, monkeypatch) -> None:

@@ -14,10 +14,10 @@ from PIL import Image
 from rs_export import ExportSettings, export_run
 from rs_export.bench import Bench
 from rs_export.convert import Converter, Quantization
-from rs_export.filter import filter_recipes, filter_refusal, filter_scores, filter_task
+from rs_export.filter import filter_recipes, filter_scores, filter_task, filter_verdict
 from rs_export.pipeline import Pipeline
 from rs_export.recipes import Recipe
-from rs_export.result import Calibration, Result, Scores
+from rs_export.result import Calibration, Result
 from rs_export.task import Side
 from rs_runtime.filter import Filter, organism_log_odds
 from rs_runtime.kit.kit import open_kit
@@ -242,6 +242,15 @@ def damage(monkeypatch, *names: str) -> None:
     monkeypatch.setattr(Converter, "convert", damaged)
 
 
+def refuse_filters(monkeypatch) -> None:
+    """Refuse every variant of a filter, and none of a classifier."""
+
+    def refuse(verdict: Any, names: Any, strict: bool) -> str | None:
+        return "no good" if verdict.losses[0].metric == "auroc" else None
+
+    monkeypatch.setattr("rs_export.bench.refusal", refuse)
+
+
 def test_gate_refuses_and_float32_ships(folder, tmp_path, monkeypatch) -> None:
     damage(monkeypatch, "tflite_int8")
     settings = replace(SETTINGS, mend=False)
@@ -293,7 +302,7 @@ def test_last_steps_are_other_numbers(folder, tmp_path, monkeypatch) -> None:
 def test_no_kit_when_even_the_filter_in_float32_fails(
     folder, trained, tmp_path, monkeypatch, one_line
 ) -> None:
-    monkeypatch.setattr("rs_export.filter.filter_refusal", lambda *_: "no good")
+    refuse_filters(monkeypatch)
     settings = replace(TO_KIT, mend=False, filter=str(folder.path))
     wanted = r"filter for litert: even float32 was refused.*no good.*report\.md"
     with pytest.raises(ExportError, match=wanted) as caught:
@@ -309,7 +318,7 @@ def test_force_ships_a_filter_only_where_none_passed(
     damage(monkeypatch, "tflite_int8")
     settings = replace(TO_KIT, mend=False, force=True, filter=str(folder.path))
     assert export_run(trained, settings, out=tmp_path).filter == {"litert": "filter_tflite_fp32"}
-    monkeypatch.setattr("rs_export.filter.filter_refusal", lambda *_: "no good")
+    refuse_filters(monkeypatch)
     result = export_run(trained, settings, out=tmp_path)
     assert result.filter == {"litert": "filter_tflite_int8"}
     with open_kit(result.kit) as kit:
@@ -357,24 +366,32 @@ def test_what_does_not_fit_is_one_line(folder, tmp_path, change, reason, one_lin
     one_line(str(caught.value))
 
 
-def scores(**changes: float) -> Scores:
-    whole = {"cosine": 1.0, "agreement": 1.0, "auroc": 0.97, "flagged": 0.0, "found": 0.9}
-    return Scores({**whole, "uncertain": 0.1, **changes})
+def judged(odds: np.ndarray, changed: np.ndarray, truth: np.ndarray) -> Any:
+    """The verdict on log odds that became others; both models answer without a doubt."""
+    one, two = (np.stack([x, 0 * x], 1)[:, None].astype(np.float32) for x in (odds, changed))
+    side = Side((), truth, np.arange(len(truth)), one[:, 0], Calibration(1.0))
+    thresholds = {"not_organism": 0.5, "organism": 0.5}
+    organism = np.array([True, False])
+    return filter_verdict(one, two, Calibration(1.0), side, organism, thresholds, 0.05)
 
 
-@pytest.mark.parametrize(
-    ("found", "refused"),
-    [
-        (scores(), False),
-        (scores(auroc=0.96), False),
-        (scores(auroc=0.959), True),
-        (scores(agreement=0.98), False),
-        (scores(agreement=0.979), True),
-        (scores(auroc=0.99, cosine=0.5), False),
-    ],
-)
-def test_the_gates_limits(found, refused) -> None:
-    assert bool(filter_refusal(found, scores())) is refused
+def test_the_gates_verdicts() -> None:
+    truth = np.arange(600) % 2 == 0
+    odds = np.where(truth, 3.0, -3.0) + np.random.default_rng(0).normal(0, 1, 600)
+    assert judged(odds, odds, truth).verdict == "kept"
+    assert judged(odds, odds + 0.01, truth).verdict == "kept"
+    # Ten of 600 answers turn wrong: that may be 1 % or 3 % of all.
+    few = odds.copy()
+    few[:10] *= -0.1
+    assert judged(odds, few, truth).verdict == "undecided"
+    assert judged(few, odds, truth).verdict == "kept"
+    many = odds.copy()
+    many[:60] *= -1
+    found = judged(odds, many, truth)
+    assert {item.metric: item.verdict for item in found.losses} == {
+        "auroc": "lost",
+        "right_answers": "lost",
+    }
 
 
 def test_scores_are_what_they_say() -> None:
@@ -382,7 +399,7 @@ def test_scores_are_what_they_say() -> None:
     truth = np.array([True, True, True, False, False])
     odds = np.array([4.0, 0.0, -3.0, -4.0, 2.0], np.float32)
     logits, plain = np.stack([odds, np.zeros(5, np.float32)], axis=1), Calibration(1.0)
-    side = Side((), truth, logits, plain)
+    side = Side((), truth, np.arange(5), logits, plain)
     found = filter_scores(logits, plain, side, organism, thresholds).row
     assert found["agreement"] == found["cosine"] == pytest.approx(1)
     shares = [found[key] for key in ("flagged", "found", "uncertain")]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rs_export import ExportSettings, export_run
+from rs_export.bench import Bench
 from rs_export.convert import Converter, Quantization
 from rs_export.mending import steps
 from rs_export.quantize.ranges import activation_ranges
@@ -104,6 +105,24 @@ def test_what_cannot_be_mended_is_refused_with_the_record(trained, tmp_path, mon
     assert "discidae" in result.refused["tflite_int8"]
 
 
+def test_the_test_photos_are_asked_once(trained, tmp_path, monkeypatch) -> None:
+    judge, asked = Bench.judge, []
+
+    def judged(self: Bench, draft: Any, *mended: Any) -> Any:
+        asked.append((self.name(draft.recipe), draft.how.photos))
+        return judge(self, draft, *mended)
+
+    monkeypatch.setattr(Bench, "judge", judged)
+    blind(monkeypatch, lambda recipe, how: recipe.calibrated and how.photos <= 200)
+    export_run(trained, ExportSettings(recipes=("tflite_int8",)), out=tmp_path / "mended")
+    assert asked == [("tflite_int8", 800)]
+    asked.clear()
+    blind(monkeypatch, lambda recipe, how: recipe.calibrated)
+    names = ("tflite_int8", "tflite_fp32")
+    export_run(trained, ExportSettings(recipes=names), out=tmp_path / "not")
+    assert [name for name, _ in asked] == list(names)
+
+
 @pytest.mark.parametrize(
     ("cures", "true_name", "step"),
     [
@@ -118,9 +137,10 @@ def test_report_card_and_kit_give_a_mended_variant_its_true_name(
     result = export_run(trained, ExportSettings(recipes=("tflite_int8",)), out=tmp_path)
     report, text = report_of(tmp_path), (tmp_path / "report.md").read_text("utf-8")
     assert report["shipped"] == result.shipped == {"litert": true_name}
-    assert list(report["table"]) == ["float", "tflite_int8", true_name]
+    # The test photos were asked about the mended one alone.
+    assert list(report["table"]) == ["float", true_name]
     assert list(report["refused"]) == ["tflite_int8"]
-    assert [Recipe(**item).name for item in report["recipes"]] == ["tflite_int8", true_name]
+    assert [Recipe(**item).name for item in report["recipes"]] == [true_name]
     assert f"| {true_name} |" in text and "**tflite_int8 refused**" in text
     member = f"models/{true_name}.tflite"
     with open_kit(result.kit) as kit:
@@ -172,8 +192,7 @@ def test_the_float_model_is_measured_once(trained, tmp_path, monkeypatch) -> Non
     )
     names = ("tflite_fp32", "tflite_fp16", "onnx_fp32")
     export_run(trained, ExportSettings(recipes=names), out=tmp_path)
-    # On validation and test photos each.
-    assert len(seen) == 2 * (1 + len(names))
+    assert len(seen) == 1 + len(names)
 
 
 def test_force_ships_what_failed_with_a_warning(trained, tmp_path, monkeypatch) -> None:

@@ -13,18 +13,20 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from rs_export.classify import answered, classifier_refusal
+from rs_export.classify import answered
+from rs_export.gate import miss, refusal, verdict_words
+from rs_export.measure.looks import LOOKS, look
 from rs_export.quantize.ranges import class_balanced
 from rs_export.recipes import RECIPES, Recipe, chosen_recipes, default_recipes, find_recipes
 from rs_export.report import _picture
-from rs_export.result import Calibration, Scores
+from rs_export.result import Calibration
 from rs_export.tables import markdown_table
 from rs_runtime.ranks import Level
 from rs_toolkit.config.export import TARGETS, ExportSettings
 from rs_toolkit.errors import DataError, ExportError, ToolkitError
-from rs_toolkit.metrics.bootstrap import Drop
 from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import softmax
+from rs_toolkit.metrics.noninferiority import ClassLoss, Loss, Verdict
 from rs_toolkit.metrics.thresholds import acceptance_threshold
 
 
@@ -203,23 +205,42 @@ def test_temperature_refuses_what_cannot_be_fitted(logits, labels) -> None:
         fit_temperature(logits, labels)
 
 
-def scores(drop: float, low: float, changes: dict[str, float]) -> Scores:
-    per_class = tuple(
-        {"name": name, "support": 9, "f1": 0.5, "change": change}
-        for name, change in changes.items()
-    )
-    return Scores({}, {"macro_f1": Drop(drop, low)}, per_class)
+def verdict(low: float, high: float, *fallen: ClassLoss) -> Verdict:
+    return Verdict((Loss("macro_f1", (low + high) / 2, low, high, 0.02),), fallen)
 
 
-def test_gate_allows_the_limit_and_noise_and_names_the_worst_first() -> None:
-    limits = {"macro_f1": 1.0}
-    assert classifier_refusal(scores(0.01, 0.005, {"a": -0.01}), limits) is None
-    assert classifier_refusal(scores(0.02, 0.0, {"a": -0.01}), limits) is None
-    assert classifier_refusal(scores(-0.1, -0.2, {}), {"macro_f1": 0.0}) is None
-    reason = classifier_refusal(scores(0.02, 0.001, {"a": -0.1, "b": 0.2, "c": -0.4}), limits)
-    assert (
-        reason == "macro-F1 fell by 2.00 points, allowed 1; largest changes: c (-40.0), a (-10.0)"
+def test_the_gate_refuses_what_is_lost_and_if_strict_what_is_undecided() -> None:
+    names = ["a", "b"]
+    assert refusal(verdict(-0.01, 0.02), names, True) is None
+    assert refusal(verdict(0.01, 0.03), names, False) is None
+    said = "macro-F1 fell by 2.00 points (1.0 to 3.0), allowed 2"
+    assert refusal(verdict(0.01, 0.03), names, True) == said
+    reason = refusal(verdict(0.03, 0.05, ClassLoss(1, 9, 0.9, 0.4, 0.1, 0.8, False)), names, False)
+    assert reason == (
+        "macro-F1 fell by 4.00 points (3.0 to 5.0), allowed 2; fell most: b (recall 0.90 to 0.40)"
     )
+    gone = verdict(-0.01, 0.01, ClassLoss(0, 9, 0.9, 0.0, 0.9, 0.9, True))
+    assert "named no more: a (recall 0.90 to 0.00)" in str(refusal(gone, names, False))
+    assert verdict_words(gone) == "lost (90.0 to 90.0)"
+    assert verdict_words(verdict(0.01, 0.03)) == "undecided (1.0 to 3.0)"
+
+
+def test_mending_takes_losses_at_face_value() -> None:
+    assert miss(verdict(-0.02, 0.06), ["a"]) is None
+    assert str(miss(verdict(-0.02, 0.062), ["a"])).startswith("validation photos: macro-F1 fell")
+    assert miss(verdict(0.0, 0.0, ClassLoss(0, 9, 0.9, 0.0, 0.9, 0.9, True)), ["a"])
+
+
+@pytest.mark.parametrize("number", range(LOOKS))
+def test_looks_are_mirrored_or_moved_photos(number) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
+    seen = look(pixels, number)
+    assert (seen.shape, seen.dtype) == (pixels.shape, pixels.dtype)
+    whole = pixels[:, :, ::-1] if number in (1, 3, 5) else pixels
+    right, down = [(0, 0), (0, 0), (2, 2), (-2, -2), (-2, 2), (2, -2)][number]
+    inner = slice(4, 28)
+    moved = whole[:, 4 - down : 28 - down, 4 - right : 28 - right]
+    assert (seen[:, inner, inner] == moved).all()
 
 
 def test_markdown_table() -> None:

@@ -36,6 +36,9 @@ _LEAST_CLASS_ROOM = 0.15
 _SIZE_ROOM = 1.03
 _LEAST_PHOTOS = 8
 _FLOORS = ("accuracy", "macro_f1", "agreement")
+# From best to worst.  A variant is budgeted as kept if its limit has this much room to its margin.
+_VERDICTS = ("kept", "undecided", "lost")
+_VERDICT_ROOM = 0.005
 
 
 def reference_run(reference: Mapping[str, Any], folder: Path) -> Path:
@@ -63,11 +66,7 @@ def reference_run(reference: Mapping[str, Any], folder: Path) -> Path:
 def reference_report(reference: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Export every recipe of the reference in ``folder`` and return the report."""
     run = reference_run(reference, folder)
-    # The budget itself limits what each variant may lose, some more than the gate allows.
-    settings = ExportSettings(
-        recipes=tuple(reference["recipes"]), mend=False, max_drop=100, max_decile_drop=100
-    )
-    export_run(run, settings)
+    export_run(run, ExportSettings(recipes=tuple(reference["recipes"]), mend=False, force=True))
     return dict(read_json(run / "export" / "report.json"))
 
 
@@ -89,14 +88,15 @@ def figures(report: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return found
 
 
-def propose(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def propose(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return a budget for every variant from reports made under different settings.
 
     Returns
     -------
     dict
         By variant: ``max_mb`` (10**6 bytes), ``min_accuracy``, ``min_macro_f1``,
-        ``min_agreement``, ``max_drop`` and ``max_class_drop`` (0 to 1).
+        ``min_agreement``, ``max_drop`` and ``max_class_drop`` (0 to 1), and the gate's ``verdict``,
+        which only ``float`` has none of.
     """
     measured = [figures(report) for report in reports]
     budgets = {}
@@ -108,6 +108,9 @@ def propose(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]
         for key in ("drop", "class_drop"):
             budget[f"max_{key}"] = max(values[key]) + _room(key, values[key])
         budgets[name] = {key: round(value, 3) for key, value in budget.items()}
+        if name in reports[0]["verdicts"]:
+            found = [_verdict(report["verdicts"][name]) for report in reports]
+            budgets[name]["verdict"] = max(found, key=_VERDICTS.index)
     return budgets
 
 
@@ -115,20 +118,31 @@ def _room(key: str, values: Sequence[float]) -> float:
     return max(_LEAST_ROOM.get(key, _LEAST_CLASS_ROOM), max(values) - min(values))
 
 
-def exceeded(report: Mapping[str, Any], budgets: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _verdict(found: Mapping[str, Any]) -> str:
+    """Return a verdict; ``undecided`` where it is ``kept`` by little."""
+    close = found["loss_high"] > found["margin"] - _VERDICT_ROOM
+    return "undecided" if found["verdict"] == "kept" and close else str(found["verdict"])
+
+
+def exceeded(report: Mapping[str, Any], budgets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return one line for every limit that a report breaks; none if all hold.
 
-    A variant without a budget, and a budget whose variant is absent or was refused, break it.
+    A variant without a budget, a budget whose variant is absent, and a verdict that is worse than
+    the budget's break it.
     """
     measured, problems = figures(report), []
     for name in sorted({*budgets, *measured}):
         if name not in budgets:
             problems.append(f"{name}: has no budget; renew the budgets")
-        elif name not in measured or name in report["refused"]:
+        elif name not in measured:
             reason = report["refused"].get(name, {}).get("reason", "it was not made")
-            problems.append(f"{name}: refused or missing ({reason})")
+            problems.append(f"{name}: missing ({reason})")
         else:
-            problems += _broken(name, measured[name], budgets[name])
+            limits = dict(budgets[name])
+            wanted, found = limits.pop("verdict", None), report["verdicts"].get(name)
+            if wanted and _VERDICTS.index(found["verdict"]) > _VERDICTS.index(wanted):
+                problems.append(f"{name}: verdict is {found}, budgeted {wanted}")
+            problems += _broken(name, measured[name], limits)
     return problems
 
 

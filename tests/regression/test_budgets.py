@@ -81,7 +81,7 @@ def test_a_badly_converted_variant_breaks_the_budget(report, work, monkeypatch) 
     representative = Bench._representative
     monkeypatch.setattr(Bench, "_representative", lambda *args: 0.05 * representative(*args))
     settings = ExportSettings(
-        recipes=("tflite_int8",), max_drop=100, max_decile_drop=100, mend=False
+        recipes=("tflite_int8",), max_drop=100, max_decile_drop=100, mend=False, force=True
     )
     export_run(work / "reference", settings, out=work / "bad")
     limits = {name: BUDGETS["variants"][name] for name in ("float", "tflite_int8")}
@@ -94,7 +94,7 @@ def test_a_badly_converted_variant_breaks_the_budget(report, work, monkeypatch) 
 def test_each_limit_can_break_and_a_proposal_holds(report) -> None:
     proposed = budget.propose([report])
     assert budget.exceeded(report, proposed) == []
-    for limit in proposed["tflite_int8"]:
+    for limit in set(proposed["tflite_int8"]) - {"verdict"}:
         tight = copy.deepcopy(proposed)
         tight["tflite_int8"][limit] = -1.0 if limit.startswith("max") else 1.1
         assert len(budget.exceeded(report, tight)) == 1, limit
@@ -108,13 +108,26 @@ def test_a_proposal_leaves_the_room_that_settings_need(report) -> None:
     assert proposed["min_agreement"] == pytest.approx(agreement - 0.2, abs=1e-3)
 
 
-def test_missing_refused_and_new_variants_break_it(report) -> None:
+def test_missing_and_new_variants_break_it(report) -> None:
     budgets = budget.propose([report])
     del budgets["onnx_u8s8"]
     budgets["tflite_int4"] = budgets["tflite_int8"]
-    refused = {**report, "refused": {"tflite_fp16": {"reason": "broken"}}}
-    assert [line.split(":")[0] for line in budget.exceeded(refused, budgets)] == [
+    assert [line.split(":")[0] for line in budget.exceeded(report, budgets)] == [
         "onnx_u8s8",
-        "tflite_fp16",
         "tflite_int4",
     ]
+
+
+@pytest.mark.parametrize("verdict", ["undecided", "lost"])
+def test_what_was_kept_must_stay_so(report, verdict) -> None:
+    budgets = budget.propose([report])
+    assert budgets["tflite_fp32"]["verdict"] == "kept"
+    worse = copy.deepcopy(report)
+    worse["verdicts"]["tflite_fp32"]["verdict"] = verdict
+    [line] = budget.exceeded(worse, budgets)
+    assert line.startswith("tflite_fp32: verdict is") and line.endswith("budgeted kept")
+    # What was kept by little is no promise.
+    close = copy.deepcopy(report)
+    close["verdicts"]["tflite_fp32"]["loss_high"] = 0.019
+    assert budget.propose([close])["tflite_fp32"]["verdict"] == "undecided"
+    assert budget.exceeded(worse, budget.propose([worse])) == []

@@ -14,6 +14,7 @@ from rs_runtime.classify import Classifier
 from rs_runtime.cli import main
 from rs_runtime.errors import EngineError
 from rs_runtime.kit.kit import open_kit, write_kit
+from rs_runtime.kit.verdict import LossVerdict
 
 
 @pytest.fixture
@@ -81,6 +82,26 @@ def test_json_lines(classify, colour_photos) -> None:
     assert [line["top"][0]["name"] for line in lines[:3]] == ["red", "green", "blue"]
     assert all(0 <= score["probability"] <= 1 for line in lines[:3] for score in line["top"])
     assert lines[3]["path"] == str(bad) and "no JPEG" in lines[3]["error"]
+
+
+def test_json_lines_tell_the_verdict(
+    classify, onnx_kit, manifest, onnx_models, colour_photos
+) -> None:
+    def told(verdict: LossVerdict | None) -> object:
+        variant = replace(manifest.variants[1], verdict=verdict)
+        kit = replace(manifest, variants=(variant,), default_variants={})
+        write_kit(onnx_kit, kit, {"models/b.onnx": onnx_models["float"]})
+        return json.loads(classify(colour_photos / "a.jpg", "--json")[1][0])["verdict"]
+
+    assert told(None) is None
+    undecided = LossVerdict("undecided", "macro_f1", -0.01, 0.04, 0.02)
+    assert told(undecided) == {
+        "verdict": "undecided",
+        "metric": "macro_f1",
+        "loss_low": -0.01,
+        "loss_high": 0.04,
+        "margin": 0.02,
+    }
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "absent.jpg", "two\nlines.jpg", "esc\x1b[2J.jpg"])
@@ -184,7 +205,7 @@ def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> 
 
     with ZipFile(onnx_kit) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["manifest.json"] = members["manifest.json"].replace(b'"1.4"', b'"2.0"')
+    members["manifest.json"] = members["manifest.json"].replace(b'"1.5"', b'"2.0"')
     placed, tail = layout({name: (len(x), crc32(x)) for name, x in members.items()})
     onnx_kit.write_bytes(b"".join(head + members[entry.name] for entry, head in placed) + tail)
     code, out, err = classify(colour_photos)

@@ -11,6 +11,7 @@ from typing import Any
 from rs_runtime.errors import KitFormatError, KitVersionError
 from rs_runtime.kit.json_node import MAX_TEXT, JsonNode, Scalar, parse_json
 from rs_runtime.kit.variants import ENGINES
+from rs_runtime.kit.verdict import LossVerdict, read_verdict
 from rs_runtime.photos.preprocess import Preprocessing
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
     "Variant",
 ]
 
-SCHEMA = "1.4"
+SCHEMA = "1.5"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 ORGANISM, NOT_ORGANISM, UNCERTAIN = "organism", "not_organism", "uncertain"
 """A filter's three verdicts; the first two also name its thresholds."""
@@ -52,7 +53,8 @@ class ClassInfo:
 class Offer:
     """One model in the kit, for one engine at one precision.
 
-    ``temperature``, above 0, calibrates its logits; ``measured`` holds results of the export.
+    ``temperature``, above 0, calibrates its logits; ``measured`` holds results of the export, and
+    ``verdict`` whether shrinking cost too much; None: not known.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Offer:
     member: str
     temperature: float = 1.0
     measured: Mapping[str, Scalar] = field(default_factory=dict)
+    verdict: LossVerdict | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -160,21 +163,25 @@ class Manifest:
                 f"kit has schema {schema}, this runtime reads 1.x; "
                 "update rs-toolkit, or export the kit again"
             )
-        # Schemas before 1.3 do not define the key "filter", so it is ignored.
-        told = root if int(match[2]) >= 3 else JsonNode("manifest", {})
+        # Schemas before 1.3 do not define the key "filter", those before 1.5 not "verdict", so
+        # these are ignored there.
+        minor = int(match[2])
+        told = root if minor >= 3 else JsonNode("manifest", {})
         manifest = cls(
             name=root.get("name").text(),
             created_by=root.get("created_by").text(),
             rank=root.get("rank").choice((*RANKS, "common_name")),
             classes=tuple(_class_info(item) for item in root.get("classes").items(1, MAX_CLASSES)),
             preprocessing=_preprocessing(root.get("preprocessing")),
-            variants=tuple(_variant(item) for item in root.get("variants").items(1, MAX_VARIANTS)),
+            variants=tuple(
+                _variant(item, minor) for item in root.get("variants").items(1, MAX_VARIANTS)
+            ),
             default_variants=root.get("default_variants").mapping(JsonNode.text),
             calibration=root.get("calibration").mapping(JsonNode.number),
             data_fingerprint=root.get("data_fingerprint").text(),
             environment=root.get("environment").mapping(JsonNode.text),
             members=root.get("members").mapping(_member),
-            filter=told.optional("filter", _filter),
+            filter=told.optional("filter", lambda node: _filter(node, minor)),
             schema=schema,
         )
         _check_references(manifest)
@@ -194,16 +201,16 @@ def _class_info(node: JsonNode) -> ClassInfo:
     )
 
 
-def _variant(node: JsonNode) -> Variant:
+def _variant(node: JsonNode, minor: int) -> Variant:
     # Schemas before 1.2 have no thresholds.
     thresholds = node.get("thresholds", {})
     for rank in (found := thresholds.mapping(lambda value: value.within(0, 1))):
         JsonNode(f"key in {thresholds.where}", rank).choice((*RANKS, "common_name"))
     warning = node.optional("warning", JsonNode.text)
-    return Variant(**_offer(node), warning=warning, thresholds=found)
+    return Variant(**_offer(node, minor), warning=warning, thresholds=found)
 
 
-def _offer(node: JsonNode) -> dict[str, Any]:
+def _offer(node: JsonNode, minor: int) -> dict[str, Any]:
     """Read the fields that the variants of a classifier and of a filter have in common."""
     temperature = node.get("temperature")
     if not 0 < temperature.number() <= MAX_SCALING:
@@ -214,10 +221,11 @@ def _offer(node: JsonNode) -> dict[str, Any]:
         "member": node.get("member").text(),
         "temperature": temperature.number(),
         "measured": node.get("measured").mapping(JsonNode.scalar),
+        "verdict": node.optional("verdict", read_verdict) if minor >= 5 else None,
     }
 
 
-def _filter(node: JsonNode) -> FilterSpec:
+def _filter(node: JsonNode, minor: int) -> FilterSpec:
     thresholds = node.get("thresholds")
     low = thresholds.get(NOT_ORGANISM).within(0, 1)
     return FilterSpec(
@@ -227,7 +235,9 @@ def _filter(node: JsonNode) -> FilterSpec:
         ),
         preprocessing=_preprocessing(node.get("preprocessing")),
         variants=tuple(
-            FilterVariant(**_offer(item), bias=item.get("bias").within(-MAX_SCALING, MAX_SCALING))
+            FilterVariant(
+                **_offer(item, minor), bias=item.get("bias").within(-MAX_SCALING, MAX_SCALING)
+            )
             for item in node.get("variants").items(1, MAX_VARIANTS)
         ),
         default_variants=node.get("default_variants").mapping(JsonNode.text),

@@ -27,13 +27,15 @@ from rs_runtime.kit.archive import layout
 from rs_runtime.kit.kit import find_kit, open_kit, write_kit
 from rs_runtime.kit.manifest import Manifest
 from rs_runtime.kit.signature import find_public_key
+from rs_runtime.kit.verdict import LossVerdict
 from rs_toolkit.data.photos import default_cache_dir
 
-GOLDEN = "ab21418b8a3e39bbbace40b9162ab0decc210417dc07feae10e353919044a83c"
-GOLDEN_WITH_FILTER = "3edb3459fb38628b7b2ff5aff5d0727533ee306048fea87224257eae8954581d"
-# What older schemas wrote, all without a filter and without a version of the pixels: fields that
-# variants did not have yet, and the kit's SHA-256.
+GOLDEN = "f225e33b7bf23a577f3adf083e96dc5c7ae241b1b8c3e7a8b61721e442eccd7e"
+GOLDEN_WITH_FILTER = "a2933bf8ef54b2d76c90383eb346b1a54f163c8ceabf825acba4842becb74c95"
+# What older schemas wrote, all without a verdict, and without a filter and a version of the pixels
+# before 1.4: fields that variants did not have yet, and the kit's SHA-256.
 OLDER = {
+    "1.4": ((), "ab21418b8a3e39bbbace40b9162ab0decc210417dc07feae10e353919044a83c"),
     "1.0": (
         ("warning", "thresholds"),
         "066726b7bd0549dc8fea2dfbd1612a882f9f4a741939500144a80ac756517fba",
@@ -95,19 +97,21 @@ def test_bytes_are_golden(kit_path, manifest, contents, filter_spec, filter_cont
 def test_kits_of_older_schemas_are_read(schema, kit_path, manifest, contents) -> None:
     missing, golden = OLDER[schema]
     head = json.loads(unpack(kit_path)["manifest.json"]) | {"schema": schema}
-    del head["preprocessing"]["pixels_version"]
+    if schema < "1.4":
+        del head["preprocessing"]["pixels_version"]
     if schema < "1.3":
         del head["filter"]
     for variant in head["variants"]:
-        for key in missing:
+        for key in (*missing, "verdict"):
             del variant[key]
     old = json.dumps(head, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     pack(kit_path, contents | {"manifest.json": old})
     assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == golden
     with open_kit(kit_path) as kit:
         # Older models were trained with older pixels.
-        assert kit.manifest.preprocessing == replace(manifest.preprocessing, pixels_version=1)
-        read = replace(kit.manifest, members={}, schema="1.4", preprocessing=manifest.preprocessing)
+        version = 2 if schema == "1.4" else 1
+        assert kit.manifest.preprocessing == replace(manifest.preprocessing, pixels_version=version)
+        read = replace(kit.manifest, members={}, schema="1.5", preprocessing=manifest.preprocessing)
         assert missing == () or not any(variant.thresholds for variant in read.variants)
         assert replace(read, variants=manifest.variants) == manifest
         assert {name: kit.read(name) for name in kit.members} == contents
@@ -123,6 +127,39 @@ def test_warnings(refused, kit_path, manifest, contents) -> None:
         variants = json.loads(warned.to_json())["variants"]
         repack(kit_path, variants=[variants[0] | {"warning": wrong}, variants[1]])
         assert "variants[0].warning" in refused(kit_path, KitFormatError)
+
+
+VERDICT = {
+    "verdict": "undecided",
+    "metric": "macro_f1",
+    "loss_low": -0.01,
+    "loss_high": 0.03,
+    "margin": 0.02,
+}
+
+
+def test_verdicts(refused, kit_path, manifest, contents, filter_spec, filter_contents) -> None:
+    verdict = LossVerdict(**VERDICT)
+    judged, filters = (
+        tuple(replace(item, verdict=verdict) for item in part)
+        for part in (manifest.variants, filter_spec.variants)
+    )
+    told = replace(manifest, variants=judged, filter=replace(filter_spec, variants=filters))
+    write_kit(kit_path, told, contents | filter_contents)
+    with open_kit(kit_path) as kit:
+        assert {item.verdict for item in kit.manifest.variants} == {verdict}
+        assert {item.verdict for item in kit.manifest.filter.variants} == {verdict}
+    variants = json.loads(told.to_json())["variants"]
+    for change in (
+        {"verdict": "fine"}, {"metric": ""}, {"metric": None}, {"loss_low": 0.5}, {"loss_low": -2},
+        {"loss_high": "1"}, {"margin": -0.1}, {"margin": None},
+    ):  # fmt: skip
+        repack(kit_path, variants=[variants[0] | {"verdict": VERDICT | change}, variants[1]])
+        assert "variants[0].verdict." in refused(kit_path, KitFormatError)
+    # Before schema 1.5 the key meant nothing.
+    repack(kit_path, variants=[variants[0] | {"verdict": 5}, variants[1]], schema="1.4")
+    with open_kit(kit_path) as kit:
+        assert {item.verdict for item in kit.manifest.variants} == {None}
 
 
 def test_thresholds(refused, kit_path, manifest, contents) -> None:
@@ -346,7 +383,7 @@ def test_a_variable_may_begin_with_the_home_folder(tmp_path, monkeypatch, name) 
 
 def test_manifest_is_the_schema_of_the_contract(manifest) -> None:
     root = json.loads(manifest.to_json())
-    assert root["format"] == "rskit" and root["schema"] == "1.4"
+    assert root["format"] == "rskit" and root["schema"] == "1.5"
     assert set(Manifest.__dataclass_fields__) | {"format"} == set(root)
 
 

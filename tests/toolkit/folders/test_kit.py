@@ -17,6 +17,7 @@ from rs_runtime.kit.manifest import (
     Manifest,
     Variant,
 )
+from rs_runtime.kit.verdict import LossVerdict
 from rs_runtime.photos.preprocess import Preprocessing
 
 MANIFEST = Manifest(
@@ -67,8 +68,16 @@ def test_inspect_shows_warnings(run, kit) -> None:
     assert (told["warning"], told["engine"], told["macro_f1"]) == ("forced", "litert", 0.7)
 
 
+def test_inspect_shows_verdicts(run, kit) -> None:
+    verdict = LossVerdict("undecided", "macro_f1", -0.01, 0.04, 0.02)
+    variant = replace(MANIFEST.variants[0], verdict=verdict)
+    write_kit(kit, replace(MANIFEST, variants=(variant,)), MEMBERS)
+    told = json.loads(run("inspect", kit)[1])["variants"]["tflite_int8"]["verdict"]
+    assert LossVerdict(**told) == verdict
+
+
 def test_verify(run, kit, one_line) -> None:
-    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.4, {UNSIGNED}\n")
+    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.5, {UNSIGNED}\n")
     damaged = bytearray(kit.read_bytes())
     damaged[damaged.index(b"model", 200)] ^= 1
     kit.write_bytes(damaged)
@@ -84,9 +93,9 @@ def test_keygen_sign_and_verify(run, kit, tmp_path, one_line) -> None:
     code, out, err = run("verify", kit, "--public-key", public)
     assert (code, out) == (2, "") and "does not exist" in one_line(err, "rs-toolkit")
     assert run("sign", kit, "--key", key) == (0, f"{signature}\n", "")
-    said = f"{kit}: sound, 2 members, schema 1.4, signed by the owner of {public}\n"
+    said = f"{kit}: sound, 2 members, schema 1.5, signed by the owner of {public}\n"
     assert run("verify", kit, "--public-key", public) == (0, said, "")
-    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.4, {UNSIGNED}\n")
+    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.5, {UNSIGNED}\n")
     write_kit(kit, replace(MANIFEST, name="forged"), MEMBERS)
     code, out, err = run("verify", kit, "--public-key", public)
     assert (code, out) == (2, "") and "is not what the owner" in one_line(err, "rs-toolkit")

@@ -154,6 +154,12 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="If all lose too much, ship one with a warning.")
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse variants of which the test photos cannot tell what they lost."
+        ),
+    ] = False,
     mend: Annotated[
         bool, typer.Option(help="Try other ways to quantize variants that lose too much.")
     ] = True,
@@ -171,8 +177,9 @@ def export(
 ) -> None:
     """Convert a run to TFLite and ONNX, and write a kit.
 
-    Every variant is measured class by class on the test photos; those that lose too much are left
-    out, or with --force get a warning that rs-classify shows. Writes RUN/export/NAME.rskit, which
+    Every variant is measured class by class on the test photos: kept (it lost no more than is
+    allowed), lost (left out, or with --force given a warning that rs-classify shows) or undecided
+    (the photos cannot tell; used only where none was kept). Writes RUN/export/NAME.rskit, which
     rs-classify reads, and a report beside it.
 
     Exit codes: 0 written, 2 wrong usage, run or settings, or no variant good enough to ship,

@@ -33,7 +33,8 @@ class ExportSettings(Settings):
     recipes : names of the variants to make instead of the defaults; see rs_export.recipes
     force : ship a variant, with a warning in the kit, where every variant for an engine was
         refused or, with ``max_mb``, none that passed fits
-    mend : try other ways to quantize a variant that was refused
+    strict : refuse variants of which the test photos cannot tell whether they lost too much
+    mend : try other ways to quantize a variant that lost too much on validation photos
     filter : folder that ``rs-toolkit distill`` made, whose filter goes into the kit too
 
     Raises
@@ -50,14 +51,17 @@ class ExportSettings(Settings):
     max_mb: float = number(
         0.0, 0, 1e6, "largest compressed kit in MB: prune until it fits; 0: no limit"
     )
-    max_drop: float = number(1.0, 0, 100, "points (of 100) of macro-F1 that a variant may lose")
+    max_drop: float = number(
+        2.0, 0, 100, "points (of 100) of macro-F1 that a variant may lose; more must be ruled out"
+    )
     max_decile_drop: float = number(
-        5.0, 0, 100, "points of F1 the worst tenth of classes may lose; losses within noise pass"
+        5.0, 0, 100, "points of F1 that the worst tenth and rarest third of classes may lose"
     )
     min_precision: float = number(
         0.9, _TINY, 1, "share of answers that must be right; less certain ones name a coarser rank"
     )
     force: bool = False
+    strict: bool = False
     mend: bool = True
     passes: float = number(
         1.0, _TINY, 1000, "factor on the epochs of fine-tuning of pruned, clustered, qat variants"
@@ -75,6 +79,11 @@ class ExportSettings(Settings):
             raise ExportError("export: got both --target and --recipe; give one of them")
 
     @property
-    def limits(self) -> dict[str, float]:
-        """How many points (of 100) each score may fall."""
-        return {"macro_f1": self.max_drop, "worst_decile_f1": self.max_decile_drop}
+    def margins(self) -> dict[str, float]:
+        """How much each score may fall, 0 to 1."""
+        rare = self.max_decile_drop / 100
+        return {
+            "macro_f1": self.max_drop / 100,
+            "rare_macro_f1": rare,
+            "worst_decile_f1": rare,
+        }

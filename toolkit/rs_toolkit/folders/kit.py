@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,14 @@ def _describe_filter(spec: FilterSpec) -> dict[str, Any]:
 def _variants(variants: Sequence[Variant | FilterVariant], *own: str) -> dict[str, dict[str, Any]]:
     """Return measurements and fields of each variant; a field wins over a measurement's name."""
     names = ("engine", "member", "temperature", *own)
-    return {
+    told = {
         variant.name: {**variant.measured, **{name: getattr(variant, name) for name in names}}
         for variant in variants
     }
+    for variant in variants:
+        if variant.verdict is not None:
+            told[variant.name]["verdict"] = asdict(variant.verdict)
+    return told
 
 
 def differences(one: Kit, other: Kit) -> list[str]:
