@@ -1,0 +1,152 @@
+"""Photos of families that a model does not know, for ``thresholds.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rs_runtime.kit.sets import UNKNOWN_SCORES
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_runtime.sets import unknown_score
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.readers import read_dataset
+from rs_toolkit.folders.run import Run
+from rs_toolkit.metrics.binary import auroc
+from rs_toolkit.metrics.calibration import fit_temperature
+from rs_toolkit.metrics.unknown import SCORE
+
+SIZE = 224
+STRENGTH = 0.01
+FOLDS = 5
+_BATCH = 16
+
+Floats = NDArray[np.float32]
+
+
+def held_out_families(data: Path, weights: Path, work: Path) -> list[dict[str, Any]]:
+    """Return a row: means over five linear probes, each fitted without a fifth of the families.
+
+    Of each family's photos 60 % are for fitting, 15 % for the temperature, and 25 % are the known
+    ones; all photos of the families held out are the unknown ones.
+    """
+    if not data.is_dir():
+        return []
+    photos = read_dataset(data).photos
+    features = _features(data, photos, weights, work)
+    names, family = np.unique([str(photo.taxon.family) for photo in photos], return_inverse=True)
+    generator = np.random.default_rng(1)
+    side = generator.choice(3, len(photos), p=(0.6, 0.15, 0.25))
+    order = generator.permutation(len(names))
+    rows = [_fold(features, family, side, order[fold::FOLDS]) for fold in range(FOLDS)]
+    means = {key: float(np.mean([row["scores"][key] for row in rows])) for key in rows[0]["scores"]}
+    return [
+        {
+            "set": f"{data.name}, linear probe, a fifth of the families held out",
+            **{key: sum(row[key] for row in rows) for key in ("known", "unknown")},
+            "accuracy": float(np.mean([row["accuracy"] for row in rows])),
+            "auroc": means[SCORE],
+            "scores": means,
+        }
+    ]
+
+
+def other_photos(run: Run, data: Path, work: Path) -> list[dict[str, Any]]:
+    """Return a row: a trained model on photos of another data set, of families it knows or not."""
+    if not data.is_dir():
+        return []
+    photos = read_dataset(data).photos
+    file = work / f"{run.name}-on-{data.name}.npy"
+    if not file.is_file():
+        model = run.load_model()
+        np.save(file, _outputs(data, photos, run.preprocessing, model.predict_on_batch))
+    logits = np.load(file)
+    number = {item["name"]: item["id"] for item in run.classes}
+    labels = np.array([number.get(str(photo.taxon.family), -1) for photo in photos])
+    known = labels >= 0
+    scores = _scores(logits, known, run.temperature)
+    right = logits[known].argmax(axis=1) == labels[known]
+    return [
+        {
+            "set": f"{run.name} on {data.name}: families of the model, and all others",
+            "known": int(known.sum()),
+            "unknown": int((~known).sum()),
+            "accuracy": float(right.mean()),
+            "auroc": scores[SCORE],
+            "scores": scores,
+        }
+    ]
+
+
+def _fold(
+    features: Floats, family: NDArray[Any], side: NDArray[Any], held_out: NDArray[Any]
+) -> dict[str, Any]:
+    """Fit a probe without the families held out, and return what its scores are worth."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    unknown = np.isin(family, held_out)
+    fitted = ~unknown & (side == 0)
+    scaled = StandardScaler().fit(features[fitted]).transform(features)
+    probe = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=300)
+    probe.fit(scaled[fitted], family[fitted])
+    logits = probe.decision_function(scaled)
+    places = {name: place for place, name in enumerate(probe.classes_)}
+    labels = np.array([places.get(name, -1) for name in family])
+    val = ~unknown & (side == 1) & (labels >= 0)
+    chosen = unknown | ((side == 2) & (labels >= 0))
+    temperature = fit_temperature(logits[val], labels[val])
+    known = ~unknown[chosen]
+    scores = _scores(logits[chosen], known, temperature)
+    for name, table in (("logits", logits), ("features", scaled)):
+        means = np.stack(
+            [table[fitted & (labels == place)].mean(axis=0) for place in places.values()]
+        )
+        scores[f"class mean of {name}"] = auroc(_nearest(table[chosen], means), known)
+    right = logits[chosen][known].argmax(axis=1) == labels[chosen][known]
+    return {
+        "known": int(known.sum()), "unknown": int((~known).sum()),
+        "accuracy": float(right.mean()), "scores": scores,
+    }  # fmt: skip
+
+
+def _scores(logits: NDArray[Any], known: NDArray[np.bool_], temperature: float) -> dict[str, float]:
+    """Return the AUROC of each score that a runtime can compute from logits alone."""
+    return {name: auroc(unknown_score(logits, temperature, name), known) for name in UNKNOWN_SCORES}
+
+
+def _nearest(rows: NDArray[Any], means: NDArray[Any]) -> NDArray[Any]:
+    """Return the largest cosine similarity of each row to a class mean."""
+    one, other = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rows, means))
+    return np.asarray((one @ other.T).max(axis=1))
+
+
+def _features(data: Path, photos: list[Photo], weights: Path, work: Path) -> Floats:
+    """Return the features (n, 2048) of frozen Xception, which are kept in ``work``."""
+    file = work / f"features-{data.name}.npy"
+    if not file.is_file():
+        import keras
+
+        from rs_export.convert import Converter
+        from rs_export.recipes import RECIPES
+        from rs_runtime.engines.engine import load_engine
+        from rs_train.classifier.backbones import build_backbone, load_backbone_weights
+
+        body = build_backbone("xception", SIZE)
+        load_backbone_weights(body, "xception", str(weights))
+        pooled = keras.layers.GlobalAveragePooling2D()(body.output)
+        with Converter(keras.Model(body.input, pooled), lambda _: np.empty(0)) as converter:
+            model = converter.convert(RECIPES["onnx_fp32"])
+        engine = load_engine("onnxruntime", model)
+        np.save(file, _outputs(data, photos, Preprocessing(SIZE), engine.logits))
+    return np.asarray(np.load(file))
+
+
+def _outputs(root: Path, photos: list[Photo], prepare: Preprocessing, model: Any) -> Floats:
+    parts = []
+    for at in range(0, len(photos), _BATCH):
+        pixels = np.stack([prepare.load(root / photo.path) for photo in photos[at : at + _BATCH]])
+        parts.append(np.asarray(model(prepare.model_input(pixels))))
+    return np.concatenate(parts)
