@@ -31,8 +31,8 @@ from rs_runtime.kit.signature import find_public_key
 from rs_runtime.kit.verdict import LossVerdict
 from rs_toolkit.data.photos import default_cache_dir
 
-GOLDEN = "f225e33b7bf23a577f3adf083e96dc5c7ae241b1b8c3e7a8b61721e442eccd7e"
-GOLDEN_WITH_FILTER = "a2933bf8ef54b2d76c90383eb346b1a54f163c8ceabf825acba4842becb74c95"
+GOLDEN = "a031384cb42c571a754dac1db7c7b89388067d583cbb1f2e15bc344e6a9e82ad"
+GOLDEN_WITH_FILTER = "157cc1f82ffae2b962b57c7e3cdab24996da723a2ae7a90f1b3a8d88a824672b"
 # What older schemas wrote, all without a verdict, and without a filter and a version of the pixels
 # before 1.4: fields that variants did not have yet, and the kit's SHA-256.
 OLDER = {
