@@ -7,9 +7,10 @@
 - ``sample``: the committed reference model on a synthetic sample that it has never seen.
 - Trained runs below ``--runs`` (``cub-family``, ``cub-species``, ``birds-family``), by their float
   model and, where the run was exported, by their 8-bit ONNX model.
-- For the unknown score also a linear probe on frozen features, fitted without a fifth of the
-  families; and the ``cub-family`` model on photos of ``birds``: families of the model against
-  families that it has never seen.
+- Linear probes on frozen features of ``cub`` and ``birds``, which are weaker than trained models.
+- For the unknown score linear probes that were fitted without a fifth of the families; and the
+  ``cub-family`` model on photos of ``birds``: families of the model against families that it has
+  never seen.
 
 Validation and test photos are those of each run.  The coverage of sets is the mean over 40 random
 divisions of both into two parts of their sizes, because one division of a few hundred photos is
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from common import ROOT, grid, on, options, publish
 from numpy.typing import NDArray
-from thresholds_unknown import held_out_families, other_photos
+from thresholds_probe import held_out_families, other_photos, probe_of
 
 from rs_export.certainty import CHECKED, answered, calibrate
 from rs_export.result import Calibration
@@ -55,6 +56,9 @@ LEVELS = tuple(
 )
 
 
+Ranks = tuple[Level, ...]
+
+
 class Side(NamedTuple):
     """Logits (n, classes), true classes (n,) and groups (n,) of photos."""
 
@@ -79,7 +83,7 @@ def simulated(quality: float, seed: int, photos: int) -> Side:
     return Side(logits.astype(np.float32), labels, np.arange(photos))
 
 
-def before(side: Side, ranks: tuple[Level, ...]) -> Calibration:
+def before(side: Side, ranks: Ranks) -> Calibration:
     """Return thresholds as they were: the lowest at which 90 % of 20 photos or more are right."""
     temperature = fit_temperature(side.logits, side.labels)
     probabilities = softmax(side.logits / temperature)
@@ -95,7 +99,7 @@ def before(side: Side, ranks: tuple[Level, ...]) -> Calibration:
     return Calibration(temperature, thresholds)
 
 
-def rank_rows(name: str, val: Side, test: Side, ranks: tuple[Level, ...]) -> list[dict[str, Any]]:
+def rank_rows(name: str, val: Side, test: Side, ranks: Ranks) -> list[dict[str, Any]]:
     """Fit on ``val``, and count the names and right names of each rank on ``test``."""
     new = answered(*test, ranks, calibrate(*val, ranks, PRECISION))
     old = answered(*test, ranks, before(val, ranks))
@@ -205,23 +209,34 @@ def reference_run(folder: Path) -> Run:
     return Run.open(reference_run(given, folder))
 
 
-def measure(name: str, run: Run, work: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of a run's models; logits are kept in ``work``."""
-    classes = tuple(
-        ClassInfo(item["id"], item["name"], None, {k: v for k, v in item["taxon"].items() if v})
-        for item in run.classes
-    )
-    ranks, rows, covered = levels(classes, run.rank), [], []
-    for variant, model in models(run):
-        file = work / f"{name}-{variant}.npz"
-        if not file.is_file():
-            val, test = sides(run, model)
-            np.savez(file, *val, *test)
-        kept = list(np.load(file).values())
-        val, test = Side(*kept[:3]), Side(*kept[3:])
-        rows += rank_rows(f"{name}, {variant}", val, test, ranks)
-        covered += coverages(f"{name}, {variant}", val, test)
-    return {"ranks": rows, "coverage": covered}
+def trained(folder: Path, work: Path) -> Iterator[tuple[str, Side, Side, Ranks]]:
+    """Yield name, validation photos, test photos and ranks of each model; ``work`` keeps logits."""
+    with tempfile.TemporaryDirectory(prefix="rs-thresholds-") as temporary:
+        runs = {"sample": reference_run(Path(temporary))}
+        for name in RUNS:
+            if (folder / name / "metrics.json").is_file():
+                runs[name] = Run.open(folder / name)
+        for name, run in runs.items():
+            taxa = [{k: v for k, v in item["taxon"].items() if v} for item in run.classes]
+            rows = zip(run.classes, taxa, strict=True)
+            classes = tuple(ClassInfo(c["id"], c["name"], None, taxon) for c, taxon in rows)
+            for variant, model in models(run):
+                file = work / f"{name}-{variant}.npz"
+                if not file.is_file():
+                    val, test = sides(run, model)
+                    np.savez(file, *val, *test)
+                kept = list(np.load(file).values())
+                ranks = levels(classes, run.rank)
+                yield f"{name}, {variant}", Side(*kept[:3]), Side(*kept[3:]), ranks
+
+
+def probed(shared: Path, chosen: Any) -> Iterator[tuple[str, Side, Side, Ranks]]:
+    """Yield the same of linear probes."""
+    for name, rank in (("cub", "family"), ("cub", "common_name"), ("birds", "family")):
+        if (shared / name).is_dir():
+            found = probe_of(shared / name, rank, chosen.weights, chosen.work)
+            ranks = levels(found.classes, rank)
+            yield f"{name} {rank}, probe", Side(*found.val), Side(*found.test), ranks
 
 
 def table(result: dict[str, Any]) -> str:
@@ -277,19 +292,16 @@ def main() -> None:
     quiet_tensorflow()
     chosen.work.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {"ranks": simulation(), "coverage": [], "unknown": []}
-    with tempfile.TemporaryDirectory(prefix="rs-thresholds-") as folder:
-        runs = {"sample": reference_run(Path(folder))}
-        for name in RUNS:
-            if (chosen.runs / name / "metrics.json").is_file():
-                runs[name] = Run.open(chosen.runs / name)
-        for name, run in runs.items():
-            for key, rows in measure(name, run, chosen.work).items():
-                result[key] += rows
-        shared = chosen.data.parent
-        for name in ("cub", "birds"):
-            result["unknown"] += held_out_families(shared / name, chosen.weights, chosen.work)
-        if "cub-family" in runs:
-            result["unknown"] += other_photos(runs["cub-family"], shared / "birds", chosen.work)
+    measured = [*trained(chosen.runs, chosen.work), *probed(chosen.data.parent, chosen)]
+    for name, val, test, ranks in measured:
+        result["ranks"] += rank_rows(name, val, test, ranks)
+        result["coverage"] += coverages(name, val, test)
+    for name in ("cub", "birds"):
+        data = chosen.data.parent / name
+        result["unknown"] += held_out_families(data, chosen.weights, chosen.work)
+    if (chosen.runs / "cub-family" / "metrics.json").is_file():
+        run = Run.open(chosen.runs / "cub-family")
+        result["unknown"] += other_photos(run, chosen.data.parent / "birds", chosen.work)
     publish("thresholds", {**result, "score": SCORE, "precision": PRECISION}, table)
 
 
