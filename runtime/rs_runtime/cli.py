@@ -254,8 +254,8 @@ def _parser() -> argparse.ArgumentParser:
         "--coverage",
         type=share,
         metavar="P",
-        help="also list the classes that each photo may show; for this share of photos, 0 to 1, the "
-        "true class is among them",
+        help="also list the classes that each photo may show; for this share of photos, 0 to 1, "
+        "the true class is among them",
     )
     _add_photo_options(parser)
     parser.add_argument(
