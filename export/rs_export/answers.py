@@ -47,7 +47,7 @@ def _answers(models: Sequence[Measured], photos: int, precision: float) -> str:
     held = "; ".join(short) or "no rank of a model with names for 30 test photos or more"
     note = (
         f"Thresholds are fitted on validation photos, so that {precision:.0%} of the names at each "
-        f"rank are right with a confidence of 95%. Below {precision:.0%} on the test photos: "
+        f"rank are right with a confidence of 90%. Below {precision:.0%} on the test photos: "
         f"{held}."
     )
     return f"{markdown_table(head, rows)}\n\n{note}"

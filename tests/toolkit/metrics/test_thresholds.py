@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from rs_toolkit.metrics.thresholds import acceptance_threshold, right_share_limits
 
 
-def test_the_bound_needs_29_right_names_for_90_percent() -> None:
-    assert acceptance_threshold(np.full(29, 0.95), np.ones(29), 0.9) == 0.95
-    assert acceptance_threshold(np.full(28, 0.95), np.ones(28), 0.9) is None
-    one_wrong = np.arange(46) > 0
-    assert acceptance_threshold(np.full(46, 0.95), one_wrong, 0.9) == 0.95
-    assert acceptance_threshold(np.full(45, 0.95), one_wrong[:45], 0.9) is None
+def test_the_bound_needs_22_right_names_for_90_percent() -> None:
+    assert acceptance_threshold(np.full(22, 0.95), np.ones(22), 0.9) == 0.95
+    assert acceptance_threshold(np.full(21, 0.95), np.ones(21), 0.9) is None
+    one_wrong = np.arange(38) > 0
+    assert acceptance_threshold(np.full(38, 0.95), one_wrong, 0.9) == 0.95
+    assert acceptance_threshold(np.full(37, 0.95), one_wrong[:37], 0.9) is None
 
 
 def test_the_lowest_threshold_that_holds_is_taken_and_rounded_down() -> None:
@@ -60,9 +60,9 @@ def test_copies_in_a_group_change_nothing(seed, copies) -> None:
 
 
 def test_a_burst_is_one_observation() -> None:
-    sure, right = np.full(290, 0.95), np.ones(290)
-    assert acceptance_threshold(sure, right, 0.9, np.arange(290) // 10) == 0.95
-    assert acceptance_threshold(sure[:280], right[:280], 0.9, np.arange(280) // 10) is None
+    sure, right = np.full(220, 0.95), np.ones(220)
+    assert acceptance_threshold(sure, right, 0.9, np.arange(220) // 10) == 0.95
+    assert acceptance_threshold(sure[:210], right[:210], 0.9, np.arange(210) // 10) is None
 
 
 def calibrated(generator: np.random.Generator, photos: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,9 +81,9 @@ def test_what_was_asked_for_holds_on_new_photos(photos) -> None:
         if found is not None:
             reached.append(right[fresh >= found].mean())
     assert len(reached) > 40
-    # The bound may fail in a twentieth of the fits; then it fails by little.
-    assert np.mean(np.array(reached) < 0.9) < 0.1
-    assert min(reached) > 0.88
+    # The bound may fail in a tenth of the fits; then it fails by little.
+    assert np.mean(np.array(reached) < 0.9) < 0.15
+    assert np.mean(reached) > 0.9 and min(reached) > 0.87
 
 
 def test_limits_of_a_share_are_those_of_clopper_and_pearson() -> None:

@@ -39,8 +39,9 @@ _HIGHEST = 0.5
 _FLAGGED, _FLAGGED_IN_CLASS = 100, 20
 # At most one in so many others may pass for an organism, which does less harm.
 _PASSED = 50
-# How often the lower limit of a share of right answers may be too high.
-_DOUBT = 0.05
+# How often the limit that a threshold is fitted by may be too high, and either limit of an interval
+# wrong.
+_DOUBT, _DOUBT_OF_LIMITS = 0.1, 0.025
 _PLACES = 10_000
 
 
@@ -79,9 +80,9 @@ def acceptance_threshold(
     It is the lowest threshold, rounded down to 4 decimals, for which the accepted photos give two
     independent reasons to expect at least ``precision``:
 
-    - the share of right answers is at least ``precision`` with a confidence of 95 %: the lower
-      limit of Clopper and Pearson, to which at least 29 right answers without a wrong one are
-      needed for a precision of 0.9, 46 with one wrong, 61 with two;
+    - the share of right answers is at least ``precision`` with a confidence of 90 %: the lower
+      limit of Clopper and Pearson.  For a precision of 0.9 it takes at least 22 answers without a
+      wrong one, 38 with one wrong, 52 with two;
     - the mean confidence, a calibrated probability, is at least ``precision`` too.  This keeps the
       search over many thresholds from finding one that holds by luck.
 
@@ -125,8 +126,8 @@ def right_share_limits(right: ArrayLike, groups: ArrayLike | None = None) -> tup
     hits = np.asarray(right, np.float64)
     weights = group_weights(groups, len(hits))
     total, good = np.array([weights.sum()]), np.array([weights @ hits])
-    low = _lower_limit(good, total, _DOUBT / 2)
-    return float(low[0]), float(1 - _lower_limit(total - good, total, _DOUBT / 2)[0])
+    low = _lower_limit(good, total, _DOUBT_OF_LIMITS)
+    return float(low[0]), float(1 - _lower_limit(total - good, total, _DOUBT_OF_LIMITS)[0])
 
 
 def _lower_limit(hits: Floats, total: Floats, doubt: float) -> Floats:
