@@ -81,14 +81,15 @@ def answered(
     found = finest_taxa(probabilities, levels, calibration.thresholds)
     counts = {}
     for level in levels:
-        if level.rank not in calibration.thresholds:
-            continue
-        named = [i for i, taxon in enumerate(found) if taxon and taxon.level is level]
-        right = np.array([level.places[labels[i]] == found[i].place for i in named], bool)
-        low, high = right_share_limits(right, groups[named])
-        counts[level.rank] = {
-            "named": len(named), "right": int(right.sum()), "low": low, "high": high
-        }  # fmt: skip
+        if level.rank in calibration.thresholds:
+            at_rank = [taxon if taxon and taxon.level is level else None for taxon in found]
+            named = np.array([taxon is not None for taxon in at_rank], bool)
+            given = np.array([taxon.place for taxon in at_rank if taxon], np.int64)
+            right = given == level.places[labels[named]]
+            low, high = right_share_limits(right, groups[named])
+            counts[level.rank] = {
+                "named": len(given), "right": int(right.sum()), "low": low, "high": high
+            }  # fmt: skip
     return counts
 
 

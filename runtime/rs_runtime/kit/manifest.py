@@ -280,10 +280,10 @@ def _check_references(manifest: Manifest) -> None:
     ids = [item.id for item in manifest.classes]
     _require(ids == list(range(len(ids))), "manifest: class ids must be 0, 1, 2, … in order")
     _check_part(manifest, manifest, "manifest")
-    for variant in manifest.variants:
+    for offer in manifest.variants:
         _require(
-            variant.sets is None or len(variant.sets.prevalence) == len(ids),
-            f"manifest: sets of variant {variant.name!r} must have {len(ids)} prevalences",
+            offer.sets is None or len(offer.sets.prevalence) == len(ids),
+            f"manifest: sets of variant {offer.name!r} must have {len(ids)} prevalences",
         )
     if manifest.filter is None:
         return
