@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -188,14 +188,14 @@ def sides(run: Run, model: Any) -> tuple[Side, Side]:
     return val, test._replace(groups=test.groups + val.groups.max() + 1)
 
 
-def models(run: Run) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the function of the float model and, if it was exported, an 8-bit one."""
+def models(run: Run) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield names of the float model and, if it was exported, an 8-bit one, and what loads them."""
     from rs_runtime.engines.engine import load_engine
 
-    yield "float", run.load_model().predict_on_batch
+    yield "float", lambda: run.load_model().predict_on_batch
     path = run.path / "export" / "models" / "onnx_u8s8.onnx"
     if path.is_file():
-        yield "onnx_u8s8", load_engine("onnxruntime", path.read_bytes()).logits
+        yield "onnx_u8s8", lambda: load_engine("onnxruntime", path.read_bytes()).logits
 
 
 def reference_run(folder: Path) -> Run:
@@ -223,7 +223,7 @@ def trained(folder: Path, work: Path) -> Iterator[tuple[str, Side, Side, Ranks]]
             for variant, model in models(run):
                 file = work / f"{name}-{variant}.npz"
                 if not file.is_file():
-                    val, test = sides(run, model)
+                    val, test = sides(run, model())
                     np.savez(file, *val, *test)
                 kept = list(np.load(file).values())
                 ranks = levels(classes, run.rank)

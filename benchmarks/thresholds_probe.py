@@ -15,6 +15,7 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.sets import unknown_score
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.readers import read_dataset
+from rs_toolkit.files import read_json, write_json
 from rs_toolkit.folders.run import Run
 from rs_toolkit.metrics.binary import auroc
 from rs_toolkit.metrics.calibration import fit_temperature
@@ -45,7 +46,11 @@ def probe_of(data: Path, rank: str, weights: Path, work: Path) -> Probe:
     photos = read_dataset(data).photos
     names = np.array([str(photo.label(rank)) for photo in photos])
     side = np.random.default_rng(0).choice(3, len(photos), p=(0.6, 0.15, 0.25))
-    logits, _, known = _probe(_features(data, photos, weights, work), names, side == 0)
+    file = work / f"probe-{data.name}-{rank}.npz"
+    if not file.is_file():
+        logits, _, known = _probe(_features(data, photos, weights, work), names, side == 0)
+        np.savez(file, logits, known)
+    logits, known = np.load(file).values()
     taxa = {name: photo.taxon for name, photo in zip(names, photos, strict=True)}
     classes = []
     for number, name in enumerate(known):
@@ -74,7 +79,12 @@ def held_out_families(data: Path, weights: Path, work: Path) -> list[dict[str, A
     generator = np.random.default_rng(1)
     side = generator.choice(3, len(photos), p=(0.6, 0.15, 0.25))
     order = generator.permutation(len(names))
-    rows = [_fold(features, family, side, order[fold::FOLDS]) for fold in range(FOLDS)]
+    rows = []
+    for fold in range(FOLDS):
+        file = work / f"held-out-{data.name}-{fold}.json"
+        if not file.is_file():
+            write_json(file, _fold(features, family, side, order[fold::FOLDS]))
+        rows.append(read_json(file))
     means = {key: float(np.mean([row["scores"][key] for row in rows])) for key in rows[0]["scores"]}
     return [
         {
