@@ -122,7 +122,7 @@ class Bench:
         if self._val:
             engine = load_engine(recipe.engine, data, self._settings.threads)
             logits = self._logits(engine.logits, self._val.photos)
-            calibration = self.task.calibrate(logits, self._val.labels)
+            calibration = self.task.calibrate(logits, self._val.labels, self._val.groups)
             found = self._verdict(self._val, logits, calibration, ONLY)
             missed = miss(found, self.names)
         describe = tflite_with_metadata if recipe.engine == "litert" else onnx_with_metadata
@@ -205,7 +205,7 @@ class Bench:
         if len(np.unique(val.labels)) < self.task.kinds:
             return None, test
         # The float model is calibrated like its variants, so that only the models differ.
-        calibration = self.task.calibrate(val.logits, val.labels)
+        calibration = self.task.calibrate(val.logits, val.labels, val.groups)
         return replace(val, calibration=calibration), replace(test, calibration=calibration)
 
     def _say(self, item: Measured) -> None:

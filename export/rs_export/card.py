@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rs_export.answers import answers_section
 from rs_export.gate import TITLES, verdict_words
-from rs_export.report import answer_table, filter_photos
+from rs_export.report import filter_photos
 from rs_export.result import Export, Measured, Result
 from rs_export.tables import by_name, cell, markdown_table
 
@@ -64,7 +65,7 @@ photos to which a variant gives the same first answer as the float model.
 
 A photo is named at the finest rank whose probability reaches the threshold, or not at all.
 
-{answer_table(models, counts["test"], export.settings.min_precision)}
+{answers_section(models, counts["test"], export.settings.min_precision)}
 
 ## F1 by class
 
@@ -78,7 +79,8 @@ A photo is named at the finest rank whose probability reaches the threshold, or 
 
 - {untested} of the classes have no test photos; nothing is known about them.
 - Photos from other places, seasons and cameras than the data set's.
-- Photos that show none of these classes: they get a class too, and may get a name.
+- Photos that show none of these classes: they get a class too, and may get a name. `rs-classify`
+  marks photos that are stranger than 95% of the validation photos, which finds some of them.
 - Speed and accuracy on other processors; `report.json` has the latency on the exporting machine.
 {_filter(export.filter) if export.filter else ""}""".rstrip()
         + "\n"

@@ -8,25 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rs_export.certainty import answered, calibrate, set_scores
 from rs_export.result import About, Calibration, Scores
 from rs_export.shrink.prepared import Preparer
 from rs_export.task import Side, Task, model_info
 from rs_runtime.kit.manifest import ClassInfo
-from rs_runtime.ranks import Level, finest_taxa, levels
+from rs_runtime.ranks import Level, levels
 from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.errors import ExportError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.metrics import classification as metrics
-from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.paired import compare_classifiers, rarest_third
-from rs_toolkit.metrics.thresholds import acceptance_threshold
 from rs_toolkit.splits.places import places_of_test
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["answered", "calibrate", "classifier_task"]
+__all__ = ["classifier_task"]
 
 _SCORES = ("accuracy", "top5", "macro_f1", "worst_decile_f1", "ece")
 
@@ -51,7 +50,9 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
         load=run.load_model,
         photos=run.split,
         pixels=run.pixels,
-        calibrate=lambda logits, labels: calibrate(logits, labels, ranks, settings.min_precision),
+        calibrate=lambda logits, labels, groups: calibrate(
+            logits, labels, groups, ranks, settings.min_precision
+        ),
         scores=lambda logits, fitted, side: _scores(logits, fitted, side, about.classes, ranks),
         verdict=lambda before, after, _, side, error: compare_classifiers(
             side.labels, side.groups, before, after, rare, settings.margins, error
@@ -67,53 +68,6 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
             Preparer(run, model, inputs, settings.passes, settings.seed, progress).model
         ),
     )
-
-
-def calibrate(
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    levels: Sequence[Level],
-    precision: float,
-) -> Calibration:
-    """Fit a variant's temperature, and a threshold for each rank, on validation photos.
-
-    Parameters
-    ----------
-    logits, labels : the variant's logits (n, classes) and the true classes (n,); n is at least 1
-    levels : ranks at which photos may be named
-    precision : least share of the names given that must be right, above 0 and at most 1
-    """
-    temperature = fit_temperature(logits, labels)
-    probabilities = metrics.softmax(logits / temperature)
-    thresholds = {}
-    for level in levels:
-        taxa = level.probabilities(probabilities)
-        right = taxa.argmax(axis=1) == level.places[labels]
-        threshold = acceptance_threshold(taxa.max(axis=1), right, precision)
-        if threshold is not None:
-            thresholds[level.rank] = threshold
-    return Calibration(temperature, thresholds)
-
-
-def answered(
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    levels: Sequence[Level],
-    calibration: Calibration,
-) -> dict[str, dict[str, int]]:
-    """Count for each rank the photos ``named`` at it, and how many of these names are ``right``.
-
-    Ranks without a threshold are left out.  Photos that reach no threshold are not counted.
-    """
-    probabilities = metrics.softmax(logits / calibration.temperature)
-    right: dict[str, list[bool]] = {
-        level.rank: [] for level in levels if level.rank in calibration.thresholds
-    }
-    found = finest_taxa(probabilities, levels, calibration.thresholds)
-    for taxon, label in zip(found, labels, strict=True):
-        if taxon is not None:
-            right[taxon.level.rank].append(bool(taxon.level.places[label] == taxon.place))
-    return {rank: {"named": len(hits), "right": sum(hits)} for rank, hits in right.items()}
 
 
 def _about(run: Run) -> About:
@@ -156,5 +110,6 @@ def _scores(
             "agreement": metrics.agreement(logits, side.logits),
         },
         per_class=tuple(rows),
-        answered=answered(logits, side.labels, ranks, fitted),
+        answered=answered(logits, side.labels, side.groups, ranks, fitted),
+        sets=set_scores(logits, side.labels, fitted),
     )

@@ -58,7 +58,7 @@ def filter_task(source: FilterFolder) -> Task:
         load=source.load_model,
         photos=source.side,
         pixels=source.pixels,
-        calibrate=lambda logits, truth: _platt(organism_log_odds(logits, organism), truth),
+        calibrate=lambda logits, truth, _: _platt(organism_log_odds(logits, organism), truth),
         scores=lambda logits, fitted, side: filter_scores(
             logits, fitted, side, organism, source.thresholds
         ),

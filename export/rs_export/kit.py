@@ -56,7 +56,11 @@ def _manifest(export: Export) -> manifest.Manifest:
         preprocessing=about.preprocessing,
         variants=tuple(
             manifest.Variant(
-                **_common(item), thresholds=item.calibration.thresholds, warning=_warning(item)
+                **_common(item),
+                thresholds=item.calibration.thresholds,
+                warning=_warning(item),
+                sets=item.calibration.sets,
+                unknown=item.calibration.unknown,
             )
             for item in found.in_kit
         ),

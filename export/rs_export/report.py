@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rs_export.answers import answers_section
 from rs_export.gate import TITLES, drops, fallen_rows, interval, verdict_words
 from rs_export.result import About, Export, Measured, Result
 from rs_export.tables import by_name, cell, markdown_table
@@ -14,7 +15,7 @@ from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.pictures import draw_picture
 
-__all__ = ["answer_table", "filter_photos", "write_reports"]
+__all__ = ["filter_photos", "write_reports"]
 
 _PICTURE = "accuracy_vs_size.png"
 _LISTED = 5
@@ -42,29 +43,6 @@ def write_reports(export: Export, folder: Path, note: Callable[[str], None]) -> 
     with atomic_write(folder / "report.md") as temporary:
         temporary.write_text(_markdown(export), "utf-8")
     return folder / "report.md"
-
-
-def answer_table(models: Sequence[Measured], photos: int, precision: float) -> str:
-    """Return a table of the ranks at which models named the test photos.
-
-    ``photos`` is the number of test photos, and ``precision`` the share of the names that are to
-    be right, 0 to 1, for which the thresholds were fitted.
-    """
-    ranks = list(dict.fromkeys(rank for item in models for rank in item.test.answered))
-    if not ranks:
-        return "No thresholds: too few validation photos, or none keeps enough of the names right."
-    rows = []
-    for item in models:
-        found, thresholds = item.test.answered, item.calibration.thresholds
-        total, right = (sum(row[key] for row in found.values()) for key in ("named", "right"))
-        cells = [
-            f"{found[r]['named'] / photos:.1%} ({thresholds[r]:.2f})" if r in found else "never"
-            for r in ranks
-        ]
-        rows.append([item.name, *cells, f"{total / photos:.1%}", f"{right / max(total, 1):.1%}"])
-    head = ["named at (threshold)", *ranks, "any rank", "of these right"]
-    note = f"Thresholds are fitted on validation photos to keep {precision:.0%} of the names right."
-    return f"{markdown_table(head, rows)}\n\n{note}"
 
 
 def filter_photos(about: About) -> str:
@@ -103,6 +81,7 @@ def _task_json(found: Result) -> dict[str, Any]:
         "shipped": dict(found.shipped),
         "calibrations": {name: asdict(item.calibration) for name, item in measured.items()},
         "answered": {name: item.test.answered for name, item in measured.items()},
+        "sets": {name: item.test.sets for name, item in measured.items()},
         "refused": {
             name: {
                 "reason": reason,
@@ -152,7 +131,7 @@ def _markdown(export: Export) -> str:
         f"![accuracy against size]({_PICTURE})",
         f"The numbers answer: {cell(found.about.question)}",
         *_findings(found),
-        answer_table(found.measured, counts["test"], settings.min_precision),
+        answers_section(found.measured, counts["test"], settings.min_precision),
         *(_fallen_classes(item) for item in found.measured if item.test.fallen),
         *_recalls(found),
     ]

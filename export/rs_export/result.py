@@ -13,6 +13,7 @@ from typing import Any
 from rs_export.convert import Quantization
 from rs_export.quantize.sensitivity import Sensitivity
 from rs_export.recipes import Recipe
+from rs_runtime.kit.sets import SetSpec, UnknownSpec
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.metrics.noninferiority import Verdict
@@ -28,6 +29,7 @@ class Calibration:
     ----------
     temperature : above 0; a classifier's probabilities are ``softmax(logits / temperature)``
     thresholds : least probability at which a taxon is named, by rank; see :mod:`rs_runtime.ranks`
+    sets, unknown : of a classifier: for sets of classes, and for how strange a photo is
     bias : only of a filter, whose probability is ``sigmoid(log_odds / temperature + bias)``; see
         :func:`rs_runtime.filter.organism_probability`
     """
@@ -35,6 +37,8 @@ class Calibration:
     temperature: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
     bias: float = 0.0
+    sets: SetSpec | None = None
+    unknown: UnknownSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,14 @@ class Scores:
     row : scores for tables, by name; documented in :mod:`rs_export.classify` and
         :mod:`rs_export.filter`
     per_class : for each class: name, support, f1, and change of f1 against the float model
-    answered : see :func:`rs_export.classify.answered`
+    answered : see :func:`rs_export.certainty.answered`
+    sets : see :func:`rs_export.certainty.set_scores`
     """
 
     row: Mapping[str, float]
     per_class: tuple[Mapping[str, Any], ...] = ()
-    answered: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    answered: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def fallen(self) -> list[Mapping[str, Any]]:

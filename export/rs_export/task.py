@@ -59,7 +59,8 @@ class Task:
     load : returns the float model: input (n, S, S, 3) scaled by ``about.preprocessing``, logits out
     photos : takes ``train``, ``val`` or ``test``; returns n photos and their labels (n,)
     pixels : takes photos; returns uint8 RGB (n, S, S, 3)
-    calibrate : takes a model's logits and the labels of validation photos; returns its calibration
+    calibrate : takes a model's logits, and the labels and groups of validation photos; returns its
+        calibration
     scores : takes a model's logits and calibration, and the photos; returns the model's scores
     verdict : takes the float model's and a variant's logits (n, V, classes) of V looks at each
         photo, the variant's calibration, the photos, and how often a limit may be wrong
@@ -77,7 +78,7 @@ class Task:
     load: Callable[[], keras.Model]
     photos: Callable[[str], tuple[Sequence[Photo], NDArray[Any]]]
     pixels: Callable[[Sequence[Photo]], NDArray[np.uint8]]
-    calibrate: Callable[[NDArray[np.float32], NDArray[Any]], Calibration]
+    calibrate: Callable[[NDArray[np.float32], NDArray[Any], NDArray[np.int64]], Calibration]
     scores: Callable[[NDArray[np.float32], Calibration, Side], Scores]
     verdict: Judge
     info: Callable[[Calibration], ModelInfo]

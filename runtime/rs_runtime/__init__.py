@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rs_runtime.classify import Classifier, Prediction, Score
+    from rs_runtime.classify import Classifier, ClassSet, Prediction, Score, Unknown
     from rs_runtime.engines.engine import Engine, load_engine
     from rs_runtime.errors import (
         EngineError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Member,
         Variant,
     )
+    from rs_runtime.kit.sets import SetSpec, UnknownSpec
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
     from rs_runtime.ranks import Answer
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "ClassInfo",
+    "ClassSet",
     "Classifier",
     "Engine",
     "EngineError",
@@ -56,6 +58,9 @@ __all__ = [
     "Preprocessing",
     "RuntimeKitError",
     "Score",
+    "SetSpec",
+    "Unknown",
+    "UnknownSpec",
     "Variant",
     "find_kit",
     "load_engine",
@@ -66,7 +71,7 @@ __all__ = [
 # Names are imported on first use, so that `rs-classify --help` starts without NumPy and Pillow.
 # Modules are searched in this order: those that need neither come first.
 _MODULES = (
-    *("errors", "kit.kit", "kit.manifest"),
+    *("errors", "kit.kit", "kit.manifest", "kit.sets"),
     *("ranks", "photos.photo", "engines.engine", "classify", "filter"),
 )
 

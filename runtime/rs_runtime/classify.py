@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_runtime.engines.engine import load_engine
-from rs_runtime.errors import EngineError
+from rs_runtime.errors import EngineError, KitFormatError
 from rs_runtime.kit.manifest import NOT_ORGANISM, RANKS
 from rs_runtime.kit.variants import choose
 from rs_runtime.photos.preprocess import load_each
 from rs_runtime.ranks import Answer, answers, levels
+from rs_runtime.sets import in_set, strangeness, unknown_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rs_runtime.kit.kit import Kit
     from rs_runtime.kit.verdict import LossVerdict
 
-__all__ = ["Classifier", "Prediction", "Score"]
+__all__ = ["ClassSet", "Classifier", "Prediction", "Score", "Unknown"]
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,31 @@ class Score:
 
 
 @dataclass(frozen=True)
+class ClassSet:
+    """The classes that a photo may show, best first; see :func:`rs_runtime.sets.in_set`."""
+
+    coverage: float
+    classes: tuple[Score, ...]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """How strange a photo is to the model, 0 to 1; see :func:`rs_runtime.sets.strangeness`."""
+
+    score: str
+    strangeness: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the model and the filter say of one photo.
 
     ``top`` holds the most probable classes, best first.  ``answer`` names the finest taxon that is
-    certain enough, if any; it is None without thresholds.  ``filter`` is the filter's verdict, None
-    without a filter.  If the photo was not classified because the filter found no
-    organism, ``answer`` is None and ``top`` is empty.  ``note`` says what is missing of the photo.
-    ``verdict`` says whether shrinking cost the model too much; None where the kit does not say.
+    certain enough, if any; it is None for an old kit without thresholds.  ``filter`` is the
+    filter's verdict, None without a filter.  If the photo was not classified because the filter
+    found no organism, ``answer`` is None and ``top`` is empty.  ``note`` says what is missing of
+    the photo.  ``verdict`` says whether shrinking cost the model too much; None where the kit does
+    not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
     """
 
     path: str
@@ -53,10 +71,15 @@ class Prediction:
     filter: FilterVerdict | None = None
     note: str | None = None
     verdict: LossVerdict | None = None
+    set: ClassSet | None = None
+    unknown: Unknown | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {**asdict(self), "top": [asdict(score) for score in self.top]}
+        found = {**asdict(self), "top": [asdict(score) for score in self.top]}
+        if self.set:
+            found["set"] = {**asdict(self.set), "classes": [item.name for item in self.set.classes]}
+        return found
 
 
 class Classifier:
@@ -79,12 +102,15 @@ class Classifier:
         Judges each photo first; None means no filter.  The attribute may be replaced at any time.
     only_organisms
         Do not classify photos that the filter judges to show no organism.
+    coverage
+        0 to 1: also return a set of classes for each photo; None means no sets.
 
     Raises
     ------
     KitFormatError, EngineMissingError, EngineError
-        As for :func:`rs_runtime.kit.variants.choose`; EngineError also if the engine refuses the
-        model or the model's input size is not the kit's.
+        As for :func:`rs_runtime.kit.variants.choose`; KitFormatError also if the kit has no sets
+        for a coverage; EngineError also if the engine refuses the model or the model's input size
+        is not the kit's.
     """
 
     def __init__(
@@ -96,18 +122,26 @@ class Classifier:
         min_probability: float | None = None,
         filter: Filter | None = None,
         only_organisms: bool = False,
+        coverage: float | None = None,
     ) -> None:
         self.manifest = manifest = kit.manifest
         self.preprocessing = manifest.preprocessing
         self.filter = filter
-        self._only_organisms = only_organisms
+        self._only_organisms, self._coverage = only_organisms, coverage
         offers, owner = manifest.variants, f"kit {manifest.name!r}"
         self.variant = choose(offers, manifest.default_variants, owner, engine, variant)
+        if coverage is not None and self.variant.sets is None:
+            raise KitFormatError(
+                f"{owner} has no sets of classes for model {self.variant.name!r}; "
+                "leave out the coverage, or export the kit again"
+            )
         self._engine = load_engine(self.variant.engine, kit.read(self.variant.member), threads)
         self._levels = levels(manifest.classes, manifest.rank)
         self._thresholds = self.variant.thresholds
         if min_probability is not None:
             self._thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
+        # Before 1.5, no thresholds could also mean that there were no photos to fit them on.
+        self._answers = bool(self._thresholds) or manifest.minor >= 5
         wanted = self.preprocessing.size
         if self._engine.size not in (None, wanted):
             raise EngineError(
@@ -127,6 +161,14 @@ class Classifier:
         EngineError
             The engine failed, or the model's number of classes is not the kit's.
         """
+        return self._softmax(self._logits(pixels))
+
+    def _softmax(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        scaled = logits / np.float32(self.variant.temperature)
+        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def _logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         logits = self._engine.logits(self.preprocessing.model_input(pixels))
         classes = len(self.manifest.classes)
         if logits.shape[1] != classes:
@@ -134,9 +176,7 @@ class Classifier:
                 f"model {self.variant.name!r} gives {logits.shape[1]} classes, "
                 f"its kit names {classes}; export the kit again"
             )
-        scaled = logits / np.float32(self.variant.temperature)
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+        return logits
 
     def classify(self, photo: Path, top: int = 5) -> Prediction:
         """Classify one photo; ``top`` (at least 1) limits the classes returned.
@@ -156,11 +196,29 @@ class Classifier:
         path, name, verdict = str(photo), self.variant.name, self.variant.verdict
         if self._only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
             return Prediction(path, name, None, (), shows, info.note, verdict)
-        rows = self.probabilities(pixels[None])
-        row = rows[0]
-        answer = answers(rows, self._levels, self._thresholds)[0] if self._thresholds else None
-        scores = []
-        for place in np.argsort(-row, kind="stable")[:top]:
-            found = self.manifest.classes[place]
-            scores.append(Score(found.id, found.name, found.common_name, float(row[place])))
-        return Prediction(path, name, answer, tuple(scores), shows, info.note, verdict)
+        logits = self._logits(pixels[None])
+        rows = self._softmax(logits)
+        answer = answers(rows, self._levels, self._thresholds)[0] if self._answers else None
+        places = np.argsort(-rows[0], kind="stable")
+        top_scores = self._scores(rows[0], places[:top])
+        sets, unknown = self._set(rows, places), self._unknown(logits)
+        return Prediction(path, name, answer, top_scores, shows, info.note, verdict, sets, unknown)
+
+    def _scores(self, row: NDArray[np.float32], places: NDArray[np.int64]) -> tuple[Score, ...]:
+        found = ((self.manifest.classes[place], float(row[place])) for place in places)
+        return tuple(Score(item.id, item.name, item.common_name, p) for item, p in found)
+
+    def _set(self, rows: NDArray[np.float32], places: NDArray[np.int64]) -> ClassSet | None:
+        """Return the set of a photo, (1, classes); ``places`` are the classes, best first."""
+        spec, coverage = self.variant.sets, self._coverage
+        if spec is None or coverage is None:
+            return None
+        inside = in_set(rows, spec, coverage)[0]
+        return ClassSet(coverage, self._scores(rows[0], places[inside[places]]))
+
+    def _unknown(self, logits: NDArray[np.float32]) -> Unknown | None:
+        spec = self.variant.unknown
+        if spec is None:
+            return None
+        scores = unknown_score(logits, self.variant.temperature, spec.score)
+        return Unknown(spec.score, float(strangeness(scores, spec)[0]))

@@ -61,6 +61,7 @@ def _run(options: argparse.Namespace) -> int:
             options.threads,
             options.min_probability,
             only_organisms=options.filter == "on",
+            coverage=options.coverage,
         )
         classifier.filter = _filter(kit, classifier.variant.engine, options)
     if warning := classifier.variant.warning:
@@ -163,11 +164,16 @@ def _show_json(prediction: Prediction) -> None:
 def _show_table(prediction: Prediction) -> None:
     rows = [(score.common_name or score.name, score) for score in prediction.top]
     width = max((len(title) for title, _ in rows), default=0)
-    lines = [printable(f"{prediction.path}{_answer(prediction)}{_doubt(prediction)}")]
+    told = f"{_answer(prediction)}{_strange(prediction)}{_doubt(prediction)}"
+    lines = [printable(f"{prediction.path}{told}")]
     for title, score in rows:
         name = "" if title == score.name else score.name
         line = f"  {score.probability:7.1%}  {title:<{width}}  {name}"
         lines.append(printable(line.rstrip()))
+    if prediction.set:
+        names = [score.common_name or score.name for score in prediction.set.classes]
+        listed = "; ".join(names) or "no class is probable enough"
+        lines.append(printable(f"  set of {100 * prediction.set.coverage:.4g}%: {listed}"))
     say("\n".join(lines))
 
 
@@ -179,6 +185,15 @@ def _answer(prediction: Prediction) -> str:
         return "  uncertain"
     rank = (answer.rank or "").replace("_", " ")
     return f"  {rank} {answer.name} ({answer.probability:.1%})"
+
+
+def _strange(prediction: Prediction) -> str:
+    from rs_runtime.sets import STRANGE
+
+    found = prediction.unknown
+    if found is None or found.strangeness < STRANGE:
+        return ""
+    return f"  perhaps none of the classes (stranger than {found.strangeness:.0%} of known photos)"
 
 
 def _doubt(prediction: Prediction) -> str:
@@ -234,6 +249,13 @@ def _parser() -> argparse.ArgumentParser:
         type=share,
         metavar="P",
         help="least probability, 0 to 1, of the rank that is named (default: the kit's thresholds)",
+    )
+    parser.add_argument(
+        "--coverage",
+        type=share,
+        metavar="P",
+        help="also list the classes that each photo may show; for this share of photos, 0 to 1, "
+        "the true class is among them",
     )
     _add_photo_options(parser)
     parser.add_argument(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rs_export import ExportSettings, export_run
 from rs_export.convert import Converter, Quantization
@@ -19,6 +20,7 @@ from rs_runtime.classify import Classifier
 from rs_runtime.engines.engine import load_engine
 from rs_runtime.kit.kit import open_kit
 from rs_runtime.photos.preprocess import Preprocessing
+from rs_runtime.ranks import Answer
 from rs_runtime.stderr import command_process
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
@@ -298,8 +300,6 @@ def test_report_and_kit_tell_the_same(exported) -> None:
 
 
 def test_answers_are_as_the_report_counts_them(exported, toy, tmp_path) -> None:
-    from PIL import Image
-
     report = json.loads((exported.kit.parent / "report.json").read_text())
     photos, labels = toy.sides["test"]
     with open_kit(exported.kit) as kit:
@@ -311,18 +311,37 @@ def test_answers_are_as_the_report_counts_them(exported, toy, tmp_path) -> None:
         answer = classifier.classify(tmp_path / "photo.png").answer
         named += answer.rank == "family"
         right += answer.name == tuple(COLOURS)[label]
-    assert report["answered"]["tflite_int8"] == {"family": {"named": named, "right": right}}
+    counted = report["answered"]["tflite_int8"]["family"]
+    assert (counted["named"], counted["right"]) == (named, right)
     assert 0 < right <= named
     assert f"{named / len(photos):.1%}" in (exported.kit.parent / "report.md").read_text()
+
+
+def test_sets_and_strangeness_travel_in_the_kit(exported, toy, tmp_path) -> None:
+    report = json.loads((exported.kit.parent / "report.json").read_text())
+    photos, labels = toy.sides["test"]
+    held = 0
+    with open_kit(exported.kit) as kit:
+        classifier = Classifier(kit, variant="tflite_int8", coverage=0.9)
+    for photo, label in zip(photos, labels, strict=True):
+        Image.fromarray(photo).save(tmp_path / "photo.png")
+        found = classifier.classify(tmp_path / "photo.png")
+        held += label in [item.class_id for item in found.set.classes]
+        assert 0 <= found.unknown.strangeness <= 1
+    assert report["sets"]["tflite_int8"]["0.9"]["reached"] == held / len(photos)
+    assert "sets: held" in (exported.kit.parent / "report.md").read_text()
 
 
 def test_too_few_validation_photos_give_no_thresholds(toy, tmp_path, monkeypatch) -> None:
     few = {**toy.sides, "val": tuple(part[:19] for part in toy.sides["val"])}
     monkeypatch.setattr("rs_export.export.Run.open", lambda path: replace(toy, sides=few))
     result = export_run(toy.path, ExportSettings(recipes=("tflite_fp32",)), out=tmp_path)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(toy.sides["test"][0][0]).save(photo)
     with open_kit(result.kit) as kit:
         assert kit.manifest.variants[0].thresholds == {}
-        assert "No thresholds" in kit.read("MODEL_CARD.md").decode()
+        assert "No photo is named" in kit.read("MODEL_CARD.md").decode()
+        assert Classifier(kit).classify(photo).answer == Answer(None, None, pytest.approx(1, abs=1))
 
 
 def test_same_run_gives_the_same_kit(exported, toy, tmp_path, converted) -> None:

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from rs_runtime.classify import Classifier
 from rs_runtime.cli import main
 from rs_runtime.errors import EngineError
 from rs_runtime.kit.kit import open_kit, write_kit
+from rs_runtime.kit.sets import SetSpec, UnknownSpec
 from rs_runtime.kit.verdict import LossVerdict
 
 
@@ -36,7 +38,8 @@ def test_table(classify, colour_photos) -> None:
     code, out, err = classify(colour_photos, "--top", 2)
     assert (code, err) == (0, [])
     assert len(out) == 9
-    assert out[0].endswith("a.jpg") and out[3].endswith("b.JPG") and out[6].endswith("c.jpg")
+    told = [Path(line.partition("  ")[0]).name for line in out[::3]]
+    assert told == ["a.jpg", "b.JPG", "c.jpg"]
     assert [out[i].split("%")[1].split()[0] for i in (1, 4, 7)] == ["red", "green", "blue"]
     assert out[4].split()[1:] == ["green", "things", "green"]
 
@@ -69,9 +72,9 @@ def test_the_finest_certain_rank_is_named(
     assert names(family=1.0, phylum=1.0, kingdom=0.0) == uncertain
     assert names("--min-probability", 1, family=0.0) == uncertain
     assert names("--min-probability", 0) == families
-    assert not any("family" in line for line in lines())
+    assert names() == uncertain
     answer = json.loads(classify(colour_photos / "a.jpg", "--json")[1][0])["answer"]
-    assert answer is None
+    assert answer["rank"] is None and answer["name"] is None
 
 
 def test_json_lines(classify, colour_photos) -> None:
@@ -82,6 +85,49 @@ def test_json_lines(classify, colour_photos) -> None:
     assert [line["top"][0]["name"] for line in lines[:3]] == ["red", "green", "blue"]
     assert all(0 <= score["probability"] <= 1 for line in lines[:3] for score in line["top"])
     assert lines[3]["path"] == str(bad) and "no JPEG" in lines[3]["error"]
+
+
+SETS = SetSpec((0.5, 0.25, 0.25), (0.8, 0.9), (1.5, 0.25))
+UNKNOWN = UnknownSpec("max_logit", (0.0, 4.0, 8.0))
+
+
+@pytest.fixture
+def fitted_kit(onnx_kit, manifest, onnx_models) -> Path:
+    """The ONNX kit with sets and an unknown score; a colour's own logit is 8, the others are -8."""
+    variant = replace(manifest.variants[1], sets=SETS, unknown=UNKNOWN, temperature=8.0)
+    kit = replace(manifest, variants=(variant,), default_variants={})
+    write_kit(onnx_kit, kit, {"models/b.onnx": onnx_models["float"]})
+    return onnx_kit
+
+
+def test_sets_hold_more_classes_at_a_higher_coverage(classify, fitted_kit, colour_photos) -> None:
+    def told(*options: object) -> dict:
+        return json.loads(classify(colour_photos / "sub", "--json", *options)[1][0])
+
+    assert told()["set"] is None
+    assert told("--coverage", 0.8)["set"] == {"coverage": 0.8, "classes": ["blue"]}
+    # Red is as probable as green, but more often so.
+    assert told("--coverage", 0.85)["set"]["classes"] == ["blue", "green"]
+    assert told("--coverage", 0.95)["set"]["classes"] == ["blue", "red", "green"]
+    code, out, err = classify(colour_photos / "sub", "--coverage", 0.9)
+    assert (code, err) == (0, [])
+    assert out[-1] == "  set of 90%: blue things; green things"
+
+
+def test_a_kit_without_sets_refuses_a_coverage(classify, onnx_kit, colour_photos) -> None:
+    code, out, err = classify(colour_photos, "--coverage", 0.9)
+    assert code == 2 and not out
+    assert "no sets of classes" in err[0]
+
+
+def test_strange_photos_are_marked(classify, fitted_kit, tmp_path, colour_photos) -> None:
+    Image.new("RGB", (40, 40), (128, 128, 128)).save(tmp_path / "grey.png")
+    [line] = classify(tmp_path / "grey.png", "--json")[1]
+    found = json.loads(line)["unknown"]
+    assert found["score"] == "max_logit" and found["strangeness"] > 0.95
+    out = classify(tmp_path / "grey.png", colour_photos / "a.jpg")[1]
+    assert "perhaps none of the classes (stranger than " in out[0]
+    assert "perhaps" not in out[4]
 
 
 def test_json_lines_tell_the_verdict(
@@ -354,7 +400,7 @@ def test_names_that_the_terminal_lacks(
         first = json.loads(out[0])
         assert first["path"] == str(photo) and first["top"][0]["common_name"] == "robin, tit, …"
     else:
-        assert out[0].endswith(r"Käfer \u2026 1.jpg") and r"robin, tit, \u2026" in out[1]
+        assert out[0].endswith(r"Käfer \u2026 1.jpg  uncertain") and r"robin, tit, \u2026" in out[1]
 
 
 def test_shared_edge_cases_are_classified_or_reported(classify, shared) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rs_runtime.errors import KitFormatError, KitVersionError
 from rs_runtime.kit.json_node import MAX_TEXT, JsonNode, Scalar, parse_json
+from rs_runtime.kit.sets import SetSpec, UnknownSpec, read_sets, read_unknown
 from rs_runtime.kit.variants import ENGINES
 from rs_runtime.kit.verdict import LossVerdict, read_verdict
 from rs_runtime.photos.preprocess import Preprocessing
@@ -71,10 +72,13 @@ class Variant(Offer):
 
     ``warning`` says why its answers deserve distrust; None: no known reason.  ``thresholds`` gives
     by rank the least probability at which a name should be believed; see rs_runtime.ranks.
+    ``sets`` and ``unknown`` are for rs_runtime.sets; None: they were not fitted.
     """
 
     warning: str | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    sets: SetSpec | None = None
+    unknown: UnknownSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,11 @@ class Manifest:
     filter: FilterSpec | None = None
     schema: str = SCHEMA
 
+    @property
+    def minor(self) -> int:
+        """The schema's minor number."""
+        return int(self.schema.partition(".")[2])
+
     def to_json(self) -> bytes:
         """Return canonical UTF-8 JSON: sorted keys, indent 2, one final newline."""
         values = {**asdict(self), "format": "rskit"}
@@ -163,8 +172,8 @@ class Manifest:
                 f"kit has schema {schema}, this runtime reads 1.x; "
                 "update rs-toolkit, or export the kit again"
             )
-        # Schemas before 1.3 do not define the key "filter", those before 1.5 not "verdict", so
-        # these are ignored there.
+        # Schemas before 1.3 do not define the key "filter", those before 1.5 not "verdict", "sets"
+        # and "unknown", so these are ignored there.
         minor = int(match[2])
         told = root if minor >= 3 else JsonNode("manifest", {})
         manifest = cls(
@@ -206,8 +215,14 @@ def _variant(node: JsonNode, minor: int) -> Variant:
     thresholds = node.get("thresholds", {})
     for rank in (found := thresholds.mapping(lambda value: value.within(0, 1))):
         JsonNode(f"key in {thresholds.where}", rank).choice((*RANKS, "common_name"))
-    warning = node.optional("warning", JsonNode.text)
-    return Variant(**_offer(node, minor), warning=warning, thresholds=found)
+    told = node if minor >= 5 else JsonNode(node.where, {})
+    return Variant(
+        **_offer(node, minor),
+        warning=node.optional("warning", JsonNode.text),
+        thresholds=found,
+        sets=told.optional("sets", read_sets),
+        unknown=told.optional("unknown", read_unknown),
+    )
 
 
 def _offer(node: JsonNode, minor: int) -> dict[str, Any]:
@@ -265,6 +280,11 @@ def _check_references(manifest: Manifest) -> None:
     ids = [item.id for item in manifest.classes]
     _require(ids == list(range(len(ids))), "manifest: class ids must be 0, 1, 2, … in order")
     _check_part(manifest, manifest, "manifest")
+    for offer in manifest.variants:
+        _require(
+            offer.sets is None or len(offer.sets.prevalence) == len(ids),
+            f"manifest: sets of variant {offer.name!r} must have {len(ids)} prevalences",
+        )
     if manifest.filter is None:
         return
     _check_part(manifest.filter, manifest, "manifest.filter")

@@ -9,7 +9,7 @@ from typing import Any
 
 from kit_forge import Target, attack, nodes, noise, replaced, word
 
-OPTIONAL = ("common_name", "warning", "filter")
+OPTIONAL = ("common_name", "warning", "filter", "sets", "unknown")
 # Older kits lack it, but it is never null.
 NEWER = ("thresholds",)
 MAPPINGS = ("taxon", "measured", "thresholds", "environment", "calibration", "default_variants")

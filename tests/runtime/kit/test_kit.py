@@ -26,12 +26,13 @@ from rs_runtime.errors import (
 from rs_runtime.kit.archive import layout
 from rs_runtime.kit.kit import find_kit, open_kit, write_kit
 from rs_runtime.kit.manifest import Manifest
+from rs_runtime.kit.sets import SetSpec, UnknownSpec
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.kit.verdict import LossVerdict
 from rs_toolkit.data.photos import default_cache_dir
 
-GOLDEN = "f225e33b7bf23a577f3adf083e96dc5c7ae241b1b8c3e7a8b61721e442eccd7e"
-GOLDEN_WITH_FILTER = "a2933bf8ef54b2d76c90383eb346b1a54f163c8ceabf825acba4842becb74c95"
+GOLDEN = "a031384cb42c571a754dac1db7c7b89388067d583cbb1f2e15bc344e6a9e82ad"
+GOLDEN_WITH_FILTER = "157cc1f82ffae2b962b57c7e3cdab24996da723a2ae7a90f1b3a8d88a824672b"
 # What older schemas wrote, all without a verdict, and without a filter and a version of the pixels
 # before 1.4: fields that variants did not have yet, and the kit's SHA-256.
 OLDER = {
@@ -102,7 +103,7 @@ def test_kits_of_older_schemas_are_read(schema, kit_path, manifest, contents) ->
     if schema < "1.3":
         del head["filter"]
     for variant in head["variants"]:
-        for key in (*missing, "verdict"):
+        for key in (*missing, "verdict", "sets", "unknown"):
             del variant[key]
     old = json.dumps(head, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     pack(kit_path, contents | {"manifest.json": old})
@@ -160,6 +161,37 @@ def test_verdicts(refused, kit_path, manifest, contents, filter_spec, filter_con
     repack(kit_path, variants=[variants[0] | {"verdict": 5}, variants[1]], schema="1.4")
     with open_kit(kit_path) as kit:
         assert {item.verdict for item in kit.manifest.variants} == {None}
+
+
+SETS = {"prevalence": [0.5, 0.3, 0.2], "coverages": [0.5, 0.9], "ratios": [1.5, 0.0]}
+UNKNOWN = {"score": "energy", "quantiles": [-1.0, 0.5, 2.0]}
+
+
+def test_sets_and_unknown_scores(refused, kit_path, manifest, contents) -> None:
+    sets = SetSpec(*map(tuple, SETS.values()))
+    unknown = UnknownSpec("energy", tuple(UNKNOWN["quantiles"]))
+    fitted = replace(manifest.variants[0], sets=sets, unknown=unknown)
+    given = replace(manifest, variants=(fitted, manifest.variants[1]))
+    write_kit(kit_path, given, contents)
+    with open_kit(kit_path) as kit:
+        assert kit.manifest.variants == given.variants
+    variants = json.loads(given.to_json())["variants"]
+    wrong_sets = (
+        {"prevalence": [0.5, 0.5]}, {"prevalence": [0.5, 0.5, 0]}, {"coverages": [0.9, 0.5]},
+        {"coverages": [0.5, 0.5]}, {"ratios": [0.5, 0.9]}, {"ratios": [0.5]}, {"ratios": [1e13, 0]},
+        {"coverages": [], "ratios": []}, {"prevalence": None}, {"coverages": [0.5, 1.1]},
+    )  # fmt: skip
+    for change in wrong_sets:
+        repack(kit_path, variants=[variants[0] | {"sets": SETS | change}, variants[1]])
+        assert "sets" in refused(kit_path, KitFormatError)
+    for change in ({"score": "odd"}, {"quantiles": [1]}, {"quantiles": [2, 1]}, {"score": None}):
+        repack(kit_path, variants=[variants[0] | {"unknown": UNKNOWN | change}, variants[1]])
+        assert "variants[0].unknown" in refused(kit_path, KitFormatError)
+    # Before schema 1.5 the keys meant nothing.
+    old = [item | {"sets": 5, "unknown": "x"} for item in variants]
+    repack(kit_path, variants=old, schema="1.4")
+    with open_kit(kit_path) as kit:
+        assert {(item.sets, item.unknown) for item in kit.manifest.variants} == {(None, None)}
 
 
 def test_thresholds(refused, kit_path, manifest, contents) -> None:

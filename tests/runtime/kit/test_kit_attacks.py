@@ -39,6 +39,7 @@ import rs_runtime.kit.manifest
 from rs_runtime.errors import KitError, KitSignatureError
 from rs_runtime.kit.kit import Kit, open_kit, write_kit
 from rs_runtime.kit.manifest import Manifest
+from rs_runtime.kit.sets import SetSpec, UnknownSpec
 from rs_runtime.kit.signature import generate_key, write_signature
 from rs_toolkit.folders.kit import extract
 
@@ -54,7 +55,13 @@ def target(
     kit_path, manifest, contents, filter_spec, filter_contents, tmp_path, monkeypatch
 ) -> Target:
     """A signed kit with a filter, in a folder that holds whatever an attack could write."""
-    write_kit(kit_path, replace(manifest, filter=filter_spec), contents | filter_contents)
+    fitted = replace(
+        manifest.variants[0],
+        sets=SetSpec((0.5, 0.25, 0.25), (0.8, 0.9), (1.5, 0.25)),
+        unknown=UnknownSpec("energy", (-1.0, 0.5, 3.0)),
+    )
+    manifest = replace(manifest, filter=filter_spec, variants=(fitted, manifest.variants[1]))
+    write_kit(kit_path, manifest, contents | filter_contents)
     monkeypatch.setattr(rs_runtime.kit.kit, "MAX_KIT_BYTES", MOST_BYTES)
     key, public = generate_key(tmp_path / "key")
     with open_kit(kit_path) as kit:

@@ -58,7 +58,7 @@ class ExportSettings(Settings):
         5.0, 0, 100, "points of F1 that the worst tenth and rarest third of classes may lose"
     )
     min_precision: float = number(
-        0.9, _TINY, 1, "share of answers that must be right; less certain ones name a coarser rank"
+        0.9, _TINY, 1, "share of names that must be right at each rank, with a confidence of 90%"
     )
     force: bool = False
     strict: bool = False

@@ -19,6 +19,9 @@ _CHUNK = 2**20
 def describe(kit: Kit) -> dict[str, Any]:
     """Return the content of a kit's manifest, and its members, as JSON values."""
     manifest = kit.manifest
+    variants = _variants(manifest.variants, "thresholds", "warning")
+    for variant in manifest.variants:
+        variants[variant.name] |= _certainty(variant)
     return {
         "name": manifest.name,
         "schema": manifest.schema,
@@ -27,7 +30,7 @@ def describe(kit: Kit) -> dict[str, Any]:
         "classes": len(manifest.classes),
         "preprocessing": manifest.preprocessing.to_dict(),
         "default_variants": manifest.default_variants,
-        "variants": _variants(manifest.variants, "thresholds", "warning"),
+        "variants": variants,
         "filter": None if manifest.filter is None else _describe_filter(manifest.filter),
         "members": {
             name: {"size": member.size, "sha256": member.sha256}
@@ -60,6 +63,15 @@ def _variants(variants: Sequence[Variant | FilterVariant], *own: str) -> dict[st
         if variant.verdict is not None:
             told[variant.name]["verdict"] = asdict(variant.verdict)
     return told
+
+
+def _certainty(variant: Variant) -> dict[str, Any]:
+    """Return the coverages that a variant has sets for, and its unknown score; None: none."""
+    sets, unknown = variant.sets, variant.unknown
+    return {
+        "sets": sets and f"{sets.coverages[0]:g} to {sets.coverages[-1]:g}",
+        "unknown": unknown and unknown.score,
+    }
 
 
 def differences(one: Kit, other: Kit) -> list[str]:

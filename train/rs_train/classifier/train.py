@@ -183,7 +183,8 @@ class _Training:
             side: predict_logits(model, self.portions[side], self.cache.preprocessing, size)
             for side in labels
         }
-        temperature = fit_temperature(logits["val"], labels["val"])
+        groups = self.portions["val"].shares.groups
+        temperature = fit_temperature(logits["val"], labels["val"], groups)
         metrics = {
             side: evaluate(logits[side], labels[side], names, temperature) for side in labels
         }
