@@ -40,7 +40,6 @@ def model_card(export: Export) -> str:
     found = export.classifier
     about, counts, pixels = found.about, found.about.counts, found.about.preprocessing.size
     models = [found.reference, *found.in_kit]
-    untested = sum(1 for item in found.reference.test.per_class if not item["support"])
     return (
         f"""# {cell(about.name)}
 
@@ -75,16 +74,21 @@ A photo is named at the finest rank whose probability reaches the threshold, or 
 
 {_failures(found)}
 
-## Not measured
+{_not_measured(found)}
+{_filter(export.filter) if export.filter else ""}""".rstrip()
+        + "\n"
+    )
+
+
+def _not_measured(found: Result) -> str:
+    untested = sum(1 for item in found.reference.test.per_class if not item["support"])
+    return f"""## Not measured
 
 - {untested} of the classes have no test photos; nothing is known about them.
 - Photos from other places, seasons and cameras than the data set's.
 - Photos that show none of these classes: they get a class too, and may get a name. `rs-classify`
   marks photos that are stranger than 95% of the validation photos, which finds some of them.
-- Speed and accuracy on other processors; `report.json` has the latency on the exporting machine.
-{_filter(export.filter) if export.filter else ""}""".rstrip()
-        + "\n"
-    )
+- Speed and accuracy on other processors; `report.json` has the latency on the exporting machine."""
 
 
 def _filter(found: Result) -> str:

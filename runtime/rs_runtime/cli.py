@@ -241,6 +241,16 @@ def _parser() -> argparse.ArgumentParser:
         help="what runs the model; auto: the first installed one that the kit has a model for",
     )
     parser.add_model_options()
+    _add_answer_options(parser)
+    _add_photo_options(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per line (JSON Lines)"
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    return parser
+
+
+def _add_answer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=positive, default=5, metavar="K", help="how many classes to list, best first"
     )
@@ -257,12 +267,6 @@ def _parser() -> argparse.ArgumentParser:
         help="also list the classes that each photo may show; for this share of photos, 0 to 1, "
         "the true class is among them",
     )
-    _add_photo_options(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object per line (JSON Lines)"
-    )
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
-    return parser
 
 
 def _add_photo_options(parser: argparse.ArgumentParser) -> None:

@@ -141,7 +141,6 @@ def clean(
             "data_root": str(dataset.root.resolve()),
             **_facts(photos, findings, config.rank),
             "splits": splits.photos,
-            "versions": versions(),
             "seconds": round(time.monotonic() - start, 1),
         },
     )
@@ -155,6 +154,7 @@ def _facts(photos: Sequence[Photo], findings: Sequence[Finding], rank: str) -> d
         "classes": sorted(name for name in classes if name),
         "data_fingerprint": fingerprint(photos),
         "findings": dict(Counter(item.flag for item in findings)),
+        "versions": versions(),
     }
 
 
