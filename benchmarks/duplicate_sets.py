@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ __all__ = ["PHOTOS", "Material", "birds", "sample"]
 
 PHOTOS = 1000
 MADE = ("mirrored", "burst_2", "burst_4")
+# Photos of the birds that show the same picture to the eye: two bursts, and a mirrored puffin.
+SAME = tuple(
+    (f"photos/{name}_{one}.jpg", f"photos/{name}_{other}.jpg")
+    for name, one, other in (
+        ("alcidae/puffin", 2, 4),
+        ("columbidae/european-turtle-dove", 3, 5),
+        ("furnariidae/caatinga-cacholote", 3, 5),
+    )
+)
 OTHER = ("trap_16", "trap_24", "trap_40", "bar_trap_16", "bar_trap_24", "night_bar")
 KINDS = (*NEAR_WAYS, *MADE, *OTHER)
 Numbers = tuple[int, int]
@@ -59,7 +69,11 @@ class Material:
 
 
 def sample(seed: int, work: Path, cache: PhotoCache) -> Material:
-    """Draw a sample; pairs of equal files are ignored, because their hashes tell that already."""
+    """Draw a sample.
+
+    Pairs of equal files are ignored, because their hashes tell that already, and so are pairs of
+    documents, charts or screenshots: they are drawn from one template, and only their text differs.
+    """
     root = work / f"sample-{seed}"
     generate_sample(root, seed=seed, photos=PHOTOS)
     photos = [p for p in build_index(read_dataset(root), cache) if p.error is None]
@@ -78,12 +92,21 @@ def sample(seed: int, work: Path, cache: PhotoCache) -> Material:
     ]
     ignored = {(i, j) for i, j in alike if photos[i].sha256 == photos[j].sha256}
     known = {pair: planted.get(pair) or "of one original" for pair in alike if pair not in ignored}
+    kinds: dict[str, list[int]] = {}
+    for entry in faults["non_organism"]:
+        if entry["path"] in number and entry["kind"] != "landscape":
+            kinds.setdefault(entry["kind"], []).append(number[entry["path"]])
+    for rows in kinds.values():
+        ignored |= set(combinations(sorted(rows), 2)) - known.keys()
     pixels = np.stack([cache.pixels(photo, root) for photo in photos])
     return Material(f"sample {seed}", pixels, list(number), known, ignored, photos)
 
 
 def birds(root: Path, cache: PhotoCache) -> list[Material]:
-    """Return two halves of the birds, every second photo with a changed copy, and all birds."""
+    """Return two halves of the birds, every second photo with a changed copy, and all birds.
+
+    Pairs of photos in SAME, and of their copies, are ignored.
+    """
     photos = [p for p in build_index(read_dataset(root), cache) if p.error is None]
     halves = []
     for half in range(2):
@@ -104,9 +127,19 @@ def birds(root: Path, cache: PhotoCache) -> list[Material]:
                 copy = changed(rng, kind, data, pixels[2 * k], other)
             pixels.append(copy)
             paths.append(f"{photo.path} {kind}")
-        halves.append(Material(f"birds, half {half + 1}", np.stack(pixels), paths, known))
+        name = f"birds, half {half + 1}"
+        halves.append(Material(name, np.stack(pixels), paths, known, _same(paths) - known.keys()))
     pixels = [cache.pixels(photo, root) for photo in photos]
     return [*halves, Material("birds as they are", np.stack(pixels), [p.path for p in photos], {})]
+
+
+def _same(paths: list[str]) -> set[Numbers]:
+    """Return the pairs of photos, or copies of photos, that are a pair of SAME."""
+    of: dict[str, list[int]] = {}
+    for row, path in enumerate(paths):
+        of.setdefault(path.split(" ")[0], []).append(row)
+    pairs = (pair for one, other in SAME for pair in product(of.get(one, []), of.get(other, [])))
+    return {(min(pair), max(pair)) for pair in pairs}
 
 
 def changed(

@@ -71,6 +71,12 @@ class ToyRun:
             for i, name in enumerate(COLOURS)
         ]
 
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        return tuple(
+            replace(photo, split=side) for side in self.sides for photo in self.split(side)[0]
+        )
+
     def split(self, name: str) -> tuple[list[Any], np.ndarray]:
         labels = self.sides[name][1]
         return [Photo(f"{name}/{i}", Taxon()) for i in range(len(labels))], labels

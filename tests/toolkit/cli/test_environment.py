@@ -83,8 +83,10 @@ def test_no_home_folder_is_told_with_the_setting_that_helps(monkeypatch, one_lin
 
 
 def test_no_temporary_folder_is_told_with_the_setting_that_helps(
-    toolkit, shapes, one_line, tmp_path
+    toolkit, shapes, one_line, tmp_path, monkeypatch
 ) -> None:
+    # Near-duplicates that are remembered need no temporary file.
+    monkeypatch.setenv("RS_CACHE", str(tmp_path / "cache"))
     before = (
         f"import tempfile; tempfile._candidate_tempdir_list = lambda: [{str(tmp_path / 'no')!r}]"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from collections import defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -50,9 +49,7 @@ def saved(photos, report, folder: Path) -> Path:
 
 
 def check_all_sides(photos: list[Photo], config: TrainConfig) -> None:
-    started = time.process_time()
     rows, report = split_table(photos, config)
-    assert time.process_time() - started < 2
     sides, groups, of_group = defaultdict(set), defaultdict(set), defaultdict(set)
     for row in rows:
         sides[row.label].add(row.side)

@@ -43,7 +43,7 @@ _BAR, _ROW, _ROWS = 0.2, 0.6, 0.9
 _SPECK, _SPECKS = 1.5, 0.01
 # Strokes: radius in pixels; share of a window that they may cover; length of their outline in
 # sides of the frame, and in pixels per pixel of area; share that is brighter, or darker.
-_STROKE, _WINDOW, _COVERED, _OUTLINE, _THIN, _ONE_SIDED = 3.7, DETAIL // 8, 0.75, 0.8, 0.65, 0.9
+_STROKE, _WINDOW, _COVERED, _OUTLINE, _THIN, _ONE_SIDED = 3.7, DETAIL // 8, 0.75, 0.8, 0.6, 0.9
 _TWO_OUTLINE, _TWO_THIN = 4.0, 0.9
 # Width is that of what changed by at least this share of the strongest changes: between small
 # letters, the picture is mixed with them.
