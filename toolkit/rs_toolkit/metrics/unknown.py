@@ -11,7 +11,7 @@ from rs_toolkit.metrics.calibration import group_weights
 
 __all__ = ["SCORE", "fit_unknown"]
 
-SCORE = "energy"
+SCORE = "max_logit"
 _STEPS = 100
 
 
@@ -31,8 +31,9 @@ def fit_unknown(
     """
     scores = unknown_score(np.asarray(logits), temperature, SCORE)
     weights = group_weights(groups, len(scores))
-    order = np.argsort(scores, kind="stable")
-    # The middle of a photo's step: 1 of 100 equal photos is the quantile 0.005.
-    ranks = (np.cumsum(weights[order]) - weights[order] / 2) / weights.sum()
+    values, places = np.unique(scores, return_inverse=True)
+    shares = np.bincount(places, weights) / weights.sum()
+    # A score's rank is the middle of its step: the lowest of 100 scores is the quantile 0.005.
+    ranks = np.cumsum(shares) - shares / 2
     steps = np.linspace(0, 1, _STEPS + 1)
-    return UnknownSpec(SCORE, tuple(np.interp(steps, ranks, scores[order]).tolist()))
+    return UnknownSpec(SCORE, tuple(np.interp(steps, ranks, values).tolist()))
