@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -54,17 +55,25 @@ class Runs:
     def run(self, name: str, *command: str, **variables: str) -> tuple[int, str, str]:
         """Run a command; return its exit code, standard output and standard error."""
         surroundings = {**os.environ, "RS_CACHE": str(self.work / "cache"), **variables}
+        begun = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=surroundings,
+            cwd=self.work,
+            start_new_session=True,
+        )
         try:
-            ended = subprocess.run(
-                command, capture_output=True, env=surroundings, timeout=LIMIT, cwd=self.work
-            )
+            found = begun.communicate(timeout=LIMIT)
         except subprocess.TimeoutExpired:
+            os.killpg(begun.pid, signal.SIGKILL)
+            begun.communicate()
             self.hangs.append(name)
             return -1, "", f"took longer than {LIMIT:.0f} s"
-        out, err = (text.decode("utf-8", "replace") for text in (ended.stdout, ended.stderr))
-        if OWN_FRAME.search(out + err) or ended.returncode < 0:
+        out, err = (text.decode("utf-8", "replace") for text in found)
+        if OWN_FRAME.search(out + err) or begun.returncode < 0:
             self.tracebacks.append(name)
-        return ended.returncode, out, err
+        return begun.returncode, out, err
 
     def toolkit(self, data: Path, name: str, command: str, *more: str) -> tuple[str, Path]:
         """Run a command of rs-toolkit on a data set; return how it ended, and its folder."""
