@@ -183,6 +183,18 @@ def test_a_folder_of_nothing_but_unread_photos_is_not_called_empty(classify, tmp
     assert (code, out, len(err)) == (1, [], 1) and "a.MOV" in err[0]
 
 
+def test_pictures_that_the_toolkit_wrote_are_left_out_and_that_is_said(
+    classify, colour_photos
+) -> None:
+    run = colour_photos / "runs" / "photos"
+    run.mkdir(parents=True)
+    (run / ".rs-toolkit").write_text("rs-toolkit wrote this folder.")
+    (run / "confusion.png").write_bytes(b"x")
+    code, out, err = classify(colour_photos, "--top", 1)
+    assert (code, len(out), len(err)) == (0, 6, 1)
+    assert "left out" in err[0] and str(run) in err[0]
+
+
 def test_linked_folders_are_followed_without_loops(classify, colour_photos, tmp_path) -> None:
     (tmp_path / "trip").mkdir()
     (tmp_path / "trip" / "card").symlink_to(colour_photos)
