@@ -5,8 +5,8 @@
 ``--shared`` has ``cases/`` (scripts that draw odd inputs, one instance of a kind of fault each) and
 the photos ``data/odd_files`` and ``data/edge_cases``.  Odd photos are put beside drawn ones into
 one data set each; every odd table is a data set of its own, and so is every folder of classes.
-``train`` runs without an epoch, which reads, splits, evaluates and writes all that it writes.  Many
-of the tables' photos are one picture with other noise: train and clean rightly refuse to split them.
+``train`` runs without an epoch, which reads, splits, evaluates and writes all that it writes.
+Many tables' photos are one picture with other noise: train and clean rightly refuse to split them.
 
 Writes ``results/odd-inputs.json`` and ``.md``: ``files`` says of each photo or data set what every
 command made of it, ``commands`` what the scripts that run commands themselves printed;
