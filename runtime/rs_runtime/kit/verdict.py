@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from rs_runtime.kit.json_node import JsonNode
 
-__all__ = ["LossVerdict", "read_verdict"]
+__all__ = ["KEPT", "LOST", "UNDECIDED", "LossVerdict", "read_verdict"]
 
-VERDICTS = ("kept", "lost", "undecided")
+KEPT, LOST, UNDECIDED = "kept", "lost", "undecided"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def read_verdict(node: JsonNode) -> LossVerdict:
     """Read a variant's ``verdict``; KitFormatError: it is none."""
     low = node.get("loss_low").within(-1, 1)
     return LossVerdict(
-        verdict=node.get("verdict").choice(VERDICTS),
+        verdict=node.get("verdict").choice((KEPT, LOST, UNDECIDED)),
         metric=node.get("metric").text(),
         loss_low=low,
         loss_high=node.get("loss_high").within(low, 1),

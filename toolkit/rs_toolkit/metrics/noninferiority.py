@@ -32,6 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rs_runtime.kit.verdict import KEPT, LOST, UNDECIDED
+
 __all__ = [
     "FINAL",
     "FIRST",
@@ -48,8 +50,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-
-KEPT, LOST, UNDECIDED = "kept", "lost", "undecided"
 
 ONLY, FIRST, FINAL = 0.05, 0.01, 0.04
 """How often one limit may be wrong: of a single look; of a first look, and of the one after it.
