@@ -175,7 +175,6 @@ class Manifest:
         # Schemas before 1.3 do not define the key "filter", those before 1.5 not "verdict", "sets"
         # and "unknown", so these are ignored there.
         minor = int(match[2])
-        told = root if minor >= 3 else JsonNode("manifest", {})
         manifest = cls(
             name=root.get("name").text(),
             created_by=root.get("created_by").text(),
@@ -190,7 +189,7 @@ class Manifest:
             data_fingerprint=root.get("data_fingerprint").text(),
             environment=root.get("environment").mapping(JsonNode.text),
             members=root.get("members").mapping(_member),
-            filter=told.optional("filter", lambda node: _filter(node, minor)),
+            filter=_defined(root, minor, 3).optional("filter", lambda node: _filter(node, minor)),
             schema=schema,
         )
         _check_references(manifest)
@@ -210,12 +209,17 @@ def _class_info(node: JsonNode) -> ClassInfo:
     )
 
 
+def _defined(node: JsonNode, minor: int, since: int) -> JsonNode:
+    """Return a node if the kit's schema 1.``minor`` is at least 1.``since``, else an empty one."""
+    return node if minor >= since else JsonNode(node.where, {})
+
+
 def _variant(node: JsonNode, minor: int) -> Variant:
     # Schemas before 1.2 have no thresholds.
     thresholds = node.get("thresholds", {})
     for rank in (found := thresholds.mapping(lambda value: value.within(0, 1))):
         JsonNode(f"key in {thresholds.where}", rank).choice((*RANKS, "common_name"))
-    told = node if minor >= 5 else JsonNode(node.where, {})
+    told = _defined(node, minor, 5)
     return Variant(
         **_offer(node, minor),
         warning=node.optional("warning", JsonNode.text),
@@ -236,7 +240,7 @@ def _offer(node: JsonNode, minor: int) -> dict[str, Any]:
         "member": node.get("member").text(),
         "temperature": temperature.number(),
         "measured": node.get("measured").mapping(JsonNode.scalar),
-        "verdict": node.optional("verdict", read_verdict) if minor >= 5 else None,
+        "verdict": _defined(node, minor, 5).optional("verdict", read_verdict),
     }
 
 
