@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.audit.html import print_summary, write_audit
 from rs_toolkit.audit.statistics import audit
 from rs_toolkit.checks.run import Checks
 from rs_toolkit.config.training import TrainConfig
-from rs_toolkit.data.photos import PhotoCache, default_cache_dir
+from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import open_data
 from rs_toolkit.data.taxonomy import printable
 from rs_toolkit.errors import DataError
@@ -31,8 +30,7 @@ def check(data: Path, config: TrainConfig, out: Path, *, progress: Progress) -> 
         No photo can be read, which the report says too; or an error of
         :func:`rs_toolkit.data.readers.read_dataset`.
     """
-    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
-    cache = PhotoCache(default_cache_dir(), preprocessing, config.strict_photos)
+    cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     dataset, photos = open_data(data, cache, progress, config.keep_names)
     checks = Checks(photos, dataset.root, cache, None, progress)
     photos, duplicates = checks.duplicates()

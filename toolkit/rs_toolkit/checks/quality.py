@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rs_runtime.errors import PhotoError
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import DataError
@@ -42,10 +41,7 @@ from rs_toolkit.progress import Progress
 
 Values = NDArray[np.float32]
 
-__all__ = ["PREPROCESSING", "THRESHOLDS", "measure", "quality_findings", "unreadable_findings"]
-
-PREPROCESSING = Preprocessing(size=224, resize="squash")
-"""How a photo becomes the pixels that are measured."""
+__all__ = ["THRESHOLDS", "measure", "quality_findings", "unreadable_findings"]
 
 THRESHOLDS = {"blank": 0.97, "dark": 0.5, "blurred": 0.5}
 """Score from which a photo is flagged."""
@@ -70,8 +66,9 @@ _STRONGEST = 1 / 20
 def measure(pixels: NDArray[np.uint8]) -> dict[str, float]:
     """Return a photo's scores ``blank``, ``dark`` and ``blurred``, each 0 (sound) to 1 (bad).
 
-    ``pixels`` are uint8 RGB of shape (224, 224, 3), made by :data:`PREPROCESSING`.  Blur is not
-    measured in a blank photo: its ``blurred`` is 0.
+    ``pixels`` are uint8 RGB of shape (224, 224, 3), made by
+    :data:`rs_toolkit.data.photos.FIXED_PIXELS`.  Blur is not measured in a blank photo: its
+    ``blurred`` is 0.
     """
     luma = np.asarray(Image.fromarray(pixels).convert("L"))
     stamp = round(len(luma) * _STAMP)

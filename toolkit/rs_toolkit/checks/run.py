@@ -14,9 +14,9 @@ from rs_toolkit.checks.findings import FLAGS, Finding
 from rs_toolkit.checks.labels.label_noise import FILTERS, doubt_labels, noise_findings
 from rs_toolkit.checks.labels.out_of_fold import out_of_fold
 from rs_toolkit.checks.labels.outliers import outlier_findings
-from rs_toolkit.checks.quality import PREPROCESSING, quality_findings, unreadable_findings
+from rs_toolkit.checks.quality import quality_findings, unreadable_findings
 from rs_toolkit.config.training import TrainConfig
-from rs_toolkit.data.photos import Photo, PhotoCache
+from rs_toolkit.data.photos import FIXED_PIXELS, Photo, PhotoCache
 from rs_toolkit.data.remembered import remembered
 from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
@@ -94,7 +94,7 @@ class Checks:
     def quality(self) -> list[Finding]:
         """Return findings about unreadable, blank, dark and blurred photos."""
         # With the default settings, these pixels were cached when the photos were indexed.
-        fixed = PhotoCache(self._cache.directory, PREPROCESSING)
+        fixed = PhotoCache(self._cache.directory, FIXED_PIXELS)
         return [
             *unreadable_findings(self._photos),
             *quality_findings(

@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.audit.html import write_audit
 from rs_toolkit.audit.statistics import audit
 from rs_toolkit.checks.findings import Finding, write_findings
@@ -33,7 +32,7 @@ from rs_toolkit.clean.policy import Decided, Policy, apply_policy
 from rs_toolkit.clean.report import write_clean_report
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import fingerprint, write_index
-from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.data.readers import CLEAN_FILE, open_data
 from rs_toolkit.environment import versions
 from rs_toolkit.errors import ConfigError, DataError
@@ -101,8 +100,7 @@ def clean(
         A file cannot be written.
     """
     progress, start = progress or Progress(), time.monotonic()
-    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
-    cache = PhotoCache(default_cache_dir(), preprocessing, config.strict_photos)
+    cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     dataset, photos = open_data(data, cache, progress, config.keep_names)
     decisions = read_decisions(out / JOURNAL, photos, progress.note)
     photos = apply_decisions(photos, decisions, config.rank, progress.note)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.files import read_json, sha256_bytes, write_json
 
 __all__ = [
+    "FIXED_PIXELS",
     "SIDES",
     "SIDE_NAMES",
     "Dataset",
@@ -39,6 +41,9 @@ SIDE_NAMES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """What data sets call the sides, in lower case."""
+
+FIXED_PIXELS = Preprocessing(size=224, resize="squash")
+"""The pixels on which photos are checked and compared, whatever a model's input size is."""
 
 # Detectors, and the rounding of pixels, put edges of boxes a little outside the photo.
 _OVERSHOOT = 0.01
@@ -177,8 +182,7 @@ def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
 def default_cache_dir() -> Path:
     """Return ``$RS_CACHE``, or ``~/.cache/rs-toolkit``; ConfigError: there is no home folder."""
     # Not every shell replaces ~ in a variable.
-    named = os.path.expanduser(os.environ.get("RS_CACHE", "")) or "~/.cache/rs-toolkit"
-    folder = os.path.expanduser(named)
+    folder = os.path.expanduser(os.environ.get("RS_CACHE") or "~/.cache/rs-toolkit")
     if folder.startswith("~"):
         raise ConfigError(
             "no home folder is known for this user; set RS_CACHE to a folder for decoded photos"
@@ -200,6 +204,11 @@ class PhotoCache:
     directory: Path
     preprocessing: Preprocessing
     strict: bool = False
+
+    @classmethod
+    def default(cls, size: int, resize: str, strict: bool) -> Self:
+        """Return the cache in :func:`default_cache_dir`, for the settings of a command."""
+        return cls(default_cache_dir(), Preprocessing(size=size, resize=resize), strict)
 
     def pixels(self, photo: Photo, root: Path) -> NDArray[np.uint8]:
         """Return the pixels of an indexed photo: RGB, 0 to 255, shape (size, size, 3).

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.batches.oversampling import Shares, photo_weights
 from rs_toolkit.batches.pipeline import PixelSource
 from rs_toolkit.config.training import TrainConfig
-from rs_toolkit.data.photos import PhotoCache, default_cache_dir
+from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.files import write_json
 from rs_toolkit.metrics.calibration import fit_temperature
@@ -79,8 +78,7 @@ def train(
     weights = weights_to_load(run, config.weights)
     # Fail on a wrong backbone, block or weights file now, before the long work.
     freeze_below(_pretrained(config, weights, 2), config.backbone, config.first_block)
-    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
-    cache = PhotoCache(default_cache_dir(), preprocessing, config.strict_photos)
+    cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found = prepare(data, config, run, cache, progress)
     checkpoints = Checkpoints(run / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
     training = _Training(config, found, cache, progress)

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rs_runtime.filter import organism_probability
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.config.distillation import DistillConfig
-from rs_toolkit.data.photos import PhotoCache, default_cache_dir
+from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.files import write_json
 from rs_toolkit.folders.filter import write_filter_json
 from rs_toolkit.metrics.binary import auroc, filter_metrics
@@ -71,8 +70,7 @@ def distill(
     # Fail on wrong weights of student or teacher now, before the long work.
     met = meet_teacher(config) if config.has_teacher else None
     build_student(config, weights)
-    preprocessing = Preprocessing(size=config.imgsz, resize=config.resize)
-    cache = PhotoCache(default_cache_dir(), preprocessing, config.strict_photos)
+    cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found = prepare_distillation(data, not_organism, config, out, cache, progress)
     checkpoints = Checkpoints(out / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
     lesson = ask_teacher(*met, config, found, progress) if met else learn_from_labels()

@@ -12,20 +12,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.duplicates.groups import Pair, join_groups
 from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import build_index
-from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.data.photos import FIXED_PIXELS, Photo, PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.data.remembered import remembered
 from rs_toolkit.progress import Progress
 
 __all__ = ["group_near_duplicates", "photos_to_split", "remembered_pairs"]
-
-# The pixels of the default input size, which are also those that quality is measured on.
-_PREPROCESSING = Preprocessing(size=224, resize="squash")
 
 
 def remembered_pairs(
@@ -42,7 +38,7 @@ def remembered_pairs(
     ``features`` are those of the photos without an error: see :func:`near_duplicates`.
     """
     rows = [row for row, photo in enumerate(photos) if photo.error is None]
-    cache = PhotoCache(folder, _PREPROCESSING)
+    cache = PhotoCache(folder, FIXED_PIXELS)
 
     def search() -> NDArray[np.float64]:
         pairs = near_duplicates(
@@ -54,7 +50,7 @@ def remembered_pairs(
         return np.array(pairs, np.float64).reshape(-1, 3)
 
     contents = (photos[row].content for row in rows)
-    inputs = [_PREPROCESSING.fingerprint(), *contents, repr(DuplicateSettings()), features]
+    inputs = [FIXED_PIXELS.fingerprint(), *contents, repr(DuplicateSettings()), features]
     found = remembered(folder, "near-duplicates-3", inputs, search)
     return tuple(
         Pair(rows[int(first)], rows[int(second)], similarity)
@@ -102,7 +98,7 @@ def photos_to_split(data: Path, config: TrainConfig, progress: Progress) -> tupl
         progress.note(note)
     if config.group_by == "photo" or dataset.source == "clean":
         return dataset.photos
-    cache = PhotoCache(default_cache_dir(), _PREPROCESSING, config.strict_photos)
+    cache = PhotoCache(default_cache_dir(), FIXED_PIXELS, config.strict_photos)
     shown = partial(progress.update, "index photos")
     photos = build_index(dataset, cache, shown, progress.note)
     return group_near_duplicates(photos, [dataset.root] * len(photos), cache.directory, progress)
