@@ -6,7 +6,6 @@ All commands compare the same pixels, so that splits do not depend on a model's 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 from rs_toolkit.checks.duplicates.groups import Pair, join_groups
 from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
 from rs_toolkit.config.training import TrainConfig
-from rs_toolkit.data.index import build_index
 from rs_toolkit.data.photos import FIXED_PIXELS, Photo, PhotoCache, default_cache_dir
-from rs_toolkit.data.readers import read_dataset
+from rs_toolkit.data.readers import index_and_tell, read_and_tell
 from rs_toolkit.data.remembered import remembered
 from rs_toolkit.progress import Progress
 
@@ -93,12 +91,9 @@ def photos_to_split(data: Path, config: TrainConfig, progress: Progress) -> tupl
 
     Raises as :func:`rs_toolkit.data.readers.open_data` does.
     """
-    dataset = read_dataset(data, config.keep_names)
-    for note in dataset.notes:
-        progress.note(note)
+    dataset = read_and_tell(data, progress, config.keep_names)
     if config.group_by == "photo" or dataset.source == "clean":
         return dataset.photos
     cache = PhotoCache(default_cache_dir(), FIXED_PIXELS, config.strict_photos)
-    shown = partial(progress.update, "index photos")
-    photos = build_index(dataset, cache, shown, progress.note)
+    photos = index_and_tell(dataset, cache, progress)
     return group_near_duplicates(photos, [dataset.root] * len(photos), cache.directory, progress)

@@ -30,7 +30,14 @@ from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json
 from rs_toolkit.progress import Progress
 
-__all__ = ["CLEAN_FILE", "open_data", "read_dataset", "require_data"]
+__all__ = [
+    "CLEAN_FILE",
+    "index_and_tell",
+    "open_data",
+    "read_and_tell",
+    "read_dataset",
+    "require_data",
+]
 
 # The file that rs-toolkit clean writes last into its folder.
 CLEAN_FILE = "clean.json"
@@ -81,11 +88,22 @@ def open_data(
 
     Raises as :func:`read_dataset` and :func:`rs_toolkit.data.index.build_index` do.
     """
+    dataset = read_and_tell(data, progress, keep_names)
+    return dataset, index_and_tell(dataset, cache, progress)
+
+
+def read_and_tell(data: Path, progress: Progress, keep_names: str = "") -> Dataset:
+    """Read a data set and show its notes; raises as :func:`read_dataset` does."""
     dataset = read_dataset(data, keep_names)
     for note in dataset.notes:
         progress.note(note)
+    return dataset
+
+
+def index_and_tell(dataset: Dataset, cache: PhotoCache, progress: Progress) -> tuple[Photo, ...]:
+    """Index a data set and show how far that is, as :func:`build_index` does."""
     shown = partial(progress.update, "index photos")
-    return dataset, build_index(dataset, cache, shown, progress.note)
+    return build_index(dataset, cache, shown, progress.note)
 
 
 def require_data(path: Path) -> None:
