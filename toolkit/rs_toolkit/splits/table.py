@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.photos import Photo
@@ -21,7 +22,7 @@ from rs_toolkit.splits.official import official_sides
 from rs_toolkit.splits.places import places_of_test
 from rs_toolkit.splits.report import SplitReport, report_split
 
-__all__ = ["EarlierSides", "SplitRow", "make_splits", "split_table"]
+__all__ = ["EarlierSides", "SplitRow", "known_sides", "make_splits", "split_table"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,25 @@ def _left_out(report: Path) -> dict[str, str]:
     return left_out
 
 
+def known_sides(
+    photos: Sequence[Photo],
+    labels: Sequence[str],
+    strata: Sequence[str],
+    groups: Sequence[str],
+    config: TrainConfig | DistillConfig,
+    earlier: EarlierSides | None,
+) -> list[str | None] | None:
+    """Return the side that each of n photos keeps: of the earlier split, else the data set's own.
+
+    Photos whose side is None are to be assigned; None: there is neither split.
+    """
+    official = official_sides(photos, labels, strata, groups, config)
+    if earlier is None:
+        return official
+    given = official or [None] * len(photos)
+    return [earlier.of(photo) or side for photo, side in zip(photos, given, strict=True)]
+
+
 def make_splits(
     photos: Sequence[Photo], config: TrainConfig
 ) -> tuple[tuple[Photo, ...], SplitReport]:
@@ -100,11 +120,7 @@ def make_splits(
     grouping = group_photos(usable, config.group_by)
     strata = [f"{photo.label(config.rank)}\0{photo.label(config.stratum)}" for photo in usable]
     earlier = EarlierSides.read(Path(config.splits_from)) if config.splits_from else None
-    before = official_sides(usable, labels, strata, grouping.names, config)
-    if earlier:
-        given = before or [None] * len(usable)
-        both = zip(usable, given, strict=True)
-        before = [earlier.of(photo) or side for photo, side in both]
+    before = known_sides(usable, labels, strata, grouping.names, config, earlier)
     sides = split(
         labels,
         strata=strata,

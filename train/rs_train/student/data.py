@@ -19,9 +19,8 @@ from rs_toolkit.data.readers import open_data, require_data
 from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES, split
-from rs_toolkit.splits.official import official_sides
 from rs_toolkit.splits.places import places_of_test
-from rs_toolkit.splits.table import EarlierSides
+from rs_toolkit.splits.table import EarlierSides, known_sides
 from rs_train.classifier.checkpoint import weights_sha256
 from rs_train.run_folder import resumed, write_begun
 
@@ -201,10 +200,6 @@ def _sides(
     own = [p if d or p.path not in paths else replace(p, path=f"other:{p.path}") for p, d in both]
     strata = [f"{labels[n]}\0{photo.taxon.species}" for n, photo in enumerate(chosen)]
     groups = group_photos(own, config.group_by).names
-    before = official_sides(chosen, labels, strata, groups, config)
-    if earlier is not None:
-        given = before or [None] * len(chosen)
-        before = [earlier.of(p) or side for p, side in zip(chosen, given, strict=True)]
     found = split(
         labels,
         strata=strata,
@@ -212,7 +207,7 @@ def _sides(
         val=config.val,
         test=config.test,
         seed=config.seed,
-        before=before,
+        before=known_sides(chosen, labels, strata, groups, config, earlier),
     )
     return dict(zip(used, found, strict=True))
 
