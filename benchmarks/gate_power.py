@@ -34,7 +34,7 @@ from rs_toolkit.metrics.noninferiority import (
     Resamples,
     Verdict,
 )
-from rs_toolkit.metrics.paired import compare_classifiers
+from rs_toolkit.metrics.paired import compare_classifiers, rarest_third
 
 WORK = BIRDS_RUN.with_name("gate")
 MARGINS = {"macro_f1": 0.02, "rare_macro_f1": 0.05, "worst_decile_f1": 0.05}
@@ -102,7 +102,7 @@ def samples(world: World, draws: int) -> Iterator[tuple[dict[str, Any], Iterator
 def cases(world: World, draws: int) -> list[dict[str, Any]]:
     """Return the shares of each verdict for every kind of loss."""
     classes = len(world.counts)
-    rare = np.isin(np.arange(classes), np.argsort(world.counts, kind="stable")[: classes // 3])
+    rare = rarest_third(np.repeat(np.arange(classes), world.counts), classes)
     rows = []
     for about, drawn in samples(world, draws):
         verdicts, rarest, again, passed, agreed = [], [], [], [], []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rs_toolkit.config.base import Settings, check_fractions, choice, flag, number, text
-from rs_toolkit.config.training import BACKBONES, WEIGHTS
+from rs_toolkit.config.training import BACKBONES, KEEP_NAMES, STRICT_PHOTOS, WEIGHTS
 from rs_toolkit.data.groups import LEVELS, LEVELS_TEXT
 from rs_toolkit.errors import ConfigError
 
@@ -24,14 +24,10 @@ class DistillConfig(Settings):
     teacher: str = text("none", "model of open_clip to learn from (BioCLIP …); none: only labels")
     teacher_weights: str = text("", "file of the teacher's weights: .safetensors, .pt or .bin")
     prompts: str = text("", "TOML file of texts that say what photos may show (docs/filter.md)")
-    keep_names: str = text(
-        "", "names of organisms that mean an empty cell otherwise, separated by commas: none, na …"
-    )
+    keep_names: str = text("", KEEP_NAMES)
     imgsz: int = number(160, 32, 1024, "width and height of the filter's input in pixels")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
-    strict_photos: bool = flag(
-        "leave out photos that lack a few bytes at their end; without it they are used"
-    )
+    strict_photos: bool = flag(STRICT_PHOTOS)
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = number(0.15, 0.01, 0.5, "fraction of photos for the test")
     group_by: str = choice(LEVELS[0], LEVELS, LEVELS_TEXT)

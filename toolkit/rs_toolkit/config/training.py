@@ -19,6 +19,8 @@ BACKBONES = (
     "network: one of xception, xception-w50, xception-w25, xception-mini, efficientnet_lite0 and "
     "mobilenetv2-w50"
 )
+KEEP_NAMES = "names of organisms that mean an empty cell otherwise, separated by commas: none, na …"
+STRICT_PHOTOS = "leave out photos that lack a few bytes at their end; without it they are used"
 WEIGHTS = (
     "initial weights: imagenet (Keras downloads them), package (efficientnet_lite0 only, from an "
     "installed Python package), none (random), or a .h5 file"
@@ -36,14 +38,10 @@ class TrainConfig(Settings):
     backbone: str = text("xception", BACKBONES)
     weights: str = text("imagenet", WEIGHTS)
     rank: str = choice("family", LABELS, "rank of the classes: kingdom … species, or common_name")
-    keep_names: str = text(
-        "", "names of organisms that mean an empty cell otherwise, separated by commas: none, na …"
-    )
+    keep_names: str = text("", KEEP_NAMES)
     imgsz: int = number(224, 32, 1024, "width and height of the model's input in pixels")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
-    strict_photos: bool = flag(
-        "leave out photos that lack a few bytes at their end; without it they are used"
-    )
+    strict_photos: bool = flag(STRICT_PHOTOS)
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
     test: float = number(0.2, 0.01, 0.5, "fraction of photos for the test")
     stratify_by: str = choice(

@@ -196,6 +196,18 @@ def test_words_for_an_empty_cell_are_no_ids(tmp_path, empty) -> None:
     assert nameless.path == f"{empty}.jpg"
 
 
+def test_an_organism_whose_name_means_an_empty_cell_can_be_kept(tmp_path) -> None:
+    tables = {"deployments.csv": DEPLOYMENTS, "media.csv": MEDIA + "m1,d1,,1.jpg,,image/jpeg\n"}
+    tables["observations.csv"] = SEEN.replace("Vulpes vulpes", "nan")
+    file = package(tmp_path, tables)
+    labels = [
+        photo.label("genus")
+        for keep in ("", "nan")
+        for photo in read_dataset(file, keep_names=keep).photos
+    ]
+    assert labels == [None, "nan"]
+
+
 def test_a_camera_that_is_not_known_is_no_site(tmp_path) -> None:
     media = "".join(f"m{n},NA,,{n}.jpg,,image/jpeg\n" for n in (1, 2))
     assert [photo.site for photo in small(tmp_path, media)] == [None, None]

@@ -22,7 +22,8 @@ from typing import Any
 from rs_runtime.photos.formats import PHOTO_SUFFIXES
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import camtrap_tables, rows
-from rs_toolkit.data.readers.rows import Row, described, label_rank, relative_path, tidy
+from rs_toolkit.data.readers.reading import relative_path
+from rs_toolkit.data.readers.rows import Row, described, label_rank, tidy
 from rs_toolkit.data.taxonomy import RANKS, normalize_name
 from rs_toolkit.errors import MetadataError
 

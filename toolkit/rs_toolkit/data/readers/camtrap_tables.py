@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rs_toolkit.data.readers import rows
-from rs_toolkit.data.readers.rows import Row, relative_path
+from rs_toolkit.data.readers.reading import relative_path
+from rs_toolkit.data.readers.rows import Row
 from rs_toolkit.errors import MetadataError
 
 __all__ = ["deployments", "media", "observations"]
@@ -43,8 +44,6 @@ _OBSERVATIONS = (
     *("observationType", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd"),
     *("scientificName", "taxonID", "bboxX", "bboxY", "bboxWidth", "bboxHeight"),
 )
-# What the schemas of all versions call an empty cell.
-_MISSING = frozenset({"NA", "NaN", "nan"})
 _VERSION = re.compile(r"camtrap-dp/v?([0-9][0-9A-Za-z.-]*)")
 
 
@@ -110,5 +109,5 @@ def _rows(files: Sequence[Path], columns: Sequence[str]) -> Iterator[Row]:
         for place, cells, error in rows.csv_rows(file, wanted, [required]):
             row = dict.fromkeys(columns, "")
             for old, cell in cells.items():
-                row[named[old]] = row[named[old]] or ("" if cell in _MISSING else cell)
+                row[named[old]] = row[named[old]] or cell
             yield f"{file.name} {place}", row, error

@@ -22,7 +22,8 @@ from typing import Any
 from rs_toolkit.data.labels import kind_of_label
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import rows
-from rs_toolkit.data.readers.rows import described, relative_path, tidy
+from rs_toolkit.data.readers.reading import relative_path
+from rs_toolkit.data.readers.rows import described, tidy
 from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import DataError, MetadataError
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rs_toolkit.data.photos import Dataset, Photo
 from rs_toolkit.data.readers import rows
+from rs_toolkit.data.readers.reading import relative_path
 from rs_toolkit.data.readers.rows import csv_rows, described, taxon_of, tidy
 from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import MetadataError
@@ -51,7 +52,7 @@ def _photos(
     table: Iterable[rows.Row], known: _Names | None, notes: list[str]
 ) -> Iterator[tuple[str, Photo]]:
     for place, cells, ragged in table:
-        path, error = rows.relative_path(cells["file_path"])
+        path, error = relative_path(cells["file_path"])
         # In a row with too few or too many cells, any cell may be in the wrong column.
         photo = described(cells, path, ragged or error)
         if photo.error is None and known is not None:

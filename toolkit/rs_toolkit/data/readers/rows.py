@@ -17,12 +17,11 @@ from typing import Any, TextIO
 from rs_runtime.errors import reason
 from rs_toolkit.data.labels import is_organism, kind_of_labels
 from rs_toolkit.data.photos import Photo, tidy_box
-from rs_toolkit.data.readers.reading import reading, relative_path, some
+from rs_toolkit.data.readers.reading import reading, some
 from rs_toolkit.data.taxonomy import RANKS, Taxon, printable
 from rs_toolkit.errors import MetadataError
 
 __all__ = [
-    "relative_path",
     *("DESCRIBING_COLUMNS", "LABEL_COLUMNS", "MAX_METADATA_BYTES", "PATH_COLUMNS", "Row"),
     *("columns_of", "csv_rows", "described", "keep_first", "label_rank"),
     *("one_label", "read_object", "taxon_of", "tidy"),
