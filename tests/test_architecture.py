@@ -25,7 +25,10 @@ MAY_IMPORT = {
     "rs_export": {"rs_runtime", "rs_toolkit", "rs_export"},
 }
 # The command line dispatches to training and export inside its command bodies.
-COMMANDS = {PACKAGES["rs_toolkit"] / "cli" / f"{name}.py" for name in ("main", "data", "distill")}
+COMMANDS = {
+    PACKAGES["rs_toolkit"] / "cli" / f"{name}.py"
+    for name in ("main", "data", "distill", "evaluate")
+}
 HEAVY = (
     *("tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"),
     *("torch", "sklearn", "scipy", "matplotlib", "pyarrow", "rich", "cryptography"),
@@ -46,7 +49,7 @@ MODULES = {
 # The folders inside each folder, the top floor first.
 FLOORS = {
     "rs_toolkit": (
-        *("cli", "clean", "audit", "review", "checks", "folders", "splits", "config"),
+        *("cli", "evaluation", "clean", "audit", "review", "checks", "folders", "splits", "config"),
         *("batches", "metrics", "sample", "data"),
     ),
     "rs_toolkit/checks": ("duplicates", "labels"),

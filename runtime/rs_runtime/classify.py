@@ -19,6 +19,7 @@ from rs_runtime.sets import in_set, strangeness, unknown_score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rs_runtime.engines.engine import Engine
     from rs_runtime.filter import Filter, FilterVerdict
     from rs_runtime.kit.kit import Kit
     from rs_runtime.kit.verdict import LossVerdict
@@ -135,19 +136,23 @@ class Classifier:
                 f"{owner} has no sets of classes for model {self.variant.name!r}; "
                 "leave out the coverage, or export the kit again"
             )
-        self._engine = load_engine(self.variant.engine, kit.read(self.variant.member), threads)
+        self._engine = self._load(kit, threads)
         self._levels = levels(manifest.classes, manifest.rank)
-        self._thresholds = self.variant.thresholds
+        self.thresholds = self.variant.thresholds
         if min_probability is not None:
-            self._thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
+            self.thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
         # Before 1.5, no thresholds could also mean that there were no photos to fit them on.
-        self._answers = bool(self._thresholds) or manifest.minor >= 5
+        self.answering = bool(self.thresholds) or manifest.minor >= 5
         wanted = self.preprocessing.size
         if self._engine.size not in (None, wanted):
             raise EngineError(
                 f"model {self.variant.name!r} takes {self._engine.size} px, "
                 f"its kit prepares {wanted} px; export the kit again"
             )
+
+    def _load(self, kit: Kit, threads: int | None) -> Engine:
+        """Load the model; a subclass may run one that is in no kit."""
+        return load_engine(self.variant.engine, kit.read(self.variant.member), threads)
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the calibrated probabilities of photos, float32 (n, classes); each row sums to 1.
@@ -161,14 +166,16 @@ class Classifier:
         EngineError
             The engine failed, or the model's number of classes is not the kit's.
         """
-        return self._softmax(self._logits(pixels))
+        return self.calibrated(self.logits(pixels))
 
-    def _softmax(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities of :meth:`probabilities` from logits, (n, classes)."""
         scaled = logits / np.float32(self.variant.temperature)
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
-    def _logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return logits, (n, classes); parameters and errors as for :meth:`probabilities`."""
         logits = self._engine.logits(self.preprocessing.model_input(pixels))
         classes = len(self.manifest.classes)
         if logits.shape[1] != classes:
@@ -196,9 +203,9 @@ class Classifier:
         path, name, verdict = str(photo), self.variant.name, self.variant.verdict
         if self._only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
             return Prediction(path, name, None, (), shows, info.note, verdict)
-        logits = self._logits(pixels[None])
-        rows = self._softmax(logits)
-        answer = answers(rows, self._levels, self._thresholds)[0] if self._answers else None
+        logits = self.logits(pixels[None])
+        rows = self.calibrated(logits)
+        answer = answers(rows, self._levels, self.thresholds)[0] if self.answering else None
         places = np.argsort(-rows[0], kind="stable")
         top_scores = self._scores(rows[0], places[:top])
         sets, unknown = self._set(rows, places), self._unknown(logits)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
     from rs_runtime.filter import Filter
     from rs_runtime.kit.kit import Kit
 
-__all__ = ["main"]
+__all__ = ["classify_all", "main"]
 
 _GOOD, _SOME_FAILED, _UNUSABLE = 0, 1, 2
 _DOUBTS = {"not_organism": "not an organism", "uncertain": "maybe no organism"}
-_complain = partial(complain, "rs-classify")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,31 +63,49 @@ def _run(options: argparse.Namespace) -> int:
         )
         classifier.filter = _filter(kit, classifier.variant.engine, options)
     if warning := classifier.variant.warning:
-        _complain(f"warning: {warning}")
-    return _classify_all(classifier, options)
+        complain(options.program, f"warning: {warning}")
+    return classify_all(classifier, options)
 
 
-def _classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
-    """Classify each photo, or report why it cannot be used; return the exit code."""
+def classify_all(
+    classifier: Classifier,
+    options: argparse.Namespace,
+    record: Callable[[Path, Prediction | str], object] = lambda path, found: None,
+) -> int:
+    """Classify each photo, or report why it cannot be used; return the exit code.
+
+    ``options`` holds ``photos`` (files and folders), ``json``, ``top``, ``filter`` and
+    ``strict_photos`` as ``rs-classify`` has them, and ``program``, which begins every complaint.
+    ``record`` is called with each photo, and its prediction or what is wrong with it.
+    """
     show = _show_json if options.json else _show_table
     codes, answered, engine_failed = {_GOOD}, False, False
-    for path, problem, code in _photos(options.photos):
+
+    def fail(path: Path, problem: str, code: int = _SOME_FAILED) -> None:
+        codes.add(code)
+        if options.json:
+            say(json.dumps({"path": str(path), "error": problem}))
+        complain(options.program, problem)
+        record(path, problem)
+
+    for path, problem, code in _photos(options):
         if problem:
-            codes.add(_fail(path, problem, options.json, code))
+            fail(path, problem, code)
             continue
         try:
             prediction = _classify(classifier, path, options)
         except PhotoError as error:
-            codes.add(_fail(path, str(error), options.json, _SOME_FAILED))
+            fail(path, str(error))
         except EngineError as error:
             # Go on: perhaps only this photo was too large for the memory.
             engine_failed = True
-            codes.add(_fail(path, f"photo {str(path)!r}: {error}", options.json, _SOME_FAILED))
+            fail(path, f"photo {str(path)!r}: {error}")
         else:
             answered = True
             if prediction.note:
-                _complain(f"warning: photo {str(path)!r} {prediction.note}")
+                complain(options.program, f"warning: photo {str(path)!r} {prediction.note}")
             show(prediction)
+            record(path, prediction)
     return _UNUSABLE if engine_failed and not answered else max(codes)
 
 
@@ -126,15 +142,15 @@ def _go_on_without_filter(error: RuntimeKitError, options: argparse.Namespace) -
     # With --filter on, a photo that the filter did not judge must not be classified.
     if options.filter == "on":
         raise error
-    _complain(f"warning: photos are not judged by the filter: {error}")
+    complain(options.program, f"warning: photos are not judged by the filter: {error}")
 
 
-def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None, int]]:
+def _photos(options: argparse.Namespace) -> Iterator[tuple[Path, str | None, int]]:
     """Yield each photo, or what is wrong with it or its folder, and the exit code of that."""
     from rs_runtime.photos.folder import photos_below, unsupported
     from rs_runtime.photos.formats import PHOTO_SUFFIXES
 
-    for path in inputs:
+    for path in options.photos:
         if not os.path.isdir(path):
             problem = unsupported(path)
             yield path, problem and f"photo {str(path)!r}: {problem}", _SOME_FAILED
@@ -150,7 +166,7 @@ def _photos(inputs: Sequence[Path]) -> Iterator[tuple[Path, str | None, int]]:
             problem = f"folder {str(place)!r} cannot be read: {error.strerror}"
             yield Path(place), problem, _UNUSABLE
         for folder in outputs:
-            _complain(f"left out: folder {folder!r}, which rs-toolkit wrote")
+            complain(options.program, f"left out: folder {folder!r}, which rs-toolkit wrote")
         if empty and not problems:
             kinds = " ".join(sorted(PHOTO_SUFFIXES))
             problem = f"folder {str(path)!r} holds no photos; wanted files ending in {kinds}"
@@ -204,13 +220,6 @@ def _doubt(prediction: Prediction) -> str:
     return f"  {_DOUBTS[found.verdict]} ({found.probability:.0%}){left_out}"
 
 
-def _fail(path: Path, problem: str, as_json: bool, code: int) -> int:
-    if as_json:
-        say(json.dumps({"path": str(path), "error": problem}))
-    _complain(problem)
-    return code
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="rs-classify",
@@ -247,6 +256,7 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="print one JSON object per line (JSON Lines)"
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser.set_defaults(program=parser.prog)
     return parser
 
 

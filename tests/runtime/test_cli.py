@@ -281,7 +281,7 @@ def test_a_warning_is_said_once_and_first(
     complaint = "rs-classify: warning: lost 9 points, forced"
     assert classify(colour_photos, *options) == (0, without, [complaint])
     show = []
-    monkeypatch.setattr("rs_runtime.cli._complain", lambda text: show.append(text))
+    monkeypatch.setattr("rs_runtime.cli.complain", lambda _, text: show.append(text))
     monkeypatch.setattr("rs_runtime.cli._show_json", lambda _: show.append("answer"))
     monkeypatch.setattr("rs_runtime.cli._show_table", lambda _: show.append("answer"))
     classify(colour_photos, *options)

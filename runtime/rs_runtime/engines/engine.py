@@ -56,7 +56,7 @@ class Engine(ABC):
     Attributes
     ----------
     name
-        ``litert`` or ``onnxruntime``.
+        ``litert``, ``onnxruntime``, or what else runs the model.
     size
         Side of the square input in pixels; None for an ONNX model that takes any.  A LiteRT model
         must have a fixed size, because only the batch size of its tensors is changed here.
@@ -64,9 +64,9 @@ class Engine(ABC):
 
     name: str
     size: int | None
-    _input: _Port
-    _output: _Port
-    _batch: int | None
+    _input: _Port = _Port(np.dtype(np.float32))
+    _output: _Port = _Port(np.dtype(np.float32))
+    _batch: int | None = None
     """The only batch size the model takes; None if it takes any."""
 
     @abstractmethod

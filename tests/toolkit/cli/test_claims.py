@@ -19,6 +19,7 @@ COMMANDS = {
     "clean": ("clean", "DATA", "--weights", "none", "--out", "FOLDER"),
     "train": ("train", "DATA", "--weights", "none", "--out", "FOLDER"),
     "distill": ("distill", "DATA", "--out", "FOLDER"),
+    "val": ("val", "DATA", "--out", "FOLDER"),
     "resumed training": ("train", "--resume", "FOLDER"),
     "resumed distillation": ("distill", "--resume", "FOLDER"),
 }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rs_runtime.errors import PhotoError
-from rs_toolkit.audit.plots import STYLE, bars, long_tail, table, text
+from rs_toolkit.audit.plots import bars, long_tail, page, table, text
 from rs_toolkit.audit.statistics import Audit, binned
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.data.photos import Photo
@@ -25,7 +25,7 @@ from rs_toolkit.data.taxonomy import printable
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import atomic_write, write_json
 
-__all__ = ["print_summary", "write_audit"]
+__all__ = ["print_summary", "print_table", "thumbnail", "write_audit"]
 
 Pixels = Callable[[Photo], NDArray[Any]]
 
@@ -45,12 +45,6 @@ _MEANINGS = {
     "not_organism": "The filter finds no organism in the photo.",
     "outlier": "Unlike the other photos of its class.",
 }
-_HEAD = (
-    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-)
 
 
 def write_audit(
@@ -61,44 +55,49 @@ def write_audit(
     The page shows labels from ``photos``, and thumbnails of what ``pixels`` returns: a photo as
     uint8 RGB (S, S, 3).  A photo whose pixels cannot be read gets no thumbnail.
     """
-    data, page = folder / "audit.json", folder / "audit.html"
+    data, html = folder / "audit.json", folder / "audit.html"
     write_json(data, asdict(audit))
-    with atomic_write(page) as temporary:
+    with atomic_write(html) as temporary:
         temporary.write_text(_page(audit, photos, pixels, title), "utf-8", newline="\n")
-    return data, page
+    return data, html
 
 
 def print_summary(audit: Audit) -> None:
     """Print the main figures as tables."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-
-    def show(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        if not rows:
-            return
-        # Text, because rich would read "[red]" in a name as markup.
-        shown = Table(show_header=any(head))
-        for place, name in enumerate(head):
-            shown.add_column(name, justify="right" if place else "left")
-        for row in rows:
-            shown.add_row(*(Text(printable(str(cell))) for cell in row))
-        console.print(shown)
-
     for conflict in audit.conflicts[: _MOST_LISTED["terminal"]]:
         names = "; ".join(f"{path}: {name or 'none'}" for path, name in conflict.photos[:4])
         line = f"same bytes, different {conflict.rank}: {names}"
         console.print(Text(printable(line), style="red"), soft_wrap=True)
     if (more := len(audit.conflicts) - _MOST_LISTED["terminal"]) > 0:
         console.print(Text(f"… and {more:,} more of the same bytes, two labels", style="red"))
-    show(("", ""), _figures(audit))
-    show(_RANK_HEAD, _ranks(audit))
+    print_table(("", ""), _figures(audit))
+    print_table(_RANK_HEAD, _ranks(audit))
     flags = audit.flags.items()
     rows = [(_name(flag), f"{item.photos:,}", f"{item.share:.1%}") for flag, item in flags]
-    show(("flag", "photos", "share"), rows)
-    show(("why unreadable", "photos"), list(audit.reasons.items())[: _MOST_LISTED["terminal"]])
+    print_table(("flag", "photos", "share"), rows)
+    unreadable = list(audit.reasons.items())[: _MOST_LISTED["terminal"]]
+    print_table(("why unreadable", "photos"), unreadable)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows as a table, without a head where all titles are empty; nothing if no rows."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        return
+    # Text, because rich would read "[red]" in a name as markup.
+    shown = Table(show_header=any(head))
+    for place, name in enumerate(head):
+        shown.add_column(name, justify="right" if place else "left")
+    for row in rows:
+        shown.add_row(*(Text(printable(str(cell))) for cell in row))
+    Console(highlight=False).print(shown)
 
 
 def _figures(audit: Audit) -> list[tuple[str, str]]:
@@ -143,16 +142,14 @@ def _page(audit: Audit, photos: Sequence[Photo], pixels: Pixels, title: str) -> 
         for name, value in _figures(audit)
     )
     parts = [
-        f"{_HEAD}<title>{text(title)}: audit</title><style>{STYLE}</style></head><body>\n",
         f"<h1>{text(title)}: what the photos and labels are like</h1>\n",
         *_conflicts(audit),
         f'<div class="cards">{"".join(cards)}</div>\n',
         *_labels(audit),
         *_files(audit),
         *_flagged(audit, known, pixels),
-        "</body></html>\n",
     ]
-    return "".join(parts)
+    return page(f"{title}: audit", parts)
 
 
 def _conflicts(audit: Audit) -> Iterator[str]:
@@ -237,12 +234,13 @@ def _figure(finding: Finding, photo: Photo | None, pixels: Pixels, rank: str) ->
     lines = [finding.path, label or "no label", f"score {finding.score:.2f}", finding.detail]
     if finding.suggested_label:
         lines.append(f"suggested: {finding.suggested_label}")
-    picture = _thumbnail(photo, pixels) if photo else ""
+    picture = thumbnail(photo, pixels) if photo else ""
     caption = "<br>".join(text(line) for line in lines if line)
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>\n"
 
 
-def _thumbnail(photo: Photo, pixels: Pixels) -> str:
+def thumbnail(photo: Photo, pixels: Pixels) -> str:
+    """Return a photo as a small inline image; nothing where its pixels cannot be read."""
     try:
         image = Image.fromarray(pixels(photo))
     except (PhotoError, DataError, OSError):

@@ -1,4 +1,4 @@
-"""Parts of the audit's HTML page: escaped text, tables, and plots as inline SVG."""
+"""Self-contained HTML pages and their parts: escaped text, tables, and plots as inline SVG."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rs_toolkit.data.taxonomy import printable
 
-__all__ = ["STYLE", "bars", "long_tail", "table", "text"]
+__all__ = ["bars", "curve", "long_tail", "page", "table", "text"]
 
-STYLE = """
+_HEAD = (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+)
+
+_STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --dim: #5b6875; --line: #d9dfe5;
   --paper: #fff; --card: #f4f6f8; --bar: #2f74b5; --alarm: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e5eaf0; --dim: #9aa7b4; --line: #36414d;
@@ -39,6 +46,7 @@ th { font-weight: 500; } .numbers td:not(:first-child), .numbers th:not(:first-c
 summary { cursor: pointer; margin: .5rem 0; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .dim { fill: var(--dim); }
 svg .bar { fill: var(--bar); } svg line { stroke: var(--line); }
+svg .curve { fill: none; stroke: var(--bar); stroke-width: 2; }
 """
 
 _WIDTH = 360
@@ -50,6 +58,12 @@ def text(value: object) -> str:
     """Return a value as text, cut to 200 characters and escaped for HTML and its attributes."""
     shown = printable(str(value))
     return html.escape(shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…")
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """Return a whole page, without scripts and without anything that it would have to load."""
+    head = f"{_HEAD}<title>{text(title)}</title><style>{_STYLE}</style></head><body>\n"
+    return f"{head}{''.join(parts)}</body></html>\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = False) -> str:
@@ -108,6 +122,41 @@ def long_tail(title: str, sizes: Sequence[int]) -> str:
         f"smallest of {len(sizes):,}</text>\n"
     )
     return _plot(title, bottom + 24, "".join(parts))
+
+
+def curve(
+    title: str,
+    points: Sequence[tuple[float, float]],
+    axes: tuple[str, str],
+    *,
+    diagonal: bool = False,
+) -> str:
+    """Draw points (x, y), each 0 to 1, and the line through them; ``axes`` are their meanings.
+
+    ``diagonal`` also draws the line on which x and y are equal.
+    """
+    left, right, top, bottom = 40, _WIDTH - 12, 10, 210
+
+    def place(x: float, y: float) -> tuple[str, str]:
+        return f"{left + (right - left) * x:.1f}", f"{bottom - (bottom - top) * y:.1f}"
+
+    parts = []
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, y = place(tick, tick)
+        parts.append(
+            f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}"/>'
+            f'<text class="dim" x="{left - 6}" y="{y}" text-anchor="end">{tick:.0%}</text>'
+            f'<text class="dim" x="{x}" y="{bottom + 16}" text-anchor="middle">{tick:.0%}</text>\n'
+        )
+    if diagonal:
+        parts.append(f'<line x1="{left}" x2="{right}" y1="{bottom}" y2="{top}"/>\n')
+    places = [place(x, y) for x, y in points]
+    parts.append(f'<polyline class="curve" points="{" ".join(map(",".join, places))}"/>\n')
+    parts += [f'<circle class="bar" cx="{x}" cy="{y}" r="3"/>' for x, y in places]
+    parts.append(
+        f'<text x="{left}" y="{bottom + 34}">{text(axes[0])} →, {text(axes[1])} ↑</text>\n'
+    )
+    return _plot(title, bottom + 40, "".join(parts))
 
 
 def _plot(title: str, height: int, content: str) -> str:

@@ -22,6 +22,7 @@ from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
+from rs_toolkit.cli.evaluate import predict, val
 from rs_toolkit.cli.kit import app as kit_app
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
@@ -195,6 +196,10 @@ def export(
     with ConsoleProgress() as progress:
         result = export_run(run, settings, out=out, data=data, progress=progress)
     print(result.kit)
+
+
+app.command()(val)
+app.command()(predict)
 
 
 @app.command()

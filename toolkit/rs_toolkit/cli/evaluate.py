@@ -1,0 +1,195 @@
+"""The commands that use a model: ``rs-toolkit val`` and ``rs-toolkit predict``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rs_toolkit.cli import options
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.errors import ConfigError, RunError
+from rs_toolkit.progress import ConsoleProgress
+
+__all__ = ["predict", "val"]
+
+MinProbability = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Least probability of the rank that is named.",
+        show_default="the model's thresholds",
+    ),
+]
+
+
+@options.takes_settings(TrainConfig)
+def val(
+    model: Annotated[Path, typer.Argument(metavar="RUN|KIT", help="A run folder, or a kit.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Photos with labels (docs/data.md), or a run folder for its photos. Default: the "
+            "photos of the run, or of the run that holds the kit."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Photos to measure on: train, val, test or all.",
+            show_default="test of a run's photos, all of others",
+        ),
+    ] = None,
+    out: Annotated[Path | None, options.folder_option("val/NAME")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run that the kit was exported from: tells which photos it has learned from.",
+            show_default="the run that holds the kit",
+        ),
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Which model of the kit.", show_default="the kit's default")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="litert, onnxruntime or auto.", show_default="auto")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=256, help="CPU threads of the kit's engine.")
+    ] = None,
+    min_probability: MinProbability = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Coverage of the sets of classes.", show_default="0.8, 0.9 and 0.95"
+        ),
+    ] = None,
+    group_by: str | None = None,
+    keep_names: str | None = None,
+    strict_photos: bool | None = None,
+) -> None:
+    """Measure a run or a kit on labelled photos.
+
+    Accuracy, top-5 and macro-F1 at every rank, with intervals; each class; calibration; what is
+    named by the thresholds, and how much of it is right. Photos that the model has learned from,
+    and taxa that it does not know, are counted apart. Writes val.html, val.json and
+    predictions.csv.
+
+    Exit codes: 0 measured, 2 wrong usage, model or data, 130 interrupted.
+    """
+    settings = options.train_settings(None, {**locals(), "out": None})
+    from rs_toolkit.data.readers import require_data
+    from rs_toolkit.evaluation.model import open_model
+    from rs_toolkit.evaluation.val import validate
+
+    if data is not None:
+        require_data(data)
+    _require_engine(engine)
+    with options.new_folder(out, "val", model) as folder, ConsoleProgress() as progress:
+        opened = open_model(
+            model,
+            _calibrated,
+            engine=engine,
+            variant=variant,
+            threads=threads,
+            min_probability=min_probability,
+            trained_by=run,
+            progress=progress,
+        )
+        page = validate(
+            opened,
+            data,
+            folder,
+            split=split,
+            group_by=group_by,
+            keep_names=settings.keep_names,
+            coverage=coverage,
+            strict=settings.strict_photos,
+            progress=progress,
+        )
+    print(page)
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
+    photos: Annotated[
+        list[Path],
+        typer.Argument(metavar="PHOTO|FOLDER...", help="Photos, folders (recursively)."),
+    ],
+    top: Annotated[
+        int, typer.Option(min=1, max=9999, help="How many classes to list, best first.")
+    ] = 5,
+    min_probability: MinProbability = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Also list the classes that each photo may show; for this share of photos, the "
+            "true class is among them.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Also write a CSV file.")] = None,
+    strict_photos: Annotated[
+        bool, typer.Option("--strict-photos", help="Refuse photos that lack a few bytes.")
+    ] = False,
+) -> None:
+    """Classify photos with a run's model, before it is exported.
+
+    Prints what rs-classify prints. Once a run is exported, rs-classify is faster and needs no
+    TensorFlow.
+
+    Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage or run, 130 interrupted.
+    """
+    given = locals()
+    if run.is_file():
+        raise RunError(f"{run}: is no run folder; of a kit: rs-classify PHOTOS --kit {run}")
+    from rs_runtime.cli import classify_all
+    from rs_toolkit.evaluation.model import run_classifier
+    from rs_toolkit.evaluation.predictions import csv_rows, header
+    from rs_toolkit.files import write_csv
+    from rs_toolkit.folders.run import Run
+
+    with ConsoleProgress() as progress:
+        opened = Run.open(run)
+        classifier = run_classifier(opened, _calibrated, min_probability, progress, coverage)
+    wanted = ("photos", "json", "top", "strict_photos", "coverage")
+    asked = {name: given[name] for name in wanted}
+    rows: list[Any] = []
+    record = partial(csv_rows, rows, top)
+    namespace = Namespace(program="rs-toolkit", filter="off", **asked)
+    try:
+        code = classify_all(classifier, namespace, record)
+    finally:
+        # After Ctrl-C too: what is done is not lost.
+        if csv is not None:
+            write_csv(csv, header(top), rows)
+    if code:
+        raise typer.Exit(code)
+
+
+def _require_engine(engine: str | None) -> None:
+    from rs_runtime.kit.variants import ENGINES
+
+    known = ("auto", *ENGINES)
+    if engine not in (None, *known):
+        raise ConfigError(f"--engine: got {engine!r}, wanted one of: {', '.join(known)}")
+
+
+def _calibrated(logits: Any, labels: Any, groups: Any, ranks: Any) -> dict[str, Any]:
+    """Return what an export fits on validation photos, as fields of a kit's variant."""
+    from rs_export.certainty import calibrate
+    from rs_toolkit.config.export import ExportSettings
+
+    fitted = calibrate(logits, labels, groups, ranks, ExportSettings().min_precision)
+    return {
+        "temperature": fitted.temperature,
+        "thresholds": fitted.thresholds,
+        "sets": fitted.sets,
+        "unknown": fitted.unknown,
+    }
