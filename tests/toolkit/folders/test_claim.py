@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -77,29 +76,35 @@ def test_a_killed_process_leaves_no_lock(tmp_path, how) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def _take(first: Path, found: multiprocessing.Queue[str], start: object) -> None:
-    start.wait()  # type: ignore[attr-defined]
-    for _ in range(20):
-        with claimed_new(first) as folder:
-            # What another process wrote would make this fail.
-            (folder / "mine").touch(exist_ok=False)
-            (folder / "mine").unlink()
+TAKE = """
+import sys
+from pathlib import Path
+from rs_toolkit.folders.claim import claimed_new
+first = Path(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(20):
     with claimed_new(first) as folder:
-        (folder / "kept").touch(exist_ok=False)
-        found.put(str(folder))
+        # What another process wrote would make this fail.
+        (folder / "mine").touch(exist_ok=False)
+        (folder / "mine").unlink()
+with claimed_new(first) as folder:
+    (folder / "kept").touch(exist_ok=False)
+    print(folder)
+"""
 
 
 def test_many_at_once_each_get_their_own(tmp_path) -> None:
-    context = multiprocessing.get_context("spawn")
-    found, start = context.Queue(), context.Event()
-    all_ = [context.Process(target=_take, args=(tmp_path / "r", found, start)) for _ in range(4)]
+    command = [sys.executable, "-c", TAKE, str(tmp_path / "r")]
+    all_ = [subprocess.Popen(command, stdin=-1, stdout=-1, text=True) for _ in range(4)]
     for process in all_:
-        process.start()
-    start.set()
-    names = [found.get(timeout=120) for _ in all_]
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
     for process in all_:
-        process.join()
-        assert process.exitcode == 0
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    names = [process.communicate(timeout=120)[0].strip() for process in all_]
+    assert [process.returncode for process in all_] == [0] * 4
     assert len(set(names)) == 4
     kept = {path.name for path in tmp_path.iterdir() if (path / "kept").exists()}
     assert kept == {Path(name).name for name in names} == {path.name for path in tmp_path.iterdir()}
