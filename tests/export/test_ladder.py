@@ -94,11 +94,25 @@ def test_steps_are_tried_in_order_until_one_passes(
         assert set(record[-1]["float_layers"]) <= {row["layer"] for row in table}
 
 
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Note the variants whose test photos are asked about, and their calibration photos."""
+    judge, asked = Bench.judge, []
+
+    def noted(self: Bench, draft: Any, *mended: Any) -> Any:
+        asked.append((self.name(draft.recipe), draft.how.photos))
+        return judge(self, draft, *mended)
+
+    monkeypatch.setattr(Bench, "judge", noted)
+    return asked
+
+
 def test_what_cannot_be_mended_is_refused_with_the_record(trained, tmp_path, monkeypatch) -> None:
+    asked = judged(monkeypatch)
     seen = blind(monkeypatch, lambda recipe, how: recipe.calibrated)
     names = ("tflite_int8", "tflite_fp32")
     result = export_run(trained, ExportSettings(recipes=names), out=tmp_path)
     assert result.shipped == {"litert": "tflite_fp32"}
+    assert [name for name, _ in asked] == list(names)
     record = report_of(tmp_path)["mending"]["tflite_int8"]
     assert [entry["step"] for entry in record] == TITLES
     assert "tflite_qat_int8" in seen
@@ -106,21 +120,10 @@ def test_what_cannot_be_mended_is_refused_with_the_record(trained, tmp_path, mon
 
 
 def test_the_test_photos_are_asked_once(trained, tmp_path, monkeypatch) -> None:
-    judge, asked = Bench.judge, []
-
-    def judged(self: Bench, draft: Any, *mended: Any) -> Any:
-        asked.append((self.name(draft.recipe), draft.how.photos))
-        return judge(self, draft, *mended)
-
-    monkeypatch.setattr(Bench, "judge", judged)
+    asked = judged(monkeypatch)
     blind(monkeypatch, lambda recipe, how: recipe.calibrated and how.photos <= 200)
-    export_run(trained, ExportSettings(recipes=("tflite_int8",)), out=tmp_path / "mended")
+    export_run(trained, ExportSettings(recipes=("tflite_int8",)), out=tmp_path)
     assert asked == [("tflite_int8", 800)]
-    asked.clear()
-    blind(monkeypatch, lambda recipe, how: recipe.calibrated)
-    names = ("tflite_int8", "tflite_fp32")
-    export_run(trained, ExportSettings(recipes=names), out=tmp_path / "not")
-    assert [name for name, _ in asked] == list(names)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,15 @@ def save_for_tflite(model: keras.Model, directory: Path) -> None:
     import tensorflow as tf
 
     shape = (1, *model.input_shape[1:])
-    signature = [tf.TensorSpec(shape, tf.float32, name="inputs")]
-    model.export(directory, format="tf_saved_model", input_signature=signature, verbose=False)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="inputs")])
+    def answer(inputs: Any) -> Any:
+        return model(inputs, training=False)
+
+    # Not model.export, which traces the model three times as often.
+    saved = tf.Module()
+    saved.weights = [weight.value for weight in model.variables]
+    tf.saved_model.save(saved, str(directory), signatures=answer.get_concrete_function())
 
 
 def to_tflite(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,8 +43,13 @@ def preparer(run: Run, progress: Progress | None = None, seed: int = 0) -> Prepa
 
 
 @pytest.fixture(scope="module")
-def run(trained) -> Run:
-    return Run.open(trained)
+def run(trained, shapes, tmp_path_factory) -> Run:
+    """A run whose photos were moved: the process has to be told where they are."""
+    folder = tmp_path_factory.mktemp("moved") / "run"
+    shutil.copytree(trained, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "data_root": "/nowhere"}))
+    return Run.open(folder).moved(shapes)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +60,7 @@ def steps() -> Steps:
 @pytest.fixture(scope="module")
 def models(run, steps) -> dict[str, Any]:
     made = preparer(run, steps)
-    return {name: made.model(name) for name in ("sp50", "sp24", "c4", "qat", "sp50_qat")}
+    return {name: made.model(name) for name in ("sp50", "sp24", "c4", "sp50_qat")}
 
 
 def pointwise(model: Any) -> np.ndarray:
@@ -149,9 +155,12 @@ def test_clustered_weights_take_few_values(models) -> None:
 
 
 def test_training_with_rounding_moves_weights_and_keeps_zeros(run, models) -> None:
-    assert not np.array_equal(pointwise(models["qat"]), pointwise(run.load_model()))
-    zeros = pointwise(models["sp50"]) == 0
-    assert np.all(pointwise(models["sp50_qat"])[zeros] == 0)
+    before, after = (pointwise(models[name]) for name in ("sp50", "sp50_qat"))
+    # Equalizing comes first, and changes a channel by one factor; training changes each weight.
+    with np.errstate(invalid="ignore"):
+        factors = after / before
+    assert np.nanmax(np.nanstd(factors, axis=1) / np.abs(np.nanmean(factors, axis=1))) > 1e-4
+    assert np.all(after[before == 0] == 0)
 
 
 def test_prepared_models_still_know_the_classes(run, models) -> None:
@@ -194,7 +203,7 @@ def test_what_the_process_says_is_the_error(run, monkeypatch, one_line) -> None:
     one_line(str(caught.value))
 
 
-@pytest.mark.parametrize("name", ["tflite_sp50_int8", "onnx_qat_u8s8"])
+@pytest.mark.parametrize("name", ["tflite_sp50_int8", "onnx_sp50_qat_u8s8"])
 def test_fine_tuned_variants_are_exported(trained, models, tmp_path, name) -> None:
     settings = ExportSettings(recipes=(name,), passes=3, max_drop=100)
     result = export_run(trained, settings, out=tmp_path)
