@@ -46,10 +46,10 @@ def reference_run(reference: Mapping[str, Any], folder: Path) -> Path:
 
     The model has seen none of these photos: it was trained on another sample
     (``benchmarks/reference_model.py``).  That goes for those called training photos, which only
-    calibrate and fine-tune.  They are drawn into the folder that ``RS_BUDGET_SAMPLE`` names, if
+    calibrate and fine-tune.  They are drawn into the folder that ``RS_BUDGET_SHARED`` names, if
     any, and only once, so that two processes under different settings can share them.
     """
-    data = Path(os.environ.get("RS_BUDGET_SAMPLE") or folder / "sample")
+    data = Path(os.environ.get("RS_BUDGET_SHARED") or folder) / "sample"
     run = folder / "reference"
     generate_sample(data, **reference["sample"])
     known = read_json(REFERENCE / "reference.json")
@@ -64,9 +64,21 @@ def reference_run(reference: Mapping[str, Any], folder: Path) -> Path:
 
 
 def reference_report(reference: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Export every recipe of the reference in ``folder`` and return the report."""
-    run = reference_run(reference, folder)
-    export_run(run, ExportSettings(recipes=tuple(reference["recipes"]), mend=False, force=True))
+    """Export every recipe of the reference in ``folder`` and return the report.
+
+    With ``RS_BUDGET_SHARED``, decoded photos and fine-tuned weights are shared too: the second
+    process converts, calibrates and measures the weights that the first has fine-tuned.
+    """
+    before = default_cache_dir()
+    if shared := os.environ.get("RS_BUDGET_SHARED"):
+        os.environ["RS_CACHE"] = str(Path(shared) / "cache")
+    try:
+        run = reference_run(reference, folder)
+        recipes = tuple(reference["recipes"])
+        # One thread: for photos of 64 px, two threads mostly wait for each other.
+        export_run(run, ExportSettings(recipes=recipes, mend=False, force=True, threads=1))
+    finally:
+        os.environ["RS_CACHE"] = str(before)
     return dict(read_json(run / "export" / "report.json"))
 
 
