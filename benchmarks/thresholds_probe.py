@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,10 +76,7 @@ def held_out_families(data: Path, weights: Path, work: Path) -> list[dict[str, A
         return []
     photos = read_dataset(data).photos
     features = _features(data, photos, weights, work)
-    names, family = np.unique([str(photo.taxon.family) for photo in photos], return_inverse=True)
-    generator = np.random.default_rng(1)
-    side = generator.choice(3, len(photos), p=(0.6, 0.15, 0.25))
-    order = generator.permutation(len(names))
+    family, side, order, _ = _divided(photos)
     rows = []
     for fold in range(FOLDS):
         file = work / f"held-out-{data.name}-{fold}.json"
@@ -95,6 +93,22 @@ def held_out_families(data: Path, weights: Path, work: Path) -> list[dict[str, A
             "scores": means,
         }
     ]
+
+
+def left_out(data: Path, fold: int) -> set[str]:
+    """Return the names of the families that a fold of :func:`held_out_families` leaves out."""
+    _, _, order, names = _divided(read_dataset(data).photos)
+    return {str(names[place]) for place in order[fold::FOLDS]}
+
+
+def _divided(
+    photos: Sequence[Photo],
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return family and side of each photo, the families in random order, and their names."""
+    names, family = np.unique([str(photo.taxon.family) for photo in photos], return_inverse=True)
+    generator = np.random.default_rng(1)
+    side = generator.choice(3, len(photos), p=(0.6, 0.15, 0.25))
+    return family, side, generator.permutation(len(names)), names
 
 
 def other_photos(run: Run, data: Path, work: Path) -> list[dict[str, Any]]:
