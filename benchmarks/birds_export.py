@@ -1,13 +1,14 @@
-"""Export the bird model by every recipe, and measure size, scores and latency.
+"""Export a model of bird families by every recipe, and measure size, scores and latency.
 
-    python benchmarks/birds_export.py [--work benchmarks/work/birds-family] [--rounds 3]
-                                       [--passes 1] [--max-mb 10]
+    python benchmarks/birds_export.py [--work benchmarks/work/birds-family] [--name birds-export]
+        [--recipes NAME …] [--max-drop 1] [--rounds 3] [--passes 1] [--max-mb 10]
 
-Exports the run that ``birds_family.py`` trained, without mending (see ``birds_mending.py``).
+Exports the run that ``birds_family.py`` trained, or another run of bird families (``cub-export``:
+see its table), without mending (see ``birds_mending.py``).
 Latency is measured last, in rounds of all variants, so that other load on the machine affects all
 alike.  ``tflite_int16x8`` is left out: LiteRT's reference kernels take minutes for this test set.
 ``--passes`` is how often fine-tuning sees the training photos; fine-tuned weights stay in the
-cache.  Writes ``results/birds-export.json`` and ``results/birds-export.md``.
+cache.  Writes ``results/NAME.json`` and ``results/NAME.md``.
 
 With ``--max-mb`` it exports as ``rs-toolkit export RUN --max-mb`` does, unless it finds an earlier
 export to that size, and writes what was tried and shipped to ``results/birds-max-mb.*`` instead.
@@ -112,9 +113,11 @@ def table(result: dict[str, Any]) -> str:
         for name, pair in result["speed_ratios"].items()
     )
     refused = [f"{n} {row['gate']}." for n, row in variants.items() if row["gate"] != "passed"]
-    return f"""# Bird families: every recipe
+    which = "every recipe" if result["every"] else "the default recipes and pruned ones"
+    return f"""# Bird families: {which}
 
-{counts["test"]} test photos, {counts["classes"]} families, {result["imgsz"]} px; \
+Run {result["run"]}: {counts["test"]} test photos, {counts["classes"]} families, \
+{result["imgsz"]} px; margin {result["settings"]["max_drop"]:g} points; \
 {on(result["machine"])}. Export {result["seconds"]:.0f} s, with the fine-tuning of weights not in \
 the cache; peak {result["peak_gb"]:.1f} GB.
 
@@ -170,6 +173,10 @@ of the true loss, each of them wrong at most once in 20 times.
 def main() -> None:
     """Run the benchmark."""
     parser = options(__doc__, work=BIRDS_RUN.name)
+    every = [*(name for name in RECIPES if name not in LEFT_OUT), *EXTRA]
+    parser.add_argument("--name", default="birds-export")
+    parser.add_argument("--recipes", nargs="+", default=every)
+    parser.add_argument("--max-drop", type=float, default=ExportSettings.max_drop)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--passes", type=float, default=1.0)
     parser.add_argument("--max-mb", type=float)
@@ -178,11 +185,15 @@ def main() -> None:
     if chosen.max_mb:
         publish("birds-max-mb", limited(chosen.work, chosen.max_mb), limited_table)
         return
-    run, folder = Run.open(chosen.work), chosen.work.parent / "birds-export"
-    names = (*(name for name in RECIPES if name not in LEFT_OUT), *EXTRA)
+    run, folder = Run.open(chosen.work), BIRDS_RUN.with_name(chosen.name)
     begun = time.perf_counter()
     with ConsoleProgress() as progress:
-        settings = ExportSettings(recipes=names, mend=False, passes=chosen.passes)
+        settings = ExportSettings(
+            recipes=tuple(chosen.recipes),
+            max_drop=chosen.max_drop,
+            mend=False,
+            passes=chosen.passes,
+        )
         export_run(run.path, settings, out=folder, progress=progress)
     seconds = round(time.perf_counter() - begun, 1)
     # Of this process alone: fine-tuning runs in other processes.
@@ -193,7 +204,9 @@ def main() -> None:
         rows[name] |= values
     result = {
         "refused": report["refused"],
-        "left_out": list(LEFT_OUT),
+        "left_out": [name for name in RECIPES if name not in chosen.recipes],
+        "run": run.name,
+        "every": chosen.recipes == every,
         "seconds": seconds,
         "peak_gb": round(peak, 2),
         "imgsz": run.preprocessing.size,
@@ -202,7 +215,7 @@ def main() -> None:
         "variants": rows,
         "speed_ratios": ratios(rows),
     }
-    publish("birds-export", result, table)
+    publish(chosen.name, result, table)
 
 
 if __name__ == "__main__":

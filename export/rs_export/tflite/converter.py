@@ -29,15 +29,16 @@ def save_for_tflite(model: keras.Model, directory: Path) -> None:
     import tensorflow as tf
 
     shape = (1, *model.input_shape[1:])
+    signature = [tf.TensorSpec(shape, tf.float32, name="inputs")]
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="inputs")])
     def answer(inputs: Any) -> Any:
         return model(inputs, training=False)
 
+    traced = tf.function(answer, input_signature=signature)
     # Not model.export, which traces the model three times as often.
     saved = tf.Module()
     saved.weights = [weight.value for weight in model.variables]
-    tf.saved_model.save(saved, str(directory), signatures=answer.get_concrete_function())
+    tf.saved_model.save(saved, str(directory), signatures=traced.get_concrete_function())
 
 
 def to_tflite(
