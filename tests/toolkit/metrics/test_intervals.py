@@ -30,6 +30,7 @@ def test_all_right_is_not_certain() -> None:
     found = share_estimate(np.ones(20, bool), np.repeat(np.arange(10), 2))
     assert found is not None and (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(0.025 ** (1 / 10))
+    assert macro_f1_estimate(*[np.arange(20) % 5] * 2, 5, np.repeat(np.arange(10), 2)) == found
     none = share_estimate(np.zeros(10, bool), np.arange(10))
     assert none is not None and (none.low, none.high) == (0.0, pytest.approx(1 - 0.025**0.1))
 
