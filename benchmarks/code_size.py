@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("toolkit", "train", "export", "runtime")
 # 25,500 lines when the folders were tidied up; what was built since has raised the limit: odd
 # photos and tables (2,400); leak-free splits, gate, thresholds and sets, with benchmarks (3,200).
-MAX_LINES, MAX_MEDIAN, MAX_FILE, MAX_FUNCTION = 33_000, 140, 350, 45
+MAX_LINES, MAX_MEDIAN, MAX_FILE, MAX_FUNCTION = 33_200, 140, 350, 45
 
 # Run once with the code of each revision: prints a line for each command and each option.
 LIST_COMMANDS = """
