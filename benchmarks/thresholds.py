@@ -10,7 +10,7 @@
 - Linear probes on frozen features of ``cub`` and ``birds``, which are weaker than trained models.
 - For the unknown score linear probes that were fitted without a fifth of the families; and the
   ``cub-family`` model on photos of ``birds``: families of the model against families that it has
-  never seen.
+  never seen; and what ``unknown_families.py`` found.
 
 Validation and test photos are those of each run.  The coverage of sets is the mean over 40 random
 divisions of both into two parts of their sizes, because one division of a few hundred photos is
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import ROOT, grid, on, options, publish
+from common import RESULTS, ROOT, grid, on, options, publish
 from numpy.typing import NDArray
 from thresholds_probe import held_out_families, other_photos, probe_of
 
@@ -302,6 +302,8 @@ def main() -> None:
     if (chosen.runs / "cub-family" / "metrics.json").is_file():
         run = Run.open(chosen.runs / "cub-family")
         result["unknown"] += other_photos(run, chosen.data.parent / "birds", chosen.work)
+    if (trained_without := RESULTS / "unknown-families.json").is_file():
+        result["unknown"] += read_json(trained_without)["unknown"]
     publish("thresholds", {**result, "score": SCORE, "precision": PRECISION}, table)
 
 
