@@ -274,7 +274,9 @@ def main() -> None:
     before = read_json(known) if known.exists() else {"cases": [], "statistics": []}
     found, names = worlds(), chosen.set
     begun = time.perf_counter()
-    rows = {world: [r for r in before["cases"] if r["set"] == world] for world in found}
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in before["cases"]:
+        rows.setdefault(row["set"], []).append(row)
     for name in names or found:
         rows[name] = cases(found[name], chosen.draws)
     studied = before["statistics"]
