@@ -41,8 +41,7 @@ def without(data: Path, families: set[str], folder: Path) -> Path:
 
 def command(*arguments: object) -> None:
     """Run ``rs-toolkit`` with these arguments."""
-    code = "from rs_toolkit.cli.main import main; main()"
-    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
+    subprocess.run([sys.executable, "-m", "rs_toolkit", *map(str, arguments)], check=True)
 
 
 def main() -> None:
