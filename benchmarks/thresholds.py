@@ -33,10 +33,10 @@ from thresholds_probe import held_out_families, other_photos, probe_of
 
 from rs_export.certainty import CHECKED, answered, calibrate
 from rs_export.result import Calibration
-from rs_export.task import group_numbers
 from rs_runtime.kit.manifest import ClassInfo
 from rs_runtime.ranks import Level, levels
 from rs_runtime.sets import in_set
+from rs_toolkit.data.groups import group_photos
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.run import Run
@@ -182,7 +182,7 @@ def sides(run: Run, model: Any) -> tuple[Side, Side]:
             np.asarray(model(run.preprocessing.model_input(run.pixels(photos[at : at + 32]))))
             for at in range(0, len(photos), 32)
         ]
-        found.append(Side(np.concatenate(parts), labels, group_numbers(photos)))
+        found.append(Side(np.concatenate(parts), labels, group_photos(photos).numbers))
     # Groups of both sides must not share numbers.
     val, test = found
     return val, test._replace(groups=test.groups + val.groups.max() + 1)

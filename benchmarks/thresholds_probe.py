@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_export.task import group_numbers
 from rs_runtime.kit.manifest import ClassInfo
 from rs_runtime.kit.sets import UNKNOWN_SCORES
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.sets import unknown_score
+from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.files import read_json, write_json
@@ -57,7 +57,7 @@ def probe_of(data: Path, rank: str, weights: Path, work: Path) -> Probe:
     for number, name in enumerate(known):
         taxon = {"family": str(taxa[name].family), "phylum": str(taxa[name].phylum)}
         classes.append(ClassInfo(number, str(name), None, taxon))
-    groups = group_numbers(photos)
+    groups = group_photos(photos).numbers
     parts = []
     for number in (1, 2):
         rows = (side == number) & np.isin(names, known)

@@ -18,10 +18,11 @@ from rs_export.quantize.ranges import class_balanced
 from rs_export.quantize.sensitivity import Sensitivity, most_sensitive, sensitivity_table
 from rs_export.recipes import Recipe
 from rs_export.result import Calibration, Measured, Mended, Variant
-from rs_export.task import Side, Task, group_numbers
+from rs_export.task import Side, Task
 from rs_export.tflite.metadata import tflite_with_metadata
 from rs_runtime.engines.engine import Engine, load_engine
 from rs_toolkit.config.export import ExportSettings
+from rs_toolkit.data.groups import group_photos
 from rs_toolkit.errors import ExportError
 from rs_toolkit.metrics.noninferiority import FINAL, FIRST, ONLY, UNDECIDED, Verdict
 from rs_toolkit.progress import Progress
@@ -196,7 +197,7 @@ class Bench:
             Side(
                 photos,
                 labels,
-                group_numbers(photos),
+                group_photos(photos).numbers,
                 self._logits(model, photos),
                 self.task.about.calibration,
             )

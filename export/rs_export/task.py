@@ -9,19 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rs_export.metadata import ModelInfo
 from rs_export.recipes import Recipe
 from rs_export.result import About, Calibration, Scores
-from rs_toolkit.data.groups import group_photos
 from rs_toolkit.environment import versions
 from rs_toolkit.metrics.noninferiority import Verdict
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
+    from numpy.typing import NDArray
 
     from rs_toolkit.data.photos import Photo
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     ]
     FineTune = Callable[[keras.Model, Inputs, Progress], Callable[[str], keras.Model]]
 
-__all__ = ["Side", "Task", "created_by", "group_numbers", "model_info"]
+__all__ = ["Side", "Task", "created_by", "model_info"]
 
 
 @dataclass(frozen=True)
@@ -102,13 +100,6 @@ def model_info(about: About, *, name: str, description: str, temperature: float)
         data_fingerprint=about.data_fingerprint,
         created_by=created_by(),
     )
-
-
-def group_numbers(photos: Sequence[Photo]) -> NDArray[np.int64]:
-    """Return the numbers of n photos' groups, (n,): bursts and near-duplicates are one."""
-    names = group_photos(photos).names
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return np.array([numbers[name] for name in names], np.int64)
 
 
 def created_by() -> str:

@@ -17,6 +17,9 @@ from rs_toolkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     # NumPy and Pillow take most of the time in which the command line's help answers.
+    import numpy as np
+    from numpy.typing import NDArray
+
     from rs_toolkit.data.photos import Photo
 
 __all__ = ["LEVELS", "LEVELS_TEXT", "Grouping", "connected", "group_photos"]
@@ -52,6 +55,14 @@ class Grouping:
     names: tuple[str, ...]
     unknown: tuple[str, ...] = ()
     single: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Number of each photo's group, (n,), in the order in which groups appear."""
+        import numpy as np
+
+        known = {name: number for number, name in enumerate(dict.fromkeys(self.names))}
+        return np.array([known[name] for name in self.names], np.int64)
 
 
 def group_photos(photos: Sequence[Photo], level: str = LEVELS[0]) -> Grouping:

@@ -17,10 +17,10 @@ from rs_runtime.kit.kit import Kit, open_kit
 from rs_runtime.kit.manifest import SCHEMA, ClassInfo, Manifest, Variant
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.ranks import Level, levels
+from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.data.remembered import remembered
 from rs_toolkit.errors import ConfigError, DataError, RunError
-from rs_toolkit.evaluation.photos import group_numbers
 from rs_toolkit.files import sha256_file
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
@@ -227,4 +227,4 @@ def _calibration(
     except (PhotoError, RunError, DataError) as error:
         progress.note(f"without thresholds: the run's validation photos cannot be read: {error}")
         return {"temperature": run.temperature}
-    return calibrate(found, labels, group_numbers(photos), ranks)
+    return calibrate(found, labels, group_photos(photos).numbers, ranks)

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.index import fingerprint
 from rs_toolkit.data.photos import SIDES, Photo, PhotoCache
 from rs_toolkit.data.readers import open_data
@@ -18,10 +13,7 @@ from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["LEARNED", "SPLITS", "Measured", "choose_photos", "group_numbers"]
+__all__ = ["LEARNED", "SPLITS", "Measured", "choose_photos"]
 
 SPLITS = (*SIDES, "all")
 LEARNED = ("train", "val")
@@ -117,12 +109,6 @@ def choose_photos(
     for warning in _warnings(found, run is not None, same):
         progress.note(f"warning: {warning}")
     return found
-
-
-def group_numbers(photos: Sequence[Photo], level: str | None = None) -> NDArray[np.int64]:
-    """Return the number of each photo's group, (n,); see :func:`group_photos`."""
-    grouping = group_photos(photos, level) if level else group_photos(photos)
-    return np.unique(np.array(grouping.names, object), return_inverse=True)[1]
 
 
 def _run_at(data: Path) -> Run | None:

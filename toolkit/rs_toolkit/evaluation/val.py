@@ -13,11 +13,12 @@ from rs_runtime.classify import Classifier
 from rs_runtime.errors import PhotoError
 from rs_runtime.filter import FilterVerdict
 from rs_runtime.ranks import levels
+from rs_toolkit.data.groups import LEVELS, group_photos
 from rs_toolkit.data.photos import PhotoCache, default_cache_dir
 from rs_toolkit.errors import DataError
 from rs_toolkit.evaluation.certainty import set_scores, unknown_scores
 from rs_toolkit.evaluation.model import Opened
-from rs_toolkit.evaluation.photos import LEARNED, Measured, choose_photos, group_numbers
+from rs_toolkit.evaluation.photos import LEARNED, Measured, choose_photos
 from rs_toolkit.evaluation.report import Row, print_scores, write_report
 from rs_toolkit.evaluation.scores import Judged, judge
 from rs_toolkit.evaluation.truth import UNLABELLED, true_taxa
@@ -84,7 +85,8 @@ def validate(
     logits, failed, verdicts = _predict(model, chosen, rows, cache, progress)
     rows = [row for row in rows if row not in failed]
     photos = [chosen.photos[row] for row in rows]
-    groups, probabilities = group_numbers(photos, group_by), classifier.calibrated(logits)
+    groups = group_photos(photos, group_by or LEVELS[0]).numbers
+    probabilities = classifier.calibrated(logits)
     judged = judge(ranks, probabilities, truth[rows], groups, _thresholds(classifier))
     seen = [chosen.seen[row] for row in rows]
     new = np.array([side is None for side in seen])
