@@ -13,8 +13,8 @@ from rs_runtime.ranks import FoundTaxon, Level, finest_taxa
 from rs_toolkit.evaluation.truth import UNKNOWN, UNLABELLED
 from rs_toolkit.metrics.classification import (
     expected_calibration_error,
+    in_top_k,
     per_class,
-    top_k_accuracy,
 )
 from rs_toolkit.metrics.intervals import Estimate, macro_f1_estimate, share_estimate
 
@@ -93,10 +93,9 @@ class Judged:
             return {**row, **dict.fromkeys(names)}
         taxa = level.probabilities(self.probabilities[kept])
         given = taxa.argmax(axis=1)
-        in_five = [top_k_accuracy(taxa[i : i + 1], true[i : i + 1]) for i in range(len(true))]
         scores = (
             values(share_estimate(given == true, groups)),
-            values(share_estimate(in_five, groups)),
+            values(share_estimate(in_top_k(taxa, true), groups)),
             values(macro_f1_estimate(true, given, len(level.names), groups)),
             expected_calibration_error(taxa, true),
         )

@@ -24,6 +24,7 @@ __all__ = [
     "check_logits",
     "evaluate",
     "expected_calibration_error",
+    "in_top_k",
     "macro_f1",
     "per_class",
     "softmax",
@@ -48,14 +49,21 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
     """Return the share of photos whose true class has one of the ``k`` highest logits, 0 to 1.
 
+    Parameters are those of :func:`in_top_k`.  With ``k`` classes or fewer the result is 1.
+    """
+    return float(np.mean(in_top_k(logits, labels, k)))
+
+
+def in_top_k(logits: ArrayLike, labels: ArrayLike, k: int = 5) -> NDArray[np.bool_]:
+    """Return of each photo whether its true class has one of the ``k`` highest logits, (n,).
+
     ``k`` is 1 or more.  Equal logits rank by class number, so that k = 1 agrees with ``argmax``.
-    With ``k`` classes or fewer the result is 1.
     """
     scores, truth = check_logits("top-k accuracy", logits, labels)
     own = np.take_along_axis(scores, truth[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < truth[:, None]
     rank = (scores > own).sum(axis=1) + ((scores == own) & earlier).sum(axis=1)
-    return float(np.mean(rank < k))
+    return np.asarray(rank < k)
 
 
 def per_class(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> dict[str, NDArray[Any]]:
