@@ -31,7 +31,7 @@ from common import RESULTS, ROOT, grid, on, options, publish
 from numpy.typing import NDArray
 from thresholds_probe import held_out_families, other_photos, probe_of
 
-from rs_export.certainty import CHECKED, answered, calibrate
+from rs_export.certainty import answered, calibrate
 from rs_export.result import Calibration
 from rs_runtime.kit.manifest import ClassInfo
 from rs_runtime.ranks import Level, levels
@@ -42,7 +42,7 @@ from rs_toolkit.files import read_json
 from rs_toolkit.folders.run import Run
 from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import softmax
-from rs_toolkit.metrics.sets import fit_sets
+from rs_toolkit.metrics.sets import CHECKED, fit_sets
 
 PRECISION = 0.9
 RUNS = ("cub-family", "cub-species", "birds-family")

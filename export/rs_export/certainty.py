@@ -10,7 +10,7 @@ from rs_runtime.ranks import Level, finest_taxa
 from rs_runtime.sets import in_set
 from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import softmax
-from rs_toolkit.metrics.sets import fit_sets
+from rs_toolkit.metrics.sets import CHECKED, fit_sets
 from rs_toolkit.metrics.thresholds import acceptance_threshold, right_share_limits
 from rs_toolkit.metrics.unknown import fit_unknown
 
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CHECKED", "answered", "calibrate", "set_scores"]
-
-CHECKED = (0.8, 0.9, 0.95)
-"""Coverages of sets that are checked on test photos."""
+__all__ = ["answered", "calibrate", "set_scores"]
 
 
 def calibrate(

@@ -11,14 +11,12 @@ from rs_runtime.sets import STRANGE, in_set, strangeness, unknown_score
 from rs_toolkit.evaluation.scores import Judged, values
 from rs_toolkit.metrics.binary import auroc
 from rs_toolkit.metrics.intervals import share_estimate
+from rs_toolkit.metrics.sets import CHECKED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["COVERAGES", "set_scores", "unknown_scores"]
-
-COVERAGES = (0.8, 0.9, 0.95)
-"""Coverages of sets that are checked where none is asked for."""
+__all__ = ["set_scores", "unknown_scores"]
 
 
 def set_scores(
@@ -26,15 +24,15 @@ def set_scores(
 ) -> list[dict[str, Any]] | None:
     """Return for each coverage how often the true class was in the set, and the sets' mean size.
 
-    ``asked`` is a coverage, 0 to 1; None: :data:`COVERAGES`.  Photos without a known class are left
-    out.  None where the model has no sets, or there is no such photo.
+    ``asked`` is a coverage, 0 to 1; None: those of :data:`CHECKED`.  Photos without a known class
+    are left out.  None where the model has no sets, or there is no such photo.
     """
     kept = judged.truth[:, 0] >= 0
     if variant.sets is None or not kept.any():
         return None
     true, groups = judged.truth[kept, 0], judged.groups[kept]
     rows = []
-    for coverage in COVERAGES if asked is None else (asked,):
+    for coverage in CHECKED if asked is None else (asked,):
         inside = in_set(judged.probabilities[kept], variant.sets, coverage)
         reached = share_estimate(inside[np.arange(len(true)), true], groups)
         size = float(inside.sum(axis=1).mean())

@@ -17,9 +17,11 @@ from rs_runtime.sets import prevalence_ratio
 from rs_toolkit.metrics.calibration import group_weights
 from rs_toolkit.metrics.classification import check_logits
 
-__all__ = ["fit_sets", "prevalences", "set_ratios"]
+__all__ = ["CHECKED", "fit_sets", "prevalences", "set_ratios"]
 
 COVERAGES = tuple(percent / 100 for percent in range(50, 100))
+CHECKED = (0.8, 0.9, 0.95)
+"""Coverages at which sets are checked on photos that they were not fitted on."""
 
 Floats = NDArray[np.float64]
 
