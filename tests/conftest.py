@@ -100,3 +100,16 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(count):
             draw_shape(kind, generator).save(root / name / f"{number:02d}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def trained(shapes, tmp_path_factory) -> Path:
+    """The folder of a finished run on the shapes, small enough to be fine-tuned in seconds."""
+    from rs_toolkit.config.training import TrainConfig
+    from rs_train.classifier.train import train
+
+    config = TrainConfig(
+        backbone="tiny", weights="none", imgsz=32, epochs=12, patience=12, batch_size=16,
+        learning_rate=1e-2, val=0.2, test=0.3,
+    )  # fmt: skip
+    return train(shapes, config, tmp_path_factory.mktemp("runs") / "shapes")
