@@ -20,6 +20,7 @@ from rs_runtime.console import complain, system_problem
 from rs_runtime.errors import OutputClosedError, RuntimeKitError
 from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
+from rs_toolkit.cli.backbones import backbones
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.evaluate import predict, val
@@ -198,8 +199,8 @@ def export(
     print(result.kit)
 
 
-app.command()(val)
-app.command()(predict)
+for command in (val, predict, backbones):
+    app.command()(command)
 
 
 @app.command()
