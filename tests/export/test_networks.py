@@ -21,7 +21,7 @@ from rs_toolkit.errors import ExportError
 from rs_train.classifier.backbones import BACKBONES, build_backbone
 from rs_train.classifier.convnext import scaled_convnext
 
-SIDE, PHOTOS = 32, 24
+SIDE, PHOTOS = 32, 16
 # Where the networks are cut off.
 LAST = {"mobilenetv3-large": "block4_project_bn", "efficientnetv2-b0": "block4a_project_bn"}
 SMALL = (*LAST, "convnext")
@@ -87,14 +87,13 @@ def test_sensitive_layers_of_convnext_stay_in_float() -> None:
     assert converted(made, recipe, Quantization(PHOTOS, float_layers=layers)) > 0.97
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ["convnext"])
 def test_pointwise_kernels_are_pruned(name) -> None:
     made = pruned_in_one_shot(model(name), photos(), "sp50")
-    zeros = {
-        layer.name: (layer.get_weights()[0] == 0).mean() for layer in made.layers if layer.weights
-    }
-    pruned = [layer for layer, share in zeros.items() if share == 0.5]
-    assert pruned and all("expand" in layer or "project" in layer for layer in pruned)
+    kernels = {layer.name: layer.get_weights()[0] for layer in made.layers if layer.weights}
+    pruned = {name for name, kernel in kernels.items() if (kernel == 0).mean() == 0.5}
+    assert any("expand" in name for name in pruned)
+    assert all(kernels[name].shape[:2] == (1, 1) for name in pruned)
 
 
 def test_only_where_tf_keras_computes_the_same_is_a_network_fine_tuned(one_line) -> None:

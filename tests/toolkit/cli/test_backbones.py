@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from rs_toolkit.cli.backbones import _table
 from rs_train.classifier.backbones import BACKBONES, Backbone
 
 
@@ -20,24 +21,25 @@ def with_broken(monkeypatch):
 
 def test_a_broken_backbone_does_not_lose_the_others(run, with_broken, monkeypatch) -> None:
     monkeypatch.setattr("rs_toolkit.cli.backbones._SECONDS", 0.0)
-    code, out, err = run("backbones", "broken", "tiny", "--imgsz", 32)
-    head, failed, measured = out.splitlines()
+    code, out, err = run("backbones", "broken", "tiny", "--imgsz", 32, "--json")
     assert (code, err) == (0, "")
-    assert head.split()[0] == "backbone" and failed.split(maxsplit=1) == [
-        "broken",
-        "failed: this one is broken",
-    ]
-    name, parameters, size, ms, weights = measured.split()
-    assert (name, parameters, weights) == ("tiny", "0.00", "none")
-    assert float(size) > 0 and float(ms) >= 0
-
-
-def test_json_has_a_row_for_each(run, with_broken, one_line) -> None:
-    code, out, err = run("backbones", "broken", "--imgsz", 32, "--json")
-    assert code == 2 and "none could be measured" in one_line(err, "rs-toolkit")
     found = json.loads(out)
     assert found["imgsz"] == 32 and found["threads"] >= 1
-    assert found["backbones"] == [{"name": "broken", "weights": "", "error": "this one is broken"}]
+    failed, measured = found["backbones"]
+    assert failed == {"name": "broken", "weights": "", "error": "this one is broken"}
+    assert measured.pop("ms") >= 0
+    # 864 parameters; with 100 classes, 3,120 weights of one byte and 136 biases of four.
+    assert measured == {"name": "tiny", "weights": "", "parameters": 0.001, "int8_mb": 0.004}
+    lines = _table([failed, {**measured, "ms": 1.25}]).splitlines()
+    assert [line.split()[0] for line in lines] == ["backbone", "broken", "tiny"]
+    assert lines[1].endswith("failed: this one is broken")
+    assert lines[2].split()[1:] == ["0.00", "0.00", "1.2", "none"]
+
+
+def test_where_nothing_can_be_measured_the_command_fails(run, with_broken, one_line) -> None:
+    code, out, err = run("backbones", "broken", "--imgsz", 32)
+    assert code == 2 and "none could be measured" in one_line(err, "rs-toolkit")
+    assert "failed: this one is broken" in out
 
 
 def test_ctrl_c_prints_what_was_measured(run, with_broken, monkeypatch) -> None:

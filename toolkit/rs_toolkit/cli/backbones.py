@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -97,7 +98,8 @@ def _measured(name: str, imgsz: int) -> dict[str, float]:
         # Batch normalization becomes the bias of the layer before it; biases have 32 bits.
         normalizes = isinstance(layer, keras.layers.BatchNormalization)
         weights = layer.weights[:1] if normalizes else layer.weights
-        size += sum(weight.size * (1 if weight.ndim > 1 else 4) for weight in weights)
+        shapes = [weight.shape for weight in weights]
+        size += sum(math.prod(shape) * (1 if len(shape) > 1 else 4) for shape in shapes)
     photo = np.random.default_rng(0).uniform(-1, 1, (1, imgsz, imgsz, 3)).astype(np.float32)
     with Converter(model, lambda count: photo) as converter:
         engine = load_engine("litert", converter.convert(Recipe("litert")))
@@ -108,8 +110,8 @@ def _measured(name: str, imgsz: int) -> dict[str, float]:
         engine.logits(photo)
         times.append(time.perf_counter() - begun)
     return {
-        "parameters": round(feature_extractor(model).count_params() / 1e6, 2),
-        "int8_mb": round(size / 1e6, 2),
+        "parameters": round(feature_extractor(model).count_params() / 1e6, 3),
+        "int8_mb": round(size / 1e6, 3),
         "ms": round(1000 * median(times), 1),
     }
 
