@@ -199,8 +199,9 @@ def export(
     print(result.kit)
 
 
-for command in (val, predict, backbones):
-    app.command()(command)
+app.command()(val)
+app.command()(predict)
+app.command()(backbones)
 
 
 @app.command()

@@ -153,9 +153,10 @@ def load_backbone_weights(
     if path.suffix != ".h5":
         raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted .h5 (HDF5); {advice}")
     backbone = BACKBONES[name]
-    network = model
-    if backbone.network not in (None, backbone.build):
-        network = backbone.network(_SIZE, None)
+    # Xception is that network itself.
+    itself: object = backbone.build
+    other = None if backbone.network is itself else backbone.network
+    network = other(_SIZE, None) if other else model
     try:
         # Keras warns of every layer that the file lacks, and then raises an error anyway.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
