@@ -27,7 +27,7 @@ MAY_IMPORT = {
 # The command line dispatches to training and export inside its command bodies.
 COMMANDS = {
     PACKAGES["rs_toolkit"] / "cli" / f"{name}.py"
-    for name in ("main", "data", "distill", "evaluate")
+    for name in ("main", "backbones", "data", "distill", "evaluate")
 }
 HEAVY = (
     *("tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"),

@@ -15,7 +15,7 @@ from rs_runtime.stderr import quiet_libraries
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.files import read_json
 
-__all__ = ["machine", "quiet_tensorflow", "standard_settings", "versions"]
+__all__ = ["keras_home", "machine", "quiet_tensorflow", "standard_settings", "versions"]
 
 _BACKEND = "tensorflow"
 # Settings that a user may have made for other work, in keras.json or by a variable, and the values
@@ -77,7 +77,7 @@ def quiet_tensorflow() -> None:
             import keras
     except (AssertionError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{_keras_json()}: Keras cannot read it ({reason(error)}); delete it"
+            f"{keras_home() / 'keras.json'}: Keras cannot read it ({reason(error)}); delete it"
         ) from None
     if (backend := keras.config.backend()) != _BACKEND:
         raise ConfigError(
@@ -96,7 +96,7 @@ def _standard_variables() -> list[str]:
     """Set the variables that Keras reads when it is imported; return what was not used."""
     saved, unused = "", []
     with suppress(OSError, ValueError, KeyError, TypeError):
-        saved = str(read_json(_keras_json())["backend"])
+        saved = str(read_json(keras_home() / "keras.json")["backend"])
     for name, wanted in _VARIABLES.items():
         given = os.environ.pop(name, "") or (saved if name == "KERAS_BACKEND" else "")
         if given not in ("", wanted):
@@ -106,8 +106,9 @@ def _standard_variables() -> list[str]:
     return unused
 
 
-def _keras_json() -> Path:
-    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "keras.json"
+def keras_home() -> Path:
+    """Return the folder of Keras' settings and downloaded weights."""
+    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
 
 
 def standard_settings(backend: Any) -> list[str]:

@@ -38,11 +38,24 @@ def to_onnx(model: keras.Model) -> bytes:
     # Otherwise tf2onnx copies the graph before each of its two dozen optimizations, and the copies
     # stay in memory: 5 GB for Xception.
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
-    proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=_OPSET)
+    proto, _ = tf2onnx.convert.from_function(
+        function,
+        input_signature=signature,
+        opset=_OPSET,
+        custom_op_handlers={"Erfc": (_erfc, [])},
+    )
     # Graphs and nodes refer to each other: 3 GB would stay in memory until the next collection.
     gc.collect()
     _rename(proto.graph)
     return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _erfc(graph: Any, node: Any, *_: Any) -> None:
+    """Convert erfc x, of GELU, to 1 - erf x: tf2onnx does not know it, nor does ONNX."""
+    one = graph.make_const(f"{node.name}_one", np.ones((), np.float32))
+    error = graph.make_node("Erf", node.input)
+    graph.remove_node(node.name)
+    graph.make_node("Sub", [one.output[0], error.output[0]], outputs=node.output, name=node.name)
 
 
 def quantize_onnx(

@@ -38,10 +38,17 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "MaxPooling2D": ("pool_size", "padding", "strides"),
     "AveragePooling2D": ("pool_size", "padding", "strides"),
     "GlobalAveragePooling2D": ("keepdims",),
-    "Dropout": ("rate",),
+    "ZeroPadding2D": ("padding",),
+    "LayerNormalization": ("axis", "epsilon", "center", "scale"),
+    "Rescaling": ("scale", "offset"),
+    "Dropout": ("rate", "noise_shape"),
+    "Reshape": ("target_shape",),
     "Add": (),
+    "Multiply": (),
     "Flatten": (),
 }
+# Keras 3 computes relu6(x + 3) / 6, tf_keras 0.2 x + 0.5; it has no hard swish.
+_OTHERS = ("hard_sigmoid", "hard_silu", "hard_swish")
 
 
 def legacy_clone(model: keras.Model) -> Any:
@@ -138,9 +145,15 @@ def _twin(kind: str, config: Mapping[str, Any], name: str) -> Any:
     if kind not in _SETTINGS:
         raise ExportError(
             f"layer {name!r}: got a {kind}, which cannot be fine-tuned for export, wanted one of "
-            f"{', '.join(_SETTINGS)}; choose recipes without sp, c and qat"
+            f"{', '.join(_SETTINGS)}; choose recipes without c, qat, sp24 and sp above 50"
         )
     settings = {key: config[key] for key in _SETTINGS[kind]}
+    if settings.get("activation") in _OTHERS:
+        raise ExportError(
+            f"layer {name!r}: got the activation {settings['activation']}, which tf_keras lacks or "
+            "computes differently, so that the model cannot be fine-tuned for export; choose "
+            "recipes without c, qat, sp24 and sp above 50"
+        )
     trains = kind != "BatchNormalization"
     return getattr(tf_keras.layers, kind)(name=name, trainable=trains, **settings)
 

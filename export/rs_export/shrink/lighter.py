@@ -23,6 +23,9 @@ __all__ = ["to_train", "worth_shrinking"]
 # The smallest layers that together have at most this share of all weights count as small.
 _LIGHT_SHARE = 0.05
 
+# The library does not know these: only their outputs are rounded.
+_OUTPUT_ONLY = ("LayerNormalization", "Multiply", "Rescaling")
+
 _PRUNING_SHARE = 0.6
 _PRUNING_STEPS = 20
 
@@ -95,12 +98,18 @@ def _rounded(model: Any, inputs: NDArray[np.float32]) -> Any:
     """
     import tensorflow_model_optimization as tfmot
     import tf_keras
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_registry as registry,
+    )
 
     quantization = tfmot.quantization.keras
     config = _depthwise_config()
+    output_only = registry.Default8BitQuantizeConfig([], [], True)
 
     def annotate(layer: Any) -> Any:
         own = {"quantize_config": config()} if _is_depthwise(layer) else {}
+        if type(layer).__name__ in _OUTPUT_ONLY or _normalizes_depthwise(layer):
+            own = {"quantize_config": output_only}
         return quantization.quantize_annotate_layer(layer, **own)
 
     annotated = tf_keras.models.clone_model(model, clone_function=annotate)
@@ -212,6 +221,19 @@ def _require(model: Any) -> Any:
             "it needs tf_keras 2.x: pip install 'rs-toolkit[toolkit]'"
         )
     return model
+
+
+def _normalizes_depthwise(layer: Any) -> bool:
+    """Return whether a layer is batch normalization of a depthwise layer.
+
+    The library rounds it together with the layer before, but not where that has settings of its
+    own.  One scale per channel makes no difference to it, so that only its output is rounded.
+    """
+    import tf_keras
+
+    if not isinstance(layer, tf_keras.layers.BatchNormalization):
+        return False
+    return _is_depthwise(layer.inbound_nodes[0].parent_nodes[0].layer)
 
 
 def _is_depthwise(layer: Any) -> bool:

@@ -12,6 +12,7 @@ from rs_train.classifier.backbones import (
     register,
 )
 from rs_train.classifier.model import build_classifier, freeze_below
+from rs_train.classifier.xception import scaled_xception
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +32,7 @@ def test_narrow_sibling_at_full_width_has_xceptions_shapes() -> None:
     """The sibling is the same architecture: at width 1 it takes Xception's weights exactly."""
     import keras
 
-    from rs_train.classifier.backbones import _scaled_xception
-
-    wide = _scaled_xception(1.0)(96)
+    wide = scaled_xception(1.0)(96)
     full = keras.applications.Xception(weights=None, include_top=False, input_shape=(96, 96, 3))
     named = {layer.name: layer for layer in wide.layers if layer.weights}
     shortcuts = [layer for layer in full.layers if layer.weights and layer.name not in named]
@@ -140,7 +139,8 @@ def test_imagenet_offline_says_how_to_give_a_file(monkeypatch) -> None:
         raise OSError("URL fetch failure: no network")
 
     monkeypatch.setattr(keras.applications, "Xception", offline)
+    small = build_backbone("tiny", 32)
     with pytest.raises(WeightsError, match=r"--weights FILE\.h5"):
-        load_backbone_weights(None, "xception", "imagenet")  # type: ignore[arg-type]
+        load_backbone_weights(small, "xception", "imagenet")
     with pytest.raises(WeightsError, match="none are published"):
-        load_backbone_weights(None, "xception-w25", "imagenet")  # type: ignore[arg-type]
+        load_backbone_weights(small, "xception-w25", "imagenet")

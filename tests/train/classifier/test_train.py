@@ -18,7 +18,7 @@ from rs_toolkit.data.index import read_index
 from rs_toolkit.errors import DataError, RunError, ToolkitError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
-from rs_train.classifier.backbones import build_backbone
+from rs_train.classifier.backbones import BACKBONES, build_backbone
 from rs_train.classifier.train import train
 from rs_train.run_folder import settings_begun
 
@@ -188,7 +188,8 @@ def test_mixed_precision_leaves_a_float32_model(shapes, config, tmp_path) -> Non
 
 def test_random_weights_are_never_frozen() -> None:
     assert TrainConfig(weights="none").first_block == "all"
-    assert TrainConfig(weights="imagenet").first_block == "block9"
+    assert TrainConfig(weights="imagenet").first_block == "auto"
+    assert BACKBONES["xception"].start == "block9"
     assert TrainConfig(weights="none", fine_tune_from="block5").first_block == "block5"
 
 

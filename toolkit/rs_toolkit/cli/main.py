@@ -20,6 +20,7 @@ from rs_runtime.console import complain, system_problem
 from rs_runtime.errors import OutputClosedError, RuntimeKitError
 from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
+from rs_toolkit.cli.backbones import backbones
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.evaluate import predict, val
@@ -200,6 +201,7 @@ def export(
 
 app.command()(val)
 app.command()(predict)
+app.command()(backbones)
 
 
 @app.command()

@@ -16,8 +16,9 @@ from rs_toolkit.errors import ConfigError
 __all__ = ["BACKBONES", "WEIGHTS", "TrainConfig", "read_config", "sample_preset"]
 
 BACKBONES = (
-    "network: one of xception, xception-w50, xception-w25, xception-mini, efficientnet_lite0 and "
-    "mobilenetv2-w50"
+    "network: xception, xception-w50, xception-w25, xception-mini, baseline-cnn, "
+    "efficientnet_lite0, mobilenetv2-w50, mobilenetv3-large, efficientnetv2-b0 to b3, "
+    "convnext-tiny or convnext-base; rs-toolkit backbones compares them"
 )
 KEEP_NAMES = "names of organisms that mean an empty cell otherwise, separated by commas: none, na …"
 STRICT_PHOTOS = "leave out photos that lack a few bytes at their end; without it they are used"
@@ -59,7 +60,9 @@ class TrainConfig(Settings):
     dropout: float = number(0.3, 0.0, 0.95, "dropout before the last layer")
     augment: float = number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes; 0: none")
     fine_tune_from: str = text(
-        "auto", "first block that stage 2 trains, or all; auto: block9, or all if weights is none"
+        "auto",
+        "first block that stage 2 trains, or all; auto: the backbone's (block9 of Xception), "
+        "or all if weights is none",
     )
     precision: str = choice(
         "float32",
@@ -79,10 +82,9 @@ class TrainConfig(Settings):
 
     @property
     def first_block(self) -> str:
-        """First block that stage 2 trains; by default all blocks if weights start random."""
-        if self.fine_tune_from != "auto":
-            return self.fine_tune_from
-        return "all" if self.weights == "none" else "block9"
+        """First block that stage 2 trains; auto is the backbone's, all is for random weights."""
+        is_random = self.weights == "none" and self.fine_tune_from == "auto"
+        return "all" if is_random else self.fine_tune_from
 
 
 def read_config(path: Path) -> dict[str, Any]:

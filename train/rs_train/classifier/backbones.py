@@ -1,22 +1,39 @@
-"""Backbones by name: Xception and narrower versions of it, and two small networks with ReLU6."""
+"""Backbones by name, their pretrained weights, and the blocks at which fine-tuning may start.
+
+Every backbone takes pixels in [-1, 1], which is what the runtime's preprocessing gives by default.
+What a network needs beyond that (ImageNet's mean and deviation per channel) is a layer of its own,
+so that it is in every file that an export makes.
+"""
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_runtime.errors import reason
+from rs_toolkit.environment import keras_home
 from rs_toolkit.errors import ConfigError, WeightsError
+from rs_toolkit.progress import Progress
+from rs_train.classifier import convnext, imagenet, mobilenet, xception
+from rs_train.classifier.baseline_cnn import BASELINE_BLOCKS, build_baseline_cnn
 from rs_train.classifier.efficientnet_lite0 import BLOCKS, build_efficientnet_lite0, load_package
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["BACKBONES", "Backbone", "build_backbone", "load_backbone_weights", "register"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "build_backbone",
+    "copy_weights",
+    "load_backbone_weights",
+    "register",
+]
 
 
 @dataclass(frozen=True)
@@ -29,12 +46,17 @@ class Backbone:
         The name that ``--backbone`` takes.
     build
         Takes the input size S in pixels.  Returns a Keras model from (N, S, S, 3) in [-1, 1] to a
-        feature map (N, H, W, C).
+        feature map (N, H, W, C): one flat graph of Keras' layers.
     blocks
         Blocks at which fine-tuning may start, from input to output.  Each is the prefix of its
         layers' names, ``block_3`` written as ``block3``.
-    imagenet
-        Builds it with the ImageNet weights that Keras publishes; None: there are none.
+    start
+        The block at which the fine-tuning of pretrained weights starts by default, or ``all``.
+    network
+        Takes the input size and Keras' ``weights``.  Returns the network of keras.applications
+        that has the same layers with weights in the same order; None: there is no such network.
+    file
+        The file of ImageNet weights that Keras publishes; empty: there is none.
     package
         Loads the ImageNet weights of an installed Python package; None: there is no such package.
     """
@@ -42,18 +64,20 @@ class Backbone:
     name: str
     build: Callable[[int], keras.Model]
     blocks: tuple[str, ...]
-    imagenet: Callable[[], keras.Model] | None = None
+    start: str = "all"
+    network: Callable[[int, str | None], keras.Model] | None = None
+    file: str = ""
     package: Callable[[keras.Model], None] | None = None
+
+    @property
+    def source(self) -> str:
+        """What ``--weights`` takes for ImageNet weights: imagenet, package or, if none, empty."""
+        return "imagenet" if self.file else "package" if self.package else ""
 
 
 BACKBONES: dict[str, Backbone] = {}
-# Momentum of batch normalization.  With Keras' default of 0.99, the moving averages lag a hundred
-# steps behind, which can be a whole epoch of a small data set.
-_MOMENTUM = 0.9
-_MIDDLE = range(5, 13)
-_XCEPTION_BLOCKS = tuple(f"block{number}" for number in range(1, 15))
-_MINI_BLOCKS = tuple(f"block{number}" for number in range(1, 15) if number not in _MIDDLE)
-_MOBILENET_BLOCKS = tuple(f"block{number}" for number in range(1, 17))
+# Any size: the weights do not depend on it.
+_SIZE = 224
 
 
 def register(backbone: Backbone) -> None:
@@ -78,7 +102,11 @@ def build_backbone(name: str, imgsz: int) -> keras.Model:
 
 
 def load_backbone_weights(
-    model: keras.Model, name: str, weights: str, option: str = "--weights"
+    model: keras.Model,
+    name: str,
+    weights: str,
+    option: str = "--weights",
+    progress: Progress | None = None,
 ) -> None:
     """Load pretrained weights into a model from :func:`build_backbone`, all of them or none.
 
@@ -86,9 +114,13 @@ def load_backbone_weights(
     ----------
     weights
         ``imagenet`` (downloaded by Keras), ``package`` (from an installed Python package), ``none``
-        (keep the random weights), or the path of an HDF5 file (``.h5``), which holds no code.
+        (keep the random weights), or the path of an HDF5 file (``.h5``), which holds no code.  The
+        file is one of the network of keras.applications without its top, or of the backbone itself
+        where keras.applications has none.
     option
         The command-line option that error messages name.
+    progress
+        Says what is downloaded, before it is.
 
     Raises
     ------
@@ -113,134 +145,129 @@ def load_backbone_weights(
         return
     if weights == "imagenet":
         advice += f", or train from scratch: {option} none"
-        full = _published(name, advice)
-        model.set_weights(full.get_weights())
+        copy_weights(_published(model, name, advice, progress or Progress()), model)
         return
     path = Path(weights)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; check {option}")
     if path.suffix != ".h5":
         raise WeightsError(f"{path}: got suffix {path.suffix!r}, wanted .h5 (HDF5); {advice}")
+    backbone = BACKBONES[name]
+    # Xception is that network itself.
+    itself: object = backbone.build
+    other = None if backbone.network is itself else backbone.network
+    network = other(_SIZE, None) if other else model
     try:
         # Keras warns of every layer that the file lacks, and then raises an error anyway.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
-            model.load_weights(path)
+            network.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"{path}: damaged, or not of backbone {name}: {reason(error)}; check {option}"
         raise WeightsError(problem) from None
+    if network is not model:
+        copy_weights(network, model)
 
 
-def _published(name: str, advice: str) -> keras.Model:
-    published = BACKBONES[name].imagenet
-    if published is None:
+def _published(model: keras.Model, name: str, advice: str, progress: Progress) -> keras.Model:
+    """Return the network of keras.applications with ImageNet weights; say what is downloaded."""
+    backbone = BACKBONES[name]
+    if backbone.network is None or not backbone.file:
         raise WeightsError(f"weights imagenet: none are published for backbone {name}; {advice}")
+    folder = keras_home() / "models"
+    if not (folder / backbone.file).is_file():
+        megabytes = 4 * model.count_params() / 1e6
+        progress.note(
+            f"weights imagenet: Keras downloads {backbone.file} (about {megabytes:.0f} MB) from "
+            f"storage.googleapis.com into {folder}"
+        )
     try:
-        return published()
+        # Keras shows its own progress, and warns of the input size, on which weights do not depend.
+        with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
+            return backbone.network(_SIZE, "imagenet")
     except Exception as error:
         # Keras passes on any error of urllib, ssl or h5py; mostly there is no network.
         problem = f"weights imagenet: cannot be downloaded ({reason(error)}); {advice}"
         raise WeightsError(problem) from None
 
 
-def _xception(imgsz: int, weights: str | None = None) -> keras.Model:
-    import keras
+def copy_weights(network: keras.Model, model: keras.Model) -> None:
+    """Give a backbone the weights of its network of keras.applications, layer by layer.
 
-    return keras.applications.Xception(
-        weights=weights, include_top=False, input_shape=(imgsz, imgsz, 3)
-    )
-
-
-def _half_mobilenet(imgsz: int, weights: str | None = None) -> keras.Model:
-    """Return MobileNetV2 (Sandler et al. 2018) with half of the channels.
-
-    Its only activation is ReLU6; MobileNetV3's hard-swish loses more accuracy in 8 bits.
+    A layer scale, which multiplies the output of the layer before it, goes into that one's weights.
     """
-    import keras
-
-    inputs = keras.Input((imgsz, imgsz, 3), name="photos")
-    model = keras.applications.MobileNetV2(
-        input_tensor=inputs, alpha=0.5, include_top=False, weights=weights
-    )
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
-    return keras.Model(inputs, model.output, name="mobilenetv2_w50")
-
-
-def _scaled_xception(width: float, middle: Sequence[int] = _MIDDLE) -> Callable[[int], keras.Model]:
-    """Return a function that builds Xception (Chollet 2017) with channel counts times ``width``.
-
-    Layers have the names of ``keras.applications.Xception``; the shortcuts, unnamed there, are
-    called ``blockN_shortcut``.  Channel counts are rounded to multiples of 8, with which integer
-    kernels are fastest.  ``middle`` are the block numbers of the middle flow, whose inputs and
-    outputs have the same shape.
-    """
-
-    def channels(count: int) -> int:
-        return max(8, round(count * width / 8) * 8)
-
-    def build(imgsz: int) -> keras.Model:
-        from keras import Input, Model, layers
-
-        x = inputs = Input((imgsz, imgsz, 3))
-        for name, count, strides in (("block1_conv1", 32, 2), ("block1_conv2", 64, 1)):
-            x = layers.Conv2D(channels(count), 3, strides=strides, use_bias=False, name=name)(x)
-            x = _relu(_normalized(x, name), name)
-        for number, count in ((2, 128), (3, 256), (4, 728)):
-            x = _down_block(x, number, (channels(count),) * 2, first_relu=number > 2)
-        for number in middle:
-            shortcut = x
-            for part in (1, 2, 3):
-                x = _separable(x, f"block{number}_sepconv{part}", channels(728))
-            x = layers.Add(name=f"block{number}_add")([x, shortcut])
-        x = _down_block(x, 13, (channels(728), channels(1024)), first_relu=True)
-        for name, count in (("block14_sepconv1", 1536), ("block14_sepconv2", 2048)):
-            x = _relu(_separable(x, name, channels(count), relu_before=False), name)
-        return Model(inputs, x, name=f"xception_w{round(width * 100)}")
-
-    return build
+    found: list[list[Any]] = []
+    for layer in network.layers:
+        # The stem and the downsampling of ConvNeXt are models inside the model.
+        for inner in getattr(layer, "layers", [layer]):
+            weights = inner.get_weights()
+            if type(inner).__name__ == "LayerScale":
+                found[-1] = [weight * weights[0] for weight in found[-1]]
+            elif weights:
+                found.append(weights)
+    targets = [layer for layer in model.layers if layer.weights]
+    for target, weights in zip(targets, found, strict=True):
+        shapes = [tuple(weight.shape) for weight in target.weights]
+        target.set_weights(
+            [weight.reshape(shape) for weight, shape in zip(weights, shapes, strict=True)]
+        )
 
 
-def _relu(x: Any, name: str) -> Any:
-    from keras import layers
-
-    return layers.Activation("relu", name=f"{name}_act")(x)
-
-
-def _normalized(x: Any, name: str) -> Any:
-    from keras import layers
-
-    return layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(x)
-
-
-def _separable(x: Any, name: str, count: int, *, relu_before: bool = True) -> Any:
-    from keras import layers
-
-    if relu_before:
-        x = _relu(x, name)
-    x = layers.SeparableConv2D(count, 3, padding="same", use_bias=False, name=name)(x)
-    return _normalized(x, name)
-
-
-def _down_block(x: Any, number: int, counts: tuple[int, int], *, first_relu: bool) -> Any:
-    from keras import layers
-
-    name = f"block{number}"
-    shortcut = layers.Conv2D(
-        counts[1], 1, strides=2, padding="same", use_bias=False, name=f"{name}_shortcut"
-    )(x)
-    shortcut = _normalized(shortcut, f"{name}_shortcut")
-    x = _separable(x, f"{name}_sepconv1", counts[0], relu_before=first_relu)
-    x = _separable(x, f"{name}_sepconv2", counts[1])
-    x = layers.MaxPooling2D(3, strides=2, padding="same", name=f"{name}_pool")(x)
-    return layers.Add(name=f"{name}_add")([x, shortcut])
-
-
-_full = partial(_xception, 299, "imagenet")
-_half = partial(_half_mobilenet, 224, "imagenet")
-register(Backbone("xception", _xception, _XCEPTION_BLOCKS, imagenet=_full))
-register(Backbone("xception-w50", _scaled_xception(0.5), _XCEPTION_BLOCKS))
-register(Backbone("xception-w25", _scaled_xception(0.25), _XCEPTION_BLOCKS))
-register(Backbone("xception-mini", _scaled_xception(0.1875, middle=()), _MINI_BLOCKS))
-register(Backbone("efficientnet_lite0", build_efficientnet_lite0, BLOCKS, package=load_package))
-register(Backbone("mobilenetv2-w50", _half_mobilenet, _MOBILENET_BLOCKS, imagenet=_half))
+for _item in (
+    Backbone(
+        "xception",
+        xception.xception,
+        xception.XCEPTION_BLOCKS,
+        "block9",
+        xception.xception,
+        "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ),
+    Backbone("xception-w50", xception.scaled_xception(0.5), xception.XCEPTION_BLOCKS, "block9"),
+    Backbone("xception-w25", xception.scaled_xception(0.25), xception.XCEPTION_BLOCKS, "block9"),
+    Backbone("xception-mini", xception.scaled_xception(0.1875, ()), xception.MINI_BLOCKS, "block4"),
+    Backbone("baseline-cnn", build_baseline_cnn, BASELINE_BLOCKS, "block3"),
+    Backbone(
+        "efficientnet_lite0", build_efficientnet_lite0, BLOCKS, "block9", package=load_package
+    ),
+    Backbone(
+        "mobilenetv2-w50",
+        mobilenet.build_half_mobilenet_v2,
+        mobilenet.V2_BLOCKS,
+        "block9",
+        mobilenet.half_mobilenet_v2,
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_224_no_top.h5",
+    ),
+    Backbone(
+        "mobilenetv3-large",
+        mobilenet.build_mobilenet_v3,
+        mobilenet.V3_BLOCKS,
+        "block8",
+        mobilenet.mobilenet_v3,
+        "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+    ),
+    *(
+        Backbone(
+            f"efficientnetv2-b{number}",
+            imagenet.build_efficientnet_v2(number),
+            imagenet.efficientnet_v2_blocks(number),
+            "block5a",
+            imagenet.efficientnet_v2(number),
+            f"efficientnetv2-b{number}_notop.h5",
+        )
+        for number in range(4)
+    ),
+    *(
+        Backbone(
+            f"convnext-{size.lower()}",
+            convnext.scaled_convnext(f"convnext_{size.lower()}", *shape),
+            convnext.convnext_blocks(shape[0]),
+            start,
+            convnext.convnext(size),
+            f"convnext_{size.lower()}_notop.h5",
+        )
+        for size, shape, start in (
+            ("Tiny", convnext.TINY, "block10"),
+            ("Base", convnext.BASE, "block19"),
+        )
+    ),
+):
+    register(_item)

@@ -64,7 +64,7 @@ def embed(
     from rs_train.classifier.backbones import build_backbone, load_backbone_weights
 
     body = build_backbone(backbone, cache.preprocessing.size)
-    load_backbone_weights(body, backbone, weights)
+    load_backbone_weights(body, backbone, weights, progress=progress)
     extractor = keras.Model(body.input, keras.layers.GlobalAveragePooling2D()(body.output))
     found = frozen_features(extractor, photos, root, cache, progress)
     with atomic_write(note) as temporary:

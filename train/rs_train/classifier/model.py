@@ -43,14 +43,16 @@ def freeze_below(model: keras.Model, name: str, block: str) -> None:
 
     All of batch normalization stays frozen: its statistics, gamma and beta.  The block ``all``
     makes every layer trainable, batch normalization too: for random weights, which have no
-    statistics worth keeping.  ``name`` is the backbone's.  ConfigError: it has no such block.
+    statistics worth keeping.  The block ``auto`` is the one at which the backbone ``name`` starts
+    by default.  ConfigError: it has no such block.
     """
     import keras
 
+    blocks, start = BACKBONES[name].blocks, BACKBONES[name].start
+    block = start if block == "auto" else block
     if block == "all":
         model.trainable = True
         return
-    blocks = BACKBONES[name].blocks
     if block not in blocks:
         raise ConfigError(
             f"fine_tune_from: got {block!r}, wanted auto, all or one of {', '.join(blocks)}"

@@ -77,12 +77,12 @@ def train(
     make_deterministic(config.seed)
     weights = weights_to_load(run, config.weights)
     # Fail on a wrong backbone, block or weights file now, before the long work.
-    freeze_below(_pretrained(config, weights, 2), config.backbone, config.first_block)
+    freeze_below(_pretrained(config, weights, 2, progress), config.backbone, config.first_block)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found = prepare(data, config, run, cache, progress)
     checkpoints = Checkpoints(run / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
     training = _Training(config, found, cache, progress)
-    model = _pretrained(config, weights, len(found.classes))
+    model = _pretrained(config, weights, len(found.classes), progress)
     stage_1 = None if weights == "none" else training.fit_top(model)
     state = training.fine_tune(model, checkpoints, stage_1, started)
     training.finish(run, model, state)
@@ -90,14 +90,14 @@ def train(
     return run
 
 
-def _pretrained(config: TrainConfig, weights: str, classes: int) -> keras.Model:
+def _pretrained(config: TrainConfig, weights: str, classes: int, progress: Progress) -> keras.Model:
     """Build the float32 classifier with pretrained ``weights`` in its backbone."""
     import keras
 
     keras.utils.set_random_seed(config.seed)
     model = build_classifier(config.backbone, config.imgsz, classes, config.dropout)
     backbone = keras.Model(model.input, model.get_layer("avg_pool").input)
-    load_backbone_weights(backbone, config.backbone, weights)
+    load_backbone_weights(backbone, config.backbone, weights, progress=progress)
     return model
 
 

@@ -69,7 +69,7 @@ def distill(
     weights = weights_to_load(out, config.student_weights)
     # Fail on wrong weights of student or teacher now, before the long work.
     met = meet_teacher(config) if config.has_teacher else None
-    build_student(config, weights)
+    build_student(config, weights, progress=progress)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found = prepare_distillation(data, not_organism, config, out, cache, progress)
     checkpoints = Checkpoints(out / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
@@ -79,7 +79,7 @@ def distill(
     photos = {
         side: student_photos(side, found, verdicts, lesson, cache, config.seed) for side in SIDES
     }
-    student = build_student(config, weights, lesson.text, lesson.scale)
+    student = build_student(config, weights, lesson.text, lesson.scale, progress)
     course = StudentCourse(
         student, photos["train"], photos["val"], lesson, cache.preprocessing, config, progress
     )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_toolkit.progress import Progress
 from rs_train.classifier.backbones import build_backbone, load_backbone_weights
 from rs_train.classifier.model import feature_extractor
 
@@ -40,7 +41,11 @@ Loss = Callable[[Any, Any], Any]
 
 
 def build_student(
-    config: DistillConfig, weights: str, text: NDArray[np.float32] | None = None, scale: float = 1.0
+    config: DistillConfig,
+    weights: str,
+    text: NDArray[np.float32] | None = None,
+    scale: float = 1.0,
+    progress: Progress | None = None,
 ) -> keras.Model:
     """Build a student: from (n, imgsz, imgsz, 3) in [-1, 1] to logits (n, K).
 
@@ -52,12 +57,14 @@ def build_student(
     text, scale
         The teacher's text embeddings (K, dim), rows of length 1, and the scale of its logits.
         Without ``text`` there are two logits.
+    progress
+        Says which weights are downloaded.
     """
     import keras
 
     keras.utils.set_random_seed(config.seed)
     backbone = build_backbone(config.student, config.imgsz)
-    load_backbone_weights(backbone, config.student, weights, "--student-weights")
+    load_backbone_weights(backbone, config.student, weights, "--student-weights", progress)
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(backbone.output)
     if text is None:
         return keras.Model(backbone.input, keras.layers.Dense(2, name="verdict")(x), name="student")
