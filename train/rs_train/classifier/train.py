@@ -188,7 +188,13 @@ class _Training:
         }
         save_model(model, run / "model.keras")
         write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": "val"})
-        found = {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history}
+        found = {
+            "stage_1": state.stage_1,
+            "best_epoch": state.best_epoch,
+            "best_weights": state.best_weights,
+            "planned_epochs": state.epochs,
+            "epochs": state.history,
+        }
         write_json(run / "history.json", found)
         predicted, numbers = logits["test"].argmax(1), np.arange(len(names))
         table = confusion_matrix(labels["test"], predicted, labels=numbers)
