@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 from rs_toolkit.batches.pipeline import PixelSource
-from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.progress import Progress
 from rs_train.classifier import fit_loop
 from rs_train.classifier.model import block_numbers, build_classifier, freeze_below
-from rs_train.classifier.optimizer import adamw, averaged, rate_factors
+from rs_train.classifier.optimizer import adamw, averaged, check_average, rate_factors
 
 CONFIG = TrainConfig(backbone="tiny", imgsz=32, batch_size=10, epochs=3, learning_rate=0.01)
 
@@ -120,9 +119,13 @@ def test_blocks_are_found_with_their_shortcuts() -> None:
 
 
 def test_averages_of_trained_batch_normalization_are_refused() -> None:
+    model = build_classifier("tiny", 32, 3)
+    freeze_below(model, "tiny", "all")
+    check_average(model, "none")
     with pytest.raises(ConfigError, match="batch normalization"):
-        load_settings(TrainConfig, {"average": "ema", "weights": "none"})
-    assert load_settings(TrainConfig, {"average": "swa"}).average == "swa"
+        check_average(model, "ema")
+    freeze_below(model, "tiny", "block1")
+    check_average(model, "ema")
 
 
 @pytest.mark.parametrize(("given", "seconds"), [("30m", 1800), ("1.5h", 5400), ("90s", 90)])
@@ -136,11 +139,14 @@ def test_a_wrong_time_is_refused(given) -> None:
         TrainConfig(time=given)
 
 
-@pytest.mark.parametrize(("average", "epochs"), [("none", 50), ("ema", 45)])
-def test_epochs_fit_into_the_time(monkeypatch, average, epochs) -> None:
+@pytest.mark.parametrize(
+    ("average", "refit", "epochs"), [("none", "none", 50), ("ema", "none", 45), ("none", "val", 23)]
+)
+def test_epochs_fit_into_the_time(monkeypatch, average, refit, epochs) -> None:
     """Of 1000 s, 5 % are kept back and 195 s are over; an epoch takes 10 steps of 1.35 s or more.
 
-    The first two steps, which compile, take longer and do not count.
+    The first two steps, which compile, take longer and do not count.  A refit takes 0.8 / 0.6 of
+    the steps once more.
     """
     import tensorflow as tf
 
@@ -161,8 +167,8 @@ def test_epochs_fit_into_the_time(monkeypatch, average, epochs) -> None:
         pixels=PixelSource(lambda rows: rows),
         judge=judge,
     )
-    config = TrainConfig(time="1000s", average=average)
+    config = TrainConfig(time="1000s", average=average, refit=refit, val=0.2, test=0.2)
     taken = 2 * 50 + 6 * 1.35 + 1.5
     found = fit_loop._epochs(course, config, Progress(), started=taken - 195)
-    looks = 1 + (average == "ema")
-    assert found == epochs == int((950 - 195) / (13.5 + 1.5 * looks))
+    looks, passes = 1 + (average == "ema"), 1 + (refit == "val") * 0.8 / 0.6
+    assert found == epochs == int((950 - 195) / (13.5 * passes + 1.5 * looks))

@@ -104,6 +104,7 @@ def train(
     balance: float | None = None,
     loss: str | None = None,
     logit_adjustment: float | None = None,
+    refit: str | None = None,
     group_by: str | None = None,
     splits_from: str | None = None,
     seed: int | None = None,

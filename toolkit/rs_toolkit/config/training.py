@@ -90,6 +90,12 @@ class TrainConfig(Settings):
     fine_tune_from: str = text(
         "auto", "first block that stage 2 trains, or all; auto: block9, or all if weights is none"
     )
+    refit: str = choice(
+        "none",
+        ("none", "val"),
+        "val: train again on training and validation photos, for as many epochs as were best; the "
+        "calibration stays that of the first model",
+    )
     precision: str = choice(
         "float32",
         ("float32", "mixed_bfloat16", "mixed_float16"),
@@ -101,11 +107,6 @@ class TrainConfig(Settings):
         super().__post_init__()
         check_fractions(self.val, self.test)
         _ = self.seconds
-        if self.average != "none" and self.first_block == "all":
-            raise ConfigError(
-                f"average: got {self.average} with a training of all layers, whose batch "
-                "normalization would not fit the average; wanted none, or a block in fine_tune_from"
-            )
         if self.logit_adjustment != 1 and self.loss != "balanced_softmax":
             raise ConfigError(
                 f"logit_adjustment: got {self.logit_adjustment} with the loss {self.loss}, which "

@@ -37,7 +37,8 @@ _SHARE = 0.95  # of a time budget, for the training; the rest is for the final m
 class Judgement:
     """A model's results on validation photos: columns of the history, and a text for people.
 
-    The larger ``score`` is better: its first numbers are compared, then the second, and so on.
+    The larger ``score`` is better: its first numbers are compared, then the second, and so on.  An
+    empty one, where nothing is validated, makes each epoch the best so far.
     """
 
     figures: dict[str, float]
@@ -160,8 +161,7 @@ def _epochs(
     """
     import keras
 
-    budget = getattr(config, "seconds", None)
-    if budget is None:
+    if not hasattr(config, "seconds") or config.seconds is None:
         return config.epochs
     batches, ends = course.batches(0), []
     timer = keras.callbacks.LambdaCallback(
@@ -174,8 +174,10 @@ def _epochs(
     begun = time.perf_counter()
     course.judge()
     judged = (time.perf_counter() - begun) * (1 + _averages(config))
-    left = budget * _SHARE - (time.perf_counter() - started)
-    epochs = max(1, int(left / (int(batches.cardinality()) * step + judged)))
+    left = config.seconds * _SHARE - (time.perf_counter() - started)
+    # A refit trains as many epochs again, with the validation photos too.
+    passes = 1 + (config.refit != "none") * (1 - config.test) / (1 - config.test - config.val)
+    epochs = max(1, int(left / (int(batches.cardinality()) * step * passes + judged)))
     progress.note(f"time: {step:.2f} s a step, so {epochs} epochs within {config.time}")
     return epochs
 
@@ -198,10 +200,11 @@ def _advance(
     state.epoch += 1
     seconds = round(time.perf_counter() - begun, 2)
     _record(state, found, {"loss": loss, "seconds": seconds})
-    said = "  ".join(
-        f"{'validation' if name == 'last' else name} {item.text}" for name, item in found.items()
+    names = {"last": "validation"}
+    said = "".join(
+        f"  {names.get(name, name)} {item.text}" for name, item in found.items() if item.text
     )
-    progress.note(f"epoch {state.epoch}/{state.epochs}  loss {loss:.3f}  {said}  {seconds:.0f} s")
+    progress.note(f"epoch {state.epoch}/{state.epochs}  loss {loss:.3f}{said}  {seconds:.0f} s")
 
 
 def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> float:

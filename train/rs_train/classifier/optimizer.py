@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rs_toolkit.errors import ConfigError
 from rs_train.classifier.model import block_numbers
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rs_toolkit.config.distillation import DistillConfig
     from rs_toolkit.config.training import TrainConfig
 
-__all__ = ["adamw", "averaged", "rate_factors", "take_averages"]
+__all__ = ["adamw", "averaged", "check_average", "rate_factors", "take_averages"]
 
 _TAIL = 0.25  # share of the steps that swa averages, as in its paper
 _WARM_UP = 10  # as tf.train.ExponentialMovingAverage counts steps
@@ -133,6 +134,21 @@ def rate_factors(model: keras.Model, config: TrainConfig) -> list[float]:
         for variable in layer.trainable_variables
     }
     return [factors[variable.path] for variable in model.trainable_variables]
+
+
+def check_average(model: keras.Model, average: str) -> None:
+    """Raise ConfigError where a model's batch normalization is trained, and its weights averaged.
+
+    The statistics, of the last weights, would not be those of the average.
+    """
+    import keras
+
+    normal = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    if average != "none" and any(layer.trainable for layer in normal):
+        raise ConfigError(
+            f"average: got {average} where batch normalization is trained, so that it would not "
+            "fit the average; set average to none, or name a block in fine_tune_from"
+        )
 
 
 @contextmanager
