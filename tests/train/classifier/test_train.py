@@ -20,8 +20,6 @@ from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 from rs_train.classifier import fit_loop
 from rs_train.classifier.backbones import build_backbone
-from rs_train.classifier.fine_tune import ClassifierCourse
-from rs_train.classifier.fit_loop import Judgement
 from rs_train.classifier.train import train
 from rs_train.run_folder import settings_begun
 
@@ -206,23 +204,6 @@ def test_the_better_of_last_and_averaged_weights_is_kept(finished_recipe) -> Non
     assert history["best_weights"] == best.get("weights", "last")
     metrics = json.loads((finished_recipe / "metrics.json").read_text())
     assert metrics["val"]["macro_f1"] == pytest.approx(best["val_macro_f1"])
-
-
-def test_the_averaged_weights_are_those_of_the_run(shapes, recipe, tmp_path, monkeypatch) -> None:
-    """Where the averages score better, though the last weights are what training goes on with."""
-
-    def judge(course: ClassifierCourse) -> Judgement:
-        seen.append([variable.numpy() for variable in course.model.trainable_variables])
-        return Judgement({"val_macro_f1": float(len(seen))}, (float(len(seen)),), "")
-
-    seen: list[list[np.ndarray]] = []
-    monkeypatch.setattr(ClassifierCourse, "judge", judge)
-    run = train(shapes, replace(recipe, epochs=2), tmp_path / "run")
-    assert json.loads((run / "history.json").read_text())["best_weights"] == "average"
-    kept = weights_of(run)
-    for array in seen[-1]:
-        assert any(np.array_equal(array, other) for other in kept)
-    assert not any(np.array_equal(*pair) for pair in zip(seen[-1], seen[-2], strict=True))
 
 
 def test_epochs_of_a_time_budget_are_kept_and_timing_leaves_no_trace(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.errors import RunError
 from rs_toolkit.progress import Progress
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from rs_toolkit.batches.pipeline import PixelSource
     from rs_toolkit.config.distillation import DistillConfig
-    from rs_toolkit.config.training import TrainConfig
 
 __all__ = ["Course", "Judgement", "fit", "make_deterministic"]
 
@@ -124,7 +124,7 @@ def fit(
     if state.epochs is None:
         state.epochs = _epochs(course, config, progress, started - earlier)
         checkpoints.save_state(state)
-    if getattr(config, "time", ""):
+    if isinstance(config, TrainConfig) and config.time:
         course.plan(state.epochs)
         _build(model)
     checkpoints.restore(model, state.epoch)
@@ -161,7 +161,7 @@ def _epochs(
     """
     import keras
 
-    if not hasattr(config, "seconds") or config.seconds is None:
+    if not isinstance(config, TrainConfig) or config.seconds is None:
         return config.epochs
     batches, ends = course.batches(0), []
     timer = keras.callbacks.LambdaCallback(
@@ -183,7 +183,7 @@ def _epochs(
 
 
 def _averages(config: TrainConfig | DistillConfig) -> bool:
-    return getattr(config, "average", "none") != "none"
+    return isinstance(config, TrainConfig) and config.average != "none"
 
 
 def _advance(

@@ -83,7 +83,7 @@ def _momentum(average: str, epoch: int, steps: int) -> Momentum | None:
 def _kind(factors: Sequence[float], momentum: Momentum | None) -> type[keras.optimizers.AdamW]:
     import keras
 
-    class BlockAdamW(keras.optimizers.AdamW):
+    class BlockAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
         """AdamW with a factor for each variable's rate; ``momentum`` is of the average."""
 
         def _factor(self, variable: Any) -> float:
