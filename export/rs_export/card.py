@@ -7,7 +7,7 @@ from typing import Any
 
 from rs_export.answers import answers_section
 from rs_export.gate import TITLES, verdict_words
-from rs_export.report import filter_photos
+from rs_export.report import filter_photos, learned
 from rs_export.result import Export, Measured, Result
 from rs_export.tables import by_name, cell, markdown_table
 
@@ -44,7 +44,7 @@ def model_card(export: Export) -> str:
         f"""# {cell(about.name)}
 
 Names the {cell(about.rank)} of the organism in a photo, among {len(about.classes)} classes.
-Trained on {counts["train"]} photos; validated on {counts["val"]}; the numbers below are from
+{learned(about)} The numbers below are from
 {counts["test"]} test photos. No weight was trained on them, but they decided which variants were
 accepted or refused, so the numbers of a shipped variant may be a little too good.
 The numbers answer: {cell(about.question)}

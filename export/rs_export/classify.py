@@ -1,6 +1,7 @@
 """The export task of a classifier: calibration, scores, and what a variant may lose.
 
-Rounding changes logits, so every variant is calibrated on the validation photos anew.
+Rounding changes logits, so every variant is calibrated on the validation photos anew.  Where the
+run was refitted on these photos, each has the calibration of the first model, which was not.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
     if not about.counts["test"]:
         raise ExportError(f"{run.path}: no test photos to measure on; train again with more photos")
     ranks = levels(about.classes, run.rank)
+    first = run.val_logits()
     rare = rarest_third(run.split("train")[1], len(about.classes))
 
     return Task(
@@ -51,7 +53,7 @@ def classifier_task(run: Run, settings: ExportSettings) -> Task:
         photos=run.split,
         pixels=run.pixels,
         calibrate=lambda logits, labels, groups: calibrate(
-            logits, labels, groups, ranks, settings.min_precision
+            logits if first is None else first, labels, groups, ranks, settings.min_precision
         ),
         scores=lambda logits, fitted, side: _scores(logits, fitted, side, about.classes, ranks),
         verdict=lambda before, after, _, side, error: compare_classifiers(
@@ -86,6 +88,7 @@ def _about(run: Run) -> About:
         data_fingerprint=run.data_fingerprint,
         counts={**counts, "classes": len(run.classes)},
         question=places_of_test(run.photos).text,
+        refitted=run.config.get("refit", "none") != "none",
     )
 
 

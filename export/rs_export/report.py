@@ -15,7 +15,7 @@ from rs_toolkit.environment import machine, versions
 from rs_toolkit.files import atomic_write, write_json
 from rs_toolkit.pictures import draw_picture
 
-__all__ = ["filter_photos", "write_reports"]
+__all__ = ["filter_photos", "learned", "write_reports"]
 
 _PICTURE = "accuracy_vs_size.png"
 _LISTED = 5
@@ -51,6 +51,18 @@ def filter_photos(about: About) -> str:
     return (
         f"Measured on {test['organisms']} test photos of organisms and {test['others']} of others; "
         f"calibrated on {val['organisms']} and {val['others']} validation photos."
+    )
+
+
+def learned(about: About) -> str:
+    """Say from which photos a classifier has learned."""
+    train, val = about.counts["train"], about.counts["val"]
+    if not about.refitted:
+        return f"Trained on {train} photos; validated on {val}."
+    return (
+        f"Trained on {train + val} photos. Temperature, thresholds and sets were fitted on {val} "
+        f"of them, with a model that was trained on the other {train}; for this model they are an "
+        "approximation, which the test photos check."
     )
 
 
@@ -127,6 +139,7 @@ def _markdown(export: Export) -> str:
         f"{settings.threads} threads, {machine()['cpu']}. "
         "mb: 10^6 bytes; agreement: share of photos with the float model's most probable class; "
         "ms: median time of the model for one photo (float: Keras, on all cores).",
+        learned(found.about),
         _table(found),
         f"![accuracy against size]({_PICTURE})",
         f"The numbers answer: {cell(found.about.question)}",

@@ -57,6 +57,8 @@ class About:
     teacher : a filter's teacher; None: the student learnt from labels alone
     question : which question a classifier's test photos answer, in one line; see
         :class:`rs_toolkit.splits.places.Places`
+    refitted : whether the model was trained on the validation photos too; its calibration is then
+        that of a model before it
     """
 
     name: str
@@ -70,6 +72,7 @@ class About:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     teacher: Mapping[str, Any] | None = None
     question: str = ""
+    refitted: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from rs_toolkit.data.index import read_index
 from rs_toolkit.errors import DataError, RunError, ToolkitError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
+from rs_train.classifier import fit_loop
 from rs_train.classifier.backbones import BACKBONES, build_backbone
 from rs_train.classifier.train import train
 from rs_train.run_folder import settings_begun
@@ -47,6 +48,25 @@ def weights(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def config(weights) -> TrainConfig:
     return replace(CONFIG, weights=str(weights))
+
+
+@pytest.fixture(scope="module")
+def recipe(config) -> TrainConfig:
+    """Every option of stage 2 that makes it another one."""
+    return replace(
+        config,
+        fine_tune_from="block1",
+        loss="balanced_softmax",
+        layer_decay=0.5,
+        head_rate=3.0,
+        average="ema",
+        patience=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished_recipe(shapes, recipe, tmp_path_factory) -> Path:
+    return train(shapes, recipe, tmp_path_factory.mktemp("runs") / "recipe")
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +165,15 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_killed_and_resumed_ends_the_same(finished, shapes, config, tmp_path, repository) -> None:
+def test_killed_and_resumed_ends_the_same(
+    finished_recipe, shapes, recipe, tmp_path, repository
+) -> None:
     run = tmp_path / "killed"
     code = (
         "import runpy; from pathlib import Path; from rs_train.classifier.train import train;"
         f"runpy.run_path({str(repository / 'tests' / 'tiny_backbone.py')!r});"
         "from rs_toolkit.config.training import TrainConfig;"
-        f"train(Path({str(shapes)!r}), TrainConfig(**{config.to_dict()!r}), Path({str(run)!r}))"
+        f"train(Path({str(shapes)!r}), TrainConfig(**{recipe.to_dict()!r}), Path({str(run)!r}))"
     )
     log = tmp_path / "log"
     with log.open("wb") as file:
@@ -168,7 +190,44 @@ def test_killed_and_resumed_ends_the_same(finished, shapes, config, tmp_path, re
     assert not (run / "metrics.json").exists(), "it finished before it was killed"
     saved, data, _ = settings_begun(run, TrainConfig)
     train(data, saved, run, resume=True)
-    assert_same_result(finished, run)
+    assert_same_result(finished_recipe, run)
+
+
+def test_the_better_of_last_and_averaged_weights_is_kept(finished_recipe) -> None:
+    history = json.loads((finished_recipe / "history.json").read_text())
+    assert history["planned_epochs"] == 4
+    rows = history["epochs"]
+    for row in rows[1:]:
+        scores = {name: row[f"{name}_val_macro_f1"] for name in ("last", "average")}
+        assert row["val_macro_f1"] == max(scores.values()) == scores[row["weights"]]
+    best = rows[history["best_epoch"]]
+    assert history["best_weights"] == best.get("weights", "last")
+    metrics = json.loads((finished_recipe / "metrics.json").read_text())
+    assert metrics["val"]["macro_f1"] == pytest.approx(best["val_macro_f1"])
+
+
+def test_epochs_of_a_time_budget_are_kept_and_timing_leaves_no_trace(
+    shapes, config, tmp_path, monkeypatch
+) -> None:
+    timed, epochs = replace(config, time="30s", patience=0), []
+
+    def two(*arguments: object) -> int:
+        epochs.append(fit_loop_epochs(*arguments))
+        return 2
+
+    fit_loop_epochs = fit_loop._epochs
+    monkeypatch.setattr(fit_loop, "_epochs", two)
+    run = tmp_path / "timed"
+    with pytest.raises(KeyboardInterrupt):
+        train(shapes, timed, run, progress=StopAfter(1))
+    assert len(epochs) == 1 and epochs[0] >= 1
+    train(shapes, timed, run, resume=True)
+    assert len(epochs) == 1
+    history = json.loads((run / "history.json").read_text())
+    assert [row["epoch"] for row in history["epochs"]] == [0, 1, 2]
+    monkeypatch.undo()
+    plain = train(shapes, replace(config, epochs=2, patience=0), tmp_path / "plain")
+    assert_same_result(plain, run)
 
 
 def test_it_stops_when_validation_no_longer_improves(shapes, config, tmp_path) -> None:
@@ -179,8 +238,17 @@ def test_it_stops_when_validation_no_longer_improves(shapes, config, tmp_path) -
     assert history["best_epoch"] == 0
 
 
-def test_mixed_precision_leaves_a_float32_model(shapes, config, tmp_path) -> None:
-    run = train(shapes, replace(config, epochs=1, precision="mixed_bfloat16"), tmp_path / "run")
+def test_without_patience_the_whole_cosine_is_trained(shapes, config, tmp_path) -> None:
+    # With a patience of 1 this would stop after the first epoch.
+    idle = replace(config, epochs=2, patience=0, learning_rate=1e-8)
+    history = json.loads((train(shapes, idle, tmp_path / "run") / "history.json").read_text())
+    assert [row["epoch"] for row in history["epochs"]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_leaves_a_float32_model(shapes, recipe, tmp_path, precision) -> None:
+    settings = replace(recipe, epochs=1, precision=precision)
+    run = train(shapes, settings, tmp_path / "run")
     model = Run.open(run).load_model()
     assert {str(weight.dtype) for weight in model.weights} == {"float32"}
     assert model.compute_dtype == "float32"

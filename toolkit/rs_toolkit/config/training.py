@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ WEIGHTS = (
     "initial weights: imagenet (Keras downloads them), package (efficientnet_lite0 only, from an "
     "installed Python package), none (random), or a .h5 file"
 )
+LOSSES = ("cross_entropy", "balanced_softmax", "focal", "class_balanced")
 _MAX_CONFIG_BYTES = 1_000_000
 
 
@@ -52,17 +54,50 @@ class TrainConfig(Settings):
     splits_from: str = text("", "earlier run or clean folder; its photos keep their split")
     balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 all equal")
     epochs: int = number(20, 0, 10_000, "maximum number of epochs of fine-tuning (stage 2)")
-    patience: int = number(6, 1, 10_000, "maximum epochs without a better validation macro-F1")
+    time: str = text(
+        "", "time for the whole training (30m, 2h, 90s), which then sets the number of epochs"
+    )
+    patience: int = number(
+        6, 0, 10_000, "maximum epochs without a better validation macro-F1; 0: never stop early"
+    )
     batch_size: int = number(32, 1, 4096, "photos per batch")
     learning_rate: float = number(1e-4, 1e-8, 1.0, "peak in stage 2; cosine decay to a hundredth")
-    weight_decay: float = number(1e-4, 0.0, 1.0, "decoupled weight decay (AdamW)")
-    label_smoothing: float = number(0.1, 0.0, 0.9, "label smoothing of the cross-entropy")
+    layer_decay: float = number(
+        1.0,
+        0.1,
+        1.0,
+        "factor of the rate from each block to the one before it; 1: one rate for all",
+    )
+    head_rate: float = number(1.0, 0.01, 1000.0, "factor of the rate of the last layer")
+    average: str = choice(
+        "none",
+        ("none", "ema", "swa"),
+        "average of the weights, validated beside the last ones: none, ema (exponential, over an "
+        "epoch or so) or swa (the mean of the last quarter of the steps)",
+    )
+    weight_decay: float = number(
+        1e-4,
+        0.0,
+        1000.0,
+        "decoupled weight decay (AdamW): a step shrinks weights by the rate times this",
+    )
+    loss: str = choice("cross_entropy", LOSSES, f"loss of stage 2: {', '.join(LOSSES)}")
+    logit_adjustment: float = number(
+        1.0, 0.0, 10.0, "factor of the log class frequencies that balanced_softmax adds in training"
+    )
+    label_smoothing: float = number(0.1, 0.0, 0.9, "label smoothing of the loss")
     dropout: float = number(0.3, 0.0, 0.95, "dropout before the last layer")
     augment: float = number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes; 0: none")
     fine_tune_from: str = text(
         "auto",
         "first block that stage 2 trains, or all; auto: the backbone's (block9 of Xception), "
         "or all if weights is none",
+    )
+    refit: str = choice(
+        "none",
+        ("none", "val"),
+        "val: train again on training and validation photos, for as many epochs as were best; the "
+        "calibration stays that of the first model",
     )
     precision: str = choice(
         "float32",
@@ -74,6 +109,22 @@ class TrainConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fractions(self.val, self.test)
+        _ = self.seconds
+        if self.logit_adjustment != 1 and self.loss != "balanced_softmax":
+            raise ConfigError(
+                f"logit_adjustment: got {self.logit_adjustment} with the loss {self.loss}, which "
+                "has none; set the loss to balanced_softmax, or leave it out"
+            )
+
+    @property
+    def seconds(self) -> float | None:
+        """The time budget in seconds; None: there is none."""
+        if not self.time:
+            return None
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", self.time.strip())
+        if not found or not 0 < float(found[1]) < 1e6:
+            raise ConfigError(f"time: got {self.time!r}, wanted a time such as 30m, 2h or 90s")
+        return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
     @property
     def stratum(self) -> str:

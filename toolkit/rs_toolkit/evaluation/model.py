@@ -165,7 +165,8 @@ def run_classifier(
 ) -> Classifier:
     """Load a run's model, calibrated on the run's validation photos as an export does it.
 
-    Where these photos are gone, the model has the temperature of the run and no thresholds.
+    A refitted run has the calibration of its first model.  Where the photos are gone, the model has
+    the temperature of the run and no thresholds.
 
     Parameters
     ----------
@@ -209,6 +210,8 @@ def _calibration(
     run: Run, engine: Engine, ranks: tuple[Level, ...], calibrate: Calibrate, progress: Progress
 ) -> Mapping[str, Any]:
     photos, labels = run.split("val")
+    if (first := run.val_logits()) is not None:
+        return calibrate(first, labels, group_numbers(photos), ranks)
     cache = PhotoCache(default_cache_dir(), run.preprocessing)
 
     def logits() -> NDArray[np.float32]:

@@ -17,7 +17,8 @@ __all__ = ["LEARNED", "SPLITS", "Measured", "choose_photos"]
 
 SPLITS = (*SIDES, "all")
 LEARNED = ("train", "val")
-"""Sides of a run's split from which its model has learned: weights, then epoch and thresholds."""
+"""Sides of a run's split from which its model has learned: weights, then epoch and thresholds; a
+refitted model has its weights from both."""
 
 
 @dataclass(frozen=True)

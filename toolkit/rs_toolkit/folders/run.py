@@ -8,11 +8,13 @@
     splits.json       photos by split, and what the split could not do as asked
     model.keras       float32; input (N, S, S, 3) scaled by Preprocessing; output logits (N, C)
     calibration.json  temperature fitted on validation photos
+    val_logits.npy    after a refit: the first model's logits of the validation photos, (n, C)
     history.json      one row per epoch
-    metrics.json      validation and test: overall and per class
+    metrics.json      validation and test: overall and per class; after a refit, validation is that
+                      of the first model, whose test scores are kept too
     confusion.png     confusion matrix of the test photos
     environment.json  machine, versions, seconds
-    checkpoints/      what ``--resume`` continues from
+    checkpoints/      what ``--resume`` continues from; of a refit: refit/checkpoints/
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import read_dataset
+from rs_toolkit.data.remembered import read_array, write_array
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.finished import load_keras_model, require_files
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-__all__ = ["Run", "read_metrics"]
+__all__ = ["Run", "read_metrics", "write_val_logits"]
+
+_VAL_LOGITS = "val_logits.npy"
 
 _FILES = ("config.json", "classes.json", "index.parquet", "model.keras", "calibration.json")
 
@@ -123,6 +128,21 @@ class Run:
         labels = [number[str(photo.label(self.rank))] for photo in photos]
         return photos, np.asarray(labels, np.int64)
 
+    def val_logits(self) -> NDArray[np.float32] | None:
+        """Return the logits of the n validation photos to calibrate with, (n, C), after a refit.
+
+        They are those of the first model, as the run's model has learned from these photos.  None:
+        there was no refit, and the model's own logits are to be used.  RunError: they are missing
+        or damaged.
+        """
+        if self.config.get("refit", "none") == "none":
+            return None
+        path, shape = self.path / _VAL_LOGITS, (len(self.split("val")[0]), len(self.classes))
+        found = read_array(path)
+        if found is None or found.shape != shape or found.dtype != np.float32:
+            raise RunError(f"{path}: damaged or missing, wanted {shape} of float32; train again")
+        return found
+
     def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
         """Return the pixels of photos of this run; raises as :meth:`PhotoCache.stacked` does.
 
@@ -143,6 +163,11 @@ class Run:
         """Load the run's model; raises as :func:`load_keras_model` does."""
         path, size = self.path / "model.keras", self.preprocessing.size
         return load_keras_model(path, size, len(self.classes), "train again")
+
+
+def write_val_logits(run: Path, logits: NDArray[np.float32]) -> None:
+    """Keep what :meth:`Run.val_logits` reads."""
+    write_array(run / _VAL_LOGITS, logits)
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

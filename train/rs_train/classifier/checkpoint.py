@@ -23,13 +23,17 @@ class FitState:
 
     ``history`` has one row per epoch; row 0 is the state before the first.  ``best_epoch`` has the
     highest ``score`` of :class:`rs_train.classifier.fit_loop.Judgement`, which is ``best_score``.
-    ``stage_1`` is the result of a classifier's stage 1, None where there was no stage 1.
+    ``best_weights`` are those of it that scored so: ``last`` or ``average``.  ``epochs`` is the
+    planned number, None before it is known.  ``stage_1`` is the result of a classifier's stage 1,
+    None where there was no stage 1.
     """
 
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best_score: list[float] = field(default_factory=list)
+    best_weights: str = "last"
+    epochs: int | None = None
     finished: bool = False
     stage_1: dict[str, float] | None = None
     seconds: float = 0.0
@@ -82,8 +86,8 @@ class Checkpoints:
         """
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink()
-        # AdamW keeps two more numbers per weight.  HDF5 crashes the process on a full disk.
-        require_space(self.folder, 4 * 3 * model.count_params() + 2**20)
+        # AdamW keeps two or three more numbers per weight.  HDF5 crashes on a full disk.
+        require_space(self.folder, 4 * 4 * model.count_params() + 2**20)
         with atomic_write(self._weights(state.epoch)) as temporary:
             model.save_weights(temporary)
         self.save_state(state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from rs_toolkit.batches.oversampling import Shares, class_sizes, class_targets
 from rs_toolkit.batches.pipeline import PixelSource, evaluation_batches, training_epoch
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.metrics.classification import macro_f1
-from rs_train.classifier.fit_loop import Course, Judgement, adamw
+from rs_train.classifier.fit_loop import Course, Judgement
+from rs_train.classifier.loss import class_loss
+from rs_train.classifier.optimizer import adamw, rate_factors
 
 if TYPE_CHECKING:
     import keras
@@ -50,11 +52,23 @@ class ClassifierCourse(Course):
         self.pixels = train.pixels
         self._train, self._val = train, val
         self._preprocessing, self._config = preprocessing, config
-        sizes = class_sizes(train.labels, train.shares)
-        shown = int(class_targets(sizes, config.balance).sum())
-        classes = int(model.output_shape[-1])
-        loss = _smoothed_cross_entropy(classes, config.label_smoothing)
-        model.compile(adamw(config, shown), loss)
+        sizes = np.zeros(int(model.output_shape[-1]))
+        counted = class_sizes(train.labels, train.shares)
+        sizes[: len(counted)] = counted
+        self._shown = int(class_targets(sizes, config.balance).sum())
+        self._loss = class_loss(config, sizes)
+        self.plan(config.epochs)
+
+    def plan(self, epochs: int) -> None:
+        """Compile the model with a learning rate that decays over so many epochs."""
+        factors = rate_factors(self.model, self._config)
+        optimizer = adamw(self._config, self._shown, epochs=epochs, factors=factors)
+        self.model.compile(optimizer, self._loss.function)
+
+    def begin(self) -> None:
+        """Move the bias that stage 1 fitted to where the loss leads."""
+        if self._config.weights != "none":
+            self.model.get_layer("predictions").bias.assign_add(self._loss.start)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
         """Return an epoch of training photos, oversampled and augmented."""
@@ -83,18 +97,6 @@ class ClassifierCourse(Course):
             (score,),
             f"macro-F1 {score:.3f}  accuracy {accuracy:.3f}",
         )
-
-
-def _smoothed_cross_entropy(classes: int, smoothing: float) -> Any:
-    """Return label-smoothed cross-entropy (Szegedy et al. 2016) of class numbers and logits."""
-    import keras
-
-    def loss(labels: Any, logits: Any) -> Any:
-        targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), classes)
-        targets = targets * (1 - smoothing) + smoothing / classes
-        return keras.losses.categorical_crossentropy(targets, logits, from_logits=True)
-
-    return loss
 
 
 def predict_logits(

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.errors import RunError
 from rs_toolkit.progress import Progress
 from rs_train.classifier.checkpoint import Checkpoints, FitState
+from rs_train.classifier.optimizer import averaged, take_averages
 
 if TYPE_CHECKING:
     import keras
@@ -24,16 +26,19 @@ if TYPE_CHECKING:
 
     from rs_toolkit.batches.pipeline import PixelSource
     from rs_toolkit.config.distillation import DistillConfig
-    from rs_toolkit.config.training import TrainConfig
 
-__all__ = ["Course", "Judgement", "adamw", "fit", "make_deterministic"]
+__all__ = ["Course", "Judgement", "fit", "make_deterministic"]
+
+_TIMED = 8  # steps that are timed for a time budget; the first two also compile
+_SHARE = 0.95  # of a time budget, for the training; the rest is for the final measurement
 
 
 @dataclass(frozen=True)
 class Judgement:
     """A model's results on validation photos: columns of the history, and a text for people.
 
-    The larger ``score`` is better: its first numbers are compared, then the second, and so on.
+    The larger ``score`` is better: its first numbers are compared, then the second, and so on.  An
+    empty one, where nothing is validated, makes each epoch the best so far.
     """
 
     figures: dict[str, float]
@@ -53,6 +58,16 @@ class Course(ABC):
     learner: keras.Model
     pixels: PixelSource
 
+    def begin(self) -> None:  # noqa: B027
+        """Change the weights for the first epoch, in a way that depends on nothing random.
+
+        Epoch 0, which is measured and kept, has the weights as they were before.
+        """
+
+    def plan(self, epochs: int) -> None:
+        """Compile anew for a training of so many epochs, where the settings leave them open."""
+        raise NotImplementedError
+
     @abstractmethod
     def batches(self, epoch: int) -> tf.data.Dataset:
         """Return batches of (inputs, targets), which depend on the seed and the epoch alone."""
@@ -70,26 +85,6 @@ def make_deterministic(seed: int) -> None:
 
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-
-
-def adamw(config: TrainConfig | DistillConfig, photos: int) -> keras.optimizers.AdamW:
-    """Return AdamW whose learning rate rises during one epoch, then decays to a hundredth.
-
-    The decay is a cosine, and an epoch shows ``photos`` photos.
-    """
-    import keras
-
-    steps = -(-photos // config.batch_size)
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=config.learning_rate / 20,
-        warmup_target=config.learning_rate,
-        warmup_steps=steps,
-        decay_steps=max(1, steps * max(1, config.epochs - 1)),
-        alpha=0.01,
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, clipnorm=1.0)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
 
 
 def fit(
@@ -119,35 +114,97 @@ def fit(
         The loss is no longer finite, or a checkpoint is damaged.
     """
     model = course.model
-    model.optimizer.build(model.trainable_variables)
     state = checkpoints.load()
     earlier = state.seconds if state else 0.0
+    _build(model)
     if state is None:
         state = FitState(stage_1=stage_1)
-        _record(state, course.judge(), {"loss": None, "seconds": 0.0})
+        _record(state, {"last": course.judge()}, {"loss": None, "seconds": 0.0})
         checkpoints.save(state, model)
-    else:
-        checkpoints.restore(model, state.epoch)
+    if state.epochs is None:
+        state.epochs = _epochs(course, config, progress, started - earlier)
+        checkpoints.save_state(state)
+    if isinstance(config, TrainConfig) and config.time:
+        course.plan(state.epochs)
+        _build(model)
+    checkpoints.restore(model, state.epoch)
+    if state.epoch == 0:
+        course.begin()
     while not state.finished:
-        if state.epoch >= config.epochs or state.epoch - state.best_epoch >= config.patience:
+        late = state.epoch - state.best_epoch
+        if state.epoch >= state.epochs or 0 < config.patience <= late:
             state.finished = True
             checkpoints.save_state(state)
             break
-        begun = time.perf_counter()
-        loss = _one_epoch(course, config.seed, state.epoch, progress)
-        found = course.judge()
-        _require_finite(state.epoch + 1, loss, found, config)
-        state.epoch += 1
-        seconds = round(time.perf_counter() - begun, 2)
-        _record(state, found, {"loss": loss, "seconds": seconds})
+        _advance(course, config, state, progress)
         state.seconds = round(earlier + time.perf_counter() - started, 2)
         checkpoints.save(state, model)
-        progress.note(
-            f"epoch {state.epoch}/{config.epochs}  loss {loss:.3f}  validation {found.text}  "
-            f"{seconds:.0f} s"
-        )
     checkpoints.restore(model, state.best_epoch)
+    if state.best_weights == "average":
+        take_averages(model)
     return state
+
+
+def _build(model: keras.Model) -> None:
+    """Make the optimizer's variables, which checkpoints hold."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+
+
+def _epochs(
+    course: Course, config: TrainConfig | DistillConfig, progress: Progress, started: float
+) -> int:
+    """Return the number of epochs; a time budget sets it by steps that are taken to be timed.
+
+    These steps change the weights.  ``started`` is when the work on the run began, as
+    ``time.perf_counter()``.
+    """
+    import keras
+
+    if not isinstance(config, TrainConfig) or config.seconds is None:
+        return config.epochs
+    batches, ends = course.batches(0), []
+    timer = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
+    )
+    with course.pixels.unburied():
+        steps = batches.repeat().take(_TIMED)
+        course.learner.fit(steps, epochs=1, shuffle=False, verbose=0, callbacks=[timer])
+    step = float(np.median(np.diff(ends)[1:]))
+    begun = time.perf_counter()
+    course.judge()
+    judged = (time.perf_counter() - begun) * (1 + _averages(config))
+    left = config.seconds * _SHARE - (time.perf_counter() - started)
+    # A refit trains as many epochs again, with the validation photos too.
+    passes = 1 + (config.refit != "none") * (1 - config.test) / (1 - config.test - config.val)
+    epochs = max(1, int(left / (int(batches.cardinality()) * step * passes + judged)))
+    progress.note(f"time: {step:.2f} s a step, so {epochs} epochs within {config.time}")
+    return epochs
+
+
+def _averages(config: TrainConfig | DistillConfig) -> bool:
+    return isinstance(config, TrainConfig) and config.average != "none"
+
+
+def _advance(
+    course: Course, config: TrainConfig | DistillConfig, state: FitState, progress: Progress
+) -> None:
+    """Train one epoch, and validate the last weights and their averages, if there are any."""
+    begun = time.perf_counter()
+    loss = _one_epoch(course, config.seed, state.epoch, progress)
+    found = {"last": course.judge()}
+    if _averages(config):
+        with averaged(course.model):
+            found["average"] = course.judge()
+    _require_finite(state.epoch + 1, loss, found["last"], config)
+    state.epoch += 1
+    seconds = round(time.perf_counter() - begun, 2)
+    _record(state, found, {"loss": loss, "seconds": seconds})
+    names = {"last": "validation"}
+    said = "".join(
+        f"  {names.get(name, name)} {item.text}" for name, item in found.items() if item.text
+    )
+    progress.note(f"epoch {state.epoch}/{state.epochs}  loss {loss:.3f}{said}  {seconds:.0f} s")
 
 
 def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> float:
@@ -184,9 +241,19 @@ def _require_finite(
     )
 
 
-def _record(state: FitState, found: Judgement, row: dict[str, Any]) -> None:
-    """Append a row to the history, and update the best epoch."""
-    state.history.append({"epoch": state.epoch, **row, **found.figures})
-    score = list(found.score)
+def _record(state: FitState, found: dict[str, Judgement], row: dict[str, Any]) -> None:
+    """Append a row to the history, with the figures of the better weights, and update the best.
+
+    ``found`` is by name: last, average.
+    """
+    # Of equal ones, the first.
+    name, better = max(found.items(), key=lambda item: item[1].score)
+    row = {"epoch": state.epoch, **row, **better.figures}
+    if len(found) > 1:
+        row["weights"] = name
+        for kind, item in found.items():
+            row |= {f"{kind}_{key}": value for key, value in item.figures.items()}
+    state.history.append(row)
+    score = list(better.score)
     if not state.best_score or score > state.best_score:
-        state.best_epoch, state.best_score = state.epoch, score
+        state.best_epoch, state.best_score, state.best_weights = state.epoch, score, name

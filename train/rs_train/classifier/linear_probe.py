@@ -8,6 +8,7 @@ would show it, and the strength of the L2 penalty is chosen by validation macro-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 
 from rs_toolkit.metrics.classification import macro_f1
 
-__all__ = ["Head", "fit_head"]
+__all__ = ["STRENGTHS", "Head", "fit_head"]
 
-_STRENGTHS = (0.001, 0.01, 0.1)  # scikit-learn's C
+STRENGTHS = (0.001, 0.01, 0.1)  # scikit-learn's C
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def fit_head(
     val_features: NDArray[np.float32],
     val_labels: NDArray[np.int64],
     classes: int,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> Head:
     """Fit the linear layer.
 
@@ -60,6 +62,8 @@ def fit_head(
         Of the validation photos, which are used only to choose the L2 penalty.
     classes
         Number of classes.
+    strengths
+        Inverse strengths of the L2 penalty to choose from.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -68,7 +72,7 @@ def fit_head(
     standard = (features - mean) / scale
     present = np.unique(labels)
     heads = []
-    for strength in _STRENGTHS:
+    for strength in strengths:
         solver = LogisticRegression(C=strength, max_iter=300)
         solver.fit(standard, labels, sample_weight=weights / weights.mean())
         coefficients, intercept = solver.coef_, solver.intercept_

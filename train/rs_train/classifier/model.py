@@ -12,7 +12,7 @@ from rs_train.classifier.backbones import BACKBONES, build_backbone
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["build_classifier", "feature_extractor", "freeze_below", "save_model"]
+__all__ = ["block_numbers", "build_classifier", "feature_extractor", "freeze_below", "save_model"]
 
 
 def build_classifier(name: str, imgsz: int, classes: int, dropout: float = 0.0) -> keras.Model:
@@ -57,10 +57,29 @@ def freeze_below(model: keras.Model, name: str, block: str) -> None:
         raise ConfigError(
             f"fine_tune_from: got {block!r}, wanted auto, all or one of {', '.join(blocks)}"
         )
-    upper = False
+    first = blocks.index(block) + 1
+    numbers = block_numbers(model, name)
     for layer in model.layers:
-        upper = upper or layer.name.replace("block_", "block").startswith(f"{block}_")
-        layer.trainable = upper and not isinstance(layer, keras.layers.BatchNormalization)
+        frozen = numbers[layer.name] < first or isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = not frozen
+
+
+def block_numbers(model: keras.Model, name: str) -> dict[str, int]:
+    """Return the block of each layer of a classifier, by the layer's name.
+
+    The blocks of the backbone ``name`` count from 1; layers before them have 0, and layers after
+    the backbone one number more than its last block.  Layers without a block in their name, such as
+    shortcuts, belong to the block before them.
+    """
+    blocks = BACKBONES[name].blocks
+    numbers, number = {}, 0
+    for layer in model.layers:
+        title = layer.name.replace("block_", "block")
+        found = [place for place, block in enumerate(blocks, 1) if title.startswith(f"{block}_")]
+        head = len(blocks) + 1 if layer.name == "avg_pool" else 0
+        number = max(number, head, *found)
+        numbers[layer.name] = number
+    return numbers
 
 
 def save_model(model: keras.Model, path: Path) -> None:

@@ -37,9 +37,9 @@ class RunData(NamedTuple):
     root: Path
     mark: str
 
-    def side(self, name: str) -> list[Photo]:
-        """Return the photos of ``train``, ``val`` or ``test``."""
-        return [photo for photo in self.photos if photo.split == name]
+    def side(self, *names: str) -> list[Photo]:
+        """Return the photos of ``train``, ``val`` or ``test``, or of several of these."""
+        return [photo for photo in self.photos if photo.split in names]
 
 
 def prepare(

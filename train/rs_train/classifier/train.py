@@ -2,14 +2,15 @@
 
 Stage 1 fits a new linear layer on the frozen backbone.  Stage 2 fine-tunes the last blocks with
 batch normalization frozen.  A backbone with random weights has nothing to transfer: then stage 1 is
-skipped, and stage 2 trains every layer unless the settings name a block.
+skipped, and stage 2 trains every layer unless the settings name a block.  A refit repeats both
+stages with the validation photos too (:mod:`rs_train.classifier.refit`).
 """
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.files import write_json
+from rs_toolkit.folders.run import write_val_logits
 from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import evaluate
 from rs_toolkit.pictures import draw_picture, short
@@ -30,9 +32,11 @@ from rs_train.classifier.checkpoint import Checkpoints, FitState, weights_to_loa
 from rs_train.classifier.embed import frozen_features
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
 from rs_train.classifier.fit_loop import fit, make_deterministic
-from rs_train.classifier.linear_probe import fit_head
+from rs_train.classifier.linear_probe import STRENGTHS, fit_head
 from rs_train.classifier.model import build_classifier, feature_extractor, freeze_below, save_model
+from rs_train.classifier.optimizer import check_average, take_averages
 from rs_train.classifier.prepare import RunData, prepare
+from rs_train.classifier.refit import RefitCourse
 from rs_train.run_folder import is_finished, write_environment
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _MOST_NAMES = 60
+_REFIT = Path("refit", "checkpoints")
 
 
 def train(
@@ -76,16 +81,23 @@ def train(
     started = time.perf_counter()
     make_deterministic(config.seed)
     weights = weights_to_load(run, config.weights)
+    refitting = config.refit != "none"
+    left = refitting and not Checkpoints.begun(run / _REFIT)
     # Fail on a wrong backbone, block or weights file now, before the long work.
-    freeze_below(_pretrained(config, weights, 2, progress), config.backbone, config.first_block)
+    first = config.weights if left else weights
+    trial = _pretrained(config, first, 2, progress)
+    freeze_below(trial, config.backbone, config.first_block)
+    check_average(trial, config.average)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found = prepare(data, config, run, cache, progress)
-    checkpoints = Checkpoints(run / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
+    mark = f"{config.fingerprint()}-{found.mark[:16]}"
+    checkpoints = Checkpoints(run / "checkpoints", mark)
     training = _Training(config, found, cache, progress)
     model = _pretrained(config, weights, len(found.classes), progress)
     stage_1 = None if weights == "none" else training.fit_top(model)
     state = training.fine_tune(model, checkpoints, stage_1, started)
-    training.finish(run, model, state)
+    again = training.refit(Checkpoints(run / _REFIT, mark), state, started) if refitting else None
+    training.finish(run, model, state, again)
     progress.note(f"run written to {run}")
     return run
 
@@ -110,8 +122,8 @@ class _Training:
         self.config, self.data, self.cache, self.progress = config, data, cache, progress
         self.portions = {side: self._portion(side) for side in SIDES}
 
-    def _portion(self, side: str) -> Portion:
-        members = self.data.side(side)
+    def _portion(self, *sides: str) -> Portion:
+        members = self.data.side(*sides)
         number = {item["name"]: item["id"] for item in self.data.classes}
         labels = [number[str(photo.label(self.config.rank))] for photo in members]
 
@@ -120,12 +132,17 @@ class _Training:
 
         return Portion(PixelSource(pixels), np.asarray(labels, np.int64), Shares.of(members))
 
-    def fit_top(self, model: keras.Model) -> dict[str, float]:
-        """Run stage 1: fit the linear layer of ``model``, and return its results."""
-        extractor, portion, data = feature_extractor(model), self.portions["train"], self.data
+    def fit_top(self, model: keras.Model, first: FitState | None = None) -> dict[str, float]:
+        """Run stage 1: fit the linear layer of ``model``, and return its results.
+
+        A refit, after the training ``first``, has its strength, and the validation photos too.
+        """
+        sides = ("train", "val") if first else ("train",)
+        strengths = [first.stage_1["strength"]] if first and first.stage_1 else STRENGTHS
+        extractor, portion, data = feature_extractor(model), self._portion(*sides), self.data
         train, val = (
-            frozen_features(extractor, data.side(side), data.root, self.cache, self.progress)
-            for side in ("train", "val")
+            frozen_features(extractor, data.side(*part), data.root, self.cache, self.progress)
+            for part in (sides, ("val",))
         )
         weights = photo_weights(portion.labels, self.config.balance, portion.shares)
         used, views = weights > 0, train.shape[1]
@@ -136,8 +153,12 @@ class _Training:
             val[:, 0],
             self.portions["val"].labels,
             len(self.data.classes),
+            strengths,
         )
         model.get_layer("predictions").set_weights([head.kernel, head.bias])
+        if first:
+            self.progress.note(f"refit: stage 1 on {len(portion.labels)} photos")
+            return {"strength": head.strength}
         score = head.val_macro_f1
         self.progress.note(f"stage 1: validation macro-F1 {score:.3f} (C = {head.strength})")
         return {"strength": head.strength, "val_macro_f1": score}
@@ -148,8 +169,12 @@ class _Training:
         checkpoints: Checkpoints,
         stage_1: dict[str, float] | None,
         started: float,
+        first: FitState | None = None,
     ) -> FitState:
-        """Run stage 2 in ``config.precision``; the float32 ``model`` gets the best weights."""
+        """Run stage 2 in ``config.precision``; the float32 ``model`` gets the best weights.
+
+        ``first`` is the training that a refit repeats.
+        """
         import keras
 
         config, portions = self.config, self.portions
@@ -163,40 +188,91 @@ class _Training:
         tuned.set_weights(model.get_weights())
         freeze_below(tuned, config.backbone, config.first_block)
         preprocessing = self.cache.preprocessing
-        course = ClassifierCourse(tuned, portions["train"], portions["val"], preprocessing, config)
-        state = fit(course, config, checkpoints, self.progress, started, stage_1)
+        if first:
+            photos = self._portion("train", "val")
+            again = RefitCourse(tuned, photos, preprocessing, config, first)
+            state = fit(again, again.length, checkpoints, self.progress, started, stage_1)
+            if first.best_weights == "average":
+                take_averages(tuned)
+        else:
+            train, val = portions["train"], portions["val"]
+            course = ClassifierCourse(tuned, train, val, preprocessing, config)
+            state = fit(course, config, checkpoints, self.progress, started, stage_1)
         # Layer by layer: the order of a model's weights depends on which layers are frozen.
         for source, target in zip(tuned.layers, model.layers, strict=True):
             target.set_weights(source.get_weights())
         return state
 
-    def finish(self, run: Path, model: keras.Model, state: FitState) -> None:
-        """Measure the float32 model on validation and test, and write the run's results."""
-        from sklearn.metrics import confusion_matrix
+    def refit(self, checkpoints: Checkpoints, first: FitState, started: float) -> _Again:
+        """Repeat the training ``first`` with the validation photos too."""
+        begun, weights = Checkpoints.begun(checkpoints.folder), self.config.weights
+        start = "none" if begun else weights
+        model = _pretrained(self.config, start, len(self.data.classes), self.progress)
+        stage_1 = None if begun or weights == "none" else self.fit_top(model, first)
+        return _Again(model, self.fine_tune(model, checkpoints, stage_1, started, first))
 
+    def _logits(self, model: keras.Model, side: str) -> NDArray[np.float32]:
+        size = self.config.batch_size
+        return predict_logits(model, self.portions[side], self.cache.preprocessing, size)
+
+    def finish(
+        self, run: Path, model: keras.Model, state: FitState, again: _Again | None = None
+    ) -> None:
+        """Measure the float32 model on validation and test, and write the run's results.
+
+        After a refit, ``again``, ``model`` is the first model: it alone is measured on validation
+        photos, and the calibration is its own.
+        """
         names = [str(item["name"]) for item in self.data.classes]
         labels = {side: self.portions[side].labels for side in ("val", "test")}
-        size = self.config.batch_size
-        logits = {
-            side: predict_logits(model, self.portions[side], self.cache.preprocessing, size)
-            for side in labels
-        }
+        logits = {side: self._logits(model, side) for side in labels}
         groups = self.portions["val"].shares.groups
         temperature = fit_temperature(logits["val"], labels["val"], groups)
-        metrics = {
+        metrics: dict[str, Any] = {
             side: evaluate(logits[side], labels[side], names, temperature) for side in labels
         }
-        save_model(model, run / "model.keras")
-        write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": "val"})
-        found = {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history}
-        write_json(run / "history.json", found)
-        predicted, numbers = logits["test"].argmax(1), np.arange(len(names))
-        table = confusion_matrix(labels["test"], predicted, labels=numbers)
-        draw_picture(run / "confusion.png", lambda: _confusion(table, names), self.progress.note)
-        write_environment(run, self.config.seed, state.seconds)
+        fitted_on, seconds = "val", state.seconds
+        if again:
+            metrics["first_model"] = {"test": metrics["test"]}
+            logits["test"] = self._logits(again.model, "test")
+            metrics["test"] = evaluate(logits["test"], labels["test"], names, temperature)
+            write_val_logits(run, logits["val"])
+            fitted_on, seconds = "val, by the model before the refit", again.state.seconds
+        save_model(again.model if again else model, run / "model.keras")
+        write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": fitted_on})
+        write_json(run / "history.json", _history(state, again))
+        self._draw(run, logits["test"].argmax(1), names)
+        write_environment(run, self.config.seed, max(seconds, state.seconds))
         question = places_of_test(self.data.photos).to_dict()
         # Written last: this file marks the run as finished.
         write_json(run / "metrics.json", {**metrics, "question": question})
+
+    def _draw(self, run: Path, predicted: NDArray[np.int64], names: list[str]) -> None:
+        """Draw the confusion matrix of the test photos."""
+        from sklearn.metrics import confusion_matrix
+
+        numbers = np.arange(len(names))
+        table = confusion_matrix(self.portions["test"].labels, predicted, labels=numbers)
+        draw_picture(run / "confusion.png", lambda: _confusion(table, names), self.progress.note)
+
+
+class _Again(NamedTuple):
+    """The second model of a refit, and its training."""
+
+    model: keras.Model
+    state: FitState
+
+
+def _history(state: FitState, again: _Again | None) -> dict[str, Any]:
+    """Return the content of history.json."""
+    return {
+        "stage_1": state.stage_1,
+        "best_epoch": state.best_epoch,
+        "best_weights": state.best_weights,
+        "planned_epochs": state.epochs,
+        "epochs": state.history,
+        "refit": again and again.state.history,
+    }
 
 
 def _confusion(table: NDArray[np.int64], names: list[str]) -> Any:

@@ -14,8 +14,9 @@ from rs_toolkit.batches.pipeline import changed_batches, evaluation_batches, rec
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.metrics.binary import auroc
 from rs_toolkit.progress import Progress
-from rs_train.classifier.fit_loop import Course, Judgement, adamw
+from rs_train.classifier.fit_loop import Course, Judgement
 from rs_train.classifier.model import feature_extractor
+from rs_train.classifier.optimizer import adamw
 from rs_train.student.lesson import Lesson
 from rs_train.student.portion import StudentPhotos, balanced_order, student_features
 from rs_train.student.student import freeze, losses, outputs_of
