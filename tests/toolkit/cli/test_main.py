@@ -72,7 +72,7 @@ def asked(run, monkeypatch):
 def test_every_training_flag_is_a_setting_or_known() -> None:
     train = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
     flags = {flag for item in train.params for flag in item.opts if flag.startswith("--")}
-    flags -= {"--out", "--resume", "--config", "--help", "--strict-photos"}
+    flags -= {"--out", "--resume", "--config", "--preset", "--help", "--strict-photos"}
     assert flags == {spelled(name) for name in FLAGS}
     assert set(FLAGS) <= {item.name for item in fields(TrainConfig)}
 

@@ -16,7 +16,7 @@ import pytest
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import read_index
 from rs_toolkit.errors import DataError, RunError, ToolkitError
-from rs_toolkit.folders.run import Run
+from rs_toolkit.folders.run import Run, read_history
 from rs_toolkit.progress import Progress
 from rs_train.classifier.backbones import build_backbone
 from rs_train.classifier.train import train
@@ -83,12 +83,16 @@ def test_run_folder_is_complete_and_consistent(finished) -> None:
     history = json.loads((finished / "history.json").read_text())
     best = max(row["val_macro_f1"] for row in history["epochs"])
     assert history["epochs"][history["best_epoch"]]["val_macro_f1"] == best
+    # Beside validation, the score on training photos, from before the first epoch on.
+    assert [0 <= row["train_macro_f1"] <= 1 for row in history["epochs"]] == [True] * 5
+    assert read_history(finished).best == history["epochs"][history["best_epoch"]]
 
 
 def test_metrics_are_those_of_the_saved_model(finished) -> None:
     run = Run.open(finished)
     photos, labels = run.split("test")
     logits = np.asarray(run.load_model()(run.preprocessing.model_input(run.pixels(photos))))
+    np.testing.assert_allclose(run.test_logits(), logits, atol=1e-4)
     metrics = json.loads((finished / "metrics.json").read_text())
     assert (logits.argmax(1) == labels).mean() == pytest.approx(metrics["test"]["accuracy"])
 
@@ -179,9 +183,13 @@ def test_it_stops_when_validation_no_longer_improves(shapes, config, tmp_path) -
     assert history["best_epoch"] == 0
 
 
-def test_mixed_precision_leaves_a_float32_model(shapes, config, tmp_path) -> None:
-    run = train(shapes, replace(config, epochs=1, precision="mixed_bfloat16"), tmp_path / "run")
+def test_mixed_precision_and_a_bottleneck_leave_a_float32_model(shapes, config, tmp_path) -> None:
+    changed = replace(config, epochs=1, precision="mixed_bfloat16", bottleneck=2)
+    run = train(shapes, changed, tmp_path / "run")
     model = Run.open(run).load_model()
+    head = model.get_layer("predictions")
+    assert head.input.name == model.get_layer("dropout").output.name
+    assert np.linalg.matrix_rank(head.get_weights()[0], tol=1e-4) == 2
     assert {str(weight.dtype) for weight in model.weights} == {"float32"}
     assert model.compute_dtype == "float32"
 

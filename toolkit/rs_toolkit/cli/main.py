@@ -26,7 +26,7 @@ from rs_toolkit.cli.evaluate import predict, val
 from rs_toolkit.cli.kit import app as kit_app
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
-from rs_toolkit.config.training import TrainConfig, sample_preset
+from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.errors import ConfigError, ToolkitError
 from rs_toolkit.folders.claim import claimed
 from rs_toolkit.progress import ConsoleProgress
@@ -87,6 +87,7 @@ def train(
         Path | None, typer.Option(help="Continue the interrupted run in this folder.")
     ] = None,
     config: options.Config = None,
+    preset: str | None = None,
     weights: str | None = None,
     backbone: str | None = None,
     rank: str | None = None,
@@ -119,7 +120,7 @@ def train(
         with claimed(resume):
             _train(data, settings, resume, resume=True)
         return
-    settings = options.train_settings(config, given, sample_preset() if data is None else {})
+    settings = options.train_settings(config, given, sample=data is None)
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)

@@ -9,6 +9,7 @@
     model.keras       float32; input (N, S, S, 3) scaled by Preprocessing; output logits (N, C)
     calibration.json  temperature fitted on validation photos
     history.json      one row per epoch
+    test_logits.npy   logits of the test photos, in the order of the index: float32 (n, C)
     metrics.json      validation and test: overall and per class
     confusion.png     confusion matrix of the test photos
     environment.json  machine, versions, seconds
@@ -28,6 +29,7 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import read_dataset
+from rs_toolkit.data.remembered import write_array
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.finished import load_keras_model, require_files
@@ -38,8 +40,13 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-__all__ = ["Run", "read_metrics"]
+__all__ = ["History", "Run", "read_history", "read_metrics", "write_test_logits"]
 
+_LOGITS = "test_logits.npy"
+_FIGURES = (
+    *("epoch", "loss", "seconds", "train_macro_f1", "val_macro_f1"),
+    *("train_accuracy", "val_accuracy"),
+)
 _FILES = ("config.json", "classes.json", "index.parquet", "model.keras", "calibration.json")
 
 
@@ -139,10 +146,62 @@ class Run:
                 "with export --data, or put them back"
             ) from None
 
+    def test_logits(self) -> NDArray[np.float32] | None:
+        """Return the kept logits of the n test photos, (n, C).
+
+        None where there are none (of an earlier release), or not those of this run.
+        """
+        shape = len(self.split("test")[0]), len(self.classes)
+        try:
+            # Mapped: the size that a file claims for itself is compared before it is read.
+            kept = np.lib.format.open_memmap(self.path / _LOGITS, mode="r")
+        except (OSError, ValueError, EOFError):
+            return None
+        sound = kept.shape == shape and kept.dtype == np.float32
+        return np.array(kept) if sound and np.isfinite(kept).all() else None
+
     def load_model(self) -> keras.Model:
         """Load the run's model; raises as :func:`load_keras_model` does."""
         path, size = self.path / "model.keras", self.preprocessing.size
         return load_keras_model(path, size, len(self.classes), "train again")
+
+
+def write_test_logits(run: Path, logits: NDArray[np.float32]) -> None:
+    """Keep the logits of the test photos, which :meth:`Run.test_logits` reads."""
+    write_array(run / _LOGITS, logits)
+
+
+@dataclass(frozen=True)
+class History:
+    """The epochs of a training, as history.json has them; a figure that is not there is None.
+
+    A row holds ``epoch`` (0: before the first), ``loss``, ``seconds``, and ``macro_f1`` and
+    ``accuracy`` on ``val`` and on as many ``train`` photos: ``val_macro_f1`` and so on.
+    """
+
+    best_epoch: int
+    epochs: tuple[dict[str, float | None], ...]
+
+    @property
+    def best(self) -> dict[str, float | None]:
+        """The row of the best epoch; without figures where there is none."""
+        empty: dict[str, float | None] = dict.fromkeys(_FIGURES)
+        return next((row for row in self.epochs if row["epoch"] == self.best_epoch), empty)
+
+
+def read_history(run: Path) -> History:
+    """Return the epochs of a run; RunError: the file is missing or damaged."""
+    path = run / "history.json"
+    try:
+        saved = read_json(path)
+        rows = tuple({name: _finite(row.get(name)) for name in _FIGURES} for row in saved["epochs"])
+        return History(int(saved["best_epoch"]), rows)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path}: damaged or missing ({error}); train again") from None
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and np.isfinite(float(value)) else None
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.files import write_json
+from rs_toolkit.folders.run import write_test_logits
 from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import evaluate
 from rs_toolkit.pictures import draw_picture, short
@@ -31,7 +32,13 @@ from rs_train.classifier.embed import frozen_features
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
 from rs_train.classifier.fit_loop import fit, make_deterministic
 from rs_train.classifier.linear_probe import fit_head
-from rs_train.classifier.model import build_classifier, feature_extractor, freeze_below, save_model
+from rs_train.classifier.model import (
+    build_classifier,
+    copy_weights,
+    feature_extractor,
+    freeze_below,
+    save_model,
+)
 from rs_train.classifier.prepare import RunData, prepare
 from rs_train.run_folder import is_finished, write_environment
 
@@ -157,17 +164,16 @@ class _Training:
         keras.mixed_precision.set_global_policy(config.precision)
         try:
             classes = len(self.data.classes)
-            tuned = build_classifier(config.backbone, config.imgsz, classes, config.dropout)
+            units = config.bottleneck if config.bottleneck < classes else 0
+            tuned = build_classifier(config.backbone, config.imgsz, classes, config.dropout, units)
         finally:
             keras.mixed_precision.set_global_policy(before)
-        tuned.set_weights(model.get_weights())
+        copy_weights(model, tuned)
         freeze_below(tuned, config.backbone, config.first_block)
         preprocessing = self.cache.preprocessing
         course = ClassifierCourse(tuned, portions["train"], portions["val"], preprocessing, config)
         state = fit(course, config, checkpoints, self.progress, started, stage_1)
-        # Layer by layer: the order of a model's weights depends on which layers are frozen.
-        for source, target in zip(tuned.layers, model.layers, strict=True):
-            target.set_weights(source.get_weights())
+        copy_weights(tuned, model)
         return state
 
     def finish(self, run: Path, model: keras.Model, state: FitState) -> None:
@@ -188,6 +194,7 @@ class _Training:
         }
         save_model(model, run / "model.keras")
         write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": "val"})
+        write_test_logits(run, logits["test"])
         found = {"stage_1": state.stage_1, "best_epoch": state.best_epoch, "epochs": state.history}
         write_json(run / "history.json", found)
         predicted, numbers = logits["test"].argmax(1), np.arange(len(names))
