@@ -1,4 +1,4 @@
-"""The commands that use a model: ``rs-toolkit val`` and ``rs-toolkit predict``."""
+"""The commands that use models: ``rs-toolkit val``, ``predict`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.errors import ConfigError, RunError
 from rs_toolkit.progress import ConsoleProgress
 
-__all__ = ["predict", "val"]
+__all__ = ["compare", "predict", "val"]
 
 MinProbability = Annotated[
     float | None,
@@ -171,6 +171,38 @@ def predict(
             write_csv(csv, header(top), rows)
     if code:
         raise typer.Exit(code)
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run folders; gains are over the first."),
+    ],
+    out: Annotated[Path | None, options.folder_option("compare/NAME")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print compare.json instead of tables.")
+    ] = False,
+) -> None:
+    """Compare runs: overfitting, and scores on the test photos.
+
+    For each run the gap between training and validation, accuracy and macro-F1 with intervals, and
+    what each gains over the first run on the test photos that both have. Writes compare.html and
+    compare.json.
+
+    Exit codes: 0 compared, 2 wrong usage or runs, 130 interrupted.
+    """
+    from rs_toolkit.evaluation.compare import compare_runs
+    from rs_toolkit.evaluation.compare_page import print_comparison, write_comparison
+
+    with ConsoleProgress() as progress:
+        found = compare_runs(runs, progress)
+    with options.new_folder(out, "compare", runs[0]) as folder:
+        page = write_comparison(found, folder)
+    if json:
+        print((folder / "compare.json").read_text("utf-8"), end="")
+        return
+    print_comparison(found)
+    print(page)
 
 
 def _require_engine(engine: str | None) -> None:

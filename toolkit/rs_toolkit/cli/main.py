@@ -22,7 +22,7 @@ from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
-from rs_toolkit.cli.evaluate import predict, val
+from rs_toolkit.cli.evaluate import compare, predict, val
 from rs_toolkit.cli.kit import app as kit_app
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
@@ -201,6 +201,7 @@ def export(
 
 app.command()(val)
 app.command()(predict)
+app.command()(compare)
 
 
 @app.command()

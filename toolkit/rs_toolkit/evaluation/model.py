@@ -17,16 +17,13 @@ from rs_runtime.kit.kit import Kit, open_kit
 from rs_runtime.kit.manifest import SCHEMA, ClassInfo, Manifest, Variant
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.ranks import Level, levels
-from rs_toolkit.data.photos import PhotoCache, default_cache_dir
-from rs_toolkit.data.remembered import remembered
 from rs_toolkit.errors import ConfigError, DataError, RunError
+from rs_toolkit.evaluation.logits import KerasEngine, run_logits
 from rs_toolkit.evaluation.photos import group_numbers
-from rs_toolkit.files import sha256_file
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
-    import keras
     from numpy.typing import NDArray
 
     Calibrate = Callable[
@@ -35,8 +32,6 @@ if TYPE_CHECKING:
     ]
 
 __all__ = ["Opened", "open_model", "run_classifier"]
-
-_BATCH = 16
 
 
 class Opened(NamedTuple):
@@ -48,17 +43,6 @@ class Opened(NamedTuple):
     classifier: Classifier
     kind: str
     run: Run | None
-
-
-class _Keras(Engine):
-    name = "keras"
-    _batch = _BATCH
-
-    def __init__(self, model: keras.Model, size: int) -> None:
-        self._model, self.size = model, size
-
-    def _run(self, stored: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(self._model.predict_on_batch(stored))
 
 
 class _RunClassifier(Classifier):
@@ -186,7 +170,7 @@ def run_classifier(
         )
         for item in run.classes
     )
-    engine = _Keras(run.load_model(), run.preprocessing.size)
+    engine = KerasEngine(run)
     fitted = _calibration(run, engine, levels(classes, run.rank), calibrate, progress)
     variant = Variant("float", "keras", "model.keras", **fitted)
     manifest = Manifest(
@@ -209,21 +193,8 @@ def _calibration(
     run: Run, engine: Engine, ranks: tuple[Level, ...], calibrate: Calibrate, progress: Progress
 ) -> Mapping[str, Any]:
     photos, labels = run.split("val")
-    cache = PhotoCache(default_cache_dir(), run.preprocessing)
-
-    def logits() -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(photos), _BATCH):
-            pixels = run.pixels(photos[start : start + _BATCH])
-            parts.append(engine.logits(run.preprocessing.model_input(pixels)))
-            done = min(start + _BATCH, len(photos))
-            progress.update("calibrate on validation photos", done, len(photos))
-        return np.concatenate(parts)
-
-    inputs = (sha256_file(run.path / "model.keras"), str(run.preprocessing.to_dict()))
-    names = (photo.content for photo in photos)
     try:
-        found = remembered(cache.directory, "run-logits-1", (*inputs, *names), logits)
+        found = run_logits(run, "val", lambda: engine, "calibrate on validation photos", progress)
     except (PhotoError, RunError, DataError) as error:
         progress.note(f"without thresholds: the run's validation photos cannot be read: {error}")
         return {"temperature": run.temperature}

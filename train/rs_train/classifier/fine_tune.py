@@ -85,7 +85,8 @@ class ClassifierCourse(Course):
 
         The figures hold both also for as many training photos, without augmentation.
         """
-        figures, texts = {}, []
+        figures: dict[str, float] = {}
+        texts = []
         for side, portion in (("val", self._val), ("train", self._seen)):
             if len(portion.labels):
                 score, accuracy = self._scores(portion)
