@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -110,14 +111,41 @@ def test_interrupted_and_resumed_ends_the_same(finished, shapes, config, tmp_pat
     shutil.copy(config.weights, own)
     run = tmp_path / "interrupted"
     with pytest.raises(KeyboardInterrupt):
-        train(shapes, replace(config, weights=str(own)), run, progress=StopAfter(2))
+        train(
+            shapes,
+            replace(config, weights=str(own)),
+            run,
+            tensorboard=True,
+            progress=StopAfter(2),
+        )
     assert not (run / "metrics.json").exists()
     with pytest.raises(RunError, match="--resume"):
         Run.open(run)
     own.unlink()
+    # Killed between the state and the log of it.
+    (run / "epochs.csv").unlink()
     saved, data, _ = settings_begun(run, TrainConfig)
-    train(data, saved, run, resume=True)
+    train(data, saved, run, resume=True, tensorboard=True)
     assert_same_result(finished, run)
+    with (run / "epochs.csv").open(newline="") as file:
+        epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
+    assert epochs == [0, 1, 2, 3, 4]
+    assert scalars(run) == [("val_macro_f1", epoch) for epoch in epochs]
+    assert not (finished / "tensorboard").exists()
+
+
+def scalars(run: Path) -> list[tuple[str, int]]:
+    """Name and step of each validation score in TensorBoard's files."""
+    import tensorflow as tf
+
+    files = sorted(map(str, (run / "tensorboard").iterdir()))
+    events = [
+        tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(files)
+    ]
+    values = [(value, event.step) for event in events for value in event.summary.value]
+    assert {value.metadata.plugin_data.plugin_name for value, _ in values} == {"scalars"}
+    assert all(tf.make_ndarray(value.tensor).shape == () for value, _ in values)
+    return [(value.tag, step) for value, step in values if value.tag == "val_macro_f1"]
 
 
 @pytest.mark.parametrize("epoch", [0, 2], ids=["before a checkpoint", "after one"])

@@ -8,7 +8,8 @@
     splits.json       photos by split, and what the split could not do as asked
     model.keras       float32; input (N, S, S, 3) scaled by Preprocessing; output logits (N, C)
     calibration.json  temperature fitted on validation photos
-    history.json      one row per epoch
+    epochs.csv        one row per epoch, while training runs; tensorboard/: the same, if asked for
+    history.json      the same rows, the best epoch, and stage 1
     test_logits.npy   logits of the test photos, in the order of the index: float32 (n, C)
     metrics.json      validation and test: overall and per class
     confusion.png     confusion matrix of the test photos

@@ -15,7 +15,7 @@ import numpy as np
 
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.errors import RunError
-from rs_toolkit.progress import Progress
+from rs_toolkit.progress import Progress, duration
 from rs_train.classifier.checkpoint import Checkpoints, FitState
 
 if TYPE_CHECKING:
@@ -142,9 +142,10 @@ def fit(
         _record(state, found, {"loss": loss, "seconds": seconds})
         state.seconds = round(earlier + time.perf_counter() - started, 2)
         checkpoints.save(state, model)
+        left = duration(seconds * (config.epochs - state.epoch))
         progress.note(
             f"epoch {state.epoch}/{config.epochs}  loss {loss:.3f}  validation {found.text}  "
-            f"{seconds:.0f} s"
+            f"{duration(seconds)}, at most {left} left"
         )
     checkpoints.restore(model, state.best_epoch)
     return state

@@ -57,6 +57,7 @@ def train(
     run: Path,
     *,
     resume: bool = False,
+    tensorboard: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Train a classifier, write its run folder and return ``run``.
@@ -69,6 +70,8 @@ def train(
         Folder to write; without ``resume`` it must not hold a run.
     resume
         Continue an interrupted run; a finished one is left as it is.
+    tensorboard
+        Also write the epochs as events into ``run/tensorboard``.
 
     Raises
     ------
@@ -87,7 +90,8 @@ def train(
     freeze_below(_pretrained(config, weights, 2), config.backbone, config.first_block)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found = prepare(data, config, run, cache, progress)
-    checkpoints = Checkpoints(run / "checkpoints", f"{config.fingerprint()}-{found.mark[:16]}")
+    mark = f"{config.fingerprint()}-{found.mark[:16]}"
+    checkpoints = Checkpoints(run / "checkpoints", mark, tensorboard)
     training = _Training(config, found, cache, progress)
     model = _pretrained(config, weights, len(found.classes))
     stage_1 = None if weights == "none" else training.fit_top(model)
