@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import cycle
+from collections.abc import Iterable, Mapping, Sequence
 
 from rs_toolkit.data.taxonomy import printable
 
-__all__ = ["bars", "curve", "lines", "long_tail", "page", "table", "text", "whiskers"]
+__all__ = ["ROW", "WIDTH", "bars", "curve", "long_tail", "page", "plot", "table", "text"]
 
 _HEAD = (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -48,14 +47,12 @@ summary { cursor: pointer; margin: .5rem 0; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .dim { fill: var(--dim); }
 svg .bar { fill: var(--bar); } svg line { stroke: var(--line); }
 svg .curve { fill: none; stroke: var(--bar); stroke-width: 2; }
-svg .series { fill: none; stroke-width: 2; } svg .dashed { stroke-dasharray: 5 4; }
+svg .series { fill: none; stroke-width: 2; } svg .point { fill: var(--bar); opacity: .6; }
+svg .dashed { stroke-dasharray: 5 4; }
 """
 
-# Told apart also by people who confuse colours: Okabe, Ito 2008, without black and yellow.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-
-_WIDTH = 360
-_ROW = 22
+WIDTH = 360
+ROW = 22
 _LONGEST = 200
 
 
@@ -84,22 +81,22 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: boo
 def bars(title: str, counts: Mapping[str, int]) -> str:
     """Draw counts as horizontal bars, the name to the left and the count to the right."""
     most = max(counts.values(), default=0) or 1
-    left, right = 104, _WIDTH - 62
+    left, right = 104, WIDTH - 62
     parts = []
     for place, (name, count) in enumerate(counts.items()):
-        y = place * _ROW
+        y = place * ROW
         width = (right - left) * count / most
         parts.append(
             f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{text(name)}</text>'
             f'<rect class="bar" x="{left}" y="{y + 4}" width="{width:.1f}" height="14" rx="2"/>'
             f'<text class="dim" x="{left + width + 6:.1f}" y="{y + 15}">{count:,}</text>\n'
         )
-    return _plot(title, len(counts) * _ROW, "".join(parts))
+    return plot(title, len(counts) * ROW, "".join(parts))
 
 
 def long_tail(title: str, sizes: Sequence[int]) -> str:
     """Draw class sizes, each 1 or more and the largest first, on a logarithmic axis."""
-    left, right, top, bottom = 44, _WIDTH - 8, 10, 170
+    left, right, top, bottom = 44, WIDTH - 8, 10, 170
     # The axis starts at half a photo, so that a class with one photo has a visible bar.
     floor, span = math.log(0.5), math.log(2 * max(sizes))
 
@@ -126,7 +123,7 @@ def long_tail(title: str, sizes: Sequence[int]) -> str:
         f'<text class="dim" x="{right}" y="{bottom + 18}" text-anchor="end">'
         f"smallest of {len(sizes):,}</text>\n"
     )
-    return _plot(title, bottom + 24, "".join(parts))
+    return plot(title, bottom + 24, "".join(parts))
 
 
 def curve(
@@ -140,7 +137,7 @@ def curve(
 
     ``diagonal`` also draws the line on which x and y are equal.
     """
-    left, right, top, bottom = 40, _WIDTH - 12, 10, 210
+    left, right, top, bottom = 40, WIDTH - 12, 10, 210
 
     def place(x: float, y: float) -> tuple[str, str]:
         return f"{left + (right - left) * x:.1f}", f"{bottom - (bottom - top) * y:.1f}"
@@ -161,87 +158,13 @@ def curve(
     parts.append(
         f'<text x="{left}" y="{bottom + 34}">{text(axes[0])} →, {text(axes[1])} ↑</text>\n'
     )
-    return _plot(title, bottom + 40, "".join(parts))
+    return plot(title, bottom + 40, "".join(parts))
 
 
-def lines(
-    title: str,
-    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
-    axes: tuple[str, str],
-    *,
-    dashed: Iterable[bool] = (False,),
-) -> str:
-    """Draw several named lines through points (x, y), with x from 0 and y at most 1.
-
-    ``axes`` are the meanings of x and y; ``dashed`` tells which lines are, and is repeated.
-    """
-    points = [point for _, line in series for point in line]
-    end = max((x for x, _ in points), default=0) or 1
-    low = min(0.0, math.floor(4 * min((y for _, y in points), default=0)) / 4)
-    left, right, top, bottom = 40, _WIDTH - 12, 10, 210
-
-    def place(x: float, y: float) -> str:
-        across = left + (right - left) * x / end
-        return f"{across:.1f},{bottom - (bottom - top) * (y - low) / (1 - low):.1f}"
-
-    parts = [_level(tick / 4, place) for tick in range(round(4 * low), 5)]
-    parts.append(
-        f'<text class="dim" x="{left}" y="{bottom + 16}">0</text><text x="{left + 30}" '
-        f'y="{bottom + 16}">{text(axes[0])} →, {text(axes[1])} ↑</text>'
-        f'<text class="dim" x="{right}" y="{bottom + 16}" text-anchor="end">{end:g}</text>\n'
-    )
-    looks = zip(series, cycle(_COLOURS), cycle(dashed), strict=False)
-    for number, ((name, line), colour, dash) in enumerate(looks):
-        kind, sample = ("series dashed", "╌╌") if dash else ("series", "──")
-        parts.append(
-            f'<polyline class="{kind}" stroke="{colour}" '
-            f'points="{" ".join(place(*point) for point in line)}"/>\n'
-            f'<text x="{left}" y="{bottom + 40 + _ROW * number}">'
-            f'<tspan style="fill: {colour}">{sample}</tspan> {text(name)}</text>\n'
-        )
-    return _plot(title, bottom + 30 + _ROW * len(series), "".join(parts))
-
-
-def _level(y: float, place: Callable[[float, float], str]) -> str:
-    """Draw the line of a y, and its number to the left; ``place`` gives the place of (x, y)."""
-    left, height = place(0, y).split(",")
-    return (
-        f'<line x1="{left}" x2="{_WIDTH - 12}" y1="{height}" y2="{height}"/>'
-        f'<text class="dim" x="{float(left) - 6}" y="{height}" text-anchor="end">{y:.2f}</text>\n'
-    )
-
-
-def whiskers(title: str, rows: Sequence[tuple[str, float, float | None, float | None]]) -> str:
-    """Draw estimates (name, value, lower and upper limit) below each other, on one axis."""
-    left, right = 16, _WIDTH - 16
-    ends = [end for _, *row in rows for end in row if end is not None]
-    low, high = min(ends, default=0.0), max(ends, default=1.0)
-
-    def place(value: float) -> str:
-        return f"{left + (right - left) * (value - low) / ((high - low) or 1):.1f}"
-
-    foot = 2 * _ROW * len(rows)
-    parts = []
-    for tick in sorted({low, high, *([0.0] if low < 0 < high else [])}):
-        x = place(tick)
-        parts.append(
-            f'<line x1="{x}" x2="{x}" y1="0" y2="{foot}"/><text class="dim" x="{x}" '
-            f'y="{foot + 16}" text-anchor="middle">{tick:.2f}</text>\n'
-        )
-    for number, (name, value, *limits) in enumerate(rows):
-        y = 2 * _ROW * number
-        start, end = (place(value if limit is None else limit) for limit in limits)
-        parts.append(
-            f'<text x="{left}" y="{y + 18}">{text(name)}</text>'
-            f'<path class="curve" d="M{start},{y + 32} H{end}"/>'
-            f'<circle class="bar" cx="{place(value)}" cy="{y + 32}" r="4"/>\n'
-        )
-    return _plot(title, foot + 24, "".join(parts))
-
-
-def _plot(title: str, height: int, content: str) -> str:
+def plot(title: str, height: int, content: str) -> str:
+    """Return a figure of SVG ``content``, WIDTH wide and ``height`` high."""
     return (
         f'<figure class="plot"><h3>{text(title)}</h3>'
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{text(title)}">\n'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{text(title)}">\n'
         f"{content}</svg></figure>\n"
     )

@@ -1,4 +1,4 @@
-"""The commands that use models: ``rs-toolkit val``, ``predict`` and ``compare``."""
+"""The commands that use models: ``rs-toolkit val``, ``predict``, ``compare``, ``report``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import typer
 from rs_toolkit.cli import options
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.errors import ConfigError, RunError
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.progress import ConsoleProgress
 
-__all__ = ["compare", "predict", "val"]
+__all__ = ["compare", "predict", "report", "val"]
 
 MinProbability = Annotated[
     float | None,
@@ -202,6 +203,25 @@ def compare(
         print((folder / "compare.json").read_text("utf-8"), end="")
         return
     print_comparison(found)
+    print(page)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
+) -> None:
+    """Write the page of a run, as train does when it ends: RUN/run.html.
+
+    Curves of the epochs, scores on the test photos at every rank, calibration, F1 against class
+    size, confusions with names, and the worst classes with photos and Grad-CAM.
+
+    Exit codes: 0 written, 2 wrong usage or run, 130 interrupted.
+    """
+    from rs_toolkit.evaluation.run_page import write_run_page
+
+    if not run.is_dir():
+        raise RunError(f"{run}: no such run folder; give one that rs-toolkit train made")
+    with claimed(run), ConsoleProgress() as progress:
+        page = write_run_page(run, progress)
     print(page)
 
 

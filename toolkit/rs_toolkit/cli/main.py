@@ -22,7 +22,7 @@ from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
-from rs_toolkit.cli.evaluate import compare, predict, val
+from rs_toolkit.cli.evaluate import compare, predict, report, val
 from rs_toolkit.cli.kit import app as kit_app
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
@@ -206,6 +206,7 @@ def export(
 app.command()(val)
 app.command()(predict)
 app.command()(compare)
+app.command()(report)
 
 
 @app.command()
@@ -255,12 +256,14 @@ def _draw_sample(directory: Path, photos: int, seed: int) -> None:
 
 def _train(data: Path, settings: Any, run: Path, *, resume: bool, tensorboard: bool) -> None:
     from rs_toolkit.environment import quiet_tensorflow
+    from rs_toolkit.evaluation.run_page import attempt_run_page
     from rs_toolkit.folders.run import read_metrics
     from rs_train.classifier.train import train as train_run
 
     quiet_tensorflow()
     with options.resumable("train", run) as progress:
         train_run(data, settings, run, resume=resume, tensorboard=tensorboard, progress=progress)
+        attempt_run_page(run, progress)
     test = read_metrics(run)["test"]
     print(
         f"test ({test['n']} photos): accuracy {test['accuracy']:.3f}, top-5 {test['top5']:.3f}, "

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rs_runtime.console import printable
+from rs_toolkit.audit.charts import lines, whiskers
 from rs_toolkit.audit.html import print_table
-from rs_toolkit.audit.plots import lines, page, table, text, whiskers
+from rs_toolkit.audit.plots import page, table, text
 from rs_toolkit.evaluation.shown import with_limits
 from rs_toolkit.files import atomic_write, write_json
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Mapping[str, Any],
     ]
 
-__all__ = ["Opened", "open_model", "run_classifier"]
+__all__ = ["Opened", "class_infos", "open_model", "run_classifier"]
 
 
 class Opened(NamedTuple):
@@ -161,15 +161,7 @@ def run_classifier(
     coverage
         0 to 1: each prediction has a set of classes; None: none has.
     """
-    classes = tuple(
-        ClassInfo(
-            item["id"],
-            item["name"],
-            item["common_name"],
-            {rank: name for rank, name in item["taxon"].items() if name},
-        )
-        for item in run.classes
-    )
+    classes = class_infos(run)
     engine = KerasEngine(run)
     fitted = _calibration(run, engine, levels(classes, run.rank), calibrate, progress)
     variant = Variant("float", "keras", "model.keras", **fitted)
@@ -187,6 +179,19 @@ def run_classifier(
         schema=SCHEMA if "thresholds" in fitted else "1.4",
     )
     return _RunClassifier(engine, run.path, manifest, min_probability, coverage)
+
+
+def class_infos(run: Run) -> tuple[ClassInfo, ...]:
+    """Return the classes of a run as a kit has them."""
+    return tuple(
+        ClassInfo(
+            item["id"],
+            item["name"],
+            item["common_name"],
+            {rank: name for rank, name in item["taxon"].items() if name},
+        )
+        for item in run.classes
+    )
 
 
 def _calibration(

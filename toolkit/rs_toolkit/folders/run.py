@@ -13,6 +13,7 @@
     test_logits.npy   logits of the test photos, in the order of the index: float32 (n, C)
     metrics.json      validation and test: overall and per class
     confusion.png     confusion matrix of the test photos
+    run.html          page of curves, scores, confusions and worst classes
     environment.json  machine, versions, seconds
     checkpoints/      what ``--resume`` continues from
 """
