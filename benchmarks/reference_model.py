@@ -17,7 +17,7 @@ from pathlib import Path
 from common import ROOT, options
 
 from rs_toolkit.config.base import load_settings
-from rs_toolkit.config.training import TrainConfig, sample_preset
+from rs_toolkit.config.training import TrainConfig, read_preset
 from rs_toolkit.environment import machine, quiet_tensorflow, versions
 from rs_toolkit.files import read_json, sha256_file, write_json
 from rs_toolkit.progress import ConsoleProgress
@@ -44,7 +44,7 @@ def main() -> None:
         "val": 0.1,
         "test": 0.1,
     }
-    config = load_settings(TrainConfig, sample_preset(), changes)
+    config = load_settings(TrainConfig, read_preset("sample"), changes)
     with tempfile.TemporaryDirectory(prefix="rs-reference-") as folder:
         data, run = Path(folder) / "sample", Path(folder) / "run"
         generate_sample(data, seed=_SEED, photos=chosen.photos)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rs_toolkit.pictures import draw_picture, short
-from rs_toolkit.progress import ConsoleProgress
+from rs_toolkit.progress import ConsoleProgress, duration
 from rs_train.classifier.train import _confusion
 
 ODD = (
@@ -68,6 +68,31 @@ def test_a_picture_that_cannot_be_drawn_is_left_out(tmp_path, error, one_line) -
 def test_long_names_are_cut() -> None:
     assert short("a" * 40) == "a" * 40
     assert short("a" * 41) == "a" * 39 + "…"
+
+
+def test_without_a_terminal_a_line_now_and_then_says_what_time_is_left(monkeypatch) -> None:
+    errors, now = io.StringIO(), [0.0]
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setattr("rs_toolkit.progress.time.monotonic", lambda: now[0])
+    progress = ConsoleProgress()
+    for step in range(101):
+        now[0] = 2.0 * step
+        progress.update("epoch 1", step, 100, "loss 0.500")
+    # It ended, and another title begins.
+    now[0] = 300.0
+    progress.update("epoch 2", 1, 100)
+    lines = errors.getvalue().splitlines()
+    assert lines == [
+        "epoch 1: 30/100, about 2 min left  loss 0.500",
+        "epoch 1: 60/100, about 80 s left  loss 0.500",
+        "epoch 1: 90/100, about 20 s left  loss 0.500",
+    ]
+
+
+def test_durations_are_as_people_say_them() -> None:
+    assert [duration(s) for s in (0.4, 89, 91, 5399, 11100)] == [
+        *("0 s", "89 s", "2 min", "1 h 30 min", "3 h 05 min"),
+    ]
 
 
 def test_a_note_cannot_steer_the_terminal(monkeypatch) -> None:

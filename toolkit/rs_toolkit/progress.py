@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Self
 
 from rs_runtime.console import printable
 
-__all__ = ["ConsoleProgress", "Progress"]
+__all__ = ["ConsoleProgress", "Progress", "duration"]
+
+_PAUSE = 60.0  # seconds between two lines
+
+
+def duration(seconds: float) -> str:
+    """Return a number of seconds as people say it: 45 s, 12 min, 3 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 class Progress:
@@ -26,24 +37,27 @@ class Progress:
 
 
 class ConsoleProgress(Progress):
-    """Progress bars and notes on standard error; only notes where that is not a terminal."""
+    """Progress bars and notes on standard error; where that is no terminal, a line each minute."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._console = Console(stderr=True, highlight=False)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
-            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[text]}", markup=False),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
         )
         self._tasks: dict[str, Any] = {}
+        # Where lines are printed: when the last was, and of each title its beginning.
+        self._said = time.monotonic()
+        self._begun: dict[str, tuple[float, int]] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -57,8 +71,21 @@ class ConsoleProgress(Progress):
         self._console.print(printable(text), markup=False, soft_wrap=True)
 
     def update(self, title: str, done: int, total: int, text: str = "") -> None:
+        if not self._console.is_terminal:
+            self._print_now_and_then(title, done, total, text)
+            return
         if title not in self._tasks:
             self._tasks[title] = self._bars.add_task(title, total=total, text=text)
         self._bars.update(self._tasks[title], completed=done, total=total, text=text)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(title))
+
+    def _print_now_and_then(self, title: str, done: int, total: int, text: str) -> None:
+        now = time.monotonic()
+        started, before = self._begun.setdefault(title, (now, done))
+        if done >= total:
+            del self._begun[title]
+        elif now >= self._said + _PAUSE and done > before:
+            self._said = now
+            left = duration((total - done) * (now - started) / (done - before))
+            self.note(f"{title}: {done}/{total}, about {left} left  {text}".rstrip())

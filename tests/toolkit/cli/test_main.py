@@ -58,7 +58,9 @@ def asked(run, monkeypatch):
     def asked_(*arguments: object) -> tuple[Path, TrainConfig, Path]:
         calls = []
         monkeypatch.setattr(
-            rs_toolkit.cli.main, "_train", lambda *wanted, resume: calls.append((*wanted, resume))
+            rs_toolkit.cli.main,
+            "_train",
+            lambda *wanted, resume, tensorboard: calls.append((*wanted, resume or tensorboard)),
         )
         code, _, err = run("train", *arguments)
         assert code == 0, err
@@ -72,7 +74,8 @@ def asked(run, monkeypatch):
 def test_every_training_flag_is_a_setting_or_known() -> None:
     train = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
     flags = {flag for item in train.params for flag in item.opts if flag.startswith("--")}
-    flags -= {"--out", "--resume", "--config", "--help", "--strict-photos"}
+    flags -= {"--out", "--resume", "--config", "--preset", "--help"}
+    flags -= {"--strict-photos", "--tensorboard"}
     assert flags == {spelled(name) for name in FLAGS}
     assert set(FLAGS) <= {item.name for item in fields(TrainConfig)}
 
@@ -83,7 +86,7 @@ def test_every_training_flag_is_a_setting_or_known() -> None:
         ("check", TrainConfig, {"data", "out"}),
         ("split", TrainConfig, {"data", "out", "config"}),
         ("clean", TrainConfig, {"data", "out", "config", "policy", "filter_", "again"}),
-        ("train", TrainConfig, {"data", "out", "config", "resume"}),
+        ("train", TrainConfig, {"data", "out", "config", "resume", "tensorboard"}),
         ("distill", DistillConfig, {"data", "out", "not_organism", "resume"}),
         ("export", ExportSettings, {"run", "out", "data", "recipe", "filter_folder"}),
     ],

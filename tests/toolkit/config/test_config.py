@@ -4,8 +4,9 @@ from dataclasses import fields
 
 import pytest
 
+from rs_toolkit.cli.options import train_settings
 from rs_toolkit.config.base import load_settings
-from rs_toolkit.config.training import TrainConfig, read_config, sample_preset
+from rs_toolkit.config.training import PRESETS, TrainConfig, read_config, read_preset
 from rs_toolkit.errors import ConfigError
 
 
@@ -21,7 +22,31 @@ def test_settings_round_trip_and_fingerprint() -> None:
 
 
 def test_the_sample_preset_is_valid() -> None:
-    assert load_settings(TrainConfig, sample_preset()).weights == "none"
+    assert load_settings(TrainConfig, read_preset("sample")).weights == "none"
+
+
+def test_every_preset_is_a_file_that_changes_one_setting(repository) -> None:
+    folder = repository / "toolkit" / "rs_toolkit" / "config" / "presets"
+    assert sorted(PRESETS) == sorted(path.stem for path in folder.iterdir())
+    default = TrainConfig().to_dict()
+    for name in set(PRESETS) - {"sample"}:
+        settings = load_settings(TrainConfig, read_preset(name)).to_dict()
+        changed = {key for key, value in settings.items() if value != default[key]}
+        assert len(changed) == 2 and "preset" in changed, name
+
+
+def test_options_override_the_file_which_overrides_its_preset(tmp_path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('preset = "dropout"\nseed = 3\nepochs = 4\n')
+    found = train_settings(file, {"epochs": 5, "weights": "none"}, sample=True)
+    assert (found.preset, found.dropout, found.seed, found.epochs) == ("dropout", 0.5, 3, 5)
+    # Beneath them, the sample's preset.
+    assert found.backbone == "xception-mini"
+    found = train_settings(file, {"preset": "smaller-head"})
+    assert (found.preset, found.dropout, found.bottleneck) == ("smaller-head", 0.3, 32)
+    file.write_text("preset = 7\n")
+    with pytest.raises(ConfigError, match=r"preset: got 7, wanted one of: dropout"):
+        train_settings(file, {})
 
 
 def test_the_settings_file_of_the_samples_shows_every_setting(repository) -> None:

@@ -20,7 +20,7 @@ from rs_toolkit.metrics.noninferiority import (
     Verdict,
     dealt_flips,
 )
-from rs_toolkit.metrics.paired import compare_classifiers, compare_filters, rarest_third
+from rs_toolkit.metrics.paired import compare_classifiers, compare_filters, gains, rarest_third
 
 MARGINS = {"macro_f1": 0.02, "rare_macro_f1": 0.05, "worst_decile_f1": 0.05}
 
@@ -204,6 +204,29 @@ def test_limits_hold_as_often_as_they_say() -> None:
         found = losses(compare(labels, one, two))["macro_f1"]
         beyond += found.low > 0, found.high < 0
     assert (beyond <= 14).all()
+
+
+def test_gains_are_those_of_the_metrics_and_their_limits_hold() -> None:
+    labels, missed = np.arange(150) % 15, {"accuracy": 0, "macro_f1": 0}
+    for seed in range(40):
+        one, two = (logits[:, 0] for logits in models(seed, labels, noise=1.0))
+        found = gains(labels, np.arange(150), one, two)
+        answers = [logits.argmax(axis=1) for logits in (one, two)]
+        before, after = (macro_f1(labels, given, 15) for given in answers)
+        assert found["macro_f1"].value == pytest.approx(after - before)
+        before, after = (float((given == labels).mean()) for given in answers)
+        assert found["accuracy"].value == pytest.approx(after - before)
+        # Neither model is better, so an interval of 95 % misses 0 in 2 of 40 on average.
+        for name, gain in found.items():
+            missed[name] += not gain.low <= 0 <= gain.high
+    assert max(missed.values()) <= 6
+
+
+def test_one_group_tells_no_limits_of_a_gain() -> None:
+    labels = np.array([0, 1, 1])
+    one, two = np.eye(2, dtype=np.float32)[[0, 0, 1]], np.eye(2, dtype=np.float32)[labels]
+    found = gains(labels, np.zeros(3, np.int64), one, two)["accuracy"]
+    assert (found.value, found.low, found.high) == (pytest.approx(1 / 3), None, None)
 
 
 def test_changes_dealt_to_other_photos() -> None:

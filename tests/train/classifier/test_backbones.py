@@ -11,7 +11,7 @@ from rs_train.classifier.backbones import (
     load_backbone_weights,
     register,
 )
-from rs_train.classifier.model import build_classifier, freeze_below
+from rs_train.classifier.model import build_classifier, copy_weights, freeze_below
 from rs_train.classifier.xception import scaled_xception
 
 
@@ -62,6 +62,30 @@ def test_freezing_leaves_batch_norm_and_lower_blocks_alone() -> None:
     )
     with pytest.raises(ConfigError, match="block99"):
         freeze_below(model, "xception-w25", "block99")
+
+
+def test_the_last_block_is_trained_alone() -> None:
+    model = build_classifier("tiny", 32, 3)
+    freeze_below(model, "tiny", "last")
+    trained = [layer.name for layer in model.layers if layer.trainable and layer.trainable_weights]
+    assert trained == ["block2_sepconv1", "predictions"]
+
+
+def test_a_bottleneck_keeps_what_it_can_and_leaves_no_layer_behind() -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    whole, thin = build_classifier("tiny", 32, 9), build_classifier("tiny", 32, 9, bottleneck=4)
+    copy_weights(whole, thin)
+    head = [thin.get_layer(name).get_weights()[0] for name in ("bottleneck", "predictions")]
+    assert [matrix.shape for matrix in head] == [(24, 4), (4, 9)]
+    kernel = whole.get_layer("predictions").get_weights()[0]
+    # The error of the best matrix of rank 4: the singular values that are left out.
+    left_out = np.linalg.svd(kernel)[1][4:]
+    assert np.linalg.norm(kernel - head[0] @ head[1]) == pytest.approx(np.linalg.norm(left_out))
+    copy_weights(thin, whole)
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype("float32")
+    assert np.allclose(whole(x), thin(x), atol=1e-5)
 
 
 @pytest.mark.parametrize(

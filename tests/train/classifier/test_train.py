@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import read_index
 from rs_toolkit.errors import DataError, RunError, ToolkitError
-from rs_toolkit.folders.run import Run
+from rs_toolkit.folders.run import Run, read_history
 from rs_toolkit.progress import Progress
 from rs_train.classifier import fit_loop
 from rs_train.classifier.backbones import BACKBONES, build_backbone
@@ -103,12 +104,16 @@ def test_run_folder_is_complete_and_consistent(finished) -> None:
     history = json.loads((finished / "history.json").read_text())
     best = max(row["val_macro_f1"] for row in history["epochs"])
     assert history["epochs"][history["best_epoch"]]["val_macro_f1"] == best
+    # Beside validation, the score on training photos, from before the first epoch on.
+    assert [0 <= row["train_macro_f1"] <= 1 for row in history["epochs"]] == [True] * 5
+    assert read_history(finished).best == history["epochs"][history["best_epoch"]]
 
 
 def test_metrics_are_those_of_the_saved_model(finished) -> None:
     run = Run.open(finished)
     photos, labels = run.split("test")
     logits = np.asarray(run.load_model()(run.preprocessing.model_input(run.pixels(photos))))
+    np.testing.assert_allclose(run.test_logits(), logits, atol=1e-4)
     metrics = json.loads((finished / "metrics.json").read_text())
     assert (logits.argmax(1) == labels).mean() == pytest.approx(metrics["test"]["accuracy"])
 
@@ -126,14 +131,41 @@ def test_interrupted_and_resumed_ends_the_same(finished, shapes, config, tmp_pat
     shutil.copy(config.weights, own)
     run = tmp_path / "interrupted"
     with pytest.raises(KeyboardInterrupt):
-        train(shapes, replace(config, weights=str(own)), run, progress=StopAfter(2))
+        train(
+            shapes,
+            replace(config, weights=str(own)),
+            run,
+            tensorboard=True,
+            progress=StopAfter(2),
+        )
     assert not (run / "metrics.json").exists()
     with pytest.raises(RunError, match="--resume"):
         Run.open(run)
     own.unlink()
+    # Killed between the state and the log of it.
+    (run / "epochs.csv").unlink()
     saved, data, _ = settings_begun(run, TrainConfig)
-    train(data, saved, run, resume=True)
+    train(data, saved, run, resume=True, tensorboard=True)
     assert_same_result(finished, run)
+    with (run / "epochs.csv").open(newline="") as file:
+        epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
+    assert epochs == [0, 1, 2, 3, 4]
+    assert scalars(run) == [("val_macro_f1", epoch) for epoch in epochs]
+    assert not (finished / "tensorboard").exists()
+
+
+def scalars(run: Path) -> list[tuple[str, int]]:
+    """Name and step of each validation score in TensorBoard's files."""
+    import tensorflow as tf
+
+    files = sorted(map(str, (run / "tensorboard").iterdir()))
+    events = [
+        tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(files)
+    ]
+    values = [(value, event.step) for event in events for value in event.summary.value]
+    assert {value.metadata.plugin_data.plugin_name for value, _ in values} == {"scalars"}
+    assert all(tf.make_ndarray(value.tensor).shape == () for value, _ in values)
+    return [(value.tag, step) for value, step in values if value.tag == "val_macro_f1"]
 
 
 @pytest.mark.parametrize("epoch", [0, 2], ids=["before a checkpoint", "after one"])
@@ -246,10 +278,15 @@ def test_without_patience_the_whole_cosine_is_trained(shapes, config, tmp_path) 
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_leaves_a_float32_model(shapes, recipe, tmp_path, precision) -> None:
-    settings = replace(recipe, epochs=1, precision=precision)
+def test_mixed_precision_and_a_bottleneck_leave_a_float32_model(
+    shapes, recipe, tmp_path, precision
+) -> None:
+    settings = replace(recipe, epochs=1, precision=precision, bottleneck=2)
     run = train(shapes, settings, tmp_path / "run")
     model = Run.open(run).load_model()
+    head = model.get_layer("predictions")
+    assert head.input.name == model.get_layer("dropout").output.name
+    assert np.linalg.matrix_rank(head.get_weights()[0], tol=1e-4) == 2
     assert {str(weight.dtype) for weight in model.weights} == {"float32"}
     assert model.compute_dtype == "float32"
 

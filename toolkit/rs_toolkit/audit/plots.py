@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rs_toolkit.data.taxonomy import printable
 
-__all__ = ["bars", "curve", "long_tail", "page", "table", "text"]
+__all__ = ["ROW", "WIDTH", "bars", "curve", "long_tail", "page", "plot", "table", "text"]
 
 _HEAD = (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -47,10 +47,12 @@ summary { cursor: pointer; margin: .5rem 0; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .dim { fill: var(--dim); }
 svg .bar { fill: var(--bar); } svg line { stroke: var(--line); }
 svg .curve { fill: none; stroke: var(--bar); stroke-width: 2; }
+svg .series { fill: none; stroke-width: 2; } svg .point { fill: var(--bar); opacity: .6; }
+svg .dashed { stroke-dasharray: 5 4; }
 """
 
-_WIDTH = 360
-_ROW = 22
+WIDTH = 360
+ROW = 22
 _LONGEST = 200
 
 
@@ -79,22 +81,22 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: boo
 def bars(title: str, counts: Mapping[str, int]) -> str:
     """Draw counts as horizontal bars, the name to the left and the count to the right."""
     most = max(counts.values(), default=0) or 1
-    left, right = 104, _WIDTH - 62
+    left, right = 104, WIDTH - 62
     parts = []
     for place, (name, count) in enumerate(counts.items()):
-        y = place * _ROW
+        y = place * ROW
         width = (right - left) * count / most
         parts.append(
             f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{text(name)}</text>'
             f'<rect class="bar" x="{left}" y="{y + 4}" width="{width:.1f}" height="14" rx="2"/>'
             f'<text class="dim" x="{left + width + 6:.1f}" y="{y + 15}">{count:,}</text>\n'
         )
-    return _plot(title, len(counts) * _ROW, "".join(parts))
+    return plot(title, len(counts) * ROW, "".join(parts))
 
 
 def long_tail(title: str, sizes: Sequence[int]) -> str:
     """Draw class sizes, each 1 or more and the largest first, on a logarithmic axis."""
-    left, right, top, bottom = 44, _WIDTH - 8, 10, 170
+    left, right, top, bottom = 44, WIDTH - 8, 10, 170
     # The axis starts at half a photo, so that a class with one photo has a visible bar.
     floor, span = math.log(0.5), math.log(2 * max(sizes))
 
@@ -121,7 +123,7 @@ def long_tail(title: str, sizes: Sequence[int]) -> str:
         f'<text class="dim" x="{right}" y="{bottom + 18}" text-anchor="end">'
         f"smallest of {len(sizes):,}</text>\n"
     )
-    return _plot(title, bottom + 24, "".join(parts))
+    return plot(title, bottom + 24, "".join(parts))
 
 
 def curve(
@@ -135,7 +137,7 @@ def curve(
 
     ``diagonal`` also draws the line on which x and y are equal.
     """
-    left, right, top, bottom = 40, _WIDTH - 12, 10, 210
+    left, right, top, bottom = 40, WIDTH - 12, 10, 210
 
     def place(x: float, y: float) -> tuple[str, str]:
         return f"{left + (right - left) * x:.1f}", f"{bottom - (bottom - top) * y:.1f}"
@@ -156,12 +158,13 @@ def curve(
     parts.append(
         f'<text x="{left}" y="{bottom + 34}">{text(axes[0])} →, {text(axes[1])} ↑</text>\n'
     )
-    return _plot(title, bottom + 40, "".join(parts))
+    return plot(title, bottom + 40, "".join(parts))
 
 
-def _plot(title: str, height: int, content: str) -> str:
+def plot(title: str, height: int, content: str) -> str:
+    """Return a figure of SVG ``content``, WIDTH wide and ``height`` high."""
     return (
         f'<figure class="plot"><h3>{text(title)}</h3>'
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{text(title)}">\n'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{text(title)}">\n'
         f"{content}</svg></figure>\n"
     )

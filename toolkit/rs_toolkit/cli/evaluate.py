@@ -1,4 +1,4 @@
-"""The commands that use a model: ``rs-toolkit val`` and ``rs-toolkit predict``."""
+"""The commands that use models: ``rs-toolkit val``, ``predict``, ``compare``, ``report``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import typer
 from rs_toolkit.cli import options
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.errors import ConfigError, RunError
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.progress import ConsoleProgress
 
-__all__ = ["predict", "val"]
+__all__ = ["compare", "predict", "report", "val"]
 
 MinProbability = Annotated[
     float | None,
@@ -171,6 +172,57 @@ def predict(
             write_csv(csv, header(top), rows)
     if code:
         raise typer.Exit(code)
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run folders; gains are over the first."),
+    ],
+    out: Annotated[Path | None, options.folder_option("compare/NAME")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print compare.json instead of tables.")
+    ] = False,
+) -> None:
+    """Compare runs: overfitting, and scores on the test photos.
+
+    For each run the gap between training and validation, accuracy and macro-F1 with intervals, and
+    what each gains over the first run on the test photos that both have. Writes compare.html and
+    compare.json.
+
+    Exit codes: 0 compared, 2 wrong usage or runs, 130 interrupted.
+    """
+    from rs_toolkit.evaluation.compare import compare_runs
+    from rs_toolkit.evaluation.compare_page import print_comparison, write_comparison
+
+    with ConsoleProgress() as progress:
+        found = compare_runs(runs, progress)
+    with options.new_folder(out, "compare", runs[0]) as folder:
+        page = write_comparison(found, folder)
+    if json:
+        print((folder / "compare.json").read_text("utf-8"), end="")
+        return
+    print_comparison(found)
+    print(page)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
+) -> None:
+    """Write the page of a run, as train does when it ends: RUN/run.html.
+
+    Curves of the epochs, scores on the test photos at every rank, calibration, F1 against class
+    size, confusions with names, and the worst classes with photos and Grad-CAM.
+
+    Exit codes: 0 written, 2 wrong usage or run, 130 interrupted.
+    """
+    from rs_toolkit.evaluation.run_page import write_run_page
+
+    if not run.is_dir():
+        raise RunError(f"{run}: no such run folder; give one that rs-toolkit train made")
+    with claimed(run), ConsoleProgress() as progress:
+        page = write_run_page(run, progress)
+    print(page)
 
 
 def _require_engine(engine: str | None) -> None:

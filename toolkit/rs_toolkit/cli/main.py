@@ -23,11 +23,11 @@ from rs_toolkit.cli import options
 from rs_toolkit.cli.backbones import backbones
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
-from rs_toolkit.cli.evaluate import predict, val
+from rs_toolkit.cli.evaluate import compare, predict, report, val
 from rs_toolkit.cli.kit import app as kit_app
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
-from rs_toolkit.config.training import TrainConfig, sample_preset
+from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.errors import ConfigError, ToolkitError
 from rs_toolkit.folders.claim import claimed
 from rs_toolkit.progress import ConsoleProgress
@@ -88,6 +88,7 @@ def train(
         Path | None, typer.Option(help="Continue the interrupted run in this folder.")
     ] = None,
     config: options.Config = None,
+    preset: str | None = None,
     weights: str | None = None,
     backbone: str | None = None,
     rank: str | None = None,
@@ -111,6 +112,9 @@ def train(
     seed: int | None = None,
     precision: str | None = None,
     strict_photos: bool | None = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard while it runs.")
+    ] = False,
 ) -> None:
     """Train a classifier by hybrid transfer learning, with rare classes oversampled.
 
@@ -120,6 +124,7 @@ def train(
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
     given = {name: value for name, value in locals().items() if value is not None}
+    del given["tensorboard"]
     if resume is not None:
         if len(given) > 1:
             raise ConfigError("--resume takes every setting from the run; leave the others out")
@@ -127,14 +132,14 @@ def train(
 
         settings, data, _ = settings_begun(resume, TrainConfig)
         with claimed(resume):
-            _train(data, settings, resume, resume=True)
+            _train(data, settings, resume, resume=True, tensorboard=tensorboard)
         return
-    settings = options.train_settings(config, given, sample_preset() if data is None else {})
+    settings = options.train_settings(config, given, sample=data is None)
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)
     with options.new_folder(out, "runs", data) as folder:
-        _train(data, settings, folder, resume=False)
+        _train(data, settings, folder, resume=False, tensorboard=tensorboard)
 
 
 @app.command()
@@ -210,6 +215,8 @@ def export(
 
 app.command()(val)
 app.command()(predict)
+app.command()(compare)
+app.command()(report)
 app.command()(backbones)
 
 
@@ -258,14 +265,16 @@ def _draw_sample(directory: Path, photos: int, seed: int) -> None:
         generate_sample(directory, seed=seed, photos=photos, progress=shown)
 
 
-def _train(data: Path, settings: Any, run: Path, *, resume: bool) -> None:
+def _train(data: Path, settings: Any, run: Path, *, resume: bool, tensorboard: bool) -> None:
     from rs_toolkit.environment import quiet_tensorflow
+    from rs_toolkit.evaluation.run_page import attempt_run_page
     from rs_toolkit.folders.run import read_metrics
     from rs_train.classifier.train import train as train_run
 
     quiet_tensorflow()
     with options.resumable("train", run) as progress:
-        train_run(data, settings, run, resume=resume, progress=progress)
+        train_run(data, settings, run, resume=resume, tensorboard=tensorboard, progress=progress)
+        attempt_run_page(run, progress)
     test = read_metrics(run)["test"]
     print(
         f"test ({test['n']} photos): accuracy {test['accuracy']:.3f}, top-5 {test['top5']:.3f}, "

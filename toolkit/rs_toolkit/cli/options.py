@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from rs_toolkit.config.base import load_settings
-from rs_toolkit.config.training import TrainConfig, read_config
+from rs_toolkit.config.training import TrainConfig, read_config, read_preset
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.folders.claim import claimed, claimed_new
 from rs_toolkit.progress import ConsoleProgress, Progress
@@ -75,11 +75,17 @@ def settings_among(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
 
 
 def train_settings(
-    config: Path | None, options: dict[str, Any], preset: dict[str, Any] | None = None
+    config: Path | None, options: dict[str, Any], *, sample: bool = False
 ) -> TrainConfig:
-    """Return training settings from a preset, a settings file and options; the last one wins."""
+    """Return training settings from presets, a settings file and options; the last one wins.
+
+    The presets are that of the sample, if ``sample``, and the one that options or file name.
+    """
     flags = settings_among(options, TrainConfig)
-    found = load_settings(TrainConfig, preset or {}, read_config(config) if config else {}, flags)
+    file = read_config(config) if config else {}
+    named = flags.get("preset") or file.get("preset")
+    presets = [read_preset(name) for name in (sample and "sample", named) if name]
+    found = load_settings(TrainConfig, *presets, file, flags)
     # ``--resume`` and ``--again`` may be run in another working directory.
     return replace(found, weights=resolved(found.weights), splits_from=resolved(found.splits_from))
 

@@ -14,7 +14,7 @@ from rs_toolkit.data.groups import LEVELS, LEVELS_TEXT
 from rs_toolkit.data.taxonomy import LABELS
 from rs_toolkit.errors import ConfigError
 
-__all__ = ["BACKBONES", "WEIGHTS", "TrainConfig", "read_config", "sample_preset"]
+__all__ = ["BACKBONES", "PRESETS", "WEIGHTS", "TrainConfig", "read_config", "read_preset"]
 
 BACKBONES = (
     "network: xception, xception-w50, xception-w25, xception-mini, baseline-cnn, "
@@ -28,6 +28,11 @@ WEIGHTS = (
     "installed Python package), none (random), or a .h5 file"
 )
 LOSSES = ("cross_entropy", "balanced_softmax", "focal", "class_balanced")
+PRESETS = (
+    *("dropout", "label-smoothing", "partial-unfreezing", "smaller-head"),
+    *("stronger-augmentation", "weight-decay", "sample"),
+)
+"""Named settings, each a file in ``presets/``: set-ups against overfitting, and the sample's."""
 _MAX_CONFIG_BYTES = 1_000_000
 
 
@@ -38,6 +43,9 @@ class TrainConfig(Settings):
     Two runs with equal settings, data and versions on one machine give the same model.
     """
 
+    preset: str = choice(
+        "", ("", *PRESETS), "named settings to begin with, which all other settings override"
+    )
     backbone: str = text("xception", BACKBONES)
     weights: str = text("imagenet", WEIGHTS)
     rank: str = choice("family", LABELS, "rank of the classes: kingdom … species, or common_name")
@@ -87,11 +95,14 @@ class TrainConfig(Settings):
     )
     label_smoothing: float = number(0.1, 0.0, 0.9, "label smoothing of the loss")
     dropout: float = number(0.3, 0.0, 0.95, "dropout before the last layer")
+    bottleneck: int = number(
+        0, 0, 4096, "smaller head: units of a linear layer before the last one; 0: none"
+    )
     augment: float = number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes; 0: none")
     fine_tune_from: str = text(
         "auto",
-        "first block that stage 2 trains, or all; auto: the backbone's (block9 of Xception), "
-        "or all if weights is none",
+        "first block that stage 2 trains, last (only the last block) or all; auto: the backbone's "
+        "(block9 of Xception), or all if weights is none",
     )
     refit: str = choice(
         "none",
@@ -161,6 +172,16 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-def sample_preset() -> dict[str, Any]:
-    """Return settings for the synthetic sample: a small model that trains in minutes on a CPU."""
-    return read_config(Path(__file__).parent / "presets" / "sample.toml")
+def read_preset(name: str) -> dict[str, Any]:
+    """Return the settings of one of :data:`PRESETS`, and its name as ``preset``.
+
+    ``sample`` is for the synthetic sample: a small model that trains in minutes on a CPU.
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"preset: got {name!r}, wanted one of: {', '.join(PRESETS)}")
+    return {**read_config(Path(__file__).parent / "presets" / f"{name}.toml"), "preset": name}

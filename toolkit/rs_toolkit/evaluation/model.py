@@ -18,15 +18,12 @@ from rs_runtime.kit.manifest import SCHEMA, ClassInfo, Manifest, Variant
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.ranks import Level, levels
 from rs_toolkit.data.groups import group_photos
-from rs_toolkit.data.photos import PhotoCache, default_cache_dir
-from rs_toolkit.data.remembered import remembered
 from rs_toolkit.errors import ConfigError, DataError, RunError
-from rs_toolkit.files import sha256_file
+from rs_toolkit.evaluation.logits import KerasEngine, run_logits
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
-    import keras
     from numpy.typing import NDArray
 
     Calibrate = Callable[
@@ -34,9 +31,7 @@ if TYPE_CHECKING:
         Mapping[str, Any],
     ]
 
-__all__ = ["Opened", "open_model", "run_classifier"]
-
-_BATCH = 16
+__all__ = ["Opened", "class_infos", "open_model", "run_classifier"]
 
 
 class Opened(NamedTuple):
@@ -48,17 +43,6 @@ class Opened(NamedTuple):
     classifier: Classifier
     kind: str
     run: Run | None
-
-
-class _Keras(Engine):
-    name = "keras"
-    _batch = _BATCH
-
-    def __init__(self, model: keras.Model, size: int) -> None:
-        self._model, self.size = model, size
-
-    def _run(self, stored: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(self._model.predict_on_batch(stored))
 
 
 class _RunClassifier(Classifier):
@@ -178,16 +162,8 @@ def run_classifier(
     coverage
         0 to 1: each prediction has a set of classes; None: none has.
     """
-    classes = tuple(
-        ClassInfo(
-            item["id"],
-            item["name"],
-            item["common_name"],
-            {rank: name for rank, name in item["taxon"].items() if name},
-        )
-        for item in run.classes
-    )
-    engine = _Keras(run.load_model(), run.preprocessing.size)
+    classes = class_infos(run)
+    engine = KerasEngine(run)
     fitted = _calibration(run, engine, levels(classes, run.rank), calibrate, progress)
     variant = Variant("float", "keras", "model.keras", **fitted)
     manifest = Manifest(
@@ -206,27 +182,27 @@ def run_classifier(
     return _RunClassifier(engine, run.path, manifest, min_probability, coverage)
 
 
+def class_infos(run: Run) -> tuple[ClassInfo, ...]:
+    """Return the classes of a run as a kit has them."""
+    return tuple(
+        ClassInfo(
+            item["id"],
+            item["name"],
+            item["common_name"],
+            {rank: name for rank, name in item["taxon"].items() if name},
+        )
+        for item in run.classes
+    )
+
+
 def _calibration(
     run: Run, engine: Engine, ranks: tuple[Level, ...], calibrate: Calibrate, progress: Progress
 ) -> Mapping[str, Any]:
     photos, labels = run.split("val")
     if (first := run.val_logits()) is not None:
-        return calibrate(first, labels, group_numbers(photos), ranks)
-    cache = PhotoCache(default_cache_dir(), run.preprocessing)
-
-    def logits() -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(photos), _BATCH):
-            pixels = run.pixels(photos[start : start + _BATCH])
-            parts.append(engine.logits(run.preprocessing.model_input(pixels)))
-            done = min(start + _BATCH, len(photos))
-            progress.update("calibrate on validation photos", done, len(photos))
-        return np.concatenate(parts)
-
-    inputs = (sha256_file(run.path / "model.keras"), str(run.preprocessing.to_dict()))
-    names = (photo.content for photo in photos)
+        return calibrate(first, labels, group_photos(photos).numbers, ranks)
     try:
-        found = remembered(cache.directory, "run-logits-1", (*inputs, *names), logits)
+        found = run_logits(run, "val", lambda: engine, "calibrate on validation photos", progress)
     except (PhotoError, RunError, DataError) as error:
         progress.note(f"without thresholds: the run's validation photos cannot be read: {error}")
         return {"temperature": run.temperature}

@@ -16,7 +16,7 @@ from rs_toolkit.evaluation.shown import HEAD, NAMED_HEAD, named_rows, rank_rows,
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["html"]
+__all__ = ["html", "mistake_parts", "score_parts"]
 
 _MOST = 200
 _PICTURES = 24
@@ -37,11 +37,11 @@ def html(
         f"<h1>{text(title)}: validation</h1>\n",
         f"<p>{text(data['path'] or data['root'])}, split {text(data['split'])}</p>\n",
         *_warning(found),
-        *_scores(found),
+        *score_parts(found),
         *_named(found),
         *_apart(found),
         *_classes(found),
-        *_mistakes(judged, photos, seen, pixels),
+        *mistake_parts(judged, photos, seen, pixels),
     ]
     return page(f"{title}: validation", parts)
 
@@ -57,7 +57,8 @@ def _warning(found: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _scores(found: Mapping[str, Any]) -> Iterator[str]:
+def score_parts(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield figures, the table of scores at each rank, and plots of certainty."""
     first = found["ranks"][0]
     figures = [
         ("photos of known taxa", f"{found['photos']:,}"),
@@ -160,7 +161,7 @@ def _classes(found: Mapping[str, Any]) -> Iterator[str]:
         yield table(("true", "named", "photos"), shown)
 
 
-def _mistakes(
+def mistake_parts(
     judged: Judged,
     photos: Sequence[Photo],
     seen: Sequence[str | None],

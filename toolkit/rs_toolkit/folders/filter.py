@@ -10,7 +10,8 @@
     verdicts.parquet  one row per photo of the index: see Verdicts
     config.json       settings (DistillConfig), data_root and not_organism_root
     metrics.json      the metrics of filter.json: those of the test photos
-    history.json      one row per epoch
+    epochs.csv        one row per epoch, while training runs
+    history.json      the same rows, and the best epoch
     environment.json  machine, versions, seconds
     checkpoints/      what ``--resume`` continues from
 

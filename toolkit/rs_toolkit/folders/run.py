@@ -8,13 +8,16 @@
     splits.json       photos by split, and what the split could not do as asked
     model.keras       float32; input (N, S, S, 3) scaled by Preprocessing; output logits (N, C)
     calibration.json  temperature fitted on validation photos
-    val_logits.npy    after a refit: the first model's logits of the validation photos, (n, C)
-    history.json      one row per epoch
+    val_logits.npy    after a refit: the first model's logits of the validation photos
+    epochs.csv        one row per epoch, while training runs; tensorboard/: the same, if asked for
+    history.json      the same rows, the best epoch, and stage 1
+    test_logits.npy   logits of the test photos, in the order of the index: float32 (n, C)
     metrics.json      validation and test: overall and per class; after a refit, validation is that
                       of the first model, whose test scores are kept too
     confusion.png     confusion matrix of the test photos
+    run.html          page of curves, scores, confusions and worst classes
     environment.json  machine, versions, seconds
-    checkpoints/      what ``--resume`` continues from; of a refit: refit/checkpoints/
+    checkpoints/      what ``--resume`` continues from; refit/ has a refit's, and its epochs
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import read_dataset
-from rs_toolkit.data.remembered import read_array, write_array
+from rs_toolkit.data.remembered import write_array
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.finished import load_keras_model, require_files
@@ -41,10 +44,12 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-__all__ = ["Run", "read_metrics", "write_val_logits"]
+__all__ = ["History", "Run", "read_history", "read_metrics", "write_logits"]
 
-_VAL_LOGITS = "val_logits.npy"
-
+_FIGURES = (
+    *("epoch", "loss", "seconds", "train_macro_f1", "val_macro_f1"),
+    *("train_accuracy", "val_accuracy"),
+)
 _FILES = ("config.json", "classes.json", "index.parquet", "model.keras", "calibration.json")
 
 
@@ -121,6 +126,11 @@ class Run:
         """Name of the run's folder, after which its kit is named."""
         return self.path.resolve().name
 
+    @property
+    def refitted(self) -> bool:
+        """Whether the model has learned from the validation photos too, in a second training."""
+        return bool(self.config.get("refit", "none") != "none")
+
     def split(self, name: str) -> tuple[list[Photo], NDArray[np.int64]]:
         """Return the n photos of ``train``, ``val`` or ``test``, and their class numbers, (n,)."""
         number = {item["name"]: item["id"] for item in self.classes}
@@ -135,13 +145,30 @@ class Run:
         there was no refit, and the model's own logits are to be used.  RunError: they are missing
         or damaged.
         """
-        if self.config.get("refit", "none") == "none":
+        if not self.refitted:
             return None
-        path, shape = self.path / _VAL_LOGITS, (len(self.split("val")[0]), len(self.classes))
-        found = read_array(path)
-        if found is None or found.shape != shape or found.dtype != np.float32:
-            raise RunError(f"{path}: damaged or missing, wanted {shape} of float32; train again")
+        found = self._kept_logits("val")
+        if found is None:
+            path = _logits_file(self.path, "val")
+            raise RunError(f"{path}: damaged, missing, or not of this run; train again")
         return found
+
+    def test_logits(self) -> NDArray[np.float32] | None:
+        """Return the kept logits of the n test photos, (n, C).
+
+        None where there are none (of an earlier release), or not those of this run.
+        """
+        return self._kept_logits("test")
+
+    def _kept_logits(self, side: str) -> NDArray[np.float32] | None:
+        shape = len(self.split(side)[0]), len(self.classes)
+        try:
+            # Mapped: the size that a file claims for itself is compared before it is read.
+            kept = np.lib.format.open_memmap(_logits_file(self.path, side), mode="r")
+        except (OSError, ValueError, EOFError):
+            return None
+        sound = kept.shape == shape and kept.dtype == np.float32
+        return np.array(kept) if sound and np.isfinite(kept).all() else None
 
     def pixels(self, photos: Sequence[Photo]) -> NDArray[np.uint8]:
         """Return the pixels of photos of this run; raises as :meth:`PhotoCache.stacked` does.
@@ -165,9 +192,46 @@ class Run:
         return load_keras_model(path, size, len(self.classes), "train again")
 
 
-def write_val_logits(run: Path, logits: NDArray[np.float32]) -> None:
-    """Keep what :meth:`Run.val_logits` reads."""
-    write_array(run / _VAL_LOGITS, logits)
+def write_logits(run: Path, side: str, logits: NDArray[np.float32]) -> None:
+    """Keep the logits of the photos of ``val`` or ``test`` in a run, which reads them."""
+    write_array(_logits_file(run, side), logits)
+
+
+def _logits_file(run: Path, side: str) -> Path:
+    return run / f"{side}_logits.npy"
+
+
+@dataclass(frozen=True)
+class History:
+    """The epochs of a training, as history.json has them; a figure that is not there is None.
+
+    A row holds ``epoch`` (0: before the first), ``loss``, ``seconds``, and ``macro_f1`` and
+    ``accuracy`` on ``val`` and on as many ``train`` photos: ``val_macro_f1`` and so on.
+    """
+
+    best_epoch: int
+    epochs: tuple[dict[str, float | None], ...]
+
+    @property
+    def best(self) -> dict[str, float | None]:
+        """The row of the best epoch; without figures where there is none."""
+        empty: dict[str, float | None] = dict.fromkeys(_FIGURES)
+        return next((row for row in self.epochs if row["epoch"] == self.best_epoch), empty)
+
+
+def read_history(run: Path) -> History:
+    """Return the epochs of a run; RunError: the file is missing or damaged."""
+    path = run / "history.json"
+    try:
+        saved = read_json(path)
+        rows = tuple({name: _finite(row.get(name)) for name in _FIGURES} for row in saved["epochs"])
+        return History(int(saved["best_epoch"]), rows)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path}: damaged or missing ({error}); train again") from None
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and np.isfinite(float(value)) else None
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

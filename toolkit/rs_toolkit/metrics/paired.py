@@ -1,7 +1,7 @@
 """What a classifier or a filter lost against its reference, by a paired bootstrap over groups.
 
-Both functions take n photos, with V looks at each, and give a verdict of
-:mod:`rs_toolkit.metrics.noninferiority`.
+Both ``compare`` functions take n photos, with V looks at each, and give a verdict of
+:mod:`rs_toolkit.metrics.noninferiority`; :func:`gains` gives intervals without a margin.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rs_toolkit.metrics.intervals import Estimate
 from rs_toolkit.metrics.noninferiority import (
     LEFT,
     ClassLoss,
@@ -23,13 +24,14 @@ from rs_toolkit.metrics.noninferiority import (
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["compare_classifiers", "compare_filters", "rarest_third"]
+__all__ = ["compare_classifiers", "compare_filters", "gains", "rarest_third"]
 
 Logits = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+_TAIL = 0.025
 _WELL, _FEWEST = 0.5, 3  # least recall, and photos, of a class that is named well
 
 
@@ -84,6 +86,38 @@ def compare_classifiers(
             losses.append(Loss(name, *limits, margins[name], name == "macro_f1"))
     fallen = _fallen(labels, drawn, reference, other, recall, error)
     return Verdict(tuple(losses), fallen, reference.shape[1])
+
+
+def gains(labels: Ints, groups: Ints, reference: Logits, other: Logits) -> dict[str, Estimate]:
+    """Return by how much ``accuracy`` and ``macro_f1`` of a classifier are above its reference's.
+
+    Each is -1 to 1, with the limits of its 95 % interval: those of the bootstrap of
+    :func:`compare_classifiers`, which scores both classifiers on the same draws of groups.
+
+    Parameters
+    ----------
+    labels, groups
+        True class, 0 to C - 1, and group of each of n >= 1 photos, (n,).
+    reference, other
+        Logits of the two classifiers, (n, C).
+    """
+    one, two = reference[:, None], other[:, None]
+    drawn = Resamples(groups, _true_margins(one, labels), _true_margins(two, labels))
+    tables = _Tables(labels, drawn, one, two)
+    right = [(logits.argmax(axis=1) == labels).astype(float) for logits in (reference, other)]
+    change = np.bincount(drawn.place, right[0] - right[1], drawn.count)
+    photos = np.bincount(drawn.place, minlength=drawn.count)
+    with np.errstate(invalid="ignore"):
+        accuracy = [weights @ change / (weights @ photos) for weights in drawn]
+    f1, _ = tables.losses(np.ones(reference.shape[1], bool))
+    losses = {"accuracy": (np.concatenate(accuracy), 1)}
+    losses["macro_f1"] = (f1["macro_f1"], int((tables.support > 0).sum()))
+    found = {}
+    for name, (values, means) in losses.items():
+        loss, low, high = drawn.limits(values, _TAIL, drawn.count, means)
+        known = drawn.count > 1
+        found[name] = Estimate(0.0 - loss, -high if known else None, -low if known else None)
+    return found
 
 
 def compare_filters(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rs_runtime.errors import reason
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import atomic_write, read_json, require_space, sha256_file, write_json
+from rs_train.classifier.epoch_log import EpochLog
 from rs_train.run_folder import begun, undamaged
 
 if TYPE_CHECKING:
@@ -45,11 +46,14 @@ class Checkpoints:
     ``state.json`` holds the :class:`FitState`, whose epoch numbers name the weights files.  It is
     written after them, so that a process killed at any time leaves the last complete epoch.  A
     state with another ``fingerprint`` (of settings and data) is refused.
+
+    Beside the folder, :class:`EpochLog` writes the history; ``tensorboard`` is handed on to it.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str, tensorboard: bool = False) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
+        self._log = EpochLog(folder.parent, tensorboard)
 
     @staticmethod
     def begun(folder: Path) -> bool:
@@ -72,12 +76,15 @@ class Checkpoints:
                 f"{path}: the settings or the photos changed since the run began; restore them, or "
                 "begin in a new folder"
             )
+        # The process may have been killed after it wrote the state, and before the log.
+        self._log.write(state.history)
         return state
 
     def save_state(self, state: FitState) -> None:
         """Write the state only; no weight may have changed since the last :meth:`save`."""
         values = {"fingerprint": self.fingerprint, "state": asdict(state)}
         write_json(self.folder / "state.json", values)
+        self._log.write(state.history)
 
     def save(self, state: FitState, model: keras.Model) -> None:
         """Write the model, its optimizer and the state; delete the weights of other epochs.

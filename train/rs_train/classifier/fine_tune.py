@@ -12,6 +12,7 @@ from rs_toolkit.batches.pipeline import PixelSource, evaluation_batches, trainin
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.metrics.classification import macro_f1
 from rs_train.classifier.fit_loop import Course, Judgement
+from rs_train.classifier.gap import comparable_rows
 from rs_train.classifier.loss import class_loss
 from rs_train.classifier.optimizer import adamw, rate_factors
 
@@ -36,6 +37,12 @@ class Portion:
     labels: NDArray[np.int64]
     shares: Shares
 
+    def only(self, rows: NDArray[np.int64]) -> Portion:
+        """Return some of the photos, without repetition, by their numbers (m,)."""
+        pixels = PixelSource(lambda numbers: self.pixels.load(rows[numbers]))
+        shares = Shares(self.shares.groups[rows], self.shares.weights[rows])
+        return Portion(pixels, self.labels[rows], shares)
+
 
 class ClassifierCourse(Course):
     """Fine-tuning of the trainable layers of ``model``; the best epoch is chosen on ``val``."""
@@ -51,6 +58,8 @@ class ClassifierCourse(Course):
         self.model = self.learner = model
         self.pixels = train.pixels
         self._train, self._val = train, val
+        rows = comparable_rows(train.labels, train.shares, val.labels, config.seed)
+        self._seen = train.only(rows)
         self._preprocessing, self._config = preprocessing, config
         sizes = np.zeros(int(model.output_shape[-1]))
         counted = class_sizes(train.labels, train.shares)
@@ -86,17 +95,25 @@ class ClassifierCourse(Course):
         )
 
     def judge(self) -> Judgement:
-        """Return macro-F1 and accuracy on validation photos; macro-F1 is the score."""
-        labels = self._val.labels
-        logits = predict_logits(self.model, self._val, self._preprocessing, self._config.batch_size)
+        """Return macro-F1 and accuracy on validation photos; macro-F1 is the score.
+
+        The figures hold both also for as many training photos, without augmentation.
+        """
+        figures: dict[str, float] = {}
+        texts = []
+        for side, portion in (("val", self._val), ("train", self._seen)):
+            if len(portion.labels):
+                score, accuracy = self._scores(portion)
+                figures |= {f"{side}_macro_f1": score, f"{side}_accuracy": accuracy}
+                texts.append(f"macro-F1 {score:.3f}  accuracy {accuracy:.3f}")
+        return Judgement(figures, (figures["val_macro_f1"],), "  training ".join(texts))
+
+    def _scores(self, portion: Portion) -> tuple[float, float]:
+        size = self._config.batch_size
+        logits = predict_logits(self.model, portion, self._preprocessing, size)
         predicted = logits.argmax(1)
-        score = float(macro_f1(labels, predicted, logits.shape[1]))
-        accuracy = float((predicted == labels).mean())
-        return Judgement(
-            {"val_macro_f1": score, "val_accuracy": accuracy},
-            (score,),
-            f"macro-F1 {score:.3f}  accuracy {accuracy:.3f}",
-        )
+        score = macro_f1(portion.labels, predicted, logits.shape[1])
+        return float(score), float((predicted == portion.labels).mean())
 
 
 def predict_logits(

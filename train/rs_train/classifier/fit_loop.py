@@ -16,7 +16,7 @@ import numpy as np
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.errors import RunError
-from rs_toolkit.progress import Progress
+from rs_toolkit.progress import Progress, duration
 from rs_train.classifier.checkpoint import Checkpoints, FitState
 from rs_train.classifier.optimizer import averaged, take_averages
 
@@ -204,7 +204,13 @@ def _advance(
     said = "".join(
         f"  {names.get(name, name)} {item.text}" for name, item in found.items() if item.text
     )
-    progress.note(f"epoch {state.epoch}/{state.epochs}  loss {loss:.3f}{said}  {seconds:.0f} s")
+    planned = config.epochs if state.epochs is None else state.epochs
+    left = duration(seconds * (planned - state.epoch))
+    before = ", before the refit" if getattr(config, "refit", "none") != "none" else ""
+    progress.note(
+        f"epoch {state.epoch}/{planned}  loss {loss:.3f}{said}  "
+        f"{duration(seconds)}, at most {left} left{before}"
+    )
 
 
 def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> float:

@@ -20,7 +20,7 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.files import write_json
-from rs_toolkit.folders.run import write_val_logits
+from rs_toolkit.folders.run import write_logits
 from rs_toolkit.metrics.calibration import fit_temperature
 from rs_toolkit.metrics.classification import evaluate
 from rs_toolkit.pictures import draw_picture, short
@@ -33,7 +33,13 @@ from rs_train.classifier.embed import frozen_features
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
 from rs_train.classifier.fit_loop import fit, make_deterministic
 from rs_train.classifier.linear_probe import STRENGTHS, fit_head
-from rs_train.classifier.model import build_classifier, feature_extractor, freeze_below, save_model
+from rs_train.classifier.model import (
+    build_classifier,
+    copy_weights,
+    feature_extractor,
+    freeze_below,
+    save_model,
+)
 from rs_train.classifier.optimizer import check_average, take_averages
 from rs_train.classifier.prepare import RunData, prepare
 from rs_train.classifier.refit import RefitCourse
@@ -55,6 +61,7 @@ def train(
     run: Path,
     *,
     resume: bool = False,
+    tensorboard: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Train a classifier, write its run folder and return ``run``.
@@ -67,6 +74,8 @@ def train(
         Folder to write; without ``resume`` it must not hold a run.
     resume
         Continue an interrupted run; a finished one is left as it is.
+    tensorboard
+        Also write the epochs as events into ``run/tensorboard``.
 
     Raises
     ------
@@ -91,12 +100,15 @@ def train(
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found = prepare(data, config, run, cache, progress)
     mark = f"{config.fingerprint()}-{found.mark[:16]}"
-    checkpoints = Checkpoints(run / "checkpoints", mark)
+    checkpoints = Checkpoints(run / "checkpoints", mark, tensorboard)
     training = _Training(config, found, cache, progress)
     model = _pretrained(config, weights, len(found.classes), progress)
     stage_1 = None if weights == "none" else training.fit_top(model)
     state = training.fine_tune(model, checkpoints, stage_1, started)
-    again = training.refit(Checkpoints(run / _REFIT, mark), state, started) if refitting else None
+    again = None
+    if refitting:
+        second = Checkpoints(run / _REFIT, mark, tensorboard)
+        again = training.refit(second, state, started)
     training.finish(run, model, state, again)
     progress.note(f"run written to {run}")
     return run
@@ -182,10 +194,11 @@ class _Training:
         keras.mixed_precision.set_global_policy(config.precision)
         try:
             classes = len(self.data.classes)
-            tuned = build_classifier(config.backbone, config.imgsz, classes, config.dropout)
+            units = config.bottleneck if config.bottleneck < classes else 0
+            tuned = build_classifier(config.backbone, config.imgsz, classes, config.dropout, units)
         finally:
             keras.mixed_precision.set_global_policy(before)
-        tuned.set_weights(model.get_weights())
+        copy_weights(model, tuned)
         freeze_below(tuned, config.backbone, config.first_block)
         preprocessing = self.cache.preprocessing
         if first:
@@ -198,9 +211,7 @@ class _Training:
             train, val = portions["train"], portions["val"]
             course = ClassifierCourse(tuned, train, val, preprocessing, config)
             state = fit(course, config, checkpoints, self.progress, started, stage_1)
-        # Layer by layer: the order of a model's weights depends on which layers are frozen.
-        for source, target in zip(tuned.layers, model.layers, strict=True):
-            target.set_weights(source.get_weights())
+        copy_weights(tuned, model)
         return state
 
     def refit(self, checkpoints: Checkpoints, first: FitState, started: float) -> _Again:
@@ -236,8 +247,9 @@ class _Training:
             metrics["first_model"] = {"test": metrics["test"]}
             logits["test"] = self._logits(again.model, "test")
             metrics["test"] = evaluate(logits["test"], labels["test"], names, temperature)
-            write_val_logits(run, logits["val"])
+            write_logits(run, "val", logits["val"])
             fitted_on, seconds = "val, by the model before the refit", again.state.seconds
+        write_logits(run, "test", logits["test"])
         save_model(again.model if again else model, run / "model.keras")
         write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": fitted_on})
         write_json(run / "history.json", _history(state, again))
