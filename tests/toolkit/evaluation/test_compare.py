@@ -59,7 +59,7 @@ def right(run: Path, wrong: int = 0) -> np.ndarray:
 
 def test_gains_are_those_on_the_photos_that_both_were_tested_on(first, copy) -> None:
     poor = copy("poor", right(first, wrong=9))
-    good = copy("good", right(first, wrong=1), dropout=0.5, preset="label-smoothing")
+    good = copy("good", right(first, wrong=1), refit="val", preset="label-smoothing")
     found = compare_runs([poor, good], Progress())
     one, two = found["runs"]
     assert one["against_first"] is None and one["photos"] == 18
@@ -72,8 +72,10 @@ def test_gains_are_those_on_the_photos_that_both_were_tested_on(first, copy) -> 
     assert gain["macro_f1"]["value"] == pytest.approx(difference)
     for name in ("accuracy", "macro_f1"):
         assert 0 < gain[name]["low"] < gain[name]["value"] < gain[name]["high"] <= 1
-    assert found["settings"] == {"preset": ["dropout", "label-smoothing"], "dropout": [0.3, 0.5]}
-    assert found["notes"] == []
+    presets = ["dropout", "label-smoothing"]
+    assert found["settings"] == {"preset": presets, "refit": ["none", "val"]}
+    [note] = found["notes"]
+    assert note.startswith("good was trained again") and "scores on test photos its second's" in note
     best = one["best"]
     assert one["gap"] == best["train_macro_f1"] - best["val_macro_f1"]
 

@@ -70,11 +70,12 @@ def test_names_are_escaped_and_photos_that_are_gone_leave_no_picture(
     shutil.copytree(paged, moved, ignore=shutil.ignore_patterns("checkpoints"))
     saved = json.loads((moved / "config.json").read_text())
     saved |= {"data_root": str(tmp_path / "gone")}
-    saved["settings"]["backbone"] = "<i>odd</i>"
+    saved["settings"] |= {"backbone": "<i>odd</i>", "refit": "val"}
     (moved / "config.json").write_text(json.dumps(saved))
     page = write_run_page(moved, Progress()).read_text()
     assert "data:image" not in page and "Worst classes" in page
     assert "<i>odd" not in page and "&lt;i&gt;odd" in page
+    assert "epochs of the first model" in page
 
 
 def test_a_page_that_fails_loses_no_training(paged, tmp_path, monkeypatch) -> None:

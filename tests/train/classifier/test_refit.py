@@ -108,6 +108,8 @@ def test_the_first_model_is_validated_and_the_second_is_tested(first, refitted) 
     photos, labels = run.split("test")
     logits = np.asarray(run.load_model()(run.preprocessing.model_input(run.pixels(photos))))
     assert (logits.argmax(1) == labels).mean() == pytest.approx(after["test"]["accuracy"])
+    # What compare and the page take as the answers of the run's model.
+    assert run.test_logits() == pytest.approx(logits, abs=1e-3)
     one, other = (Run.open(path).load_model().get_weights() for path in (first, refitted))
     assert not all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
 

@@ -242,6 +242,7 @@ def test_epochs_of_a_time_budget_are_kept_and_timing_leaves_no_trace(
     shapes, config, tmp_path, monkeypatch
 ) -> None:
     timed, epochs = replace(config, time="30s", patience=0), []
+    said: list[float] = []
 
     def two(*arguments: object) -> int:
         epochs.append(fit_loop_epochs(*arguments))
@@ -249,10 +250,13 @@ def test_epochs_of_a_time_budget_are_kept_and_timing_leaves_no_trace(
 
     fit_loop_epochs = fit_loop._epochs
     monkeypatch.setattr(fit_loop, "_epochs", two)
+    monkeypatch.setattr(fit_loop, "duration", said.append)
     run = tmp_path / "timed"
     with pytest.raises(KeyboardInterrupt):
         train(shapes, timed, run, progress=StopAfter(1))
     assert len(epochs) == 1 and epochs[0] >= 1
+    # Of two epochs, not of the four in the settings, one is left.
+    assert len(said) == 2 and said[0] == said[1] > 0
     train(shapes, timed, run, resume=True)
     assert len(epochs) == 1
     history = json.loads((run / "history.json").read_text())
