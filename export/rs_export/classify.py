@@ -88,7 +88,7 @@ def _about(run: Run) -> About:
         data_fingerprint=run.data_fingerprint,
         counts={**counts, "classes": len(run.classes)},
         question=places_of_test(run.photos).text,
-        refitted=run.config.get("refit", "none") != "none",
+        refitted=run.refitted,
     )
 
 
