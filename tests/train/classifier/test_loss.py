@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ PLAIN = TrainConfig(label_smoothing=0.0, balance=0.0)
 BALANCED = replace(PLAIN, loss="balanced_softmax")
 
 
+@cache
 def learned(config: TrainConfig) -> np.ndarray:
     """Return the logits (x, y) that minimize a loss on the photos of one epoch, centred."""
     import tensorflow as tf
@@ -34,11 +36,16 @@ def learned(config: TrainConfig) -> np.ndarray:
     order = epoch_order(LABELS, config.balance, 0, 0, COPIES)
     table = tf.Variable(np.zeros(LIKELIHOOD.shape))
 
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        table.assign(values.reshape(table.shape))
+    @tf.function
+    def slope() -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             found = tf.reduce_mean(function(LABELS[order], tf.gather(table, LOOKS[order])))
-        return float(found), tf.convert_to_tensor(tape.gradient(found, table)).numpy().ravel()
+        return found, tf.convert_to_tensor(tape.gradient(found, table))
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        table.assign(values.reshape(table.shape))
+        found, gradient = slope()
+        return float(found), gradient.numpy().ravel()
 
     found = minimize(loss, np.zeros(LIKELIHOOD.size), jac=True, options={"gtol": 1e-6})
     return centred(found.x.reshape(LIKELIHOOD.shape))
