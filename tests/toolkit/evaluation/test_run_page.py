@@ -10,17 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.evaluation.grad_cam import grad_cam, lit
 from rs_toolkit.evaluation.run_page import attempt_run_page, write_run_page
 from rs_toolkit.folders.run import Run, write_logits
 from rs_toolkit.progress import Progress
 from rs_train.classifier.model import build_classifier
-from rs_train.classifier.train import train
-
-CONFIG = TrainConfig(
-    backbone="tiny", weights="none", imgsz=32, epochs=1, batch_size=16, val=0.2, test=0.3
-)
 
 
 class Notes(Progress):
@@ -32,9 +26,10 @@ class Notes(Progress):
 
 
 @pytest.fixture(scope="module")
-def paged(shapes, tmp_path_factory) -> Path:
+def paged(trained, tmp_path_factory) -> Path:
     """A run on the shapes that takes every second test photo for another class, and is sure."""
-    run = train(shapes, CONFIG, tmp_path_factory.mktemp("paged") / "shapes")
+    run = tmp_path_factory.mktemp("paged") / "shapes"
+    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("checkpoints"))
     _, labels = Run.open(run).split("test")
     named = np.where(np.arange(len(labels)) % 2, (labels + 1) % 3, labels)
     write_logits(run, "test", np.asarray(5.0 * np.eye(3)[named], np.float32))
@@ -67,7 +62,7 @@ def test_names_are_escaped_and_photos_that_are_gone_leave_no_picture(
 ) -> None:
     monkeypatch.setenv("RS_CACHE", str(tmp_path / "cache"))
     moved = tmp_path / "moved"
-    shutil.copytree(paged, moved, ignore=shutil.ignore_patterns("checkpoints"))
+    shutil.copytree(paged, moved)
     saved = json.loads((moved / "config.json").read_text())
     saved |= {"data_root": str(tmp_path / "gone")}
     saved["settings"] |= {"backbone": "<i>odd</i>", "refit": "val"}
