@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from rs_toolkit.progress import Progress
 from rs_train.classifier import fit_loop
 from rs_train.classifier import train as module
 from rs_train.classifier.backbones import build_backbone
+from rs_train.classifier.checkpoint import Checkpoints
 from rs_train.classifier.fine_tune import ClassifierCourse
 from rs_train.classifier.fit_loop import Judgement
 from rs_train.classifier.optimizer import averaged
@@ -171,12 +173,17 @@ class StopAt(Progress):
 
 
 def test_interrupted_twice_and_resumed_ends_the_same(refitted, shapes, plain, tmp_path) -> None:
-    """Before the refit's first checkpoint, and after its first epoch."""
+    """Between both trainings, and after the first epoch of the second."""
     config, run = replace(plain, refit="val"), tmp_path / "run"
-    for text, begun in (("refit: stage 1", False), ("epoch ", True)):
-        with pytest.raises(KeyboardInterrupt):
-            train(shapes, config, run, resume=begun, progress=StopAt(text))
-        assert (run / "refit").exists() == begun
+    # What there is between them.
+    run.mkdir()
+    for name in ("config.json", "classes.json", "index.parquet", "splits.json"):
+        shutil.copy(refitted / name, run)
+    shutil.copytree(refitted / "checkpoints", run / "checkpoints")
+    with pytest.raises(KeyboardInterrupt):
+        train(shapes, config, run, resume=True, progress=StopAt("epoch "))
+    assert Checkpoints.begun(run / "refit" / "checkpoints")
+    assert not (run / "model.keras").exists()
     train(shapes, config, run, resume=True)
     weights = [Run.open(path).load_model().get_weights() for path in (refitted, run)]
     assert all(np.array_equal(*pair) for pair in zip(*weights, strict=True))

@@ -10,10 +10,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from rs_toolkit.batches.pipeline import PixelSource
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import read_index
 from rs_toolkit.errors import DataError, RunError, ToolkitError
@@ -21,6 +23,8 @@ from rs_toolkit.folders.run import Run, read_history
 from rs_toolkit.progress import Progress
 from rs_train.classifier import fit_loop
 from rs_train.classifier.backbones import BACKBONES, build_backbone
+from rs_train.classifier.checkpoint import Checkpoints
+from rs_train.classifier.fit_loop import Course, Judgement, fit
 from rs_train.classifier.train import train
 from rs_train.run_folder import settings_begun
 
@@ -125,19 +129,29 @@ def assert_same_result(one: Path, other: Path) -> None:
         assert (one / name).read_text() == (other / name).read_text()
 
 
-def test_interrupted_and_resumed_ends_the_same(finished, shapes, config, tmp_path) -> None:
+def test_interrupted_and_resumed_ends_the_same(
+    finished, shapes, config, tmp_path, monkeypatch
+) -> None:
+    """So does one whose time is measured: that leaves no trace but the number of epochs."""
     # A weights file of its own, gone by the time of --resume: the checkpoint replaces it.
     own = tmp_path / "own.weights.h5"
     shutil.copy(config.weights, own)
-    run = tmp_path / "interrupted"
+    timed, run = replace(config, weights=str(own), time="30s", epochs=9), tmp_path / "interrupted"
+    found: list[int] = []
+    said: list[float] = []
+
+    def four(*arguments: Any) -> int:
+        found.append(measured(*arguments))
+        return config.epochs
+
+    measured = fit_loop._epochs
+    monkeypatch.setattr(fit_loop, "_epochs", four)
+    monkeypatch.setattr(fit_loop, "duration", said.append)
     with pytest.raises(KeyboardInterrupt):
-        train(
-            shapes,
-            replace(config, weights=str(own)),
-            run,
-            tensorboard=True,
-            progress=StopAfter(2),
-        )
+        train(shapes, timed, run, tensorboard=True, progress=StopAfter(2))
+    assert len(found) == 1 and found[0] >= 1
+    # What is left, before the seconds of each epoch: of four, not of the nine in the settings.
+    assert said[::2] == [3 * said[1], 2 * said[3]]
     assert not (run / "metrics.json").exists()
     with pytest.raises(RunError, match="--resume"):
         Run.open(run)
@@ -146,6 +160,7 @@ def test_interrupted_and_resumed_ends_the_same(finished, shapes, config, tmp_pat
     (run / "epochs.csv").unlink()
     saved, data, _ = settings_begun(run, TrainConfig)
     train(data, saved, run, resume=True, tensorboard=True)
+    assert len(found) == 1
     assert_same_result(finished, run)
     with (run / "epochs.csv").open(newline="") as file:
         epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
@@ -238,61 +253,48 @@ def test_the_better_of_last_and_averaged_weights_is_kept(finished_recipe) -> Non
     assert metrics["val"]["macro_f1"] == pytest.approx(best["val_macro_f1"])
 
 
-def test_epochs_of_a_time_budget_are_kept_and_timing_leaves_no_trace(
-    shapes, config, tmp_path, monkeypatch
-) -> None:
-    timed, epochs = replace(config, time="30s", patience=0), []
-    said: list[float] = []
+class Idle(Course):
+    """A course on which nothing improves."""
 
-    def two(*arguments: object) -> int:
-        epochs.append(fit_loop_epochs(*arguments))
-        return 2
+    def __init__(self) -> None:
+        import keras
 
-    fit_loop_epochs = fit_loop._epochs
-    monkeypatch.setattr(fit_loop, "_epochs", two)
-    monkeypatch.setattr(fit_loop, "duration", said.append)
-    run = tmp_path / "timed"
-    with pytest.raises(KeyboardInterrupt):
-        train(shapes, timed, run, progress=StopAfter(1))
-    assert len(epochs) == 1 and epochs[0] >= 1
-    # Of two epochs, not of the four in the settings, one is left.
-    assert len(said) == 2 and said[0] == said[1] > 0
-    train(shapes, timed, run, resume=True)
-    assert len(epochs) == 1
-    history = json.loads((run / "history.json").read_text())
-    assert [row["epoch"] for row in history["epochs"]] == [0, 1, 2]
-    monkeypatch.undo()
-    plain = train(shapes, replace(config, epochs=2, patience=0), tmp_path / "plain")
-    assert_same_result(plain, run)
+        self.model = self.learner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        self.model.compile("adam", "mse")
+        self.pixels = PixelSource(lambda rows: rows)
+
+    def batches(self, epoch: int) -> Any:
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensors((np.ones((1, 2)), np.ones((1, 1))))
+
+    def judge(self) -> Judgement:
+        return Judgement({}, (1.0,), "")
 
 
-def test_it_stops_when_validation_no_longer_improves(shapes, config, tmp_path) -> None:
-    # At this rate no prediction changes, so epoch 0 stays the best.
-    idle = replace(config, epochs=20, patience=2, learning_rate=1e-8)
-    history = json.loads((train(shapes, idle, tmp_path / "run") / "history.json").read_text())
-    assert [row["epoch"] for row in history["epochs"]] == [0, 1, 2]
-    assert history["best_epoch"] == 0
+@pytest.mark.parametrize(("patience", "epochs"), [(2, 2), (0, 4)], ids=["2", "without"])
+def test_it_stops_when_validation_no_longer_improves(tmp_path, patience, epochs) -> None:
+    config = replace(CONFIG, epochs=4, patience=patience)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", "mark")
+    state = fit(Idle(), config, checkpoints, Progress(), time.perf_counter())
+    assert [row["epoch"] for row in state.history] == list(range(epochs + 1))
+    assert state.best_epoch == 0
 
 
-def test_without_patience_the_whole_cosine_is_trained(shapes, config, tmp_path) -> None:
-    # With a patience of 1 this would stop after the first epoch.
-    idle = replace(config, epochs=2, patience=0, learning_rate=1e-8)
-    history = json.loads((train(shapes, idle, tmp_path / "run") / "history.json").read_text())
-    assert [row["epoch"] for row in history["epochs"]] == [0, 1, 2]
-
-
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_and_a_bottleneck_leave_a_float32_model(
-    shapes, recipe, tmp_path, precision
-) -> None:
-    settings = replace(recipe, epochs=1, precision=precision, bottleneck=2)
-    run = train(shapes, settings, tmp_path / "run")
+def float32_model(run: Path) -> Any:
     model = Run.open(run).load_model()
+    assert {str(weight.dtype) for weight in model.weights} == {"float32"}
+    assert model.compute_dtype == "float32"
+    return model
+
+
+def test_mixed_precision_and_a_bottleneck_leave_a_float32_model(shapes, recipe, tmp_path) -> None:
+    # For float16 Keras wraps the optimizer, which holds the averages.
+    settings = replace(recipe, epochs=1, precision="mixed_float16", bottleneck=2)
+    model = float32_model(train(shapes, settings, tmp_path / "run"))
     head = model.get_layer("predictions")
     assert head.input.name == model.get_layer("dropout").output.name
     assert np.linalg.matrix_rank(head.get_weights()[0], tol=1e-4) == 2
-    assert {str(weight.dtype) for weight in model.weights} == {"float32"}
-    assert model.compute_dtype == "float32"
 
 
 def test_random_weights_are_never_frozen() -> None:
@@ -348,12 +350,13 @@ def test_one_class_is_refused(shapes, tmp_path) -> None:
         train(tmp_path / "data", CONFIG, tmp_path / "run")
 
 
-def test_a_class_of_one_photo_trains_and_is_reported(shapes, tmp_path) -> None:
+def test_a_class_of_one_photo_trains_in_bfloat16_and_is_reported(shapes, tmp_path) -> None:
     data = tmp_path / "data"
     shutil.copytree(shapes, data)
     (data / "solitidae").mkdir()
     shutil.copy(shapes / "discidae" / "00.png", data / "solitidae" / "only.png")
-    run = train(data, replace(CONFIG, epochs=1), tmp_path / "run")
+    run = train(data, replace(CONFIG, epochs=1, precision="mixed_bfloat16"), tmp_path / "run")
+    float32_model(run)
     photos, labels = Run.open(run).split("train")
     assert [p.path for p, y in zip(photos, labels, strict=True) if y == 2] == ["solitidae/only.png"]
     metrics = json.loads((run / "metrics.json").read_text())["test"]
