@@ -19,7 +19,7 @@ from rs_train.classifier.model import build_classifier, freeze_below
 # whether it is too slow for every test run.
 KERAS = {
     "xception": ("Xception", "xception", True),
-    "mobilenetv2-w50": ("MobileNetV2", "mobilenet_v2", True),
+    "mobilenetv2-w50": ("MobileNetV2", "mobilenet_v2", False),
     "mobilenetv3-large": ("MobileNetV3Large", "mobilenet_v3", False),
     "efficientnetv2-b0": ("EfficientNetV2B0", "efficientnet_v2", False),
     "efficientnetv2-b1": ("EfficientNetV2B1", "efficientnet_v2", True),
