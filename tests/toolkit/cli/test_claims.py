@@ -55,7 +55,9 @@ def test_without_a_name_another_is_taken(
     module = rs_toolkit.cli.main if command == "train" else rs_toolkit.cli.distill
     claims: list[Path] = []
 
-    def trained(data: Path, settings: object, folder: Path, *others: object, resume: bool) -> None:
+    def trained(
+        data: Path, settings: object, folder: Path, *others: object, **more: object
+    ) -> None:
         claims.append(folder)
         if len(claims) < 3:
             # Started while this one runs.
