@@ -143,12 +143,13 @@ def ratios(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
     }
 
 
-def limited(work: Path, max_mb: float) -> dict[str, Any]:
+def limited(work: Path, max_mb: float, passes: float) -> dict[str, Any]:
     """Export the run into a kit of limited size, and return what was tried and shipped."""
     folder = work.parent / f"birds-{max_mb:g}mb"
     if not (folder / "report.json").exists():
+        settings = ExportSettings(max_mb=max_mb, passes=passes)
         with ConsoleProgress() as progress:
-            export_run(work, ExportSettings(max_mb=max_mb), out=folder, progress=progress)
+            export_run(work, settings, out=folder, progress=progress)
     report = read_json(folder / "report.json")
     kits = {path.name: path.stat().st_size / 1e6 for path in sorted(folder.glob("*.rskit*"))}
     kept = {key: report[key] for key in ("seconds", "shipped", "mending", "counts", "settings")}
@@ -160,7 +161,7 @@ def limited_table(found: dict[str, Any]) -> str:
     kits = ", ".join(f"{name} {size:.2f} MB" for name, size in found["kits_mb"].items())
     rows = {name: shown(row) for name, row in found["variants"].items()}
     for name in found["shipped"].values():
-        rows[name]["state"] = "shipped"
+        rows[name]["state"] = f"shipped: {rows[name]['state']}"
     return f"""# Birds in at most {found["settings"]["max_mb"]:g} MB
 
 Kits: {kits}. Export {found["seconds"]:.0f} s; {on(found["machine"])}. In brackets the limits \
@@ -183,7 +184,7 @@ def main() -> None:
     chosen = parser.parse_args()
     quiet_tensorflow()
     if chosen.max_mb:
-        publish("birds-max-mb", limited(chosen.work, chosen.max_mb), limited_table)
+        publish("birds-max-mb", limited(chosen.work, chosen.max_mb, chosen.passes), limited_table)
         return
     run, folder = Run.open(chosen.work), BIRDS_RUN.with_name(chosen.name)
     begun = time.perf_counter()

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HARMS", "Sample", "World", "planted", "recorded", "simulated"]
+__all__ = ["HARMS", "Sample", "World", "planted", "recorded", "simulated", "true_loss"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Harm = Callable[[Floats, float, np.random.Generator], Floats]
 HARMS = ("noise", "rare classes", "a few classes")
+_PHOTOS = 15_000  # at least so many, with their draws of rounding errors, tell a world's true loss
 
 
 @dataclass(frozen=True)
@@ -94,31 +95,42 @@ def harm_of(world: World, kind: str, generator: np.random.Generator) -> Harm:
     return lambda logits, size, _: logits - size * lower
 
 
-def planted(world: World, kind: str, loss: float, seed: int) -> tuple[Harm, float]:
-    """Return a harm and its size, which costs the world's photos ``loss`` of macro-F1, 0 to 1.
+def planted(
+    world: World, kind: str, loss: float, seed: int, looks: int | None = None
+) -> tuple[Harm, float]:
+    """Return a harm and its size, which costs the world ``loss`` of macro-F1, 0 to 1.
 
-    Each class of the world counts by its share of the test photos.
+    The loss is that of all looks, or of the first ones, at all photos; see :func:`true_loss`.
     """
-    harm, share = (
-        harm_of(world, kind, np.random.default_rng(seed)),
-        world.counts / world.counts.sum(),
-    )
-    weights = (share / np.bincount(world.labels, minlength=len(share)))[world.labels]
-    frames = world.logits.shape[1]
-
-    def lost(size: float) -> float:
-        sample = world.take(np.arange(len(world.labels)), np.random.default_rng(seed), harm, size)
-        scores = [
-            weighted_macro_f1(sample.labels, part[:, 0].argmax(1), np.repeat(weights, frames))
-            for part in (sample.reference, sample.variant)
-        ]
-        return scores[0] - scores[1]
-
+    harm = harm_of(world, kind, np.random.default_rng(seed))
     low, high = 0.0, 12.0
     for _ in range(11):
         middle = (low + high) / 2
-        low, high = (middle, high) if lost(middle) < loss else (low, middle)
+        small = true_loss(world, harm, middle, looks) < loss
+        low, high = (middle, high) if small else (low, middle)
     return harm, (low + high) / 2
+
+
+def true_loss(world: World, harm: Harm, size: float, looks: int | None = None) -> float:
+    """Return what a harm of this size costs the world in macro-F1, by all looks or the first ones.
+
+    Each class counts by its share of the test photos.  A world of few photos is taken with many
+    draws of rounding errors: with a single one, the loss of some hundred photos is a point off.
+    """
+    share = world.counts / world.counts.sum()
+    weights = (share / np.bincount(world.labels, minlength=len(share)))[world.labels]
+    units, frames, every, _ = world.logits.shape
+    taken = looks or every
+    weights, lost = np.repeat(weights, frames * taken), []
+    for seed in range(1000, 1000 + -(-_PHOTOS // (units * frames))):
+        sample = world.take(np.arange(units), np.random.default_rng(seed), harm, size)
+        truth = np.repeat(sample.labels, taken)
+        before, after = (
+            weighted_macro_f1(truth, part[:, :taken].argmax(2).ravel(), weights)
+            for part in (sample.reference, sample.variant)
+        )
+        lost.append(before - after)
+    return float(np.mean(lost))
 
 
 def weighted_macro_f1(truth: Ints, given: Ints, weights: NDArray[np.float64]) -> float:

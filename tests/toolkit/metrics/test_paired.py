@@ -274,3 +274,31 @@ def test_the_verdict_is_of_the_loss_that_decides() -> None:
     refused = Verdict((loss(-0.01, 0.01), loss(0.03, 0.3, False)))
     assert (refused.verdict, refused.to_dict()["metric"]) == (LOST, "b")
     assert Verdict((loss(-0.01, 0.03), loss(-0.1, 0.01, False))).verdict == UNDECIDED
+
+
+def test_a_loss_seen_on_the_photos_as_they_are_is_not_outvoted_by_other_looks() -> None:
+    labels = np.repeat(np.arange(20), 20)
+    one, _ = models(7, labels, noise=0, looks=6, skill=9)
+    two = one.copy()
+    wrong = np.arange(0, 400, 20)
+    two[wrong, 0] = np.roll(one, 20, axis=0)[wrong, 0]
+    found = losses(compare(labels, one, two))["macro_f1"]
+    as_is = losses(compare(labels, one[:, :1], two[:, :1]))["macro_f1"]
+    assert found.loss < 0.02 < found.high == as_is.loss
+    assert found.verdict == UNDECIDED
+
+
+def test_a_filter_s_answers_on_the_photos_as_they_are_count_too() -> None:
+    truth = np.arange(200) % 2 == 0
+    odds = np.repeat(np.where(truth, 4.0, -4.0)[:, None], 6, axis=1)
+    answers = np.where(odds > 0, 1, -1)
+    changed = answers.copy()
+    changed[:10, 0] = 0
+    found = losses(
+        compare_filters(
+            truth, np.arange(200), (odds, answers), (odds, changed),
+            {"auroc": 0.01, "right_answers": 0.02}, 0.05,
+        )
+    )["right_answers"]  # fmt: skip
+    assert found.loss == pytest.approx(10 / 200 / 6)
+    assert found.high >= 0.05 > found.margin and found.verdict == UNDECIDED

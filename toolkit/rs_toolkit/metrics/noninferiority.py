@@ -207,7 +207,12 @@ class Resamples:
         self._unseen = np.concatenate(unseen)
 
     def limits(
-        self, losses: Floats, error: float, groups: int, parameters: int
+        self,
+        losses: Floats,
+        error: float,
+        groups: int,
+        parameters: int,
+        first: float | None = None,
     ) -> tuple[float, float, float]:
         """Return the loss, and the limits that it passes with a probability of ``error`` each.
 
@@ -220,13 +225,18 @@ class Resamples:
             Number of groups that the loss is about, and of means (one for each class) that it is
             made of.  Draws of few groups for a mean vary too little, by the root of ``groups /
             (groups - parameters)`` (degrees of freedom); at most the variance is doubled.
+        first
+            The loss on the photos as they are, if ``losses`` are by more looks.  It is never
+            outside of the limits: where other looks say that less was lost than these very photos
+            show, the photos cannot tell.
         """
         drawn = losses[1:] + self._more * self._unseen[1:] / max(groups, 1)
         ends = np.quantile(drawn[np.isfinite(drawn)], (error, 1 - error))
         loss = float(losses[0])
         wider = np.sqrt(groups / max(groups - parameters, groups / 2))
         low, high = (float(end) for end in np.clip(loss + wider * (ends - loss), -1, 1))
-        return loss, min(low, loss), max(high, loss)
+        shown = [loss] if first is None or not np.isfinite(first) else [loss, first]
+        return loss, min(low, *shown), max(high, *shown)
 
 
 def dealt_flips(margins: ArrayLike, changes: ArrayLike) -> float:

@@ -76,13 +76,14 @@ def compare_classifiers(
     drawn = Resamples(groups, before, after)
     tables = _Tables(labels, drawn, reference, other)
     f1, recall = tables.losses(rare)
+    first = _Tables(labels, drawn, reference[:, :1], other[:, :1]).at_hand(rare)
     tested = tables.support > 0
     about = {"macro_f1": tested, "rare_macro_f1": tested & rare, "worst_decile_f1": tested}
     losses = []
     for name, chosen in about.items():
         if chosen.any() and (name != "worst_decile_f1" or tables.decile > 0):
             concerned = len(np.unique(drawn.place[chosen[labels]]))
-            limits = drawn.limits(f1[name], error, concerned, int(chosen.sum()))
+            limits = drawn.limits(f1[name], error, concerned, int(chosen.sum()), first[name])
             losses.append(Loss(name, *limits, margins[name], name == "macro_f1"))
     fallen = _fallen(labels, drawn, reference, other, recall, error)
     return Verdict(tuple(losses), fallen, reference.shape[1])
@@ -156,8 +157,14 @@ def compare_filters(
         one, two = (_areas(odds, truth, of_photos) for odds, _ in (reference, other))
         areas.append(one - two)
     columns = {"auroc": np.concatenate(areas), "right_answers": np.concatenate(answers)}
+    once = np.ones((1, len(truth)))
+    seen = [
+        (float(_areas(odds[:, :1], truth, once)[0]), float((named[:, :1] == sign).mean()))
+        for odds, named in (reference, other)
+    ]
+    first = dict(zip(columns, np.subtract(*seen), strict=True))
     losses = [
-        Loss(name, *drawn.limits(values, error, drawn.count, 2), margins[name])
+        Loss(name, *drawn.limits(values, error, drawn.count, 2, float(first[name])), margins[name])
         for name, values in columns.items()
     ]
     return Verdict(tuple(losses), (), reference[0].shape[1])
@@ -192,14 +199,15 @@ class _Tables:
         recalls = []
         for weights in self._drawn:
             recall, f1 = self._scores(weights)
-            for name, measure in (
-                ("macro_f1", _mean),
-                ("rare_macro_f1", lambda values: _mean(values[:, rare])),
-                ("worst_decile_f1", _worst_decile),
-            ):
-                scores.setdefault(name, []).append(measure(f1[0]) - measure(f1[1]))
+            for name, loss in _losses(f1, rare).items():
+                scores.setdefault(name, []).append(loss)
             recalls.append(recall[0] - recall[1])
         return {name: np.concatenate(parts) for name, parts in scores.items()}, np.vstack(recalls)
+
+    def at_hand(self, rare: Flags) -> dict[str, float]:
+        """Return the losses of each score on the photos at hand."""
+        f1 = self._scores(np.ones((1, self._drawn.count)))[1]
+        return {name: float(loss[0]) for name, loss in _losses(f1, rare).items()}
 
     def _scores(self, weights: Floats) -> tuple[list[Floats], list[Floats]]:
         """Return recalls and F1 of each model, (rounds, C); NaN where a class was not drawn."""
@@ -216,6 +224,16 @@ class _Tables:
 def _product(table: csr_array, turned: Floats) -> Floats:
     """Return sums of a table's rows, (rounds, C), weighted by ``turned``, (groups, rounds)."""
     return np.asarray((table.T @ turned).T)
+
+
+def _losses(f1: list[Floats], rare: Flags) -> dict[str, Floats]:
+    """Return what each score lost, (rounds,); F1 of the two models are (rounds, C)."""
+    measures = {
+        "macro_f1": _mean,
+        "rare_macro_f1": lambda values: _mean(values[:, rare]),
+        "worst_decile_f1": _worst_decile,
+    }
+    return {name: measure(f1[0]) - measure(f1[1]) for name, measure in measures.items()}
 
 
 def _mean(scores: Floats) -> Floats:
