@@ -139,7 +139,10 @@ class _Training:
         )
         model.get_layer("predictions").set_weights([head.kernel, head.bias])
         score = head.val_macro_f1
-        self.progress.note(f"stage 1: validation macro-F1 {score:.3f} (C = {head.strength})")
+        edge = ", at the edge of those tried: the best may lie beyond" if head.at_edge else ""
+        self.progress.note(
+            f"stage 1: validation macro-F1 {score:.3f} (C = {head.strength:g}{edge})"
+        )
         return {"strength": head.strength, "val_macro_f1": score}
 
     def fine_tune(
