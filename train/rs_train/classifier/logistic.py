@@ -1,4 +1,4 @@
-"""Multinomial logistic regression at several strengths of the L2 penalty, in seconds.
+"""Multinomial logistic regression at several strengths of the L2 penalty.
 
 For n rows x_i of weight w_i and class y_i, and an inverse strength C of the penalty, this finds the
 kernel W and the bias b that minimize
@@ -6,13 +6,13 @@ kernel W and the bias b that minimize
     C * sum_i w_i * cross_entropy(softmax(x_i W + b), y_i) + ||W||^2 / 2,
 
 which is what scikit-learn's ``LogisticRegression`` minimizes.  The objective is convex, and the
-optimum is found by L-BFGS (Liu and Nocedal 1989).  Three things make it fast:
+optimum is found by L-BFGS (Liu and Nocedal 1989).  Three things save steps:
 
 - Features are rotated to the principal axes of the weighted rows.  That changes neither products
   nor the penalty, and where there are fewer rows than features it leaves no more axes than rows.
 - On these axes the curvature is nearly diagonal: of axis j and class k about
   c_k * d_j + 1 / C, where d_j is the eigenvalue of X^T diag(w) X, and c_k the weighted mean of
-  p_k (1 - p_k).  Each variable is divided by the root of its curvature, so that few steps suffice.
+  p_k (1 - p_k).  Each variable is divided by the root of its curvature.
 - Each solution starts at that of the next stronger penalty.
 """
 
@@ -81,7 +81,7 @@ def _principal_axes(features: Floats, weights: Doubles) -> tuple[Floats, Doubles
     if len(features) < features.shape[1]:
         basis = qr(weighted.T, mode="economic")[0]
         weighted = weighted @ basis
-    spread, axes = eigh(weighted.T @ weighted)
+    spread, axes = eigh(weighted.T @ weighted, driver="evd")
     return axes if basis is None else basis @ axes, np.maximum(spread, 0).astype(np.float64)
 
 
