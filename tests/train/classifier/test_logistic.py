@@ -7,6 +7,7 @@ from rs_toolkit.metrics.classification import softmax
 from rs_train.classifier.logistic import solve_path
 
 STRENGTHS = (0.001, 0.03, 1.0)
+EXACT = 1e-6
 CASES = {
     "plain": {},
     "many classes": {"classes": 30},
@@ -62,7 +63,7 @@ def by_scikit_learn(rows, labels, weights, strength):
 @pytest.mark.parametrize("case", CASES)
 def test_optimum_is_that_of_scikit_learn(case) -> None:
     rows, labels, weights = problem(**CASES[case])
-    solutions = solve_path(rows, labels, weights, STRENGTHS)
+    solutions = solve_path(rows, labels, weights, STRENGTHS, EXACT)
     for strength, (kernel, bias) in zip(STRENGTHS, solutions, strict=True):
         expected = by_scikit_learn(rows, labels, weights, strength)
         reached = objective(rows, labels, weights, kernel, bias, strength)
@@ -83,8 +84,8 @@ def test_one_class_is_always_predicted() -> None:
 
 def test_solution_does_not_depend_on_the_stronger_penalties_before_it() -> None:
     rows, labels, weights = problem()
-    ((alone, _),) = solve_path(rows, labels, weights, STRENGTHS[-1:])
-    *_, (last, _) = solve_path(rows, labels, weights, STRENGTHS)
+    ((alone, _),) = solve_path(rows, labels, weights, STRENGTHS[-1:], EXACT)
+    *_, (last, _) = solve_path(rows, labels, weights, STRENGTHS, EXACT)
     assert np.allclose(alone, last, atol=0.02 * np.abs(last).max())
 
 
@@ -107,7 +108,7 @@ def test_same_input_same_numbers_and_threads_change_only_the_rounding() -> None:
     found = {}
     for name, threads in (("first", 1), ("again", 1), ("two", 2)):
         with threadpool_limits(threads):
-            found[name] = list(solve_path(rows, labels, weights, STRENGTHS))
+            found[name] = list(solve_path(rows, labels, weights, STRENGTHS, EXACT))
     for first, again, two in zip(*found.values(), strict=True):
         assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
         one, other = (softmax(rows @ kernel + bias) for kernel, bias in (first, two))
