@@ -8,17 +8,21 @@ would show it, and the strength of the L2 penalty is chosen by validation macro-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rs_toolkit.metrics.classification import macro_f1
+from rs_train.classifier.logistic import solve_path
 
 __all__ = ["STRENGTHS", "Head", "fit_head"]
 
-STRENGTHS = (0.001, 0.01, 0.1)  # scikit-learn's C
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C
+_MISSES = 2  # The search ends after so many strengths in a row that are no better than the best.
+_LEAST_SCALE = 0.1  # of the median scale
+_ABSENT_BIAS = -20.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class Head:
         """Return logits (n, classes) of features (n, channels)."""
         return features @ self.kernel + self.bias
 
+    @property
+    def at_edge(self) -> bool:
+        """Whether the chosen strength is the first or last of those tried."""
+        return self.strength in (STRENGTHS[0], STRENGTHS[-1])
+
 
 def fit_head(
     features: NDArray[np.float32],
@@ -52,7 +61,8 @@ def fit_head(
     """Fit the linear layer.
 
     A class without a training photo gets a kernel of 0 and a bias of -20, so that it is practically
-    never predicted.
+    never predicted.  Of strengths with the same macro-F1, that of the lower validation loss is
+    chosen.
 
     Parameters
     ----------
@@ -63,28 +73,57 @@ def fit_head(
     classes
         Number of classes.
     strengths
-        Inverse strengths of the L2 penalty to choose from.
+        Inverse strengths of the L2 penalty to choose from, in rising order.
     """
-    from sklearn.linear_model import LogisticRegression
+    best, best_score, misses = None, (-np.inf, -np.inf), 0
+    for head in _heads(features, labels, weights, classes, strengths):
+        score = _score(head.logits(val_features), val_labels)
+        if best is None or score > best_score:
+            best, best_score, misses = replace(head, val_macro_f1=score[0]), score, 0
+        else:
+            misses += 1
+        if misses == _MISSES:
+            break
+    assert best is not None
+    return best
 
-    mean = features.mean(0)
-    scale = features.std(0) + 1e-6
-    standard = (features - mean) / scale
-    present = np.unique(labels)
-    heads = []
-    for strength in strengths:
-        solver = LogisticRegression(C=strength, max_iter=300)
-        solver.fit(standard, labels, sample_weight=weights / weights.mean())
-        coefficients, intercept = solver.coef_, solver.intercept_
-        if len(present) == 2:
-            # For two classes scikit-learn gives one row of coefficients: half goes to each class.
-            coefficients = np.concatenate([-coefficients, coefficients]) / 2
-            intercept = np.concatenate([-intercept, intercept]) / 2
+
+def _heads(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    classes: int,
+    strengths: Sequence[float],
+) -> Iterator[Head]:
+    """Yield the head of each strength, computed when it is asked for."""
+    weights = weights / weights.mean()
+    mean = np.average(features, 0, weights)
+    scale = _scales(features)
+    standard = ((features - mean) / scale).astype(np.float32)
+    present, numbers = np.unique(labels, return_inverse=True)
+    solutions = solve_path(standard, numbers, weights, strengths)
+    for strength, (coefficients, intercept) in zip(strengths, solutions, strict=True):
         kernel = np.zeros((features.shape[1], classes))
-        bias = np.full(classes, -20.0)
-        kernel[:, present] = (coefficients / scale).T
-        bias[present] = intercept - (coefficients / scale) @ mean
-        head = Head(kernel.astype(np.float32), bias.astype(np.float32), strength, 0.0)
-        score = macro_f1(val_labels, head.logits(val_features).argmax(1), classes)
-        heads.append(replace(head, val_macro_f1=float(score)))
-    return max(heads, key=lambda head: head.val_macro_f1)
+        bias = np.full(classes, _ABSENT_BIAS)
+        kernel[:, present] = coefficients / scale[:, None]
+        bias[present] = intercept - mean @ kernel[:, present]
+        yield Head(kernel.astype(np.float32), bias.astype(np.float32), strength, 0.0)
+
+
+def _scales(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the standard deviations (channels,) of features, raised to a share of their median.
+
+    A feature that hardly varies in training would otherwise be enlarged without limit, and where it
+    varies in other photos, it would decide their class.
+    """
+    spread = features.std(0, dtype=np.float64)
+    alive = spread[spread > 0]
+    return np.maximum(spread, _LEAST_SCALE * np.median(alive)) if len(alive) else spread + 1
+
+
+def _score(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Return macro-F1, and the mean log-probability of the true class, which decides ties."""
+    from scipy.special import log_softmax
+
+    own = log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    return macro_f1(labels, logits.argmax(1), logits.shape[1]), float(own.mean())

@@ -172,7 +172,10 @@ class _Training:
             self.progress.note(f"refit: stage 1 on {len(portion.labels)} photos")
             return {"strength": head.strength}
         score = head.val_macro_f1
-        self.progress.note(f"stage 1: validation macro-F1 {score:.3f} (C = {head.strength})")
+        edge = ", at the edge of those tried: the best may lie beyond" if head.at_edge else ""
+        self.progress.note(
+            f"stage 1: validation macro-F1 {score:.3f} (C = {head.strength:g}{edge})"
+        )
         return {"strength": head.strength, "val_macro_f1": score}
 
     def fine_tune(
