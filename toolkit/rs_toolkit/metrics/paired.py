@@ -159,12 +159,15 @@ def compare_filters(
     columns = {"auroc": np.concatenate(areas), "right_answers": np.concatenate(answers)}
     once = np.ones((1, len(truth)))
     seen = [
-        (float(_areas(odds[:, :1], truth, once)[0]), float((named[:, :1] == sign).mean()))
+        {
+            "auroc": float(_areas(odds[:, :1], truth, once)[0]),
+            "right_answers": float((named[:, :1] == sign).mean()),
+        }
         for odds, named in (reference, other)
     ]
-    first = dict(zip(columns, np.subtract(*seen), strict=True))
+    first = {name: seen[0][name] - seen[1][name] for name in columns}
     losses = [
-        Loss(name, *drawn.limits(values, error, drawn.count, 2, float(first[name])), margins[name])
+        Loss(name, *drawn.limits(values, error, drawn.count, 2, first[name]), margins[name])
         for name, values in columns.items()
     ]
     return Verdict(tuple(losses), (), reference[0].shape[1])
