@@ -59,10 +59,14 @@ class ToyRun:
     preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(size=SIDE))
     temperature: float = 1.5
     data_fingerprint: str = "0" * 64
+    refitted: bool = False
 
     @property
     def name(self) -> str:
         return self.path.name
+
+    def val_logits(self) -> None:
+        """A run that was not refitted keeps none."""
 
     @property
     def classes(self) -> list[dict[str, Any]]:
