@@ -46,6 +46,7 @@ from rs_toolkit.metrics.classification import softmax
 from rs_toolkit.metrics.sets import CHECKED, fit_sets
 
 PRECISION = 0.9
+KEYS = ("ranks", "coverage", "unknown")
 RUNS = ("cub-family", "cub-species", "birds-family")
 DIVISIONS = 40
 SIMULATED = {"weak": 0.7, "middling": 1.0, "strong": 1.5}
@@ -293,23 +294,21 @@ def main() -> None:
     chosen = parser.parse_args()
     quiet_tensorflow()
     chosen.work.mkdir(parents=True, exist_ok=True)
-    trained_runs = trained(chosen.runs, chosen.work)
+    held_out = RESULTS / "unknown-families.json"
+    families = read_json(held_out)["unknown"] if held_out.is_file() else []
+    measured = [*trained(chosen.runs, chosen.work)]
     if chosen.only_runs:
-        measured, result = list(trained_runs), read_json(RESULTS / "thresholds.json")
-        new = {name for name, *_ in measured}
-        for key in ("ranks", "coverage"):
-            result[key] = [row for row in result[key] if row["set"] not in new]
-        result["unknown"] = [row for row in result["unknown"] if "fold" not in row]
+        new = {*(name for name, *_ in measured), *(row["set"] for row in families)}
+        before = read_json(RESULTS / "thresholds.json")
+        result = {key: [row for row in before[key] if row["set"] not in new] for key in KEYS}
     else:
-        measured = [*trained_runs, *probed(chosen.data.parent, chosen)]
+        measured += probed(chosen.data.parent, chosen)
         result = {"ranks": simulation(), "coverage": [], "unknown": unknown(chosen)}
     for name, val, test, ranks in measured:
         result["ranks"] += rank_rows(name, val, test, ranks)
         result["coverage"] += coverages(name, val, test)
-    if (trained_without := RESULTS / "unknown-families.json").is_file():
-        result["unknown"] += read_json(trained_without)["unknown"]
-    kept = {key: result[key] for key in ("ranks", "coverage", "unknown")}
-    publish("thresholds", {**kept, "score": SCORE, "precision": PRECISION}, table)
+    result["unknown"] += families
+    publish("thresholds", {**result, "score": SCORE, "precision": PRECISION}, table)
 
 
 def unknown(chosen: Any) -> list[dict[str, Any]]:
