@@ -85,7 +85,7 @@ def old_heads(
         bias = np.full(classes, -20.0)
         kernel[:, present] = (coefficients / scale).T
         bias[present] = intercept - (coefficients / scale) @ mean
-        yield Head(kernel.astype(np.float32), bias.astype(np.float32), strength, 0.0)
+        yield Head(kernel.astype(np.float32), bias.astype(np.float32), strength, 0.0, at_edge=False)
 
 
 def measure(arrays: Arrays) -> dict[str, Any]:

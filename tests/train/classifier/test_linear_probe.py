@@ -83,7 +83,6 @@ def steps(monkeypatch, right: list[int]) -> list[int]:
             yield kernel, np.array([0, 0.5])
 
     monkeypatch.setattr(linear_probe, "solve_path", path)
-    monkeypatch.setattr(linear_probe, "STRENGTHS", STRENGTHS[: len(right)])
     return computed
 
 
@@ -102,7 +101,8 @@ def test_search_ends_when_two_weaker_penalties_are_worse(
     seen = steps(monkeypatch, right)
     x = np.eye(10, dtype=np.float32)
     y = np.arange(10) % 2
-    head = fit_head(x, y, np.ones(10), x, np.ones(10, np.int64), 2)
+    strengths = STRENGTHS[: len(right)]
+    head = fit_head(x, y, np.ones(10), x, np.ones(10, np.int64), 2, strengths)
     assert head.strength == STRENGTHS[best]
     assert len(seen) == computed
     assert head.at_edge == (best in (0, 5))

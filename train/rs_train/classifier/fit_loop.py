@@ -136,9 +136,10 @@ def fit(
             state.finished = True
             checkpoints.save_state(state)
             break
-        _advance(course, config, state, progress)
+        said = _advance(course, config, state, progress)
         state.seconds = round(earlier + time.perf_counter() - started, 2)
         checkpoints.save(state, model)
+        progress.note(said)
     checkpoints.restore(model, state.best_epoch)
     if state.best_weights == "average":
         take_averages(model)
@@ -188,8 +189,11 @@ def _averages(config: TrainConfig | DistillConfig) -> bool:
 
 def _advance(
     course: Course, config: TrainConfig | DistillConfig, state: FitState, progress: Progress
-) -> None:
-    """Train one epoch, and validate the last weights and their averages, if there are any."""
+) -> str:
+    """Train one epoch, validate the last weights and their averages, if any; return a line of it.
+
+    The line is for people, who may take it for the word that the epoch is saved.
+    """
     begun = time.perf_counter()
     loss = _one_epoch(course, config.seed, state.epoch, progress)
     found = {"last": course.judge()}
@@ -207,7 +211,7 @@ def _advance(
     planned = config.epochs if state.epochs is None else state.epochs
     left = duration(seconds * (planned - state.epoch))
     before = ", before the refit" if getattr(config, "refit", "none") != "none" else ""
-    progress.note(
+    return (
         f"epoch {state.epoch}/{planned}  loss {loss:.3f}{said}  "
         f"{duration(seconds)}, at most {left} left{before}"
     )

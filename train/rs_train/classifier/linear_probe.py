@@ -31,22 +31,19 @@ class Head:
 
     ``kernel`` (channels, classes) and ``bias`` (classes,) are float32 and take features that are
     not standardized.  ``strength`` is the chosen C, the inverse strength of the L2 penalty.
-    ``val_macro_f1`` is macro-F1 on the validation photos, 0 to 1.
+    ``val_macro_f1`` is macro-F1 on the validation photos, 0 to 1.  ``at_edge`` says whether the
+    strength is the first or last of several that were to be tried.
     """
 
     kernel: NDArray[np.float32]
     bias: NDArray[np.float32]
     strength: float
     val_macro_f1: float
+    at_edge: bool
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (n, classes) of features (n, channels)."""
         return features @ self.kernel + self.bias
-
-    @property
-    def at_edge(self) -> bool:
-        """Whether the chosen strength is the first or last of those tried."""
-        return self.strength in (STRENGTHS[0], STRENGTHS[-1])
 
 
 def fit_head(
@@ -103,11 +100,12 @@ def _heads(
     present, numbers = np.unique(labels, return_inverse=True)
     solutions = solve_path(standard, numbers, weights, strengths)
     for strength, (coefficients, intercept) in zip(strengths, solutions, strict=True):
+        edge = len(strengths) > 1 and strength in (strengths[0], strengths[-1])
         kernel = np.zeros((features.shape[1], classes))
         bias = np.full(classes, _ABSENT_BIAS)
         kernel[:, present] = coefficients / scale[:, None]
         bias[present] = intercept - mean @ kernel[:, present]
-        yield Head(kernel.astype(np.float32), bias.astype(np.float32), strength, 0.0)
+        yield Head(kernel.astype(np.float32), bias.astype(np.float32), strength, 0.0, edge)
 
 
 def _scales(features: NDArray[np.float32]) -> NDArray[np.float64]:
