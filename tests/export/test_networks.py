@@ -24,7 +24,10 @@ from rs_train.classifier.convnext import scaled_convnext
 SIDE, PHOTOS = 32, 16
 # Where the networks are cut off.
 LAST = {"mobilenetv3-large": "block4_project_bn", "efficientnetv2-b0": "block4a_project_bn"}
-SMALL = (*LAST, "convnext")
+SMALL = tuple(
+    pytest.param(name, marks=pytest.mark.slow if name == "efficientnetv2-b0" else [])
+    for name in (*LAST, "convnext")
+)
 WHOLE = [pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES if name != "tiny"]
 INT8, U8S8 = Recipe.parse("tflite_int8"), Recipe.parse("onnx_u8s8")
 

@@ -21,7 +21,7 @@ KERAS = {
     "xception": ("Xception", "xception", True),
     "mobilenetv2-w50": ("MobileNetV2", "mobilenet_v2", False),
     "mobilenetv3-large": ("MobileNetV3Large", "mobilenet_v3", False),
-    "efficientnetv2-b0": ("EfficientNetV2B0", "efficientnet_v2", False),
+    "efficientnetv2-b0": ("EfficientNetV2B0", "efficientnet_v2", True),
     "efficientnetv2-b1": ("EfficientNetV2B1", "efficientnet_v2", True),
     "efficientnetv2-b2": ("EfficientNetV2B2", "efficientnet_v2", True),
     "efficientnetv2-b3": ("EfficientNetV2B3", "efficientnet_v2", True),
