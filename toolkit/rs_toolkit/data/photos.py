@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -244,6 +245,10 @@ class PhotoCache:
             pixels[row] = self.pixels(photo, root_of(photo))
         return pixels
 
+    def holds(self, photo: Photo) -> bool:
+        """Return whether there is a file of a photo's pixels; it may be damaged."""
+        return os.path.isfile(self._path(photo))
+
     def info(self, photo: Photo) -> PhotoInfo | None:
         """Return what a photo is; None where its pixels are not cached, or it is refused."""
         path = self._path(photo)
@@ -275,6 +280,10 @@ class PhotoCache:
         write_json(path.with_suffix(".json"), asdict(info))
         return pixels, info
 
+    @cached_property
+    def _folder(self) -> str:
+        return str(self.directory / self.preprocessing.fingerprint())
+
     def _path(self, photo: Photo) -> Path:
-        folder = self.directory / self.preprocessing.fingerprint() / photo.sha256[:2]
-        return folder / f"{photo.content}.npy"
+        # In one text: pathlib's operators would take most of the time of a second index.
+        return Path(f"{self._folder}/{photo.sha256[:2]}/{photo.content}.npy")
