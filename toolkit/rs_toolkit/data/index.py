@@ -123,8 +123,8 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache, files: KnownFiles) -> 
 
 
 def _described(photo: Photo, sha256: str, size: int, info: PhotoInfo) -> Photo:
-    about = {"width": info.width, "height": info.height, "mode": info.mode}
-    return replace(photo, sha256=sha256, bytes=size, **about)
+    width, height, mode = info.width, info.height, info.mode
+    return replace(photo, sha256=sha256, bytes=size, width=width, height=height, mode=mode)
 
 
 def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
