@@ -10,7 +10,7 @@ from PIL import Image
 
 from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photos.photo import decode
-from rs_runtime.photos.preprocess import Preprocessing, load_each
+from rs_runtime.photos.preprocess import Preprocessing, load_each, load_together
 
 
 def encode(image: Image.Image, kind: str) -> bytes:
@@ -55,6 +55,32 @@ def test_a_photo_is_decoded_once(monkeypatch) -> None:
     found, _ = load_each(photo, [Preprocessing(32), Preprocessing(40)])
     assert [len(pixels) for pixels in found] == [32, 40]
     assert sides == [80]
+
+
+@pytest.mark.parametrize("box", [None, (0.25, 0.0, 0.5, 1.0)])
+def test_pixels_of_one_decode_are_exactly_those_of_each_alone(box, monkeypatch) -> None:
+    """A JPEG is decoded again only for a size that takes another reduction of it."""
+    sides: list[int] = []
+
+    def counted(source: bytes, side: int, version: int):
+        sides.append(side)
+        return decode(source, side, version)
+
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    given = [Preprocessing(size) for size in (64, 48, 16, 100)]
+    times = []
+    for width in (40, 384, 400, 801, 1200):
+        photo = encode(Image.fromarray(noise).resize((width, width * 3 // 4)), "JPEG")
+        alone = [item.load(photo, box) for item in given]
+        with monkeypatch.context() as patched:
+            patched.setattr("rs_runtime.photos.photo.decode", counted)
+            found, info = load_together(photo, given, box)
+        assert (info.width, info.height) == (width, width * 3 // 4)
+        assert all(map(np.array_equal, found, alone))
+        times.append(len(sides))
+        sides.clear()
+    assert times[0] == 1
+    assert 1 < max(times) < len(given)
 
 
 def test_models_of_different_ages_each_get_their_pixels() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rs_runtime.photos.photo import PhotoInfo
 
-__all__ = ["Box", "Preprocessing", "load_each"]
+__all__ = ["Box", "Preprocessing", "load_each", "load_together"]
 
 Box = tuple[float, float, float, float]
 """Part of an upright photo: left, top, width, height, fractions of its sides, 0 to 1."""
@@ -144,16 +144,8 @@ class Preprocessing:
         ValueError
             The box is not within the photo.
         """
-        from rs_runtime.photos.photo import decode
-
-        side = self.size * _REDUCING_GAP
-        if box is not None:
-            # The box, not only the photo, must keep this many pixels on both sides.
-            side /= min(_checked(box)[2:])
-        image, info = decode(source, math.ceil(side), self.pixels_version)
-        if box is not None:
-            image = _cut(image, info, box)
-        return self._pixels(image), info
+        (pixels,), info = load_together(source, [self], box)
+        return pixels, info
 
     def model_input(self, pixels: Any) -> Any:
         """Return ``pixels * scale + offset`` in float32.
@@ -186,6 +178,41 @@ class Preprocessing:
             canvas.paste(resized, ((self.size - target[0]) // 2, (self.size - target[1]) // 2))
             resized = canvas
         return np.array(resized, dtype=np.uint8)
+
+
+def load_together(
+    source: Path | bytes, preprocessings: Sequence[Preprocessing], box: Box | None = None
+) -> tuple[list[NDArray[np.uint8]], PhotoInfo]:
+    """Return the pixels of :meth:`Preprocessing.load` for each of several (at least one).
+
+    The photo is decoded once, or again for a size that takes another resolution of a JPEG.  Other
+    parameters, results and errors are those of :meth:`Preprocessing.load_with_info`.
+    """
+    from rs_runtime.photos.photo import decode
+
+    # The box, not only the photo, must keep this many pixels on both sides.
+    least = 1.0 if box is None else min(_checked(box)[2:])
+    decoded: list[tuple[int, int, Image.Image, PhotoInfo]] = []
+    pixels = []
+    for item in preprocessings:
+        side, version = math.ceil(item.size * _REDUCING_GAP / least), item.pixels_version
+        shared = [
+            (image, info)
+            for known, other, image, info in decoded
+            if known == version and _reduction(info, other) == _reduction(info, side)
+        ]
+        if not shared:
+            shared = [decode(source, side, version)]
+            decoded.append((version, side, *shared[0]))
+        image, info = shared[0]
+        pixels.append(item._pixels(image if box is None else _cut(image, info, box)))
+    return pixels, info
+
+
+def _reduction(info: PhotoInfo, side: int) -> int:
+    """Return by how much Pillow reduces a JPEG that is to keep ``side`` pixels on both sides."""
+    most = min(info.width, info.height) // side
+    return max((scale for scale in (2, 4, 8) if scale <= most), default=1)
 
 
 def load_each(

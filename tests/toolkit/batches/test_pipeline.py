@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -20,8 +23,7 @@ LABELS = np.repeat([0, 1], [14, 6])
 PREPROCESSING = Preprocessing(size=SIDE)
 
 
-def source(rows):
-    return PIXELS[rows]
+source = PixelSource(lambda rows: PIXELS[rows])
 
 
 ALONE = Shares(np.arange(20), np.ones(20))
@@ -129,3 +131,81 @@ def test_an_error_of_a_photo_is_raised_once_and_not_for_a_later_fault() -> None:
                 raise RuntimeError("TensorFlow's own words") from error
     with pytest.raises(RuntimeError, match="another fault"), source.unburied():
         raise RuntimeError("another fault")
+
+
+def all_photos(source: PixelSource):
+    """One epoch of four batches of five photos, as they are."""
+    return evaluation_batches(source, 20, PREPROCESSING, 5)
+
+
+@pytest.fixture
+def deterministic() -> None:
+    """Let TensorFlow call Python functions one at a time, as in training."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+
+
+@pytest.mark.usefixtures("deterministic")
+def test_batches_are_made_while_the_last_one_is_used() -> None:
+    made = threading.Semaphore(0)
+
+    def load(rows: np.ndarray) -> np.ndarray:
+        made.release()
+        return PIXELS[rows]
+
+    batches = iter(all_photos(PixelSource(load)))
+    next(batches)
+    assert made.acquire(timeout=10) and made.acquire(timeout=10)
+
+
+@pytest.mark.usefixtures("deterministic")
+def test_batches_come_in_order_whichever_is_ready_first() -> None:
+    def load(rows: np.ndarray) -> np.ndarray:
+        time.sleep(0.05 if rows[0] == 0 else 0)
+        return PIXELS[rows]
+
+    got = np.concatenate(list(all_photos(PixelSource(load))))
+    assert np.array_equal(got, PREPROCESSING.model_input(PIXELS))
+
+
+@pytest.mark.usefixtures("deterministic")
+def test_the_time_spent_waiting_for_batches_is_counted() -> None:
+    def load(rows: np.ndarray) -> np.ndarray:
+        time.sleep(0.05)
+        return PIXELS[rows]
+
+    hurried, patient = PixelSource(load), PixelSource(load)
+    for _ in all_photos(hurried):
+        pass
+    first = None
+    for _ in all_photos(patient):
+        first = patient.waited if first is None else first
+        time.sleep(0.2)
+    assert hurried.waited > 0.05
+    assert first is not None and patient.waited - first < first
+
+
+def test_an_error_ends_an_epoch_and_names_the_photo() -> None:
+    def load(rows: np.ndarray) -> np.ndarray:
+        if rows[0] == 10:
+            raise FileNotFoundError("a.jpg")
+        return PIXELS[rows]
+
+    source = PixelSource(load)
+    with pytest.raises(FileNotFoundError, match=r"a\.jpg"), source.unburied():
+        list(all_photos(source))
+
+
+def test_an_epoch_that_is_left_early_leaves_no_thread() -> None:
+    def at_work() -> bool:
+        return any(thread.name.startswith("batches") for thread in threading.enumerate())
+
+    batches = iter(all_photos(source))
+    next(batches)
+    assert at_work()
+    del batches
+    deadline = time.monotonic() + 5
+    while at_work() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not at_work()

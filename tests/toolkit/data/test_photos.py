@@ -23,7 +23,7 @@ from rs_toolkit.data.photos import (
 )
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import ConfigError, DataError
-from rs_toolkit.files import sha256_file
+from rs_toolkit.files import sha256_bytes, sha256_file
 
 PREP = Preprocessing(size=8)
 
@@ -180,6 +180,21 @@ def test_a_box_has_pixels_of_its_own(photo, cache, tmp_path) -> None:
     assert cache.info(part) == cache.info(photo)
     names = {file.name for file in cache.directory.rglob("*.npy")}
     assert names == {f"{photo.sha256}.npy", f"{photo.sha256}@0.5,0,0.5,1.npy"}
+
+
+def test_one_decode_is_cached_for_all_that_a_command_wants(tmp_path) -> None:
+    Image.new("RGB", (60, 40), (1, 2, 3)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    photo = Photo("a.png", Taxon(), sha256=sha256_bytes(data))
+    small, large = Preprocessing(size=16), Preprocessing(size=24)
+    cache = PhotoCache(tmp_path / "cache", large, beside=(small, large))
+    cache.decode(photo, data)
+    (tmp_path / "a.png").unlink()
+    for item in (small, large):
+        alone = PhotoCache(tmp_path / "cache", item)
+        assert np.array_equal(alone.pixels(photo, tmp_path), item.load(data))
+        assert alone.info(photo) == cache.info(photo)
+    assert len(list(cache.directory.rglob("*.npy"))) == 2
 
 
 def test_read_photo_refuses_what_is_no_file(tmp_path) -> None:

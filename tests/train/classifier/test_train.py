@@ -282,6 +282,43 @@ def test_it_stops_when_validation_no_longer_improves(tmp_path, patience, epochs)
     assert state.best_epoch == 0
 
 
+class Hungry(Idle):
+    """Its batches are waited for."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def batches(self, epoch: int) -> Any:
+        import tensorflow as tf
+
+        def waited() -> Any:
+            time.sleep(self.seconds)
+            self.pixels.waited += self.seconds
+            yield np.ones((1, 2)), np.ones((1, 1))
+
+        kinds = tuple(tf.TensorSpec((1, width)) for width in (2, 1))
+        made = tf.data.Dataset.from_generator(waited, output_signature=kinds)
+        return made.apply(tf.data.experimental.assert_cardinality(1))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.4])
+def test_waiting_for_photos_is_recorded_and_said_where_it_is_much(tmp_path, seconds) -> None:
+    said: list[str] = []
+    progress = Progress()
+    progress.note = said.append  # type: ignore[method-assign]
+    checkpoints = Checkpoints(tmp_path / "checkpoints", "mark")
+    config = replace(CONFIG, epochs=2, patience=0)
+    state = fit(Hungry(seconds), config, checkpoints, progress, time.perf_counter())
+    waits = [row["input_wait"] for row in state.history]
+    assert waits[0] is None
+    assert all(0 <= wait <= 1 for wait in waits[1:])
+    assert (waits[2] > 0.5) == bool(seconds)
+    # The first epoch also compiles.
+    assert (f"{waits[2]:.0%} of its steps' time waiting for photos" in said[1]) == bool(seconds)
+    assert "input_wait" in (tmp_path / "epochs.csv").read_text()
+
+
 def float32_model(run: Path) -> Any:
     model = Run.open(run).load_model()
     assert {str(weight.dtype) for weight in model.weights} == {"float32"}

@@ -1,8 +1,18 @@
-"""Batches for training and evaluation: pixels from the cache, augmentation on the fly."""
+"""Batches for training and evaluation: pixels from the cache, augmentation on the fly.
+
+Threads make the next batches while the model works on the last one.  Each batch depends on its
+number alone, so it does not matter which thread makes it.  TensorFlow's own ``map`` and
+``prefetch`` would not overlap: while its operations are to be deterministic, it calls Python
+functions one at a time, when their results are wanted.
+"""
 
 from __future__ import annotations
 
+import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,17 +32,22 @@ __all__ = [
 ]
 
 
+_MOST_THREADS = 4
+
+
 @dataclass(eq=False)
 class PixelSource:
     """Turns photo numbers, int64 (n,), into uint8 RGB pixels (n, S, S, 3), by calling ``load``.
 
     ``load`` may take further arrays of shape (n,) that say how each photo is shown.  TensorFlow
     replaces the errors of Python functions by its own.  This class keeps the last error of
-    ``load``, so that the user reads, for example, which photo has vanished.
+    ``load``, so that the user reads, for example, which photo has vanished.  ``waited`` is how many
+    seconds have passed in waiting for batches of these pixels.
     """
 
     load: Callable[..., NDArray[np.uint8]]
     failure: Exception | None = None
+    waited: float = 0.0
 
     def __call__(self, *picks: NDArray[np.int64]) -> NDArray[np.uint8]:
         try:
@@ -108,28 +123,68 @@ def changed_batches(
 
     draw = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)  # fits int32
 
-    def finish(batch: Any, chosen: Any, wanted: Any) -> tuple[Any, Any]:
-        images = _gather(pixels, chosen, preprocessing.size)
-        images = change(images, tf.stack([draw, tf.cast(batch, tf.int32)]))
-        return preprocessing.model_input(images), wanted
+    def make(number: int) -> tuple[NDArray[np.float32], Any]:
+        rows = slice(number * batch_size, (number + 1) * batch_size)
+        shown = pixels(*(part[rows] for part in picks))
+        # On a GPU it would compete with the model.
+        with tf.device("CPU"):
+            images = change(tf.cast(shown, tf.float32), tf.constant([draw, number], tf.int32))
+        wanted = tf.nest.map_structure(lambda part: part[rows], targets)
+        return preprocessing.model_input(np.asarray(images)), wanted
 
-    dataset = tf.data.Dataset.from_tensor_slices((picks, targets)).batch(batch_size).enumerate()
-    return dataset.map(
-        lambda batch, pair: finish(batch, *pair), num_parallel_calls=2, deterministic=True
-    ).prefetch(2)
+    kinds = tf.nest.map_structure(
+        lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype), targets
+    )
+    count = -(-len(picks[0]) // batch_size)
+    return _made_ahead(make, count, (_images_spec(preprocessing), kinds), pixels)
 
 
 def evaluation_batches(
     pixels: PixelSource, count: int, preprocessing: Preprocessing, batch_size: int
 ) -> tf.data.Dataset:
     """Return batches of inputs: photos 0 to count - 1, in order, without augmentation."""
+
+    def make(number: int) -> NDArray[np.float32]:
+        photos = np.arange(number * batch_size, min(count, (number + 1) * batch_size))
+        images: NDArray[np.float32] = preprocessing.model_input(pixels(photos))
+        return images
+
+    return _made_ahead(make, -(-count // batch_size), _images_spec(preprocessing), pixels)
+
+
+def _images_spec(preprocessing: Preprocessing) -> Any:
     import tensorflow as tf
 
-    def finish(photos: Any) -> Any:
-        return preprocessing.model_input(_gather(pixels, (photos,), preprocessing.size))
+    return tf.TensorSpec((None, preprocessing.size, preprocessing.size, 3), tf.float32)
 
-    dataset = tf.data.Dataset.range(count).batch(batch_size)
-    return dataset.map(finish, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+def _made_ahead(
+    make: Callable[[int], Any], count: int, kinds: Any, pixels: PixelSource
+) -> tf.data.Dataset:
+    """Return ``make(0)`` to ``make(count - 1)``, of the TensorFlow types ``kinds``.
+
+    Each thread has one batch in the making or ready.
+    """
+    import tensorflow as tf
+
+    def batches() -> Iterator[Any]:
+        begun: deque[Future[Any]] = deque()
+        pool = ThreadPoolExecutor(threads, "batches")
+        try:
+            for number in range(count + threads):
+                if number < count:
+                    begun.append(pool.submit(make, number))
+                if number >= threads:
+                    since = time.perf_counter()
+                    batch = begun.popleft().result()
+                    pixels.waited += time.perf_counter() - since
+                    yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=kinds)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count))
 
 
 def augment(images: Any, strength: float, seed: Any) -> Any:
@@ -186,11 +241,3 @@ def _uniform(images: Any, seed: Any) -> Callable[[int, float, float], Any]:
         )
 
     return draw
-
-
-def _gather(pixels: PixelSource, picks: tuple[Any, ...], side: int) -> Any:
-    import tensorflow as tf
-
-    images = tf.numpy_function(pixels, list(picks), tf.uint8)
-    images.set_shape([None, side, side, 3])
-    return tf.cast(images, tf.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rs_runtime.errors import PhotoError
-from rs_runtime.photos.photo import read_photo
+from rs_runtime.photos.photo import PhotoInfo, read_photo
 from rs_toolkit.data.groups import connected
+from rs_toolkit.data.known_files import KnownFile, KnownFiles
 from rs_toolkit.data.photos import SIDES, Dataset, Photo, PhotoCache
 from rs_toolkit.data.table import read_table, write_table
 from rs_toolkit.data.taxonomy import RANKS, Taxon
@@ -42,10 +44,12 @@ def build_index(
 ) -> tuple[Photo, ...]:
     """Read every photo of a data set once: hash it, decode it into the cache, record its size.
 
-    A photo whose pixels are cached is hashed and not decoded.  A photo that cannot be read, or
-    whose box has less than a pixel, gets an ``error``.  Photos that the reader gave an ``error``
-    keep it and are not opened.  Photos with the same bytes get the same group, and groups that
-    share such bytes are merged, so that no split separates copies.
+    A file that an earlier index has read, and whose size and times are the same, is not read again
+    if its pixels are cached (:class:`rs_toolkit.data.known_files.KnownFiles`).  Another photo whose
+    pixels are cached is hashed and not decoded.  A photo that cannot be read, or whose box has less
+    than a pixel, gets an ``error``.  Photos that the reader gave an ``error`` keep it and are not
+    opened.  Photos with the same bytes get the same group, and groups that share such bytes are
+    merged, so that no split separates copies.
 
     ``progress`` is called with (done, total) after each photo; ``note`` once, if photos lack their
     last bytes and are used.  The photos keep their order.
@@ -55,22 +59,29 @@ def build_index(
     OSError
         The cache cannot be written.
     """
-    photos: list[Photo] = []
-    lacking: list[str] = []
+    files = KnownFiles(dataset.root, cache.directory)
+    found = [_recognized(photo, cache, files) for photo in dataset.photos]
+    unknown = [row for row, item in enumerate(found) if item is None]
+    total = len(found)
+    tell = progress or (lambda done, total: None)
+    for done in range(total - len(unknown)):
+        tell(done + 1, total)
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        examine = partial(_examine, root=dataset.root, cache=cache)
-        for photo, lack in pool.map(examine, dataset.photos):
-            photos.append(photo)
-            lacking += [photo.path] if lack else []
-            if progress is not None:
-                progress(len(photos), len(dataset.photos))
+        examine = partial(_examine, root=dataset.root, cache=cache, files=files)
+        examined = pool.map(examine, (dataset.photos[row] for row in unknown))
+        for done, (row, item) in enumerate(zip(unknown, examined, strict=True)):
+            found[row] = item
+            tell(total - len(unknown) + done + 1, total)
     finally:
         # After Ctrl-C or a full disk, the photos still waiting must not be decoded.
         pool.shutdown(cancel_futures=True)
+        files.save()
+    photos = [item for item in found if item is not None]
+    lacking = [photo.path for photo, lack in photos if lack]
     if lacking and note is not None:
         note(_lacking(lacking))
-    return _group_duplicates(photos)
+    return _group_duplicates([photo for photo, _ in photos])
 
 
 def _lacking(paths: list[str]) -> str:
@@ -81,11 +92,24 @@ def _lacking(paths: list[str]) -> str:
     )
 
 
-def _examine(photo: Photo, root: Path, cache: PhotoCache) -> tuple[Photo, str | None]:
-    """Return a photo with what reading its file has shown, and what is missing of it."""
+Examined = tuple[Photo, str | None]  # a photo as its file is, and what is missing of it
+
+
+def _recognized(photo: Photo, cache: PhotoCache, files: KnownFiles) -> Examined | None:
+    """Return a photo without reading its file; None where it must be read."""
     if photo.error is not None:
         return photo, None
-    path = root / photo.path
+    known = files.find(photo.path)
+    if known is None or (cache.strict and known.info.note):
+        return None
+    photo = _described(photo, known.sha256, known.bytes, known.info)
+    return (photo, known.info.note) if cache.holds(photo) else None
+
+
+def _examine(photo: Photo, root: Path, cache: PhotoCache, files: KnownFiles) -> Examined:
+    """Read a photo's file, and decode it if its pixels are not cached."""
+    path, now = root / photo.path, time.time_ns()
+    stamp = files.stamp(photo.path)
     try:
         data = read_photo(path)
         photo = replace(photo, sha256=sha256_bytes(data), bytes=len(data))
@@ -94,7 +118,13 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache) -> tuple[Photo, str | 
         # The index row names the file already.
         reason = str(error).removeprefix(f"{path} ").removeprefix("photo in memory ")
         return replace(photo, error=reason), None
-    return replace(photo, width=info.width, height=info.height, mode=info.mode), info.note
+    files.learn(photo.path, stamp, now, KnownFile(photo.sha256, len(data), info))
+    return _described(photo, photo.sha256, len(data), info), info.note
+
+
+def _described(photo: Photo, sha256: str, size: int, info: PhotoInfo) -> Photo:
+    width, height, mode = info.width, info.height, info.mode
+    return replace(photo, sha256=sha256, bytes=size, width=width, height=height, mode=mode)
 
 
 def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
@@ -106,8 +136,10 @@ def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
         if photo.error is None and (photo.group or content):
             keys[row] = [name for name in (photo.group, content) if name]
     groups = dict(zip(keys, connected(keys.values()), strict=True))
-    rows = enumerate(photos)
-    return tuple(replace(photo, group=groups.get(row, photo.group)) for row, photo in rows)
+    return tuple(
+        replace(photo, group=groups[row]) if row in groups else photo
+        for row, photo in enumerate(photos)
+    )
 
 
 def write_index(path: Path, photos: Iterable[Photo]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photos.photo import PhotoInfo, read_photo
-from rs_runtime.photos.preprocess import Box, Preprocessing
+from rs_runtime.photos.preprocess import Box, Preprocessing, load_together
 from rs_toolkit.data.remembered import read_array, write_array
 from rs_toolkit.data.taxonomy import LABELS, Taxon, normalize_name
 from rs_toolkit.errors import ConfigError, DataError
@@ -198,17 +199,20 @@ class PhotoCache:
     ``<sha256>@<box>.npy`` those inside a box.  A ``.json`` file beside it holds the size and mode
     of the whole photo, and what is missing of it.  Files are written atomically and damaged ones
     are made again, so that the folder can be shared, copied or deleted freely.  If ``strict``,
-    photos of which anything is missing are refused.
+    photos of which anything is missing are refused.  A photo that must be decoded is cached by the
+    settings ``beside`` too, whose pixels the same command will want.
     """
 
     directory: Path
     preprocessing: Preprocessing
     strict: bool = False
+    beside: tuple[Preprocessing, ...] = ()
 
     @classmethod
     def default(cls, size: int, resize: str, strict: bool) -> Self:
-        """Return the cache in :func:`default_cache_dir`, for the settings of a command."""
-        return cls(default_cache_dir(), Preprocessing(size=size, resize=resize), strict)
+        """Return the cache in :func:`default_cache_dir`, for a command that checks photos too."""
+        preprocessing = Preprocessing(size=size, resize=resize)
+        return cls(default_cache_dir(), preprocessing, strict, beside=(FIXED_PIXELS,))
 
     def pixels(self, photo: Photo, root: Path) -> NDArray[np.uint8]:
         """Return the pixels of an indexed photo: RGB, 0 to 255, shape (size, size, 3).
@@ -244,6 +248,10 @@ class PhotoCache:
             pixels[row] = self.pixels(photo, root_of(photo))
         return pixels
 
+    def holds(self, photo: Photo) -> bool:
+        """Return whether there is a file of a photo's pixels; it may be damaged."""
+        return os.path.isfile(self._file(photo))
+
     def info(self, photo: Photo) -> PhotoInfo | None:
         """Return what a photo is; None where its pixels are not cached, or it is refused."""
         path = self._path(photo)
@@ -267,14 +275,25 @@ class PhotoCache:
             The cache cannot be written.
         """
         part = None if photo.box is None else parse_box(photo.box)
-        pixels, info = self.preprocessing.load_with_info(data, part)
+        others = [replace(self, preprocessing=item) for item in self.beside]
+        wanted = [x for x in others if x._folder != self._folder and not x.holds(photo)]
+        caches = [self, *wanted]
+        found, info = load_together(data, [cache.preprocessing for cache in caches], part)
         if self.strict and info.note:
             raise UnreadablePhotoError(f"{info.note}; copy it again, or leave out --strict-photos")
-        path = self._path(photo)
-        write_array(path, pixels)
-        write_json(path.with_suffix(".json"), asdict(info))
-        return pixels, info
+        for cache, pixels in zip(caches, found, strict=True):
+            path = cache._path(photo)
+            write_array(path, pixels)
+            write_json(path.with_suffix(".json"), asdict(info))
+        return found[0], info
+
+    @cached_property
+    def _folder(self) -> str:
+        return str(self.directory / self.preprocessing.fingerprint())
 
     def _path(self, photo: Photo) -> Path:
-        folder = self.directory / self.preprocessing.fingerprint() / photo.sha256[:2]
-        return folder / f"{photo.content}.npy"
+        return Path(self._file(photo))
+
+    def _file(self, photo: Photo) -> str:
+        # No Path, which would take half of the time of a second index.
+        return f"{self._folder}/{photo.sha256[:2]}/{photo.content}.npy"

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["History", "Run", "read_history", "read_metrics", "write_logits"]
 
 _FIGURES = (
-    *("epoch", "loss", "seconds", "train_macro_f1", "val_macro_f1"),
+    *("epoch", "loss", "seconds", "input_wait", "train_macro_f1", "val_macro_f1"),
     *("train_accuracy", "val_accuracy"),
 )
 _FILES = ("config.json", "classes.json", "index.parquet", "model.keras", "calibration.json")
@@ -205,8 +205,9 @@ def _logits_file(run: Path, side: str) -> Path:
 class History:
     """The epochs of a training, as history.json has them; a figure that is not there is None.
 
-    A row holds ``epoch`` (0: before the first), ``loss``, ``seconds``, and ``macro_f1`` and
-    ``accuracy`` on ``val`` and on as many ``train`` photos: ``val_macro_f1`` and so on.
+    A row holds ``epoch`` (0: before the first), ``loss``, ``seconds``, ``input_wait`` (share of the
+    steps' time spent waiting for photos), and ``macro_f1`` and ``accuracy`` on ``val`` and on as
+    many ``train`` photos: ``val_macro_f1`` and so on.
     """
 
     best_epoch: int

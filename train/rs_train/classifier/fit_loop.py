@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Course", "Judgement", "fit", "make_deterministic"]
 
 _TIMED = 8  # steps that are timed for a time budget; the first two also compile
+_MUCH_WAIT = 0.05  # share of the steps' time that is worth a word
 _SHARE = 0.95  # of a time budget, for the training; the rest is for the final measurement
 
 
@@ -119,7 +120,8 @@ def fit(
     _build(model)
     if state is None:
         state = FitState(stage_1=stage_1)
-        _record(state, {"last": course.judge()}, {"loss": None, "seconds": 0.0})
+        nothing = {"loss": None, "seconds": 0.0, "input_wait": None}
+        _record(state, {"last": course.judge()}, nothing)
         checkpoints.save(state, model)
     if state.epochs is None:
         state.epochs = _epochs(course, config, progress, started - earlier)
@@ -195,7 +197,7 @@ def _advance(
     The line is for people, who may take it for the word that the epoch is saved.
     """
     begun = time.perf_counter()
-    loss = _one_epoch(course, config.seed, state.epoch, progress)
+    loss, wait = _one_epoch(course, config.seed, state.epoch, progress)
     found = {"last": course.judge()}
     if _averages(config):
         with averaged(course.model):
@@ -203,7 +205,7 @@ def _advance(
     _require_finite(state.epoch + 1, loss, found["last"], config)
     state.epoch += 1
     seconds = round(time.perf_counter() - begun, 2)
-    _record(state, found, {"loss": loss, "seconds": seconds})
+    _record(state, found, {"loss": loss, "seconds": seconds, "input_wait": round(wait, 4)})
     names = {"last": "validation"}
     said = "".join(
         f"  {names.get(name, name)} {item.text}" for name, item in found.items() if item.text
@@ -211,13 +213,15 @@ def _advance(
     planned = config.epochs if state.epochs is None else state.epochs
     left = duration(seconds * (planned - state.epoch))
     before = ", before the refit" if getattr(config, "refit", "none") != "none" else ""
+    waited = f", {wait:.0%} of its steps' time waiting for photos" if wait > _MUCH_WAIT else ""
     return (
         f"epoch {state.epoch}/{planned}  loss {loss:.3f}{said}  "
-        f"{duration(seconds)}, at most {left} left{before}"
+        f"{duration(seconds)}{waited}, at most {left} left{before}"
     )
 
 
-def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> float:
+def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> tuple[float, float]:
+    """Return the loss, and the share of the time, 0 to 1, in which steps waited for batches."""
     import keras
 
     batches = course.batches(epoch)
@@ -232,10 +236,12 @@ def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> flo
         generator = getattr(layer, "seed_generator", None)
         if generator is not None:
             generator.state.assign(np.array([seed + number, epoch], "uint32"))
+    waited, begun = course.pixels.waited, time.perf_counter()
     with course.pixels.unburied():
         shown = [keras.callbacks.LambdaCallback(on_train_batch_end=report)]
         history = course.learner.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=shown)
-    return float(history.history["loss"][0])
+    wait = (course.pixels.waited - waited) / (time.perf_counter() - begun)
+    return float(history.history["loss"][0]), wait
 
 
 def _require_finite(
