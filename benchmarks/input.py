@@ -255,12 +255,13 @@ quality 95), then to the input size: mean difference from the runtime's pixels i
 def main() -> None:
     parser = options(__doc__, work="input")
     parser.add_argument("--parts", nargs="*", default=["known", "ahead", "masters"])
+    parser.add_argument("--shared", type=Path, default=SHARED)
     chosen = parser.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Callable[[], Any]] = {
         "known": lambda: [known(chosen.work / "known", size) for size in KILOBYTES],
         "ahead": lambda: ahead(chosen.work / "ahead"),
-        "masters": lambda: masters(SHARED),
+        "masters": lambda: masters(chosen.shared),
     }
     result = {}
     for name, work in parts.items():
