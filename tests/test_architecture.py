@@ -63,7 +63,7 @@ GROUND = {
     "rs_toolkit": {"errors", "files", "progress", "environment", "pictures"},
     "rs_toolkit/checks": {"findings"},
     "rs_toolkit/data": {
-        *("photos", "index", "table", "remembered", "taxonomy", "groups", "labels"),
+        *("photos", "index", "known_files", "table", "remembered", "taxonomy", "groups", "labels"),
     },
     "rs_train": {"run_folder"},
     "rs_export": {"recipes", "metadata", "tables"},
