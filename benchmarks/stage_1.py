@@ -107,9 +107,7 @@ def measure(arrays: Arrays) -> dict[str, Any]:
     found: dict[str, Any] = {}
     heads: dict[str, list[Head]] = {}
     for name, fit in runs:
-        wall, cpu = time.perf_counter(), time.process_time()
-        heads[name] = fit()
-        seconds = {"s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+        heads[name], seconds = timed(fit)
         best = max((scores(head, arrays) for head in heads[name]), key=lambda row: row["val"])
         found[name] = {**seconds, **best}
         print(name, found[name], flush=True)
@@ -135,6 +133,13 @@ def measure(arrays: Arrays) -> dict[str, Any]:
         "floored": int(raised.sum()),
         **found,
     }
+
+
+def timed(fit: Callable[[], list[Head]]) -> tuple[list[Head], dict[str, float]]:
+    """Return what ``fit`` returns, and the seconds it took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    heads = fit()
+    return heads, {"s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
 
 
 def one_thread(fit: Callable[[], list[Head]]) -> list[Head]:
