@@ -96,21 +96,16 @@ def measure(arrays: Arrays) -> dict[str, Any]:
     labels, weights = (np.repeat(arrays[f"train_{key}"][used], 2) for key in ("labels", "weights"))
     train = (photos.reshape(-1, photos.shape[-1]), labels, weights)
     val = (arrays["val"][:, 0], arrays["val_labels"])
-    runs: list[tuple[str, Callable[[], list[Head]]]] = [
-        ("new", lambda: [fit_head(*train, *val, classes, views=2)]),
-        ("old, one thread", lambda: one_thread(lambda: list(old_heads(*train, classes)))),
-        ("old", lambda: list(old_heads(*train, classes))),
-    ]
-    # Imports are not timed.
-    import sklearn.linear_model  # noqa: F401
-
+    fits: dict[str, Callable[[], list[Head]]] = {
+        "new": lambda: [fit_head(*train, *val, classes, views=2)],
+        "old": lambda: list(old_heads(*train, classes)),
+        "old, one thread": lambda: one_thread(fits["old"]),
+    }
+    heads, seconds = compared(fits)
     found: dict[str, Any] = {}
-    heads: dict[str, list[Head]] = {}
-    for name, fit in runs:
-        heads[name], seconds = timed(fit)
+    for name in RUNS:
         best = max((scores(head, arrays) for head in heads[name]), key=lambda row: row["val"])
-        found[name] = {**seconds, **best}
-        print(name, found[name], flush=True)
+        found[name] = seconds[name] | best
     for key in ("s", "cpu_s"):
         for name in RUNS[:-1]:
             found[f"{name}: ratio_{key}"] = found[name][key] / found["new"][key]
@@ -135,11 +130,22 @@ def measure(arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def timed(fit: Callable[[], list[Head]]) -> tuple[list[Head], dict[str, float]]:
-    """Return what ``fit`` returns, and the seconds it took."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    heads = fit()
-    return heads, {"s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+def compared(
+    fits: dict[str, Callable[[], list[Head]]],
+) -> tuple[dict[str, list[Head]], dict[str, dict[str, float]]]:
+    """Return the heads and the median seconds of each of ``fits``."""
+    # Imports are not timed.
+    import sklearn.linear_model  # noqa: F401
+
+    heads: dict[str, list[Head]] = {}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in fits}
+    for name in ("new", "old, one thread", "new", "old", "new"):
+        wall, cpu = time.perf_counter(), time.process_time()
+        heads[name] = fits[name]()
+        times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+        print(name, times[name][-1], flush=True)
+    middle = {name: np.median(rows, 0).tolist() for name, rows in times.items()}
+    return heads, {name: {"s": wall, "cpu_s": cpu} for name, (wall, cpu) in middle.items()}
 
 
 def one_thread(fit: Callable[[], list[Head]]) -> list[Head]:
@@ -197,7 +203,8 @@ Strengths tried before: {old}; now: {new}, ending after two that are no better.
 
 Seconds of the old solver divided by those of the new one (`ratio_s`, `ratio_cpu_s`), in one run;
 each of the two views of a training photo is a row.  `old` has as many threads as there are cores,
-as it had; the new solver has one thread for sets of this size.
+as it had.  `new` has one thread for sets of this size; its seconds are the median of three runs,
+before, between and after the others.
 
 {_table(counts, list(sets))}
 

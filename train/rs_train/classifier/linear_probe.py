@@ -20,7 +20,7 @@ from rs_train.classifier.logistic import solve_path
 __all__ = ["STRENGTHS", "Head", "fit_head"]
 
 # scikit-learn's C
-STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+STRENGTHS = (3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _MISSES = 2  # strengths in a row that are no better than the best
 _LEAST_SCALE = 0.1  # of the median scale
 _SHARE = 0.99  # of the variance of the photos is kept (decision 0020)
@@ -112,17 +112,17 @@ def _heads(
 ) -> Iterator[Head]:
     """Yield the head of each strength, computed when it is asked for."""
     weights = weights / weights.mean()
-    mean = np.average(features, 0, weights)
-    scale = _scales(features)
-    standard = ((features - mean) / scale).astype(np.float32)
-    scale = scale[:, None].astype(np.float32)
+    mean = np.average(features, 0, weights).astype(np.float32)
+    scale = _scales(features).astype(np.float32)
+    standard = features - mean
+    standard /= scale
     present, numbers = np.unique(labels, return_inverse=True)
     solutions = solve_path(standard, numbers, weights, strengths, views=views, share=_SHARE)
     for strength, (coefficients, intercept) in zip(strengths, solutions, strict=True):
         edge = len(strengths) > 1 and strength in (strengths[0], strengths[-1])
         kernel = np.zeros((features.shape[1], classes), np.float32)
         bias = np.full(classes, _ABSENT_BIAS, np.float32)
-        kernel[:, present] = coefficients / scale
+        kernel[:, present] = coefficients / scale[:, None]
         bias[present] = intercept - mean @ kernel[:, present]
         yield Head(kernel, bias, strength, 0.0, edge)
 

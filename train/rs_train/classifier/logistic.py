@@ -32,7 +32,7 @@ __all__ = ["solve_path"]
 _STEPS = 200
 _TRIES = 10  # of a step, each shorter than the one before
 _PAIRS = 10  # of a step and its change of the gradient, which L-BFGS remembers
-_TOLERANCE = 3e-4  # nearer to the optimum, validation photos are named no better (decision 0020)
+_TOLERANCE = 5e-4  # nearer to the optimum, validation photos are named no better (decision 0020)
 _MIN_CURVATURE = 1e-6
 _MIN_SPREAD = 1e-6  # of the greatest: less is rounding of float32
 
