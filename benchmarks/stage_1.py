@@ -25,7 +25,7 @@ from rs_train.classifier import linear_probe
 from rs_train.classifier.linear_probe import STRENGTHS, Head, fit_head
 
 OLD_STRENGTHS = (0.001, 0.01, 0.1)
-RUNS = ("old", "new")
+RUNS = ("old", "old, one thread", "new")
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -96,34 +96,29 @@ def measure(arrays: Arrays) -> dict[str, Any]:
     labels, weights = (np.repeat(arrays[f"train_{key}"][used], 2) for key in ("labels", "weights"))
     train = (photos.reshape(-1, photos.shape[-1]), labels, weights)
     val = (arrays["val"][:, 0], arrays["val_labels"])
-    runs: list[tuple[str, Callable[[], list[Head]]]] = [
-        ("new", lambda: [fit_head(*train, *val, classes)]),
-        ("old", lambda: list(old_heads(*train, classes))),
-    ]
-    # Imports are not timed.
-    import sklearn.linear_model  # noqa: F401
-
+    fits: dict[str, Callable[[], list[Head]]] = {
+        "new": lambda: [fit_head(*train, *val, classes, views=2)],
+        "old": lambda: list(old_heads(*train, classes)),
+        "old, one thread": lambda: one_thread(fits["old"]),
+    }
+    heads, seconds = compared(fits)
     found: dict[str, Any] = {}
-    heads: dict[str, list[Head]] = {}
-    for name, fit in runs:
-        wall, cpu = time.perf_counter(), time.process_time()
-        heads[name] = fit()
-        seconds = {"s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+    for name in RUNS:
         best = max((scores(head, arrays) for head in heads[name]), key=lambda row: row["val"])
-        found[name] = {**seconds, **best}
-        print(name, found[name], flush=True)
+        found[name] = seconds[name] | best
     for key in ("s", "cpu_s"):
-        found[f"ratio_{key}"] = found["old"][key] / found["new"][key]
-    path = list(linear_probe._heads(*train, classes, STRENGTHS))
+        for name in RUNS[:-1]:
+            found[f"{name}: ratio_{key}"] = found[name][key] / found["new"][key]
+    path = one_thread(lambda: list(linear_probe._heads(*train, classes, STRENGTHS, 2)))
     found["path"] = [scores(head, arrays) for head in path]
     new = {head.strength: head for head in path}
     found["objectives"] = [
-        {
-            "strength": head.strength,
-            "old": objective(head, *train),
-            "new": objective(new[head.strength], *train),
+        {"strength": old.strength}
+        | {
+            name: objective(head, *train)
+            for name, head in (("old", old), ("new", new[old.strength]))
         }
-        for head in heads["old"]
+        for old in heads["old"]
     ]
     raised = linear_probe._scales(train[0]) > train[0].std(0, dtype=np.float64) * (1 + 1e-6)
     return {
@@ -133,6 +128,32 @@ def measure(arrays: Arrays) -> dict[str, Any]:
         "floored": int(raised.sum()),
         **found,
     }
+
+
+def compared(
+    fits: dict[str, Callable[[], list[Head]]],
+) -> tuple[dict[str, list[Head]], dict[str, dict[str, float]]]:
+    """Return the heads and the median seconds of each of ``fits``."""
+    # Imports are not timed.
+    import sklearn.linear_model  # noqa: F401
+
+    heads: dict[str, list[Head]] = {}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in fits}
+    for name in ("new", "old, one thread", "new", "old", "new"):
+        wall, cpu = time.perf_counter(), time.process_time()
+        heads[name] = fits[name]()
+        times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+        print(name, times[name][-1], flush=True)
+    middle = {name: np.median(rows, 0).tolist() for name, rows in times.items()}
+    return heads, {name: {"s": wall, "cpu_s": cpu} for name, (wall, cpu) in middle.items()}
+
+
+def one_thread(fit: Callable[[], list[Head]]) -> list[Head]:
+    """Return what ``fit`` does while products have one thread, as those of the new solver have."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return fit()
 
 
 def scores(head: Head, arrays: Arrays) -> dict[str, float]:
@@ -166,7 +187,8 @@ def table(result: dict[str, Any]) -> str:
         ("solver", *measured, "s", "cpu_s"),
         [(name, {"solver": run, **row[run]}) for name, row in sets for run in RUNS],
     )
-    counts = ("rows", "train", "val", "test", "classes", "ratio_s", "ratio_cpu_s")
+    ratios = [f"{name}: ratio_{key}" for key in ("s", "cpu_s") for name in RUNS[:-1]]
+    counts = ("rows", "train", "val", "test", "classes", *ratios)
     path = _table(measured, [(name, step) for name, row in sets for step in row["path"]])
     objectives = [(name, step) for name, row in sets for step in row["objectives"]]
     floored = ", ".join(f"{row['floored']} of {name}" for name, row in sets)
@@ -179,8 +201,10 @@ Strengths tried before: {old}; now: {new}, ending after two that are no better.
 
 {runs}
 
-Seconds of the old solver divided by those of the new one (`ratio_s`, `ratio_cpu_s`); each of the
-two views of a training photo is a row:
+Seconds of the old solver divided by those of the new one (`ratio_s`, `ratio_cpu_s`), in one run;
+each of the two views of a training photo is a row.  `old` has as many threads as there are cores,
+as it had.  `new` has one thread for sets of this size; its seconds are the median of three runs,
+before, between and after the others.
 
 {_table(counts, list(sets))}
 

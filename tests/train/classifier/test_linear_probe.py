@@ -74,7 +74,7 @@ def steps(monkeypatch, right: list[int]) -> list[int]:
     """Let the head of each strength be right for so many of ten photos; return those computed."""
     computed = []
 
-    def path(*_):
+    def path(*_, **__):
         for number, count in enumerate(right):
             computed.append(number)
             kernel = np.zeros((10, 2))
@@ -106,6 +106,24 @@ def test_search_ends_when_two_weaker_penalties_are_worse(
     assert head.strength == STRENGTHS[best]
     assert len(seen) == computed
     assert head.at_edge == (best in (0, 5))
+
+
+def test_a_small_problem_has_one_thread_and_none_is_taken_from_what_follows() -> None:
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def threads() -> set[int]:
+        return {row["num_threads"] for row in threadpool_info() if row["user_api"] == "blas"}
+
+    x, y = blobs(3)
+    seen = []
+    with threadpool_limits(2, "blas"), pytest.MonkeyPatch.context() as patched:
+        score = linear_probe._score
+        patched.setattr(
+            linear_probe, "_score", lambda *given: seen.append(threads()) or score(*given)
+        )
+        fit_head(x, y, np.ones(len(y)), x, y, 3, STRENGTHS[:1])
+        assert seen == [{1}]
+        assert threads() == {2}
 
 
 def test_of_strengths_with_equal_scores_the_lower_validation_loss_decides() -> None:

@@ -113,3 +113,49 @@ def test_same_input_same_numbers_and_threads_change_only_the_rounding() -> None:
         assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
         one, other = (softmax(rows @ kernel + bias) for kernel, bias in (first, two))
         assert np.allclose(one, other, atol=2e-3)
+
+
+def test_a_path_takes_fewer_steps_than_its_strengths_alone(monkeypatch) -> None:
+    from rs_train.classifier import logistic
+
+    steps = []
+    search = logistic._line_search
+    monkeypatch.setattr(logistic, "_line_search", lambda *given: steps.append(1) or search(*given))
+    given = problem(count=200, features=100, classes=20)
+    strengths = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
+    counts = []
+    for group in ([strengths], [[strength] for strength in strengths]):
+        steps.clear()
+        for part in group:
+            list(solve_path(*given, part))
+        counts.append(len(steps))
+    assert counts[0] * 1.5 < counts[1]
+
+
+@pytest.mark.parametrize("features", [40, 200])
+def test_axes_that_hold_a_share_of_the_variance_of_the_photos(features) -> None:
+    from rs_train.classifier.logistic import _principal_axes
+
+    rows, _, weights = problem(features=features, repeat=2)
+    noise = np.random.default_rng(1).normal(0, 0.1, rows.shape)
+    noise[1::2] = -noise[::2]  # cancels in the mean of two views
+    seen = (rows + noise).astype(np.float32)
+    kept = []
+    for share in (0.8, 0.95, 1.0):
+        axes = _principal_axes(seen, weights, 2, share)
+        assert np.allclose(axes.T @ axes, np.eye(axes.shape[1]), atol=1e-3)
+        held = weights @ ((rows @ axes) ** 2).sum(1) / (weights @ (rows**2).sum(1))
+        assert held >= share - 1e-4
+        kept.append(axes.shape[1])
+    assert kept[0] < kept[1] < kept[2] == min(features, 89)
+
+
+def test_dropped_axes_hardly_change_what_is_predicted() -> None:
+    rows, labels, weights = problem(count=300, features=60, repeat=2)
+    rows[:, :40] *= 0.02
+    full, fewer = (
+        list(solve_path(rows, labels, weights, STRENGTHS, EXACT, 2, share)) for share in (1.0, 0.99)
+    )
+    for one, other in zip(full, fewer, strict=True):
+        first, second = (softmax(rows @ kernel + bias) for kernel, bias in (one, other))
+        assert np.allclose(first, second, atol=0.02)

@@ -166,6 +166,7 @@ class _Training:
             self.portions["val"].labels,
             len(self.data.classes),
             strengths,
+            views,
         )
         model.get_layer("predictions").set_weights([head.kernel, head.bias])
         if first:
