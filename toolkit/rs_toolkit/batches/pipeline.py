@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -166,30 +165,56 @@ def _images_spec(preprocessing: Preprocessing) -> Any:
 def _made_ahead(
     make: Callable[[int], Any], count: int, kinds: Any, pixels: PixelSource
 ) -> tf.data.Dataset:
-    """Return ``make(0)`` to ``make(count - 1)``, of the TensorFlow types ``kinds``.
-
-    Each thread has one batch in the making or ready.
-    """
+    """Return ``make(0)`` to ``make(count - 1)``, of the TensorFlow types ``kinds``."""
     import tensorflow as tf
 
-    def batches() -> Iterator[Any]:
-        begun: deque[Future[Any]] = deque()
-        pool = ThreadPoolExecutor(threads, "batches")
-        try:
-            for number in range(count + threads):
-                if number < count:
-                    begun.append(pool.submit(make, number))
-                if number >= threads:
-                    since = time.perf_counter()
-                    batch = begun.popleft().result()
-                    pixels.waited += time.perf_counter() - since
-                    yield batch
-        finally:
-            pool.shutdown(cancel_futures=True)
+    ahead = _Ahead(make, count, pixels)
+    flat = tf.nest.flatten(kinds)
 
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=kinds)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count))
+    def take(number: Any) -> Any:
+        # Not Dataset.from_generator: under Python 3.11 that lowers the size from which malloc asks
+        # the system for memory, for good, which halves the speed of a small network's steps.
+        parts = tf.numpy_function(
+            lambda chosen: tf.nest.flatten(ahead.take(int(chosen))),
+            [number],
+            [kind.dtype for kind in flat],
+        )
+        for part, kind in zip(parts, flat, strict=True):
+            part.set_shape(kind.shape)
+        return tf.nest.pack_sequence_as(kinds, parts)
+
+    return tf.data.Dataset.range(count).map(take)
+
+
+class _Ahead:
+    """Calls ``make`` for the next numbers below ``count`` in threads; each has one at a time."""
+
+    def __init__(self, make: Callable[[int], Any], count: int, pixels: PixelSource) -> None:
+        self._make, self._count, self._pixels = make, count, pixels
+        self._threads = min(_MOST_THREADS, os.cpu_count() or 1)
+        self._begun: dict[int, Future[Any]] = {}
+
+    def take(self, number: int) -> Any:
+        """Return ``make(number)``, and begin with those after it."""
+        for other in [key for key in self._begun if key < number]:
+            self._begun.pop(other).cancel()
+        for wanted in range(number, min(number + self._threads, self._count)):
+            if wanted not in self._begun:
+                self._begun[wanted] = self._begin(wanted)
+        since = time.perf_counter()
+        found = self._begun.pop(number).result()
+        self._pixels.waited += time.perf_counter() - since
+        if (further := number + self._threads) < self._count:
+            self._begun[further] = self._begin(further)
+        return found
+
+    def _begin(self, number: int) -> Future[Any]:
+        # A thread for each batch, so that none is left over where an epoch ends early.
+        pool = ThreadPoolExecutor(1, "batches")
+        try:
+            return pool.submit(self._make, number)
+        finally:
+            pool.shutdown(wait=False)
 
 
 def augment(images: Any, strength: float, seed: Any) -> Any:
