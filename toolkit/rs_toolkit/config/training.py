@@ -48,7 +48,12 @@ class TrainConfig(Settings):
     )
     backbone: str = text("xception", BACKBONES)
     weights: str = text("imagenet", WEIGHTS)
-    rank: str = choice("family", LABELS, "rank of the classes: kingdom … species, or common_name")
+    rank: str = choice(
+        "family",
+        ("auto", *LABELS),
+        "rank of the classes: kingdom … species, or common_name; auto: the finest with enough "
+        "photos a class",
+    )
     keep_names: str = text("", KEEP_NAMES)
     imgsz: int = number(224, 32, 1024, "width and height of the model's input in pixels")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")

@@ -99,6 +99,7 @@ def train(
     check_average(trial, config.average)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found = prepare(data, config, run, cache, progress)
+    config = found.config
     mark = f"{config.fingerprint()}-{found.mark[:16]}"
     checkpoints = Checkpoints(run / "checkpoints", mark, tensorboard)
     training = _Training(config, found, cache, progress)
