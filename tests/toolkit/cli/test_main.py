@@ -14,6 +14,7 @@ from rs_export import ExportSettings
 from rs_toolkit.cli.main import app
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.files import write_json
 
 # A value for each training flag that neither the defaults nor the sample's preset have.
 FLAGS = {
@@ -79,7 +80,9 @@ def asked(run, monkeypatch):
         monkeypatch.setattr(
             rs_toolkit.cli.main,
             "_train",
-            lambda *wanted, resume, tensorboard: calls.append((*wanted, resume or tensorboard)),
+            lambda *wanted, resume, tensorboard, device: calls.append(
+                (*wanted, resume or tensorboard or device != "auto")
+            ),
         )
         code, _, err = run("train", *arguments)
         assert code == 0, err
@@ -93,7 +96,7 @@ def asked(run, monkeypatch):
 def test_every_training_flag_is_a_setting_or_known_and_every_setting_has_one() -> None:
     train = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
     flags = {flag for item in train.params for flag in item.opts if flag.startswith("--")}
-    flags -= {"--out", "--resume", "--config", "--tensorboard", "--help"}
+    flags -= {"--out", "--resume", "--config", "--tensorboard", "--device", "--help"}
     settings = {item.name for item in fields(TrainConfig)}
     assert flags == {spelled(name) for name in settings}
     # Tested below, each by its own value.
@@ -106,7 +109,7 @@ def test_every_training_flag_is_a_setting_or_known_and_every_setting_has_one() -
         ("check", TrainConfig, {"data", "out"}),
         ("split", TrainConfig, {"data", "out", "config"}),
         ("clean", TrainConfig, {"data", "out", "config", "policy", "filter_", "again"}),
-        ("train", TrainConfig, {"data", "out", "config", "resume", "tensorboard"}),
+        ("train", TrainConfig, {"data", "out", "config", "resume", "tensorboard", "device"}),
         ("distill", DistillConfig, {"data", "out", "not_organism", "resume"}),
         ("export", ExportSettings, {"run", "out", "data", "recipe", "filter_folder"}),
     ],
@@ -170,6 +173,24 @@ def test_a_wrong_settings_file(refused, tmp_path, text, said) -> None:
     config = tmp_path / "settings.toml"
     config.write_text(text)
     assert said in refused("train", tmp_path, "--config", config)
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["new", "resumed"])
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [("gpu", "got gpu, but TensorFlow finds none"), ("tpu", "wanted auto, cpu, gpu or gpu:N")],
+)
+def test_a_device_that_is_not_there(refused, monkeypatch, tmp_path, device, said, resumed) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *kind: [])
+    run, begun = tmp_path / "r", {"settings": TrainConfig().to_dict(), "data": str(tmp_path)}
+    where = ("--resume", run) if resumed else (tmp_path, "--out", run)
+    if resumed:
+        write_json(run / "config.json", begun)
+    line = refused("train", *where, "--device", device)
+    assert said in line
+    assert run.exists() == resumed
 
 
 def test_version(run) -> None:

@@ -91,6 +91,9 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard while it runs.")
     ] = False,
+    device: Annotated[
+        str, typer.Option(help="What computes: auto (a GPU if there is one), cpu, gpu or gpu:N.")
+    ] = "auto",
     **settings: Any,
 ) -> None:
     """Train a classifier by hybrid transfer learning, with rare classes oversampled.
@@ -107,14 +110,14 @@ def train(
 
         begun, data, _ = settings_begun(resume, TrainConfig)
         with claimed(resume):
-            _train(data, begun, resume, resume=True, tensorboard=tensorboard)
+            _train(data, begun, resume, resume=True, tensorboard=tensorboard, device=device)
         return
     chosen = options.train_settings(config, settings, sample=data is None)
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)
     with options.new_folder(out, "runs", data) as folder:
-        _train(data, chosen, folder, resume=False, tensorboard=tensorboard)
+        _train(data, chosen, folder, resume=False, tensorboard=tensorboard, device=device)
 
 
 @app.command()
@@ -240,14 +243,18 @@ def _draw_sample(directory: Path, photos: int, seed: int) -> None:
         generate_sample(directory, seed=seed, photos=photos, progress=shown)
 
 
-def _train(data: Path, settings: Any, run: Path, *, resume: bool, tensorboard: bool) -> None:
-    from rs_toolkit.environment import quiet_tensorflow
+def _train(
+    data: Path, settings: Any, run: Path, *, resume: bool, tensorboard: bool, device: str
+) -> None:
+    from rs_toolkit.environment import quiet_tensorflow, use_device
     from rs_toolkit.evaluation.run_page import attempt_run_page
     from rs_toolkit.folders.run import read_metrics
     from rs_train.classifier.train import train as train_run
 
     quiet_tensorflow()
     with options.resumable("train", run) as progress:
+        if (used := use_device(device)) != "CPU":
+            progress.note(f"device: {used}")
         train_run(data, settings, run, resume=resume, tensorboard=tensorboard, progress=progress)
         attempt_run_page(run, progress)
     test = read_metrics(run)["test"]
