@@ -44,6 +44,11 @@ FLAGS = {
     "bottleneck": 7,
     "augment": 0.5,
     "fine_tune_from": "last",
+    "teacher": str(Path("runs/teacher").resolve()),
+    # Other values need a teacher.
+    "teacher_weight": 0.9,
+    "teacher_temperature": 4.0,
+    "teacher_views": 8,
     "refit": "val",
     "balance": 0.25,
     "group_by": "site",

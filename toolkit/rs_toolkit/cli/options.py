@@ -105,7 +105,12 @@ def train_settings(
     presets = [read_preset(name) for name in (sample and "sample", named) if name]
     found = load_settings(TrainConfig, *presets, file, flags)
     # ``--resume`` and ``--again`` may be run in another working directory.
-    return replace(found, weights=resolved(found.weights), splits_from=resolved(found.splits_from))
+    return replace(
+        found,
+        weights=resolved(found.weights),
+        splits_from=resolved(found.splits_from),
+        teacher=resolved(found.teacher),
+    )
 
 
 def resolved(value: str | Path) -> str:

@@ -22,6 +22,7 @@ from rs_toolkit.progress import Progress
 from rs_toolkit.splits.rank import settle_rank
 from rs_toolkit.splits.table import EarlierSides, make_splits
 from rs_train.classifier.checkpoint import weights_sha256
+from rs_train.classifier.teaching import Teacher
 from rs_train.run_folder import resumed, write_begun
 
 __all__ = ["RunData", "prepare"]
@@ -46,18 +47,25 @@ class RunData(NamedTuple):
 
 
 def prepare(
-    data: Path, config: TrainConfig, run: Path, cache: PhotoCache, progress: Progress
+    data: Path,
+    config: TrainConfig,
+    run: Path,
+    cache: PhotoCache,
+    progress: Progress,
+    teacher: Teacher | None = None,
 ) -> RunData:
     """Index, label and split a data set, and write the result into the run folder.
 
     Where the folder ``run`` holds an index already, that is read instead, so that a resumed run
-    has the photos and splits that it began with.
+    has the photos and splits that it began with.  Photos that ``teacher`` knows keep their side in
+    its split, unless ``config.splits_from`` names another.
 
     Raises
     ------
     DataError
         There is no readable photo, there are fewer than two classes, a class name is too long for
-        a kit, or there can be no splits (see :func:`rs_toolkit.splits.table.make_splits`).
+        a kit, there can be no splits (see :func:`rs_toolkit.splits.table.make_splits`), or the
+        teacher does not fit (see :meth:`rs_train.classifier.teaching.Teacher.check`).
     RunError
         The run began with other settings, or one of its files is damaged.
     """
@@ -83,11 +91,13 @@ def prepare(
         )
     _note_conflicts(photos, config.rank, progress)
     # A clean folder has splits already.  The settings that are recorded stay as they were given.
-    kept = config.splits_from or (str(data) if dataset.source == "clean" else "")
+    kept = config.splits_from or config.teacher or str(data) * (dataset.source == "clean")
     photos, report = make_splits(photos, replace(config, splits_from=kept))
     for text in (*report.notes(), report.question):
         progress.note(text)
     classes = _class_table(photos, config.rank)
+    if teacher:
+        teacher.check(photos, classes)
     found = RunData(photos, classes, dataset.root.resolve(), fingerprint(photos), config)
     preprocessing = cache.preprocessing.to_dict()
     table = {"rank": config.rank, "preprocessing": preprocessing, "classes": classes}
@@ -98,6 +108,7 @@ def prepare(
         "data_root": str(found.root),
         "data_fingerprint": found.mark,
         "weights_sha256": weights_sha256(config.weights),
+        "teacher_sha256": teacher and teacher.sha256,
     }
     write_begun(run, config, photos, sources)
     return found
