@@ -34,8 +34,8 @@ Ctrl-C gives exit code 130, output whose reader closed it 141, and output that c
 SETTINGS = """## Settings files
 
 `--config settings.toml` reads the settings of a training from a file, such as
-[`samples/birds.toml`](../samples/birds.toml). A key is the name of an option, with `_` for `-`;
-some settings have no option. Options override the file.
+[`samples/birds.toml`](../samples/birds.toml). A key is the name of an option of `train`, with `_`
+for `-`, and every setting has an option. Options override the file.
 """
 PARSERS = {"rs-classify": rs_runtime.cli, "python -m rs_runtime.probe": rs_runtime.probe}
 KINDS = {int: "integer", float: "number", str: "text", Path: "path"}

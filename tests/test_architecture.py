@@ -54,7 +54,7 @@ FLOORS = {
     ),
     "rs_toolkit/checks": ("duplicates", "labels"),
     "rs_toolkit/data": ("readers",),
-    "rs_train": ("student", "teacher", "classifier"),
+    "rs_train": ("student", "classifier", "teacher"),
     "rs_export": ("shrink", "tflite", "onnx", "quantize", "measure"),
     "rs_runtime": ("engines", "kit", "photos"),
 }

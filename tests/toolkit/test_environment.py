@@ -7,8 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+
+from rs_toolkit.environment import use_device
+from rs_toolkit.errors import ConfigError
 
 STANDARD = {"floatx": "float32", "epsilon": 1e-7, "backend": "tensorflow"}
 STANDARD["image_data_format"] = "channels_last"
@@ -69,3 +73,63 @@ def test_settings_that_keras_cannot_read_are_one_line(tmp_path, text) -> None:
     done = loaded(tmp_path, text)
     last = done.stderr.splitlines()[-1]
     assert "keras.json: Keras cannot read it" in last and "ConfigError" in last
+
+
+class Gpu(NamedTuple):
+    name: str
+
+
+@pytest.fixture
+def gpus(monkeypatch) -> dict[str, list[Any]]:
+    """Two GPUs that TensorFlow claims to have; what it is told to show, and to let grow."""
+    import tensorflow as tf
+
+    found, told = [Gpu("one"), Gpu("two")], dict[str, list[Any]](shown=[], grown=[])
+    config = tf.config
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: found)
+    monkeypatch.setattr(config, "get_visible_devices", lambda kind: told["shown"])
+    monkeypatch.setattr(
+        config, "set_visible_devices",
+        lambda gpus, kind: told.update(shown=gpus if isinstance(gpus, list) else [gpus]),
+    )  # fmt: skip
+    monkeypatch.setattr(
+        config.experimental, "set_memory_growth", lambda gpu, grows: told["grown"].append(gpu)
+    )
+    monkeypatch.setattr(
+        config.experimental, "get_device_details", lambda gpu: {"device_name": f"Card {gpu.name}"}
+    )
+    told["found"] = found
+    return told
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [("auto", "one"), ("gpu", "one"), ("gpu:0", "one"), ("gpu:1", "two"), ("cpu", None)],
+)
+def test_one_gpu_is_used_or_none(gpus, wanted, name) -> None:
+    said = use_device(wanted)
+    assert said == (f"Card {name}" if name else "CPU")
+    assert gpus["shown"] == gpus["grown"] == ([Gpu(name)] if name else [])
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(gpus) -> None:
+    gpus["found"].clear()
+    assert use_device("auto") == "CPU"
+
+
+def test_a_gpu_that_is_not_there_is_one_line_that_says_what_is(
+    gpus, tmp_path, monkeypatch, one_line
+) -> None:
+    def line(wanted: str) -> str:
+        with pytest.raises(ConfigError) as caught:
+            use_device(wanted)
+        return one_line(str(caught.value))
+
+    assert "finds 2, gpu:0 to gpu:1" in line("gpu:2")
+    gpus["found"].clear()
+    driver = tmp_path / "version"
+    monkeypatch.setattr("rs_toolkit.environment._NVIDIA_DRIVER", driver)
+    assert "no NVIDIA driver" in line("gpu")
+    driver.touch()
+    assert "tensorflow[and-cuda]" in line("gpu:0")
+    assert "gpu:-1" in line("gpu:-1")

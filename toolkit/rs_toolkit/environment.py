@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from contextlib import suppress
 from importlib import metadata
@@ -15,7 +16,15 @@ from rs_runtime.stderr import quiet_libraries
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.files import read_json
 
-__all__ = ["keras_home", "machine", "quiet_tensorflow", "standard_settings", "versions"]
+__all__ = [
+    "device",
+    "keras_home",
+    "machine",
+    "quiet_tensorflow",
+    "standard_settings",
+    "use_device",
+    "versions",
+]
 
 _BACKEND = "tensorflow"
 # Settings that a user may have made for other work, in keras.json or by a variable, and the values
@@ -27,6 +36,7 @@ _VARIABLES = {
     "KERAS_NNX_ENABLED": "",
 }
 _SETTINGS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 _LIMITS = ("max_epochs", "max_steps_per_epoch")
 
 _PACKAGES = (
@@ -90,6 +100,56 @@ def quiet_tensorflow() -> None:
         if hasattr(keras.config, f"set_{name}"):
             getattr(keras.config, f"set_{name}")(None)
     keras.config.set_dtype_policy(_SETTINGS["floatx"])
+
+
+def use_device(wanted: str) -> str:
+    """Make TensorFlow compute on ``auto``, ``cpu``, ``gpu`` or ``gpu:N``; return :func:`device`.
+
+    ``auto`` is the first GPU, or the CPU where there is none; ``gpu`` is ``gpu:0``.  To be called
+    before TensorFlow computes anything.
+
+    Raises
+    ------
+    ConfigError
+        The name is another one, or TensorFlow finds no such GPU.
+    """
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices("GPU")
+    named = re.fullmatch(r"auto|cpu|gpu(?::(\d{1,3}))?", wanted)
+    if not named:
+        raise ConfigError(f"device: got {wanted!r}, wanted auto, cpu, gpu or gpu:N, such as gpu:1")
+    number = int(named[1] or 0)
+    if wanted == "cpu" or (wanted == "auto" and not found):
+        tf.config.set_visible_devices([], "GPU")
+        return device()
+    if number >= len(found):
+        raise ConfigError(f"device: got {wanted}, but {_gpus_found(len(found))}")
+    tf.config.set_visible_devices(found[number], "GPU")
+    # Otherwise TensorFlow takes all of the GPU's memory.
+    tf.config.experimental.set_memory_growth(found[number], True)
+    return device()
+
+
+def device() -> str:
+    """Return the name of the GPU that TensorFlow computes on, or else ``CPU``."""
+    import tensorflow as tf
+
+    for gpu in tf.config.get_visible_devices("GPU"):
+        details = tf.config.experimental.get_device_details(gpu)
+        return str(details.get("device_name", gpu.name))
+    return "CPU"
+
+
+def _gpus_found(count: int) -> str:
+    if count:
+        return f"TensorFlow finds {count}, gpu:0 to gpu:{count - 1}; choose one of these, or cpu"
+    if _NVIDIA_DRIVER.exists():
+        return (
+            "TensorFlow finds none, although there is an NVIDIA driver: its CUDA libraries are "
+            "missing (pip install 'tensorflow[and-cuda]'); or use --device cpu"
+        )
+    return "TensorFlow finds none, and there is no NVIDIA driver; use --device cpu"
 
 
 def _standard_variables() -> list[str]:

@@ -12,7 +12,7 @@ from rs_runtime.errors import reason
 from rs_toolkit.config.base import Settings
 from rs_toolkit.data.index import write_index
 from rs_toolkit.data.photos import Photo
-from rs_toolkit.environment import machine, versions
+from rs_toolkit.environment import device, machine, versions
 from rs_toolkit.errors import ConfigError, DataError, RunError
 from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import Progress
@@ -110,6 +110,6 @@ def undamaged(path: Path) -> Iterator[None]:
 
 
 def write_environment(folder: Path, seed: int, seconds: float) -> None:
-    """Write ``environment.json``: the machine, package versions, seed and running time."""
-    found = {"machine": machine(), "versions": versions(), "seed": seed}
+    """Write ``environment.json``: machine, device, package versions, seed and running time."""
+    found = {"machine": machine(), "device": device(), "versions": versions(), "seed": seed}
     write_json(folder / "environment.json", {**found, "seconds": round(seconds, 1)})

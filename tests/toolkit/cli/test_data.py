@@ -75,6 +75,21 @@ def test_what_was_noticed_while_reading_is_in_the_report(run, photos, tmp_path) 
     assert "none" in json.loads((out / "clean.json").read_text())["classes"]
 
 
+def test_each_command_says_and_records_the_rank_that_auto_stands_for(run, photos, tmp_path) -> None:
+    options = ("--rank", "auto", "--out")
+    for command, out, more in (
+        ("split", tmp_path / "sides.csv", ("--group-by", "photo")),
+        ("check", tmp_path / "c", ("--imgsz", 64)),
+        ("clean", tmp_path / "clean", ("--imgsz", 64, "--weights", "none")),
+    ):
+        code, _, err = run(command, photos, *options, out, *more)
+        assert code == 0 and "rank auto: family." in " ".join(err.split())
+    assert ",canidae" in (tmp_path / "sides.csv").read_text()
+    assert json.loads((tmp_path / "c" / "audit.json").read_text())["rank"] == "family"
+    saved = json.loads((tmp_path / "clean" / "clean.json").read_text())
+    assert saved["rank"] == saved["settings"]["rank"] == "family"
+
+
 @pytest.mark.parametrize("command", ["check", "clean"])
 def test_folders_that_differ_behind_a_dot_are_written_apart(run, photos, tmp_path, command) -> None:
     for year in ("2024", "2025"):

@@ -14,6 +14,7 @@ from rs_export import ExportSettings
 from rs_toolkit.cli.main import app
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.files import write_json
 
 # A value for each training flag that neither the defaults nor the sample's preset have.
 FLAGS = {
@@ -22,6 +23,10 @@ FLAGS = {
     "rank": "genus",
     "keep_names": "none,na",
     "imgsz": 77,
+    "resize": "pad",
+    "val": 0.11,
+    "test": 0.31,
+    "stratify_by": "genus",
     "epochs": 3,
     "batch_size": 5,
     "time": "30m",
@@ -34,6 +39,16 @@ FLAGS = {
     "loss": "balanced_softmax",
     # Another value needs that loss.
     "logit_adjustment": 1.0,
+    "label_smoothing": 0.05,
+    "dropout": 0.1,
+    "bottleneck": 7,
+    "augment": 0.5,
+    "fine_tune_from": "last",
+    "teacher": str(Path("runs/teacher").resolve()),
+    # Other values need a teacher.
+    "teacher_weight": 0.9,
+    "teacher_temperature": 4.0,
+    "teacher_views": 8,
     "refit": "val",
     "balance": 0.25,
     "group_by": "site",
@@ -70,7 +85,9 @@ def asked(run, monkeypatch):
         monkeypatch.setattr(
             rs_toolkit.cli.main,
             "_train",
-            lambda *wanted, resume, tensorboard: calls.append((*wanted, resume or tensorboard)),
+            lambda *wanted, resume, tensorboard, device: calls.append(
+                (*wanted, resume or tensorboard or device != "auto")
+            ),
         )
         code, _, err = run("train", *arguments)
         assert code == 0, err
@@ -81,13 +98,14 @@ def asked(run, monkeypatch):
     return asked_
 
 
-def test_every_training_flag_is_a_setting_or_known() -> None:
+def test_every_training_flag_is_a_setting_or_known_and_every_setting_has_one() -> None:
     train = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
     flags = {flag for item in train.params for flag in item.opts if flag.startswith("--")}
-    flags -= {"--out", "--resume", "--config", "--preset", "--help"}
-    flags -= {"--strict-photos", "--tensorboard"}
-    assert flags == {spelled(name) for name in FLAGS}
-    assert set(FLAGS) <= {item.name for item in fields(TrainConfig)}
+    flags -= {"--out", "--resume", "--config", "--tensorboard", "--device", "--help"}
+    settings = {item.name for item in fields(TrainConfig)}
+    assert flags == {spelled(name) for name in settings}
+    # Tested below, each by its own value.
+    assert set(FLAGS) == settings - {"preset", "strict_photos"}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +114,7 @@ def test_every_training_flag_is_a_setting_or_known() -> None:
         ("check", TrainConfig, {"data", "out"}),
         ("split", TrainConfig, {"data", "out", "config"}),
         ("clean", TrainConfig, {"data", "out", "config", "policy", "filter_", "again"}),
-        ("train", TrainConfig, {"data", "out", "config", "resume", "tensorboard"}),
+        ("train", TrainConfig, {"data", "out", "config", "resume", "tensorboard", "device"}),
         ("distill", DistillConfig, {"data", "out", "not_organism", "resume"}),
         ("export", ExportSettings, {"run", "out", "data", "recipe", "filter_folder"}),
     ],
@@ -136,9 +154,9 @@ def test_files_are_found_from_another_folder(asked, tmp_path, monkeypatch) -> No
 @pytest.mark.parametrize("name", FLAGS)
 def test_flags_override_the_settings_file(asked, tmp_path, name) -> None:
     config = tmp_path / "settings.toml"
-    config.write_text('backbone = "xception-w25"\nimgsz = 99\nval = 0.11\nseed = 4\n')
+    config.write_text('backbone = "xception-w25"\nimgsz = 99\nval = 0.12\nseed = 4\n')
     _, settings, _ = asked(tmp_path, "--config", config, spelled(name), FLAGS[name])
-    expected = {"backbone": "xception-w25", "imgsz": 99, "val": 0.11, "seed": 4, name: FLAGS[name]}
+    expected = {"backbone": "xception-w25", "imgsz": 99, "val": 0.12, "seed": 4, name: FLAGS[name]}
     assert settings == TrainConfig(**expected)
 
 
@@ -160,6 +178,24 @@ def test_a_wrong_settings_file(refused, tmp_path, text, said) -> None:
     config = tmp_path / "settings.toml"
     config.write_text(text)
     assert said in refused("train", tmp_path, "--config", config)
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["new", "resumed"])
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [("gpu", "got gpu, but TensorFlow finds none"), ("tpu", "wanted auto, cpu, gpu or gpu:N")],
+)
+def test_a_device_that_is_not_there(refused, monkeypatch, tmp_path, device, said, resumed) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *kind: [])
+    run, begun = tmp_path / "r", {"settings": TrainConfig().to_dict(), "data": str(tmp_path)}
+    where = ("--resume", run) if resumed else (tmp_path, "--out", run)
+    if resumed:
+        write_json(run / "config.json", begun)
+    line = refused("train", *where, "--device", device)
+    assert said in line
+    assert run.exists() == resumed
 
 
 def test_version(run) -> None:

@@ -24,6 +24,7 @@ from rs_train.classifier import linear_probe as head
 from rs_train.classifier import train as training
 from rs_train.classifier.backbones import build_backbone
 from rs_train.classifier.prepare import prepare
+from rs_train.run_folder import settings_begun
 
 CONFIG = TrainConfig(
     backbone="tiny", weights="none", imgsz=32, epochs=1, fine_tune_from="all", val=0.2, test=0.2
@@ -120,6 +121,21 @@ def test_a_second_run_keeps_the_splits_of_the_first(shapes, tmp_path) -> None:
     assert len(first) == 30
     assert {p.sha256: p.split for p in photos if p.sha256 in first} == first
     assert "30 photos keep the side that they had, 30 are new" in notes.texts
+
+
+def test_the_rank_that_auto_stands_for_is_recorded(shapes, tmp_path) -> None:
+    notes, run = Notes(), tmp_path / "run"
+    prepared(shapes, replace(CONFIG, rank="auto"), run, notes)
+    (said,) = [text for text in notes.texts if text.startswith("rank auto")]
+    assert said.startswith("rank auto: family.")
+    settings, _, _ = settings_begun(run, TrainConfig)
+    assert settings == replace(CONFIG, rank="family")
+    assert json.loads((run / "classes.json").read_text())["rank"] == "family"
+    # A resumed run has the recorded settings, and chooses no more.
+    cache = PhotoCache(run / "cache", Preprocessing(size=settings.imgsz))
+    again = Notes()
+    assert prepare(shapes, settings, run, cache, again).config == settings
+    assert again.texts == []
 
 
 def test_a_wrong_earlier_run_fails_before_a_photo_is_opened(shapes, tmp_path, one_line) -> None:

@@ -13,6 +13,7 @@ from rs_toolkit.data.readers import open_data
 from rs_toolkit.data.taxonomy import printable
 from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
+from rs_toolkit.splits.rank import settle_rank
 
 __all__ = ["check"]
 
@@ -32,6 +33,7 @@ def check(data: Path, config: TrainConfig, out: Path, *, progress: Progress) -> 
     """
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     dataset, photos = open_data(data, cache, progress, config.keep_names)
+    config = settle_rank(photos, config, progress)
     checks = Checks(photos, dataset.root, cache, None, progress)
     photos, duplicates = checks.duplicates()
     findings = [*duplicates, *checks.quality()]

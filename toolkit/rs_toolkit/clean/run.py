@@ -40,6 +40,7 @@ from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import Progress
 from rs_toolkit.review.journal import JOURNAL, read_decisions
 from rs_toolkit.review.verdicts import apart, apply_decisions, settled
+from rs_toolkit.splits.rank import settle_rank
 from rs_toolkit.splits.table import make_splits
 
 __all__ = ["Cleaned", "clean", "recorded_clean"]
@@ -102,6 +103,7 @@ def clean(
     progress, start = progress or Progress(), time.monotonic()
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     dataset, photos = open_data(data, cache, progress, config.keep_names)
+    config = settle_rank(photos, config, progress)
     decisions = read_decisions(out / JOURNAL, photos, progress.note)
     photos = apply_decisions(photos, decisions, config.rank, progress.note)
     checks = Checks(photos, dataset.root, cache, embed, progress)

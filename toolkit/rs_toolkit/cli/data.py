@@ -68,10 +68,12 @@ def split(
     settings = options.train_settings(config, locals())
     from rs_toolkit.checks.duplicates.search import photos_to_split
     from rs_toolkit.files import write_csv
+    from rs_toolkit.splits.rank import settle_rank
     from rs_toolkit.splits.table import SplitRow, split_table
 
     with ConsoleProgress() as progress:
-        rows, report = split_table(photos_to_split(data, settings, progress), settings)
+        photos = photos_to_split(data, settings, progress)
+        rows, report = split_table(photos, settle_rank(photos, settings, progress))
         for note in (*report.notes(), report.question):
             progress.note(note)
     write_csv(out, SplitRow._fields, rows)

@@ -77,7 +77,7 @@ def sample(
 
 
 @app.command()
-@options.takes_settings(TrainConfig)
+@options.takes_settings(TrainConfig, every=True)
 def train(
     data: Annotated[
         Path | None,
@@ -88,33 +88,13 @@ def train(
         Path | None, typer.Option(help="Continue the interrupted run in this folder.")
     ] = None,
     config: options.Config = None,
-    preset: str | None = None,
-    weights: str | None = None,
-    backbone: str | None = None,
-    rank: str | None = None,
-    keep_names: str | None = None,
-    imgsz: int | None = None,
-    epochs: int | None = None,
-    time: str | None = None,
-    patience: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    layer_decay: float | None = None,
-    head_rate: float | None = None,
-    weight_decay: float | None = None,
-    average: str | None = None,
-    balance: float | None = None,
-    loss: str | None = None,
-    logit_adjustment: float | None = None,
-    refit: str | None = None,
-    group_by: str | None = None,
-    splits_from: str | None = None,
-    seed: int | None = None,
-    precision: str | None = None,
-    strict_photos: bool | None = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard while it runs.")
     ] = False,
+    device: Annotated[
+        str, typer.Option(help="What computes: auto (a GPU if there is one), cpu, gpu or gpu:N.")
+    ] = "auto",
+    **settings: Any,
 ) -> None:
     """Train a classifier by hybrid transfer learning, with rare classes oversampled.
 
@@ -123,23 +103,21 @@ def train(
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """
-    given = {name: value for name, value in locals().items() if value is not None}
-    del given["tensorboard"]
     if resume is not None:
-        if len(given) > 1:
+        if any(value is not None for value in (data, out, config, *settings.values())):
             raise ConfigError("--resume takes every setting from the run; leave the others out")
         from rs_train.run_folder import settings_begun
 
-        settings, data, _ = settings_begun(resume, TrainConfig)
+        begun, data, _ = settings_begun(resume, TrainConfig)
         with claimed(resume):
-            _train(data, settings, resume, resume=True, tensorboard=tensorboard)
+            _train(data, begun, resume, resume=True, tensorboard=tensorboard, device=device)
         return
-    settings = options.train_settings(config, given, sample=data is None)
+    chosen = options.train_settings(config, settings, sample=data is None)
     if data is None:
         data = SAMPLE_DIR
         _draw_sample(data, 1000, 0)
     with options.new_folder(out, "runs", data) as folder:
-        _train(data, settings, folder, resume=False, tensorboard=tensorboard)
+        _train(data, chosen, folder, resume=False, tensorboard=tensorboard, device=device)
 
 
 @app.command()
@@ -265,14 +243,18 @@ def _draw_sample(directory: Path, photos: int, seed: int) -> None:
         generate_sample(directory, seed=seed, photos=photos, progress=shown)
 
 
-def _train(data: Path, settings: Any, run: Path, *, resume: bool, tensorboard: bool) -> None:
-    from rs_toolkit.environment import quiet_tensorflow
+def _train(
+    data: Path, settings: Any, run: Path, *, resume: bool, tensorboard: bool, device: str
+) -> None:
+    from rs_toolkit.environment import quiet_tensorflow, use_device
     from rs_toolkit.evaluation.run_page import attempt_run_page
     from rs_toolkit.folders.run import read_metrics
     from rs_train.classifier.train import train as train_run
 
     quiet_tensorflow()
     with options.resumable("train", run) as progress:
+        if (used := use_device(device)) != "CPU":
+            progress.note(f"device: {used}")
         train_run(data, settings, run, resume=resume, tensorboard=tensorboard, progress=progress)
         attempt_run_page(run, progress)
     test = read_metrics(run)["test"]

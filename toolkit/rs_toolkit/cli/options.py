@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, replace
@@ -36,15 +37,17 @@ Config = Annotated[
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def takes_settings(kind: type[Any]) -> Callable[[Command], Command]:
+def takes_settings(kind: type[Any], *, every: bool = False) -> Callable[[Command], Command]:
     """Return a decorator for a command: parameters named like a setting become options.
 
     The help shows text and default of the setting in the dataclass ``kind``.  The default of the
-    parameter itself is None, which means that the option was not given.
+    parameter itself is None, which means that the option was not given.  With ``every``, all
+    settings become options, and the command gets those that it does not name as keyword arguments.
     """
     settings = {item.name: item for item in fields(kind) if item.metadata}
 
     def decorate(command: Command) -> Command:
+        signature = _with_every_setting(command, settings) if every else None
         hints = get_type_hints(command, include_extras=True)
         for name in hints.keys() & settings.keys():
             setting = settings[name]
@@ -58,9 +61,24 @@ def takes_settings(kind: type[Any]) -> Callable[[Command], Command]:
             # docs/make_commands.py reads limits and choices from the metadata.
             hints[name] = Annotated[hints[name], option, setting.metadata]
         command.__annotations__ = hints
+        if signature:
+            rows = signature.parameters.items()
+            known = [item.replace(annotation=hints[name]) for name, item in rows]
+            command.__signature__ = signature.replace(parameters=known)  # type: ignore[attr-defined]
         return command
 
     return decorate
+
+
+def _with_every_setting(command: Any, settings: Any) -> inspect.Signature:
+    """Return the signature of a command, with a keyword for each setting in the place of ``**``."""
+    *named, rest = inspect.signature(command).parameters.values()
+    kinds = {"int": int, "float": float, "str": str, "bool": bool}
+    del command.__annotations__[rest.name]
+    for name, item in settings.items():
+        command.__annotations__[name] = kinds[str(item.type)] | None
+    keywords = [inspect.Parameter(name, rest.KEYWORD_ONLY, default=None) for name in settings]
+    return inspect.Signature([*named, *keywords])
 
 
 def folder_option(default: str, text: str = "Folder to write.") -> Any:
@@ -87,7 +105,12 @@ def train_settings(
     presets = [read_preset(name) for name in (sample and "sample", named) if name]
     found = load_settings(TrainConfig, *presets, file, flags)
     # ``--resume`` and ``--again`` may be run in another working directory.
-    return replace(found, weights=resolved(found.weights), splits_from=resolved(found.splits_from))
+    return replace(
+        found,
+        weights=resolved(found.weights),
+        splits_from=resolved(found.splits_from),
+        teacher=resolved(found.teacher),
+    )
 
 
 def resolved(value: str | Path) -> str:

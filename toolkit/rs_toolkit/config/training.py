@@ -48,7 +48,12 @@ class TrainConfig(Settings):
     )
     backbone: str = text("xception", BACKBONES)
     weights: str = text("imagenet", WEIGHTS)
-    rank: str = choice("family", LABELS, "rank of the classes: kingdom … species, or common_name")
+    rank: str = choice(
+        "family",
+        ("auto", *LABELS),
+        "rank of the classes: kingdom … species, or common_name; auto: the finest with enough "
+        "photos a class",
+    )
     keep_names: str = text("", KEEP_NAMES)
     imgsz: int = number(224, 32, 1024, "width and height of the model's input in pixels")
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
@@ -104,6 +109,18 @@ class TrainConfig(Settings):
         "first block that stage 2 trains, last (only the last block) or all; auto: the backbone's "
         "(block9 of Xception), or all if weights is none",
     )
+    teacher: str = text(
+        "", "folder of a finished run of the same classes, mostly a larger network, to learn from"
+    )
+    teacher_weight: float = number(
+        0.9, 0.0, 1.0, "share of the teacher's answers in the loss; the labels have the rest"
+    )
+    teacher_temperature: float = number(
+        4.0, 0.1, 100.0, "how much the teacher's and the student's answers are softened"
+    )
+    teacher_views: int = number(
+        8, 1, 100, "views of each photo that the teacher answers: itself and random ones"
+    )
     refit: str = choice(
         "none",
         ("none", "val"),
@@ -121,6 +138,9 @@ class TrainConfig(Settings):
         super().__post_init__()
         check_fractions(self.val, self.test)
         _ = self.seconds
+        for name in ("teacher_weight", "teacher_temperature", "teacher_views"):
+            if not self.teacher and (got := getattr(self, name)) != getattr(TrainConfig, name):
+                raise ConfigError(f"{name}: got {got} without a teacher; name one, or leave it out")
         if self.logit_adjustment != 1 and self.loss != "balanced_softmax":
             raise ConfigError(
                 f"logit_adjustment: got {self.logit_adjustment} with the loss {self.loss}, which "

@@ -16,7 +16,7 @@
                       of the first model, whose test scores are kept too
     confusion.png     confusion matrix of the test photos
     run.html          page of curves, scores, confusions and worst classes
-    environment.json  machine, versions, seconds
+    environment.json  machine, device, versions, seconds
     checkpoints/      what ``--resume`` continues from; refit/ has a refit's, and its epochs
 """
 

@@ -179,9 +179,10 @@ def _require_classes(photos: Sequence[Photo], labels: Sequence[str], rank: str) 
     if len(found) < 2:
         ranks = [name for name in LABELS if any(p.label(name) for p in readable)]
         got = f"only {found[0]!r}" if found else "no label"
+        choose = f", or choose --rank among: {', '.join(ranks)}, auto" if ranks else ""
         raise DataError(
             f"rank {rank}: got {got} in {len(readable)} photos, wanted two classes or "
-            f"more; add photos of another class, or choose --rank among: {', '.join(ranks)}"
+            f"more; add photos of another class{choose}"
         )
 
 

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_toolkit.batches.oversampling import Shares, class_sizes, class_targets
-from rs_toolkit.batches.pipeline import PixelSource, evaluation_batches, training_epoch
+from rs_toolkit.batches.oversampling import Shares, class_sizes, class_targets, epoch_order
+from rs_toolkit.batches.pipeline import (
+    PixelSource,
+    changed_batches,
+    evaluation_batches,
+    recolour,
+    training_epoch,
+)
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.metrics.classification import macro_f1
 from rs_train.classifier.fit_loop import Course, Judgement
 from rs_train.classifier.gap import comparable_rows
-from rs_train.classifier.loss import class_loss
+from rs_train.classifier.loss import class_loss, taught_loss
 from rs_train.classifier.optimizer import adamw, rate_factors
+from rs_train.classifier.teaching import Lesson
 
 if TYPE_CHECKING:
     import keras
@@ -30,12 +37,13 @@ __all__ = ["ClassifierCourse", "Portion", "predict_logits"]
 class Portion:
     """The n photos of one split: how to load their pixels, and their shares in oversampling.
 
-    ``labels`` are their class numbers, shape (n,).
+    ``labels`` are their class numbers, shape (n,); ``lesson`` is what a teacher says of them.
     """
 
     pixels: PixelSource
     labels: NDArray[np.int64]
     shares: Shares
+    lesson: Lesson | None = None
 
     def only(self, rows: NDArray[np.int64]) -> Portion:
         """Return some of the photos, without repetition, by their numbers (m,)."""
@@ -56,7 +64,7 @@ class ClassifierCourse(Course):
         config: TrainConfig,
     ) -> None:
         self.model = self.learner = model
-        self.pixels = train.pixels
+        self.pixels = train.lesson.views if train.lesson else train.pixels
         self._train, self._val = train, val
         rows = comparable_rows(train.labels, train.shares, val.labels, config.seed)
         self._seen = train.only(rows)
@@ -66,6 +74,8 @@ class ClassifierCourse(Course):
         sizes[: len(counted)] = counted
         self._shown = int(class_targets(sizes, config.balance).sum())
         self._loss = class_loss(config, sizes)
+        if train.lesson:
+            self._loss = taught_loss(self._loss, config)
         self.plan(config.epochs)
 
     def plan(self, epochs: int) -> None:
@@ -82,6 +92,8 @@ class ClassifierCourse(Course):
     def batches(self, epoch: int) -> tf.data.Dataset:
         """Return an epoch of training photos, oversampled and augmented."""
         config = self._config
+        if self._train.lesson:
+            return self._taught_batches(self._train.lesson, epoch)
         return training_epoch(
             self.pixels,
             self._train.labels,
@@ -92,6 +104,23 @@ class ClassifierCourse(Course):
             seed=config.seed,
             epoch=epoch,
             shares=self._train.shares,
+        )
+
+    def _taught_batches(self, lesson: Lesson, epoch: int) -> tf.data.Dataset:
+        """Return an epoch of views that the teacher has answered, with changed colours."""
+        config, labels = self._config, self._train.labels
+        order = epoch_order(labels, config.balance, config.seed, epoch, self._train.shares)
+        generator = np.random.default_rng((config.seed, epoch))
+        views = generator.integers(0, lesson.logits.shape[1], len(order))
+        targets = np.column_stack([labels[order], lesson.logits[order, views]])
+        return changed_batches(
+            lesson.views,
+            (order, views),
+            targets.astype(np.float32),
+            self._preprocessing,
+            lambda images, draw: recolour(images, config.augment, draw),
+            batch_size=config.batch_size,
+            seed=(config.seed, epoch),
         )
 
     def judge(self) -> Judgement:

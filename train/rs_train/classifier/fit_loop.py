@@ -18,6 +18,13 @@ from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.errors import RunError
 from rs_toolkit.progress import Progress, duration
 from rs_train.classifier.checkpoint import Checkpoints, FitState
+from rs_train.classifier.forecast import (
+    TIMED,
+    Forecast,
+    averages,
+    seconds_a_step,
+    seconds_an_epoch,
+)
 from rs_train.classifier.optimizer import averaged, take_averages
 
 if TYPE_CHECKING:
@@ -29,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Course", "Judgement", "fit", "make_deterministic"]
 
-_TIMED = 8  # steps that are timed for a time budget; the first two also compile
 _MUCH_WAIT = 0.05  # share of the steps' time that is worth a word
 _SHARE = 0.95  # of a time budget, for the training; the rest is for the final measurement
 
@@ -117,11 +123,15 @@ def fit(
     model = course.model
     state = checkpoints.load()
     earlier = state.seconds if state else 0.0
+    forecast = None
     _build(model)
     if state is None:
+        begun = time.perf_counter()
         state = FitState(stage_1=stage_1)
         nothing = {"loss": None, "seconds": 0.0, "input_wait": None}
         _record(state, {"last": course.judge()}, nothing)
+        if not getattr(config, "time", ""):
+            forecast = Forecast(config, time.perf_counter() - begun, progress)
         checkpoints.save(state, model)
     if state.epochs is None:
         state.epochs = _epochs(course, config, progress, started - earlier)
@@ -138,7 +148,8 @@ def fit(
             state.finished = True
             checkpoints.save_state(state)
             break
-        said = _advance(course, config, state, progress)
+        said = _advance(course, config, state, progress, forecast)
+        forecast = None
         state.seconds = round(earlier + time.perf_counter() - started, 2)
         checkpoints.save(state, model)
         progress.note(said)
@@ -171,35 +182,34 @@ def _epochs(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
     )
     with course.pixels.unburied():
-        steps = batches.repeat().take(_TIMED)
+        steps = batches.repeat().take(TIMED)
         course.learner.fit(steps, epochs=1, shuffle=False, verbose=0, callbacks=[timer])
-    step = float(np.median(np.diff(ends)[1:]))
+    step = seconds_a_step(ends)
     begun = time.perf_counter()
     course.judge()
-    judged = (time.perf_counter() - begun) * (1 + _averages(config))
+    judged = time.perf_counter() - begun
     left = config.seconds * _SHARE - (time.perf_counter() - started)
-    # A refit trains as many epochs again, with the validation photos too.
-    passes = 1 + (config.refit != "none") * (1 - config.test) / (1 - config.test - config.val)
-    epochs = max(1, int(left / (int(batches.cardinality()) * step * passes + judged)))
+    one = seconds_an_epoch(config, int(batches.cardinality()), step, judged)
+    epochs = max(1, int(left / one))
     progress.note(f"time: {step:.2f} s a step, so {epochs} epochs within {config.time}")
     return epochs
 
 
-def _averages(config: TrainConfig | DistillConfig) -> bool:
-    return isinstance(config, TrainConfig) and config.average != "none"
-
-
 def _advance(
-    course: Course, config: TrainConfig | DistillConfig, state: FitState, progress: Progress
+    course: Course,
+    config: TrainConfig | DistillConfig,
+    state: FitState,
+    progress: Progress,
+    forecast: Forecast | None,
 ) -> str:
     """Train one epoch, validate the last weights and their averages, if any; return a line of it.
 
     The line is for people, who may take it for the word that the epoch is saved.
     """
     begun = time.perf_counter()
-    loss, wait = _one_epoch(course, config.seed, state.epoch, progress)
+    loss, wait = _one_epoch(course, config.seed, state.epoch, progress, forecast)
     found = {"last": course.judge()}
-    if _averages(config):
+    if averages(config):
         with averaged(course.model):
             found["average"] = course.judge()
     _require_finite(state.epoch + 1, loss, found["last"], config)
@@ -220,7 +230,9 @@ def _advance(
     )
 
 
-def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> tuple[float, float]:
+def _one_epoch(
+    course: Course, seed: int, epoch: int, progress: Progress, forecast: Forecast | None
+) -> tuple[float, float]:
     """Return the loss, and the share of the time, 0 to 1, in which steps waited for batches."""
     import keras
 
@@ -229,6 +241,8 @@ def _one_epoch(course: Course, seed: int, epoch: int, progress: Progress) -> tup
 
     def report(batch: int, logs: dict[str, float]) -> None:
         progress.update(f"epoch {epoch + 1}", batch + 1, total, f"loss {logs['loss']:.3f}")
+        if forecast:
+            forecast.step(total)
 
     # Dropout's random generators count their calls, and weights files do not hold the counts.  So
     # each epoch seeds them again, and a resumed epoch draws the same numbers.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rs_toolkit.batches.oversampling import class_targets
 from rs_toolkit.config.training import TrainConfig
 
-__all__ = ["ClassLoss", "class_loss"]
+__all__ = ["ClassLoss", "class_loss", "taught_loss"]
 
 _FOCUS = 2.0  # gamma of the focal loss, the best value in its paper
 # beta of class-balanced weights.  With the classes of up to a few hundred photos that wildlife data
@@ -81,6 +81,33 @@ def class_loss(config: TrainConfig, sizes: NDArray[np.float64]) -> ClassLoss:
     start = (np.log(weights) - offsets).astype(np.float32)
     function = _loss(config.label_smoothing, config.loss == "focal", offsets, weights)
     return ClassLoss(function, start)
+
+
+def taught_loss(own: ClassLoss, config: TrainConfig) -> ClassLoss:
+    """Return a loss that also compares with a teacher's logits, by knowledge distillation.
+
+    With the teacher's logits z* and the student's z, the temperature T and the weight a:
+
+        (1 - a) * own + a * T**2 * KL(softmax(z* / T) || softmax(z / T))
+
+    T**2 keeps the size of the gradients at any temperature.  Its function takes rows of a class
+    number and the teacher's logits, (n, 1 + classes).
+
+    References
+    ----------
+    Hinton et al. (2015), Distilling the knowledge in a neural network, section 2.
+    """
+    from keras import ops
+
+    share, heat = config.teacher_weight, config.teacher_temperature
+
+    def loss(targets: Any, logits: Any) -> Any:
+        taught = ops.log_softmax(ops.cast(targets[:, 1:], "float32") / heat)
+        answer = ops.log_softmax(ops.cast(logits, "float32") / heat)
+        distance = ops.sum(ops.exp(taught) * (taught - answer), axis=-1)
+        return (1 - share) * own.function(targets[:, 0], logits) + share * heat**2 * distance
+
+    return ClassLoss(loss, own.start)
 
 
 def _loss(

@@ -19,8 +19,10 @@ from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json, write_json
 from rs_toolkit.progress import Progress
+from rs_toolkit.splits.rank import settle_rank
 from rs_toolkit.splits.table import EarlierSides, make_splits
 from rs_train.classifier.checkpoint import weights_sha256
+from rs_train.classifier.teaching import Teacher
 from rs_train.run_folder import resumed, write_begun
 
 __all__ = ["RunData", "prepare"]
@@ -29,13 +31,15 @@ __all__ = ["RunData", "prepare"]
 class RunData(NamedTuple):
     """All photos of a run with their splits, and one row per class, as in ``classes.json``.
 
-    The photos' paths are relative to ``root``; ``mark`` is the photos' fingerprint.
+    The photos' paths are relative to ``root``; ``mark`` is the photos' fingerprint.  ``config`` has
+    the rank that ``auto`` stands for.
     """
 
     photos: tuple[Photo, ...]
     classes: list[dict[str, Any]]
     root: Path
     mark: str
+    config: TrainConfig
 
     def side(self, *names: str) -> list[Photo]:
         """Return the photos of ``train``, ``val`` or ``test``, or of several of these."""
@@ -43,18 +47,25 @@ class RunData(NamedTuple):
 
 
 def prepare(
-    data: Path, config: TrainConfig, run: Path, cache: PhotoCache, progress: Progress
+    data: Path,
+    config: TrainConfig,
+    run: Path,
+    cache: PhotoCache,
+    progress: Progress,
+    teacher: Teacher | None = None,
 ) -> RunData:
     """Index, label and split a data set, and write the result into the run folder.
 
     Where the folder ``run`` holds an index already, that is read instead, so that a resumed run
-    has the photos and splits that it began with.
+    has the photos and splits that it began with.  Photos that ``teacher`` knows keep their side in
+    its split, unless ``config.splits_from`` names another.
 
     Raises
     ------
     DataError
         There is no readable photo, there are fewer than two classes, a class name is too long for
-        a kit, or there can be no splits (see :func:`rs_toolkit.splits.table.make_splits`).
+        a kit, there can be no splits (see :func:`rs_toolkit.splits.table.make_splits`), or the
+        teacher does not fit (see :meth:`rs_train.classifier.teaching.Teacher.check`).
     RunError
         The run began with other settings, or one of its files is damaged.
     """
@@ -62,7 +73,7 @@ def prepare(
         with resumed(run, config) as saved:
             classes = read_json(run / "classes.json")["classes"]
             root, mark = Path(saved["data_root"]), str(saved["data_fingerprint"])
-            return RunData(read_index(run / "index.parquet"), classes, root, mark)
+            return RunData(read_index(run / "index.parquet"), classes, root, mark, config)
     if config.splits_from:
         # Fail on a wrong path now, before every photo is opened.
         EarlierSides.read(Path(config.splits_from))
@@ -70,21 +81,24 @@ def prepare(
     for photo in photos:
         if photo.error:
             progress.note(f"left out: {photo.path}: {photo.error}")
+    if config.group_by != "photo":
+        roots, judged = [dataset.root] * len(photos), len(photos) * (dataset.source == "clean")
+        photos = group_near_duplicates(photos, roots, cache.directory, progress, judged)
+    config = settle_rank(photos, config, progress)
     if nameless := unlabelled(photos, config.rank):
         progress.note(
             f"left out: {len(nameless)} photos without a {config.rank}, such as {nameless[0].path}"
         )
     _note_conflicts(photos, config.rank, progress)
-    if config.group_by != "photo":
-        roots, judged = [dataset.root] * len(photos), len(photos) * (dataset.source == "clean")
-        photos = group_near_duplicates(photos, roots, cache.directory, progress, judged)
     # A clean folder has splits already.  The settings that are recorded stay as they were given.
-    kept = config.splits_from or (str(data) if dataset.source == "clean" else "")
+    kept = config.splits_from or config.teacher or str(data) * (dataset.source == "clean")
     photos, report = make_splits(photos, replace(config, splits_from=kept))
     for text in (*report.notes(), report.question):
         progress.note(text)
     classes = _class_table(photos, config.rank)
-    found = RunData(photos, classes, dataset.root.resolve(), fingerprint(photos))
+    if teacher:
+        teacher.check(photos, classes)
+    found = RunData(photos, classes, dataset.root.resolve(), fingerprint(photos), config)
     preprocessing = cache.preprocessing.to_dict()
     table = {"rank": config.rank, "preprocessing": preprocessing, "classes": classes}
     write_json(run / "classes.json", table)
@@ -94,6 +108,7 @@ def prepare(
         "data_root": str(found.root),
         "data_fingerprint": found.mark,
         "weights_sha256": weights_sha256(config.weights),
+        "teacher_sha256": teacher and teacher.sha256,
     }
     write_begun(run, config, photos, sources)
     return found

@@ -9,6 +9,7 @@ stages with the validation photos too (:mod:`rs_train.classifier.refit`).
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +44,7 @@ from rs_train.classifier.model import (
 from rs_train.classifier.optimizer import check_average, take_averages
 from rs_train.classifier.prepare import RunData, prepare
 from rs_train.classifier.refit import RefitCourse
+from rs_train.classifier.teaching import Teacher, meet_teacher
 from rs_train.run_folder import is_finished, write_environment
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def train(
     started = time.perf_counter()
     make_deterministic(config.seed)
     weights = weights_to_load(run, config.weights)
+    teacher = meet_teacher(config, run)
     refitting = config.refit != "none"
     left = refitting and not Checkpoints.begun(run / _REFIT)
     # Fail on a wrong backbone, block or weights file now, before the long work.
@@ -98,10 +101,11 @@ def train(
     freeze_below(trial, config.backbone, config.first_block)
     check_average(trial, config.average)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
-    found = prepare(data, config, run, cache, progress)
+    found = prepare(data, config, run, cache, progress, teacher)
+    config = found.config
     mark = f"{config.fingerprint()}-{found.mark[:16]}"
     checkpoints = Checkpoints(run / "checkpoints", mark, tensorboard)
-    training = _Training(config, found, cache, progress)
+    training = _Training(config, found, cache, progress, teacher)
     model = _pretrained(config, weights, len(found.classes), progress)
     stage_1 = None if weights == "none" else training.fit_top(model)
     state = training.fine_tune(model, checkpoints, stage_1, started)
@@ -129,8 +133,14 @@ class _Training:
     """The steps of a training, and the values that they share."""
 
     def __init__(
-        self, config: TrainConfig, data: RunData, cache: PhotoCache, progress: Progress
+        self,
+        config: TrainConfig,
+        data: RunData,
+        cache: PhotoCache,
+        progress: Progress,
+        teacher: Teacher | None,
     ) -> None:
+        self.teacher = teacher
         self.config, self.data, self.cache, self.progress = config, data, cache, progress
         self.portions = {side: self._portion(side) for side in SIDES}
 
@@ -143,6 +153,16 @@ class _Training:
             return self.cache.stacked([members[row] for row in rows], lambda _: self.data.root)
 
         return Portion(PixelSource(pixels), np.asarray(labels, np.int64), Shares.of(members))
+
+    def _taught(self, *sides: str) -> Portion:
+        """Return the photos of one side or more with what the teacher says of them, if any."""
+        portion, data = self._portion(*sides), self.data
+        if self.teacher is None:
+            return portion
+        lesson = self.teacher.lesson(
+            data.side(*sides), data.root, data.classes, self.cache, self.config, self.progress
+        )
+        return replace(portion, lesson=lesson)
 
     def fit_top(self, model: keras.Model, first: FitState | None = None) -> dict[str, float]:
         """Run stage 1: fit the linear layer of ``model``, and return its results.
@@ -206,13 +226,13 @@ class _Training:
         freeze_below(tuned, config.backbone, config.first_block)
         preprocessing = self.cache.preprocessing
         if first:
-            photos = self._portion("train", "val")
+            photos = self._taught("train", "val")
             again = RefitCourse(tuned, photos, preprocessing, config, first)
             state = fit(again, again.length, checkpoints, self.progress, started, stage_1)
             if first.best_weights == "average":
                 take_averages(tuned)
         else:
-            train, val = portions["train"], portions["val"]
+            train, val = self._taught("train"), portions["val"]
             course = ClassifierCourse(tuned, train, val, preprocessing, config)
             state = fit(course, config, checkpoints, self.progress, started, stage_1)
         copy_weights(tuned, model)
