@@ -45,6 +45,7 @@ _PACKAGES = (
     "ai-edge-quantizer",
     "scikit-learn",
     "cleanlab",
+    "optuna",
     "faiss-cpu",
     "torch",
     "torchvision",
