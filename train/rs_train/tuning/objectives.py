@@ -15,6 +15,7 @@ from rs_toolkit.batches.oversampling import Shares, photo_weights
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.photos import Photo, PhotoCache
+from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.folders.claim import claimed
 from rs_toolkit.folders.run import read_history
@@ -142,6 +143,7 @@ class Trainings:
         self._data, self._progress = data, progress
 
     def __call__(self, config: TrainConfig, name: str, report: Report) -> float:
+        quiet_tensorflow()
         import keras
 
         from rs_train.classifier.train import train

@@ -123,7 +123,7 @@ class _Search:
                 break
             else:
                 if not waiting:
-                    self._progress.note(f"waiting for {begun} trials of other processes")
+                    self._progress.note(f"waiting for trials of other processes: {begun}")
                 waiting = True
                 time.sleep(_PAUSE)
         result = self._written()
