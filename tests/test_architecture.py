@@ -27,12 +27,12 @@ MAY_IMPORT = {
 # The command line dispatches to training and export inside its command bodies.
 COMMANDS = {
     PACKAGES["rs_toolkit"] / "cli" / f"{name}.py"
-    for name in ("main", "backbones", "data", "distill", "evaluate")
+    for name in ("main", "backbones", "data", "distill", "evaluate", "tune")
 }
 HEAVY = (
     *("tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"),
     *("torch", "sklearn", "scipy", "matplotlib", "pyarrow", "rich", "cryptography"),
-    *("bottle", "cleanlab", "faiss", "pandas"),
+    *("bottle", "cleanlab", "faiss", "pandas", "optuna"),
 )
 RUNTIME_MAY_IMPORT = {*sys.stdlib_module_names, "numpy", "PIL", "rs_runtime"}
 # The only files that may import these, inside functions.
@@ -54,7 +54,7 @@ FLOORS = {
     ),
     "rs_toolkit/checks": ("duplicates", "labels"),
     "rs_toolkit/data": ("readers",),
-    "rs_train": ("student", "classifier", "teacher"),
+    "rs_train": ("tuning", "student", "classifier", "teacher"),
     "rs_export": ("shrink", "tflite", "onnx", "quantize", "measure"),
     "rs_runtime": ("engines", "kit", "photos"),
 }

@@ -55,6 +55,7 @@ _PACKAGES = (
     "ai-edge-quantizer",
     "scikit-learn",
     "cleanlab",
+    "optuna",
     "faiss-cpu",
     "torch",
     "torchvision",

@@ -14,6 +14,7 @@ from rs_export import ExportSettings
 from rs_toolkit.cli.main import app
 from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.config.tuning import TuneConfig
 from rs_toolkit.files import write_json
 
 # A value for each training flag that neither the defaults nor the sample's preset have.
@@ -115,6 +116,11 @@ def test_every_training_flag_is_a_setting_or_known_and_every_setting_has_one() -
         ("split", TrainConfig, {"data", "out", "config"}),
         ("clean", TrainConfig, {"data", "out", "config", "policy", "filter_", "again"}),
         ("train", TrainConfig, {"data", "out", "config", "resume", "tensorboard", "device"}),
+        (
+            "tune",
+            TrainConfig,
+            {"data", "out", "config", "trials", "budget", *TuneConfig().to_dict()},
+        ),
         ("distill", DistillConfig, {"data", "out", "not_organism", "resume"}),
         ("export", ExportSettings, {"run", "out", "data", "recipe", "filter_folder"}),
     ],

@@ -153,7 +153,7 @@ def test_a_file_system_without_locks_can_be_used(tmp_path, monkeypatch) -> None:
 
 
 def test_a_folder_removed_while_it_is_claimed_is_made_again(tmp_path, monkeypatch) -> None:
-    lock, calls = claim._lock, []
+    lock, calls = claim.try_lock, []
 
     def removed_first(file: int) -> bool:
         calls.append(file)
@@ -162,6 +162,6 @@ def test_a_folder_removed_while_it_is_claimed_is_made_again(tmp_path, monkeypatc
             (tmp_path / "r").rmdir()
         return lock(file)
 
-    monkeypatch.setattr(claim, "_lock", removed_first)
+    monkeypatch.setattr(claim, "try_lock", removed_first)
     with claimed(tmp_path / "r"):
         assert len(calls) == 2 and is_marked(tmp_path / "r")

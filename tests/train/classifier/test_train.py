@@ -66,6 +66,7 @@ def recipe(config) -> TrainConfig:
         head_rate=3.0,
         average="ema",
         patience=0,
+        head_strength=0.02,
     )
 
 
@@ -274,6 +275,13 @@ class Idle(Course):
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(2, 2), (0, 4)], ids=["2", "without"])
+def test_stage_1_has_the_strength_that_was_set(finished, finished_recipe) -> None:
+    def strength(run: Path) -> float:
+        return json.loads((run / "history.json").read_text())["stage_1"]["strength"]
+
+    assert strength(finished_recipe) == 0.02 != strength(finished)
+
+
 def test_it_stops_when_validation_no_longer_improves(tmp_path, patience, epochs) -> None:
     config = replace(CONFIG, epochs=4, patience=patience)
     checkpoints = Checkpoints(tmp_path / "checkpoints", "mark")

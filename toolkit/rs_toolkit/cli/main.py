@@ -25,6 +25,7 @@ from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.evaluate import compare, predict, report, val
 from rs_toolkit.cli.kit import app as kit_app
+from rs_toolkit.cli.tune import tune
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
 from rs_toolkit.config.training import TrainConfig
@@ -191,6 +192,7 @@ def export(
     print(result.kit)
 
 
+app.command()(tune)
 app.command()(val)
 app.command()(predict)
 app.command()(compare)

@@ -66,6 +66,12 @@ class TrainConfig(Settings):
     group_by: str = choice(LEVELS[0], LEVELS, LEVELS_TEXT)
     splits_from: str = text("", "earlier run or clean folder; its photos keep their split")
     balance: float = number(0.5, 0.0, 1.0, "oversampling: 0 none, 0.5 square root, 1 all equal")
+    head_strength: float = number(
+        0.0,
+        0.0,
+        1e6,
+        "C of stage 1, the inverse strength of its L2 penalty; 0: the best on validation photos",
+    )
     epochs: int = number(20, 0, 10_000, "maximum number of epochs of fine-tuning (stage 2)")
     time: str = text(
         "", "time for the whole training (30m, 2h, 90s), which then sets the number of epochs"

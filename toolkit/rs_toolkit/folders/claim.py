@@ -6,10 +6,8 @@ so a killed command leaves nothing that has to be removed by hand.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
@@ -18,11 +16,11 @@ from pathlib import Path
 from rs_runtime.photos.folder import MARK, is_marked
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import mark_output
+from rs_toolkit.folders.locks import try_lock
 
 __all__ = ["claimed", "claimed_new"]
 
 _TRIES = 100
-_HELD = (errno.EACCES, errno.EAGAIN)
 
 
 class _TakenError(RunError):
@@ -114,7 +112,8 @@ def _locked_mark(folder: Path) -> tuple[int, list[Path]]:
             made = _make(folder) or made
             file = os.open(folder / MARK, os.O_RDWR | os.O_CREAT, 0o666)
             stack.callback(os.close, file)
-            if not _lock(file):
+            # Some network file systems have no locks; commands have to work there all the same.
+            if try_lock(file) is False:
                 break
             if os.path.samestat(os.fstat(file), os.stat(folder / MARK)):
                 stack.pop_all()
@@ -138,22 +137,3 @@ def _make(folder: Path) -> list[Path]:
             raise
         return []
     return [folder]
-
-
-def _lock(file: int) -> bool:
-    """Lock an open file without waiting; return False where another process has locked it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            # Nobody may read a locked part: lock a byte far behind the text.
-            os.lseek(file, 2**30, os.SEEK_SET)
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some network file systems have no locks; commands have to work there all the same.
-        return error.errno not in _HELD
-    return True

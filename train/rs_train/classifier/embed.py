@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rs_toolkit.data.photos import Photo, PhotoCache
 
-__all__ = ["embed", "frozen_features"]
+__all__ = ["embed", "embed_views", "frozen_features"]
 
 _BATCH = 32
 _VIEWS = 2  # the photo and its mirror image
@@ -36,6 +36,23 @@ def embed(
     progress: Progress,
 ) -> NDArray[np.float32]:
     """Return the mean of each photo's features and its mirror image's, shape (n, channels).
+
+    Takes and raises what :func:`embed_views` does.
+    """
+    views = embed_views(photos, root, cache, backbone=backbone, weights=weights, progress=progress)
+    return np.asarray(views.mean(axis=1), np.float32)
+
+
+def embed_views(
+    photos: list[Photo],
+    root: Path,
+    cache: PhotoCache,
+    *,
+    backbone: str,
+    weights: str,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Return the features of each photo and of its mirror image, shape (n, 2, channels).
 
     These are the features of stage 1 (:func:`frozen_features`), from the same cache.  Where every
     photo is in the cache, neither TensorFlow nor the backbone is loaded.
@@ -57,7 +74,7 @@ def embed(
     if note.is_file():
         known = known_arrays(photos, note.with_name(note.read_text("utf-8")))
         if known is not None and known.ndim == 3:
-            return np.asarray(known.mean(axis=1), np.float32)
+            return known
     quiet_tensorflow()
     import keras
 
@@ -69,7 +86,7 @@ def embed(
     found = frozen_features(extractor, photos, root, cache, progress)
     with atomic_write(note) as temporary:
         temporary.write_text(_features_folder(extractor, cache).name, "utf-8")
-    return np.asarray(found.mean(axis=1), np.float32)
+    return found
 
 
 def frozen_features(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from rs_toolkit.batches.pipeline import PixelSource
     from rs_toolkit.config.distillation import DistillConfig
 
-__all__ = ["Course", "Judgement", "fit", "make_deterministic"]
+__all__ = ["Course", "Judgement", "Watch", "fit", "make_deterministic"]
+
+Watch = Callable[[FitState], None]
 
 _MUCH_WAIT = 0.05  # share of the steps' time that is worth a word
 _SHARE = 0.95  # of a time budget, for the training; the rest is for the final measurement
@@ -101,6 +104,7 @@ def fit(
     progress: Progress,
     started: float,
     stage_1: dict[str, float] | None = None,
+    watch: Watch | None = None,
 ) -> FitState:
     """Train a course's model until it stops improving, and restore its best epoch.
 
@@ -114,6 +118,9 @@ def fit(
         The ``time.perf_counter()`` at which this process began to work on the run.
     stage_1
         Results of a classifier's stage 1, to be kept in the state.
+    watch
+        Called with the state before the first epoch and whenever one is saved; what it raises ends
+        the training, which can be continued.
 
     Raises
     ------
@@ -140,6 +147,8 @@ def fit(
         course.plan(state.epochs)
         _build(model)
     checkpoints.restore(model, state.epoch)
+    if watch:
+        watch(state)
     if state.epoch == 0:
         course.begin()
     while not state.finished:
@@ -153,6 +162,8 @@ def fit(
         state.seconds = round(earlier + time.perf_counter() - started, 2)
         checkpoints.save(state, model)
         progress.note(said)
+        if watch:
+            watch(state)
     checkpoints.restore(model, state.best_epoch)
     if state.best_weights == "average":
         take_averages(model)

@@ -32,7 +32,7 @@ from rs_train.classifier.backbones import load_backbone_weights
 from rs_train.classifier.checkpoint import Checkpoints, FitState, weights_to_load
 from rs_train.classifier.embed import frozen_features
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
-from rs_train.classifier.fit_loop import fit, make_deterministic
+from rs_train.classifier.fit_loop import Watch, fit, make_deterministic
 from rs_train.classifier.linear_probe import STRENGTHS, fit_head
 from rs_train.classifier.model import (
     build_classifier,
@@ -65,6 +65,7 @@ def train(
     resume: bool = False,
     tensorboard: bool = False,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Path:
     """Train a classifier, write its run folder and return ``run``.
 
@@ -78,6 +79,9 @@ def train(
         Continue an interrupted run; a finished one is left as it is.
     tensorboard
         Also write the epochs as events into ``run/tensorboard``.
+    watch
+        As :func:`rs_train.classifier.fit_loop.fit` takes it.  A training that is watched ends with
+        its last epoch: it has neither refit nor results on test photos until it is resumed.
 
     Raises
     ------
@@ -108,7 +112,9 @@ def train(
     training = _Training(config, found, cache, progress, teacher)
     model = _pretrained(config, weights, len(found.classes), progress)
     stage_1 = None if weights == "none" else training.fit_top(model)
-    state = training.fine_tune(model, checkpoints, stage_1, started)
+    state = training.fine_tune(model, checkpoints, stage_1, started, watch=watch)
+    if watch:
+        return run
     again = None
     if refitting:
         second = Checkpoints(run / _REFIT, mark, tensorboard)
@@ -170,7 +176,8 @@ class _Training:
         A refit, after the training ``first``, has its strength, and the validation photos too.
         """
         sides = ("train", "val") if first else ("train",)
-        strengths = [first.stage_1["strength"]] if first and first.stage_1 else STRENGTHS
+        found = first.stage_1["strength"] if first and first.stage_1 else self.config.head_strength
+        strengths = (found,) if found else STRENGTHS
         extractor, portion, data = feature_extractor(model), self._portion(*sides), self.data
         train, val = (
             frozen_features(extractor, data.side(*part), data.root, self.cache, self.progress)
@@ -206,6 +213,7 @@ class _Training:
         stage_1: dict[str, float] | None,
         started: float,
         first: FitState | None = None,
+        watch: Watch | None = None,
     ) -> FitState:
         """Run stage 2 in ``config.precision``; the float32 ``model`` gets the best weights.
 
@@ -234,7 +242,7 @@ class _Training:
         else:
             train, val = self._taught("train"), portions["val"]
             course = ClassifierCourse(tuned, train, val, preprocessing, config)
-            state = fit(course, config, checkpoints, self.progress, started, stage_1)
+            state = fit(course, config, checkpoints, self.progress, started, stage_1, watch)
         copy_weights(tuned, model)
         return state
 

@@ -1,0 +1,96 @@
+"""``rs-toolkit tune``: searches for settings of a training that score best."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rs_toolkit.cli import options
+from rs_toolkit.config.base import load_settings
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.config.tuning import TuneConfig
+from rs_toolkit.progress import ConsoleProgress
+
+__all__ = ["tune"]
+
+_TRIALS = 30
+
+
+@options.takes_settings(TuneConfig)
+@options.takes_settings(TrainConfig)
+def tune(
+    data: Annotated[Path, options.DATA],
+    out: Annotated[Path | None, options.folder_option("tune/NAME", "Study folder.")] = None,
+    stage: int | None = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="End when the study has so many finished trials, of all processes together.",
+            show_default=f"{_TRIALS}, or with --time no limit",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--time", help="Time for this process: 30m, 2h or 90s.")
+    ] = None,
+    only: str | None = None,
+    folds: int | None = None,
+    config: options.Config = None,
+    preset: str | None = None,
+    weights: str | None = None,
+    backbone: str | None = None,
+    rank: str | None = None,
+    keep_names: str | None = None,
+    imgsz: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    precision: str | None = None,
+    group_by: str | None = None,
+    splits_from: str | None = None,
+    seed: int | None = None,
+    strict_photos: bool | None = None,
+) -> None:
+    """Search for better settings of a training, with Optuna.
+
+    Each trial is scored by macro-F1 on photos that it has not learned from; the test photos are
+    never asked. Several processes may work on one study, and the same command goes on with it.
+    Writes a study folder: best.toml, which train takes as --config, trials.csv and importance.png.
+
+    Exit codes: 0 tuned, 2 wrong usage, data or settings, or no trial has a score, 130 interrupted
+    (the same command goes on).
+    """
+    given = {name: value for name, value in locals().items() if value is not None}
+    settings = options.train_settings(config, given)
+    tuning = load_settings(TuneConfig, options.settings_among(given, TuneConfig))
+    seconds = replace(settings, time=budget).seconds if budget else None
+    folder = out or options.output_folder(Path("tune"), data)
+    wanted = trials if trials or seconds else _TRIALS
+    _tune(data, settings, tuning, folder, wanted, seconds)
+
+
+def _tune(
+    data: Path,
+    settings: TrainConfig,
+    tuning: TuneConfig,
+    folder: Path,
+    trials: int | None,
+    seconds: float | None,
+) -> None:
+    from rs_train.tuning.results import said_values
+    from rs_train.tuning.tune import tune as search
+
+    with ConsoleProgress() as progress:
+        try:
+            found: Any = search(
+                data, settings, tuning, folder, trials=trials, seconds=seconds, progress=progress
+            )
+        except KeyboardInterrupt:
+            progress.note("interrupted; the same command goes on")
+            raise
+    given = "" if found.given is None else f" (as given: {found.given:.4f})"
+    counts = f"{found.pruned} of them pruned, {found.failed} failed"
+    print(f"best of {found.trials} trials, {counts}: macro-F1 {found.best:.4f}{given}")
+    print(f"{said_values(found.values)}\n{folder / 'best.toml'}")
