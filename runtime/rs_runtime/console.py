@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from rs_runtime.errors import OutputClosedError, RuntimeKitError
-from rs_runtime.stderr import command_process
+from rs_runtime.stderr import command_process, write_stderr
 
 __all__ = [
     "Parser",
@@ -71,7 +71,7 @@ def complain(program: str, problem: str) -> None:
     """Print one line to standard error."""
     # If standard error cannot be written, the problem cannot be reported anywhere.
     with contextlib.suppress(OSError):
-        print(f"{program}: {printable(problem)}", file=sys.stderr, flush=True)
+        write_stderr(f"{program}: {printable(problem)}\n")
 
 
 def say(text: str) -> None:
