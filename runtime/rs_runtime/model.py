@@ -1,0 +1,113 @@
+"""One model of a kit: from pixels to logits and calibrated probabilities."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from rs_runtime.engines.engine import load_engine
+from rs_runtime.engines.pool import load_pool
+from rs_runtime.errors import EngineError
+from rs_runtime.kit.variants import choose
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rs_runtime.engines.engine import Engine
+    from rs_runtime.engines.pool import EnginePool
+    from rs_runtime.kit.kit import Kit
+
+__all__ = ["Model"]
+
+
+class Model:
+    """A kit's model, loaded and ready; parameters and errors as for a Classifier."""
+
+    def __init__(
+        self,
+        kit: Kit,
+        engine: str = "auto",
+        variant: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.manifest = manifest = kit.manifest
+        self.preprocessing = manifest.preprocessing
+        offers, owner = manifest.variants, f"kit {manifest.name!r}"
+        self.variant = choose(offers, manifest.default_variants, owner, engine, variant)
+        self._threads = threads
+        loaded = self._load(kit)
+        self._engine: Engine | None = loaded
+        self._pool: EnginePool | None = None
+        self._lock = threading.Lock()
+        wanted = self.preprocessing.size
+        if loaded.size not in (None, wanted):
+            raise EngineError(
+                f"model {self.variant.name!r} takes {loaded.size} px, "
+                f"its kit prepares {wanted} px; export the kit again"
+            )
+
+    def close(self) -> None:
+        """Free the model's memory, once no other thread uses it; what follows is a ValueError."""
+        self._engine, self._pool, self._model = None, None, b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _load(self, kit: Kit) -> Engine:
+        """Load the model; a subclass may run one that is in no kit."""
+        self._model = kit.read(self.variant.member)
+        return load_engine(self.variant.engine, self._model, self._threads)
+
+    def _for_many(self) -> EnginePool | None:
+        """Return what runs the model on several photos at a time; None if nothing does."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = load_pool(self.variant.engine, self._model, self._threads)
+                self._model = b""
+            return self._pool
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the calibrated probabilities of photos, float32 (n, classes); each row sums to 1.
+
+        They are softmax(logits / T), with the variant's temperature T (Guo et al. 2017, "On
+        Calibration of Modern Neural Networks").  ``pixels`` are uint8, (n, size, size, 3), from
+        :meth:`Preprocessing.load`, n at least 1.
+
+        Raises
+        ------
+        EngineError
+            The engine failed, or the model's number of classes is not the kit's.
+        """
+        return self.calibrated(self.logits(pixels))
+
+    def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities of :meth:`probabilities` from logits, (n, classes)."""
+        scaled = logits / np.float32(self.variant.temperature)
+        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def logits(
+        self, pixels: NDArray[np.uint8], engine: Engine | EnginePool | None = None
+    ) -> NDArray[np.float32]:
+        """Return logits, (n, classes); parameters and errors as for :meth:`probabilities`.
+
+        ``engine`` has this model loaded too; None means the classifier's own.
+        """
+        used = engine or self._engine
+        if used is None:
+            raise ValueError(
+                f"the classifier of kit {self.manifest.name!r} is closed; open it again"
+            )
+        logits = used.logits(self.preprocessing.model_input(pixels))
+        classes = len(self.manifest.classes)
+        if logits.shape[1] != classes:
+            raise EngineError(
+                f"model {self.variant.name!r} gives {logits.shape[1]} classes, "
+                f"its kit names {classes}; export the kit again"
+            )
+        return logits
