@@ -193,7 +193,7 @@ class Classifier(Model):
         return self._classify(photo, top, None, self.filter)
 
     def classify_many(
-        self, photos: Iterable[Path | Result], top: int = 5
+        self, photos: Iterable[Path | Result], top: int = 5, journal: Path | None = None
     ) -> Generator[Result, None, None]:
         """Classify photos, several at a time, and yield one result for each, in their order.
 
@@ -207,7 +207,20 @@ class Classifier(Model):
             May also hold results, which are passed on.
         top
             Limits the classes of each prediction, at least 1.
+        journal
+            A file that keeps the answers: after a crash, the same call classifies only the photos
+            without one.
+
+        Raises
+        ------
+        JournalError, OSError
+            As for :func:`rs_runtime.journal.resumed`.
         """
+        if journal is not None:
+            from rs_runtime.journal import resumed
+
+            yield from resumed(self, photos, top, journal)
+            return
         photos = iter(photos)
         for _, photo in zip(range(_FEW), photos, strict=False):
             yield self._attempt(photo, top)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rs_runtime.console import Parser, complain, positive, run_command, say, share
+from rs_runtime.console import Parser, complain, duration, positive, run_command, say, share
 
 __all__ = ["main"]
 
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: every photo was classified, or left out as ``--filter on`` asks.  1: some photos could not
     be used, or the engine failed on them.  2: wrong usage, no photos, or the kit or the engine
-    cannot be used.  130: interrupted.  141: the output was closed.
+    cannot be used.  124: --max-runtime was over.  130: interrupted.  141: the output was closed.
     """
     return run_command(_parser(), argv, _run)
 
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "certain enough, and lists the most probable classes with common names and calibrated "
         "probabilities.",
         epilog="Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage, no photos or an "
-        "unusable kit or engine, 130 interrupted, 141 the output was closed.",
+        "unusable kit or engine, 124 out of time, 130 interrupted, 141 the output was closed.",
     )
     parser.add_argument(
         "photos", nargs="*", type=Path, metavar="PHOTO|FOLDER", help="photos, folders (recursively)"
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_model_options()
     _add_answer_options(parser)
     _add_photo_options(parser)
+    _add_run_options(parser)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object per line (JSON Lines)"
     )
@@ -127,4 +128,21 @@ def _add_photo_options(parser: argparse.ArgumentParser) -> None:
         "--strict-photos",
         action="store_true",
         help="refuse photos that lack a few bytes at their end; without it they are used",
+    )
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--journal",
+        type=Path,
+        metavar="FILE",
+        help="keep each answer in this file: after a crash, power loss or Ctrl-C, the same command "
+        "classifies only the other photos, and prints what it would have printed at once",
+    )
+    parser.add_argument(
+        "--max-runtime",
+        type=duration,
+        metavar="TIME",
+        help="begin no photo after this time, such as 45s, 30m or 1h30m; exit code 124 if some "
+        "are left",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from rs_runtime.stderr import command_process, write_stderr
 __all__ = [
     "Parser",
     "complain",
+    "duration",
     "positive",
     "printable",
     "run_command",
@@ -116,3 +118,12 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
     return value
+
+
+def duration(text: str) -> float:
+    """Return an option's text, such as 30m or 1h30m, in seconds, or raise ArgumentTypeError."""
+    match = re.fullmatch(r"(?:(\d{1,4})h)?(?:(\d{1,4})m)?(?:(\d{1,6})s?)?", text)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    if not (hours or minutes or seconds):
+        raise argparse.ArgumentTypeError(f"must be a time such as 90s, 30m or 1h30m, got {text!r}")
+    return 3600.0 * hours + 60 * minutes + seconds

@@ -162,7 +162,7 @@ def predict(
     asked = {name: given[name] for name in ("photos", "json", "top")}
     rows: list[Any] = []
     record = partial(csv_rows, rows, top)
-    namespace = Namespace(program="rs-toolkit", **asked)
+    namespace = Namespace(program="rs-toolkit", journal=None, max_runtime=None, **asked)
     try:
         code = classify_all(classifier, namespace, record)
     finally:
