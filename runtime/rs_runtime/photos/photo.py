@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from rs_runtime.errors import PhotoError, PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos import PIXELS_VERSION
 from rs_runtime.photos.formats import photo_kind, unsupported_kind
 from rs_runtime.photos.levels import from_bytes, to_rgb
-from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, without_texts
+from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, row_hashes, without_texts
+from rs_runtime.photos.room import claim_room
 from rs_runtime.stderr import quiet_libraries
 
 if TYPE_CHECKING:
@@ -233,14 +234,15 @@ def _decoded_share(data: bytes, where: str) -> tuple[float, bytes]:
     if complete is None:
         return 0.0, data
     try:
-        # Compared at full size, so that a photo is used at every size or at none.
-        image, other = (_load(each, "JPEG", _MAX_SIDE, where)[0] for each in complete)
+        # Compared at full size, so that a photo is used at every size or at none; one after the
+        # other, because each takes 4 bytes a pixel.
+        rows, others = (row_hashes(_load(x, "JPEG", _MAX_SIDE, where)[0]) for x in complete)
     except PhotoError:
         raise
     except Exception:
         return 0.0, data
-    differing = ImageChops.difference(image, other).getbbox()
-    return 1.0 if differing is None else differing[1] / image.height, complete[0]
+    differing = (row for row, other in enumerate(others) if other != rows[row])
+    return next(differing, len(rows)) / len(rows), complete[0]
 
 
 def _load(data: bytes, kind: str, side: int, where: str) -> tuple[Image.Image, tuple[int, int]]:
@@ -251,6 +253,8 @@ def _load(data: bytes, kind: str, side: int, where: str) -> tuple[Image.Image, t
             f"{where} has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
         )
     image.draft(None, (side, side))
+    # Of a progressive JPEG, libjpeg holds all coefficients, whatever the size that is asked for.
+    claim_room(width * height if "progressive" in image.info else image.width * image.height)
     # libtiff writes to standard error.
     with quiet_libraries() if kind == "TIFF" else contextlib.nullcontext():
         image.load()

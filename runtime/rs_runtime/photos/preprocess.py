@@ -199,12 +199,17 @@ def load_each(
     the largest size needs.
     """
     from rs_runtime.photos.photo import decode
+    from rs_runtime.photos.room import shared_room
 
     side = math.ceil(max(item.size for item in preprocessings) * _REDUCING_GAP)
     versions = {item.pixels_version for item in preprocessings}
-    found = {version: decode(source, side, version) for version in versions}
-    pixels = [item._pixels(found[item.pixels_version][0]) for item in preprocessings]
-    return pixels, next(iter(found.values()))[1]
+    with shared_room():
+        found = {version: decode(source, side, version) for version in versions}
+        pixels = [item._pixels(found[item.pixels_version][0]) for item in preprocessings]
+        info = next(iter(found.values()))[1]
+        # Freed here: the next large photo is decoded as soon as the block ends.
+        found.clear()
+    return pixels, info
 
 
 def _checked(box: Box) -> Box:
