@@ -10,31 +10,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from PIL import Image
 
 from rs_runtime.batch import in_order
 from rs_runtime.errors import (
     EngineError,
     FilterError,
-    KitFormatError,
     PhotoError,
     RuntimeKitError,
     UnreadablePhotoError,
 )
 from rs_runtime.kit.kit import find_kit, open_kit
-from rs_runtime.kit.manifest import NOT_ORGANISM, RANKS
+from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.model import Model
+from rs_runtime.photos.photo import photo_name
 from rs_runtime.photos.preprocess import load_each
-from rs_runtime.ranks import answers, levels
-from rs_runtime.results import ClassSet, Failure, Prediction, Result, Score, Unknown
-from rs_runtime.sets import in_set, strangeness, unknown_score
+from rs_runtime.results import Failure, Prediction, Result
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.filter import Filter
     from rs_runtime.kit.kit import Kit
+    from rs_runtime.photos.preprocess import PhotoSource
+
+    Photo = str | PhotoSource
 
 __all__ = ["Classifier"]
 
@@ -43,12 +43,23 @@ _FEW = 16
 _WITHOUT_FILTER = "photos are not judged by the filter"
 
 
+def _path(photo: object) -> str | None:
+    return str(photo) if isinstance(photo, str | Path) else None
+
+
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise ValueError(f"top must be at least 1, got {top!r}")
+
+
 def _warn(problem: str) -> None:
     warnings.warn(problem, RuntimeWarning, stacklevel=3)
 
 
 class Classifier(Model):
-    """A kit's model, loaded and ready.
+    """A kit's model, loaded and ready; a context manager that frees it.
+
+    Its methods may be called from several threads at the same time, and give the same answers.
 
     Parameters
     ----------
@@ -80,6 +91,8 @@ class Classifier(Model):
         As for :func:`rs_runtime.kit.variants.choose`; KitFormatError also if the kit has no sets
         for a coverage; EngineError also if the engine refuses the model or the model's input size
         is not the kit's.
+    ValueError
+        A number is out of its range.
     """
 
     def __init__(
@@ -95,21 +108,9 @@ class Classifier(Model):
         strict_photos: bool = False,
         warn: Callable[[str], object] = _warn,
     ) -> None:
-        super().__init__(kit, engine, variant, threads)
-        self.filter = filter
-        self.only_organisms, self.coverage = only_organisms, coverage
+        super().__init__(kit, engine, variant, threads, min_probability, coverage)
+        self.filter, self.only_organisms = filter, only_organisms
         self.strict_photos, self._warn = strict_photos, warn
-        if coverage is not None and self.variant.sets is None:
-            raise KitFormatError(
-                f"kit {self.manifest.name!r} has no sets of classes for model "
-                f"{self.variant.name!r}; leave out the coverage, or export the kit again"
-            )
-        self._levels = levels(self.manifest.classes, self.manifest.rank)
-        self.thresholds = self.variant.thresholds
-        if min_probability is not None:
-            self.thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
-        # Before 1.5, no thresholds could also mean that there were no photos to fit them on.
-        self.answering = bool(self.thresholds) or self.manifest.minor >= 5
 
     @classmethod
     def open(
@@ -148,7 +149,7 @@ class Classifier(Model):
         KitError, EngineError
             The kit or its model cannot be used; with ``filter="on"``, also its filter.
         ValueError
-            ``filter`` is none of the three.
+            ``filter`` is none of the three, or a number is out of its range.
         """
         if filter not in ("report", "on", "off"):
             raise ValueError(f"filter must be report, on or off, got {filter!r}")
@@ -178,11 +179,22 @@ class Classifier(Model):
                 raise
             self._warn(f"{_WITHOUT_FILTER}: {error}")
 
-    def classify(self, photo: Path, top: int = 5) -> Prediction:
-        """Classify one photo; ``top`` (at least 1) limits the classes returned.
+    def classify(self, photo: Photo, top: int = 5) -> Prediction:
+        """Classify one photo.
+
+        Parameters
+        ----------
+        photo
+            A path; a file's bytes; a Pillow image, which is turned as its EXIF data say; or an
+            array, uint8 (height, width, 3) in RGB, or another that
+            :func:`rs_runtime.photos.memory.decode_in_memory` takes.
+        top
+            Limits the classes of the prediction, at least 1.
 
         Raises
         ------
+        TypeError, ValueError
+            The photo is none of these; ``top`` is below 1, or the classifier is closed.
         PhotoError
             The photo cannot be used.
         FilterError
@@ -190,10 +202,14 @@ class Classifier(Model):
         EngineError
             The engine failed.
         """
+        _check_top(top)
         return self._classify(photo, top, None, self.filter)
 
     def classify_many(
-        self, photos: Iterable[Path | Result], top: int = 5, journal: Path | None = None
+        self,
+        photos: Iterable[Photo | Result],
+        top: int = 5,
+        journal: str | Path | None = None,
     ) -> Generator[Result, None, None]:
         """Classify photos, several at a time, and yield one result for each, in their order.
 
@@ -203,23 +219,26 @@ class Classifier(Model):
 
         Parameters
         ----------
-        photos
-            May also hold results, which are passed on.
-        top
-            Limits the classes of each prediction, at least 1.
+        photos, top
+            Photos as for :meth:`classify`, and results, which are passed on.
         journal
-            A file that keeps the answers: after a crash, the same call classifies only the photos
-            without one.
+            A file that keeps the answers to paths: after a crash, the same call classifies only
+            the photos without one.
 
         Raises
         ------
+        TypeError, ValueError
+            As for :meth:`classify`.
         JournalError, OSError
             As for :func:`rs_runtime.journal.resumed`.
         """
+        _check_top(top)
+        if isinstance(photos, str | bytes):
+            raise TypeError("photos must be several, such as a list; of one photo: classify")
         if journal is not None:
             from rs_runtime.journal import resumed
 
-            yield from resumed(self, photos, top, journal)
+            yield from resumed(self, photos, top, Path(journal))
             return
         photos = iter(photos)
         for _, photo in zip(range(_FEW), photos, strict=False):
@@ -230,7 +249,7 @@ class Classifier(Model):
             rest = chain((photo,), photos)
             yield from in_order(attempt, rest, pool.size + 1) if pool else map(attempt, rest)
 
-    def _attempt(self, photo: Path | Result, top: int, engine: EnginePool | None = None) -> Result:
+    def _attempt(self, photo: Photo | Result, top: int, engine: EnginePool | None = None) -> Result:
         """Return the result of one photo of many."""
         if isinstance(photo, Prediction | Failure):
             return photo
@@ -244,10 +263,10 @@ class Classifier(Model):
                 self._drop(judge, error)
                 return self._classify(photo, top, engine, None)
         except PhotoError as error:
-            return Failure(str(photo), str(error))
+            return Failure(_path(photo), str(error))
         except EngineError as error:
             # Perhaps only this photo was too large for the memory.
-            return Failure(str(photo), f"photo {str(photo)!r}: {error}", "engine")
+            return Failure(_path(photo), f"{photo_name(photo)}: {error}", "engine")
 
     def _drop(self, judge: Filter, error: FilterError) -> None:
         """Go on without a filter that failed, and say so once."""
@@ -257,39 +276,19 @@ class Classifier(Model):
                 self._warn(f"{_WITHOUT_FILTER}: {error}")
 
     def _classify(
-        self, photo: Path, top: int, engine: EnginePool | None, judge: Filter | None
+        self, photo: Photo, top: int, engine: EnginePool | None, judge: Filter | None
     ) -> Prediction:
         models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
-        (pixels, *others), info = load_each(photo, models)
+        source = Path(photo) if isinstance(photo, str) else photo
+        if not isinstance(source, Path | bytes | Image.Image | np.ndarray):
+            kinds = "a path, bytes, a Pillow image or an array"
+            raise TypeError(f"photo must be {kinds}, got {type(photo).__name__}")
+        (pixels, *others), info = load_each(source, models)
         if info.note and self.strict_photos:
-            raise UnreadablePhotoError(f"photo {str(photo)!r} {info.note}; copy it again")
+            raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None
-        path, name, verdict = str(photo), self.variant.name, self.variant.verdict
+        path, name, verdict = _path(photo), self.variant.name, self.variant.verdict
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
             return Prediction(path, name, None, (), shows, info.note, verdict)
-        logits = self.logits(pixels[None], engine)
-        rows = self.calibrated(logits)
-        answer = answers(rows, self._levels, self.thresholds)[0] if self.answering else None
-        places = np.argsort(-rows[0], kind="stable")
-        top_scores = self._scores(rows[0], places[:top])
-        sets, unknown = self._set(rows, places), self._unknown(logits)
-        return Prediction(path, name, answer, top_scores, shows, info.note, verdict, sets, unknown)
-
-    def _scores(self, row: NDArray[np.float32], places: NDArray[np.int64]) -> tuple[Score, ...]:
-        found = ((self.manifest.classes[place], float(row[place])) for place in places)
-        return tuple(Score(item.id, item.name, item.common_name, p) for item, p in found)
-
-    def _set(self, rows: NDArray[np.float32], places: NDArray[np.int64]) -> ClassSet | None:
-        """Return the set of a photo, (1, classes); ``places`` are the classes, best first."""
-        spec, coverage = self.variant.sets, self.coverage
-        if spec is None or coverage is None:
-            return None
-        inside = in_set(rows, spec, coverage)[0]
-        return ClassSet(coverage, self._scores(rows[0], places[inside[places]]))
-
-    def _unknown(self, logits: NDArray[np.float32]) -> Unknown | None:
-        spec = self.variant.unknown
-        if spec is None:
-            return None
-        scores = unknown_score(logits, self.variant.temperature, spec.score)
-        return Unknown(spec.score, float(strangeness(scores, spec)[0]))
+        answer, scores, sets, unknown = self.interpret(self.logits(pixels[None], engine), top)
+        return Prediction(path, name, answer, scores, shows, info.note, verdict, sets, unknown)

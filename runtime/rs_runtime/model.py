@@ -1,4 +1,4 @@
-"""One model of a kit: from pixels to logits and calibrated probabilities."""
+"""One model of a kit: from pixels to logits, calibrated probabilities and answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import numpy as np
 
 from rs_runtime.engines.engine import load_engine
 from rs_runtime.engines.pool import load_pool
-from rs_runtime.errors import EngineError
+from rs_runtime.errors import EngineError, KitFormatError
+from rs_runtime.kit.manifest import RANKS
 from rs_runtime.kit.variants import choose
+from rs_runtime.ranks import Answer, answers, levels
+from rs_runtime.results import ClassSet, Score, Unknown
+from rs_runtime.sets import in_set, strangeness, unknown_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,11 +35,30 @@ class Model:
         engine: str = "auto",
         variant: str | None = None,
         threads: int | None = None,
+        min_probability: float | None = None,
+        coverage: float | None = None,
     ) -> None:
+        for name, share in (("min_probability", min_probability), ("coverage", coverage)):
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {share!r}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads!r}")
         self.manifest = manifest = kit.manifest
         self.preprocessing = manifest.preprocessing
         offers, owner = manifest.variants, f"kit {manifest.name!r}"
         self.variant = choose(offers, manifest.default_variants, owner, engine, variant)
+        if coverage is not None and self.variant.sets is None:
+            raise KitFormatError(
+                f"{owner} has no sets of classes for model {self.variant.name!r}; "
+                "leave out the coverage, or export the kit again"
+            )
+        self.coverage = coverage
+        self.thresholds = self.variant.thresholds
+        if min_probability is not None:
+            self.thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
+        # Before 1.5, no thresholds could also mean that there were no photos to fit them on.
+        self.answering = bool(self.thresholds) or manifest.minor >= 5
+        self._levels = levels(manifest.classes, manifest.rank)
         self._threads = threads
         loaded = self._load(kit)
         self._engine: Engine | None = loaded
@@ -111,3 +134,36 @@ class Model:
                 f"its kit names {classes}; export the kit again"
             )
         return logits
+
+    def interpret(
+        self, logits: NDArray[np.float32], top: int
+    ) -> tuple[Answer | None, tuple[Score, ...], ClassSet | None, Unknown | None]:
+        """Return what the logits of one photo, (1, classes), say.
+
+        These are ``answer``, ``top``, ``set`` and ``unknown`` of
+        :class:`rs_runtime.results.Prediction`.
+        """
+        rows = self.calibrated(logits)
+        answer = answers(rows, self._levels, self.thresholds)[0] if self.answering else None
+        places = np.argsort(-rows[0], kind="stable")
+        scores = self._scores(rows[0], places[:top])
+        return answer, scores, self._set(rows, places), self._unknown(logits)
+
+    def _scores(self, row: NDArray[np.float32], places: NDArray[np.int64]) -> tuple[Score, ...]:
+        found = ((self.manifest.classes[place], float(row[place])) for place in places)
+        return tuple(Score(item.id, item.name, item.common_name, p) for item, p in found)
+
+    def _set(self, rows: NDArray[np.float32], places: NDArray[np.int64]) -> ClassSet | None:
+        """Return the set of a photo, (1, classes); ``places`` are the classes, best first."""
+        spec, coverage = self.variant.sets, self.coverage
+        if spec is None or coverage is None:
+            return None
+        inside = in_set(rows, spec, coverage)[0]
+        return ClassSet(coverage, self._scores(rows[0], places[inside[places]]))
+
+    def _unknown(self, logits: NDArray[np.float32]) -> Unknown | None:
+        spec = self.variant.unknown
+        if spec is None:
+            return None
+        scores = unknown_score(logits, self.variant.temperature, spec.score)
+        return Unknown(spec.score, float(strangeness(scores, spec)[0]))

@@ -20,33 +20,28 @@ from rs_runtime.photos.formats import photo_kind, unsupported_kind
 from rs_runtime.photos.levels import from_bytes, to_rgb
 from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, row_hashes, without_texts
 from rs_runtime.photos.room import claim_room
+from rs_runtime.photos.upright import upright
 from rs_runtime.stderr import quiet_libraries
 
 if TYPE_CHECKING:
     from PIL import ImageFile
 
 __all__ = [
+    "IN_MEMORY",
     "MAX_PHOTO_BYTES",
     "MAX_PHOTO_PIXELS",
     "PhotoInfo",
     "cut",
     "decode",
+    "photo_name",
     "read_photo",
 ]
 
 MAX_PHOTO_BYTES = 200_000_000
 MAX_PHOTO_PIXELS = 200_000_000
 
-_EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+IN_MEMORY = "photo in memory"
+"""What messages call a photo that has no path."""
 
 _MAX_SIDE = 65_535
 # The least share of its rows with which a JPEG that lacks its last bytes is used.
@@ -97,7 +92,7 @@ def decode(
     PhotoTooLargeError
         Above 200 MB or 200 megapixels, or larger than the memory allows.
     """
-    where = "photo in memory" if isinstance(source, bytes) else f"photo {str(source)!r}"
+    where = photo_name(source)
     data = source if isinstance(source, bytes) else read_photo(source, where)
     if not data:
         raise UnreadablePhotoError(f"{where} is empty (0 bytes); copy it again from the camera")
@@ -140,6 +135,11 @@ def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
     """Crop an image from :func:`decode` to ``edges``: left, top, right, bottom, in pixels."""
     with _without_pillow_limit():
         return image.crop(edges)
+
+
+def photo_name(source: object) -> str:
+    """Return what messages call a photo that is a path, or is held in memory."""
+    return f"photo {str(source)!r}" if isinstance(source, str | Path) else IN_MEMORY
 
 
 @contextlib.contextmanager
@@ -187,19 +187,14 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
 def _decode(
     data: bytes, kind: str, side: int, where: str, version: int
 ) -> tuple[Image.Image, PhotoInfo]:
-    image, (width, height), note = _loaded(data, kind, side, where)
-    mode = image.mode
-    orientation = _orientation(image)
+    image, size, note = _loaded(data, kind, side, where)
     rgb = to_rgb(image, version)
     # Pillow keeps only the high bytes of RGB with 16 bits a channel: little of 14 bits or fewer.
-    if version > 1 and mode == "RGB" and kind in ("PNG", "TIFF") and _is_dark(rgb):
+    if version > 1 and image.mode == "RGB" and kind in ("PNG", "TIFF") and _is_dark(rgb):
         low = _low_bytes(data, kind)
         rgb = rgb if low is None else from_bytes(rgb, low)
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
-        if orientation >= 5:
-            width, height = height, width
-    return rgb, PhotoInfo(width, height, mode, note)
+    rgb, (width, height) = upright(rgb, image, size)
+    return rgb, PhotoInfo(width, height, image.mode, note)
 
 
 def _loaded(
@@ -292,11 +287,3 @@ def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
     # Only the header is read here.
     with _without_pillow_limit():
         return Image.open(io.BytesIO(data), formats=[kind])
-
-
-def _orientation(image: Image.Image) -> int:
-    # A photo with sound pixels is used even if its EXIF data are damaged.
-    try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:
-        return 1

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from rs_runtime.photos.photo import PhotoInfo
 
+    PhotoSource = Path | bytes | Image.Image | NDArray[Any]
+
 __all__ = ["Box", "Preprocessing", "load_each"]
 
 Box = tuple[float, float, float, float]
@@ -189,9 +191,11 @@ class Preprocessing:
 
 
 def load_each(
-    source: Path | bytes, preprocessings: Sequence[Preprocessing]
+    source: PhotoSource, preprocessings: Sequence[Preprocessing]
 ) -> tuple[list[NDArray[np.uint8]], PhotoInfo]:
     """Decode a photo once for several models; errors as for :meth:`Preprocessing.load_with_info`.
+
+    ``source`` may also be what :func:`rs_runtime.photos.memory.decode_in_memory` takes.
 
     Returns uint8 pixels, shape (size, size, 3), for each of ``preprocessings`` (at least one), and
     what the photo is.  For the largest size the pixels are those of :meth:`Preprocessing.load`.
@@ -204,7 +208,12 @@ def load_each(
     side = math.ceil(max(item.size for item in preprocessings) * _REDUCING_GAP)
     versions = {item.pixels_version for item in preprocessings}
     with shared_room():
-        found = {version: decode(source, side, version) for version in versions}
+        if isinstance(source, Path | bytes):
+            found = {version: decode(source, side, version) for version in versions}
+        else:
+            from rs_runtime.photos.memory import decode_in_memory
+
+            found = {version: decode_in_memory(source, version) for version in versions}
         pixels = [item._pixels(found[item.pixels_version][0]) for item in preprocessings]
         info = next(iter(found.values()))[1]
         # Freed here: the next large photo is decoded as soon as the block ends.
