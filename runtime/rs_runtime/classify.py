@@ -71,7 +71,8 @@ class Classifier(Model):
     variant
         Name of the model; None means the kit's default for the engine.
     threads
-        CPU threads, at least 1; None means all cores, at most 4.
+        CPU threads, at least 1: of one photo, or the number of photos at a time.  None means all
+        cores: of one photo at most 4, of many at most 16.
     min_probability
         0 to 1, for every rank instead of the kit's thresholds; None means the kit's thresholds.
     filter

@@ -97,7 +97,7 @@ class Parser(argparse.ArgumentParser):
     def add_model_options(self) -> None:
         """Add the options that say which model runs, and on how many threads."""
         self.add_argument("--variant", metavar="NAME", help="which model of the kit to run")
-        help = "CPU threads (default: all cores, at most 4)"
+        help = "CPU threads (default: all cores; for a few photos, at most 4)"
         self.add_argument("--threads", type=positive, metavar="N", help=help)
 
 
