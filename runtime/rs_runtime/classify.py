@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier"]
 
-# To load the model once more for each core costs more than it saves for fewer photos.
+# For fewer photos, to load the model once more for each core costs more than it saves.
 _FEW = 16
 _WITHOUT_FILTER = "photos are not judged by the filter"
 
@@ -242,7 +242,7 @@ class Classifier(Model):
             yield from resumed(self, photos, top, Path(journal))
             return
         photos = iter(photos)
-        for _, photo in zip(range(_FEW), photos, strict=False):
+        for _, photo in zip(range(0 if self._pool else _FEW), photos, strict=False):
             yield self._attempt(photo, top)
         for photo in photos:
             pool = self._for_many()

@@ -90,6 +90,7 @@ class _Run:
 
     def say_how_to_go_on(self, why: str) -> None:
         """Say that not all photos were classified, and what keeps those that were."""
+        self._progress.clear()
         if journal := self._options.journal:
             kept = f"journal {str(journal)!r} keeps them, and the same command goes on"
         elif self.out_of_time:

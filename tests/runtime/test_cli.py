@@ -335,7 +335,8 @@ def test_too_little_memory_is_one_line(classify, colour_photos, monkeypatch) -> 
 def test_closed_output_is_quiet(onnx_kit, colour_photos) -> None:
     command = [sys.executable, "-m", "rs_runtime", "--kit", str(onnx_kit)]
     process = subprocess.Popen(
-        [*command, *[str(colour_photos)] * 5],
+        # So many that most are classified in threads, and fill the pipe.
+        [*command, "--threads", "2", *[str(colour_photos)] * 40],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
