@@ -13,8 +13,8 @@ from rs_runtime.stderr import write_stderr
 
 __all__ = ["Progress", "duration_text"]
 
-# Shorter runs show nothing.
-_FIRST_S = 10.0
+# Shorter runs, and those of fewer photos, show nothing.
+_FIRST_S, _FEWEST = 10.0, 10
 _ON_TERMINAL_S, _ELSEWHERE_S = 1.0, 60.0
 # The rate is that of the last lines shown: photos from a journal pass much faster than others.
 _LINES = 30
@@ -53,7 +53,7 @@ class Progress:
         """Count one more photo, and show a line if one is due."""
         self._done += 1
         now = self._clock()
-        if now < self._due:
+        if now < self._due or self._done < _FEWEST:
             return
         self._due = now + (_ON_TERMINAL_S if self._in_place else _ELSEWHERE_S)
         if self._counting is None:

@@ -25,9 +25,10 @@ def run(progress: Progress, clock: Clock, photos: int, seconds: float) -> None:
         progress.step()
 
 
-def test_short_runs_show_nothing(capfd) -> None:
+@pytest.mark.parametrize(("photos", "seconds"), [(90, 0.1), (9, 30.0)])
+def test_short_runs_and_few_photos_show_nothing(capfd, photos, seconds) -> None:
     clock = Clock()
-    run(Progress("rs-classify", lambda: pytest.fail("counted"), clock), clock, 90, 0.1)
+    run(Progress("rs-classify", lambda: pytest.fail("counted"), clock), clock, photos, seconds)
     assert capfd.readouterr().err == ""
 
 
