@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from rs_runtime.errors import JournalError
-from rs_runtime.kit.verdict import LossVerdict
+from rs_runtime.errors import JournalError, KitFormatError
+from rs_runtime.kit.json_node import JsonNode
+from rs_runtime.kit.verdict import read_verdict
 from rs_runtime.ranks import Answer
 from rs_runtime.results import ClassSet, Prediction, Result, Score, Unknown
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
+    from rs_runtime.filter import FilterVerdict
 
 __all__ = ["Journal", "PhotoKey", "photo_key", "resumed", "settings_of"]
 
@@ -211,8 +213,8 @@ class Journal:
         if row is None or row[0] != key:
             return None
         try:
-            return _prediction(key.path, row[1])
-        except (TypeError, KeyError):
+            return _prediction(key.path, JsonNode("found", row[1]))
+        except KitFormatError:
             return None
 
     def add(self, key: PhotoKey, found: Prediction) -> None:
@@ -226,17 +228,23 @@ class Journal:
 
     def sync(self) -> None:
         """Return when everything is on the disk."""
-        os.fsync(self._file.fileno())
+        with self._named():
+            os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
     def _write(self, data: bytes) -> None:
+        with self._named():
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the file in the system's errors."""
         try:
-            written = self._file.write(data)
+            yield
         except OSError as error:
             error.filename = str(self._path)
             raise
-        if written != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def __enter__(self) -> Journal:
         return self
@@ -246,33 +254,44 @@ class Journal:
             self.sync()
 
 
-def _prediction(path: str, found: dict[str, Any]) -> Prediction:
-    """Return a prediction from its fields as JSON values."""
+def _prediction(path: str, found: JsonNode) -> Prediction:
+    """Return a prediction from its fields; KitFormatError: one is not what it must be."""
 
-    def scores(items: Any) -> tuple[Score, ...]:
-        return tuple(Score(**item) for item in items)
+    def score(node: JsonNode) -> Score:
+        return Score(
+            node.get("class_id").integer(0, _LONGEST),
+            node.get("name").text(),
+            node.optional("common_name", JsonNode.text),
+            node.get("probability").number(),
+        )
 
-    def part(kind: Any, name: str) -> Any:
-        return None if found[name] is None else kind(**found[name])
+    def scores(node: JsonNode) -> tuple[Score, ...]:
+        return tuple(score(item) for item in node.items(0, _LONGEST))
 
-    def verdict(**fields: Any) -> object:
+    def answer(node: JsonNode) -> Answer:
+        rank, name = (node.optional(key, JsonNode.text) for key in ("rank", "name"))
+        return Answer(rank, name, node.get("probability").number())
+
+    def judged(node: JsonNode) -> FilterVerdict:
         from rs_runtime.filter import FilterVerdict
 
-        return FilterVerdict(**fields)
-
-    def class_set(coverage: float, classes: Any) -> ClassSet:
-        return ClassSet(coverage, scores(classes))
+        said, variant = (node.get(key).text() for key in ("verdict", "variant"))
+        return FilterVerdict(said, node.get("probability").number(), variant)
 
     return Prediction(
         path,
-        found["variant"],
-        part(Answer, "answer"),
-        scores(found["top"]),
-        part(verdict, "filter"),
-        found["note"],
-        part(LossVerdict, "verdict"),
-        part(class_set, "set"),
-        part(Unknown, "unknown"),
+        found.get("variant").text(),
+        found.optional("answer", answer),
+        scores(found.get("top")),
+        found.optional("filter", judged),
+        found.optional("note", JsonNode.text),
+        found.optional("verdict", read_verdict),
+        found.optional(
+            "set", lambda x: ClassSet(x.get("coverage").number(), scores(x.get("classes")))
+        ),
+        found.optional(
+            "unknown", lambda x: Unknown(x.get("score").text(), x.get("strangeness").number())
+        ),
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,6 +199,39 @@ def test_a_damaged_line_costs_its_photo_only(classify, journal, decoded, damage)
     decoded.clear()
     assert classify("--json", "--journal", journal) == first
     assert decoded == ["05.png"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"probability": ', '"probability": "high", "x": '),
+        ('"common_name": null', '"common_name": 3'),
+        ('"top": ', '"top": 1, "x": '),
+        ('"answer": ', '"answer": [], "x": '),
+        ('"filter": null', '"filter": {}'),
+        ('"found": ', '"found": [[]], "x": '),
+        ('"name": "red"', '"name": "\\u001b[2J"'),
+    ],
+)
+def test_a_row_with_wrong_values_costs_its_photo_only(classify, journal, decoded, old, new) -> None:
+    first = classify("--journal", journal)
+    head, *rows = journal.read_bytes().splitlines(keepends=True)
+    row = rows[0].decode().partition('"row": ')[2][:-2].replace(old, new).encode()
+    assert row not in rows[0]
+    forged = b'{"crc32": %d, "row": %s}\n' % (zlib.crc32(row), row)
+    journal.write_bytes(b"".join([head, forged, *rows[1:]]))
+    decoded.clear()
+    assert classify("--journal", journal) == first
+    assert sorted(decoded) == ["00.png", "05.png"]
+
+
+def test_errors_of_the_disk_name_the_journal(classify, journal, monkeypatch) -> None:
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("rs_runtime.journal.os.fsync", fails)
+    code, _, err = classify("--journal", journal)
+    assert code == 2 and str(journal) in err[-1] and "Input/output error" in err[-1]
 
 
 def test_another_file_is_not_taken_for_a_journal(classify, photos, one_line) -> None:
