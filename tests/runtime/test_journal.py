@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -204,19 +205,19 @@ def test_a_damaged_line_costs_its_photo_only(classify, journal, decoded, damage)
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"probability": ', '"probability": "high", "x": '),
+        (r'"probability": [^,}]+', '"probability": "high"'),
         ('"common_name": null', '"common_name": 3'),
-        ('"top": ', '"top": 1, "x": '),
-        ('"answer": ', '"answer": [], "x": '),
+        (r'"top": \[.*?\]', '"top": 1'),
+        (r'"answer": {.*?}', '"answer": []'),
         ('"filter": null', '"filter": {}'),
-        ('"found": ', '"found": [[]], "x": '),
-        ('"name": "red"', '"name": "\\u001b[2J"'),
+        (r'"found": .*', '"found": [[]]}'),
+        ('"name": "red"', r'"name": "\\u001b[2J"'),
     ],
 )
 def test_a_row_with_wrong_values_costs_its_photo_only(classify, journal, decoded, old, new) -> None:
     first = classify("--journal", journal)
     head, *rows = journal.read_bytes().splitlines(keepends=True)
-    row = rows[0].decode().partition('"row": ')[2][:-2].replace(old, new).encode()
+    row = re.sub(old, new, rows[0].decode().partition('"row": ')[2][:-2]).encode()
     assert row not in rows[0]
     forged = b'{"crc32": %d, "row": %s}\n' % (zlib.crc32(row), row)
     journal.write_bytes(b"".join([head, forged, *rows[1:]]))
