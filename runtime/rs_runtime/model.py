@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Self
 
@@ -60,6 +61,8 @@ class Model:
         self.answering = bool(self.thresholds) or manifest.minor >= 5
         self._levels = levels(manifest.classes, manifest.rank)
         self._threads = threads
+        # The model's file, until it is loaded again for many photos.
+        self._model = b""
         loaded = self._load(kit)
         self._engine: Engine | None = loaded
         self._pool: EnginePool | None = None
@@ -89,8 +92,10 @@ class Model:
     def _for_many(self) -> EnginePool | None:
         """Return what runs the model on several photos at a time; None if nothing does."""
         with self._lock:
-            if self._pool is None:
-                self._pool = load_pool(self.variant.engine, self._model, self._threads)
+            if self._model:
+                # Without memory for a second copy, the first one answers all photos.
+                with contextlib.suppress(EngineError):
+                    self._pool = load_pool(self.variant.engine, self._model, self._threads)
                 self._model = b""
             return self._pool
 

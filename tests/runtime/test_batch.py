@@ -93,6 +93,18 @@ def test_an_engine_that_fails_on_one_photo_answers_the_others(onnx_kit, many, mo
     assert len(found) == 50 and "out of memory" in lost.problem and lost.path in lost.problem
 
 
+def test_without_memory_for_a_second_copy_the_first_answers_all(
+    onnx_kit, many, monkeypatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise EngineError("onnxruntime refused the model: out of memory")
+
+    monkeypatch.setattr("rs_runtime.engines.pool.load_engine", refused)
+    with Classifier.open(onnx_kit, threads=2) as classifier:
+        found = list(classifier.classify_many(many[:30]))
+        assert found == [classifier.classify(photo) for photo in many[:30]]
+
+
 def test_photos_are_asked_for_only_as_they_are_needed(onnx_kit, many) -> None:
     asked = []
 

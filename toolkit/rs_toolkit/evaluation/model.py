@@ -80,9 +80,6 @@ class _RunClassifier(Classifier):
     def _load(self, kit: Kit) -> Engine:
         return self._loaded
 
-    def _for_many(self) -> None:
-        """Return nothing: Keras answers one photo at a time, on all threads."""
-
 
 def open_model(
     path: Path,
