@@ -133,6 +133,45 @@ def test_tasks_overlap_and_keep_their_order() -> None:
     assert list(in_order(task, range(20), 2)) == list(range(20))
 
 
+def test_few_items_are_taken_that_no_worker_can_do_yet() -> None:
+    free, done, taken = threading.Event(), [], []
+
+    def items():
+        for number in range(40):
+            taken.append(number)
+            yield number
+
+    def task(number: int) -> int:
+        free.wait(20)
+        done.append(number)
+        return number
+
+    found = []
+    caller = threading.Thread(target=lambda: found.extend(in_order(task, items(), 2)))
+    caller.start()
+    time.sleep(0.3)
+    early = len(taken)
+    free.set()
+    caller.join(20)
+    # Two for each worker, and one whose turn is next.
+    assert 2 <= early <= 5 and found == list(range(40)) and len(done) == 40
+
+
+def test_a_slow_item_does_not_stop_those_behind_it_at_once() -> None:
+    free, done = threading.Event(), []
+
+    def task(number: int) -> int:
+        if number == 0:
+            free.wait(20)
+        done.append(number)
+        if len(done) == 10:
+            free.set()
+        return number
+
+    assert list(in_order(task, range(30), 2)) == list(range(30))
+    assert done.index(0) >= 10
+
+
 def test_an_error_is_raised_in_its_place_and_stops_the_rest() -> None:
     done = []
 
