@@ -43,7 +43,9 @@ MAX_PHOTO_PIXELS = 200_000_000
 IN_MEMORY = "photo in memory"
 """What messages call a photo that has no path."""
 
-_MAX_SIDE = 65_535
+# A JPEG that lacks its last bytes is compared at a fraction of its size if both sides keep so many
+# pixels.  It does not depend on the model, so that a photo is used at every size or at none.
+_COMPARED_SIDE = 3000
 # The least share of its rows with which a JPEG that lacks its last bytes is used.
 _ENOUGH_ROWS = 0.95
 
@@ -229,9 +231,8 @@ def _decoded_share(data: bytes, where: str) -> tuple[float, bytes]:
     if complete is None:
         return 0.0, data
     try:
-        # Compared at full size, so that a photo is used at every size or at none; one after the
-        # other, because each takes 4 bytes a pixel.
-        rows, others = (row_hashes(_load(x, "JPEG", _MAX_SIDE, where)[0]) for x in complete)
+        # One after the other, because each takes 4 bytes a pixel.
+        rows, others = (row_hashes(_load(x, "JPEG", _COMPARED_SIDE, where)[0]) for x in complete)
     except PhotoError:
         raise
     except Exception:

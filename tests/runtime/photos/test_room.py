@@ -73,7 +73,7 @@ def test_a_large_photo_that_fails_lets_the_next_one_in(monkeypatch) -> None:
 PEAK = """
 import sys
 from pathlib import Path
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.probe import _memory
 
@@ -86,11 +86,23 @@ print(_memory("VmHWM") - before)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from /proc")
-@pytest.mark.parametrize(("name", "share"), [("whole.jpg", 0.3), ("cut.jpg", 1.6)])
-def test_memory_of_a_large_jpeg(tmp_path, name, share) -> None:
-    side = 5000
+@pytest.mark.parametrize(
+    ("name", "side", "share"),
+    [
+        ("whole.jpg", 5000, 0.3),
+        ("cut.jpg", 5000, 1.6),
+        # Compared at half its size.
+        ("cut.jpg", 6100, 0.6),
+        # 16 bits: a half in the file's depth, and 1 as RGB.
+        ("grey.tif", 4000, 3.0),
+    ],
+)
+def test_memory_of_a_large_photo(tmp_path, name, side, share) -> None:
     data = io.BytesIO()
-    Image.new("RGB", (side, side), (200, 90, 40)).save(data, "JPEG")
+    if name == "grey.tif":
+        Image.new("I;16", (side, side), 4000).save(data, "TIFF", compression="tiff_lzw")
+    else:
+        Image.new("RGB", (side, side), (200, 90, 40)).save(data, "JPEG")
     (tmp_path / name).write_bytes(data.getvalue()[: -2 if name == "cut.jpg" else None])
     command = [sys.executable, "-c", PEAK, str(tmp_path / name)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
