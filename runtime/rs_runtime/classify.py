@@ -157,8 +157,15 @@ class Classifier(Model):
         file = find_kit(None if kit is None else Path(kit))
         with open_kit(file, find_public_key(public_key)) as opened:
             found = cls(
-                *(opened, engine, variant, threads, min_probability, None, filter == "on"),
-                *(coverage, strict_photos, warn),
+                opened,
+                engine,
+                variant,
+                threads,
+                min_probability,
+                only_organisms=filter == "on",
+                coverage=coverage,
+                strict_photos=strict_photos,
+                warn=warn,
             )
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)

@@ -137,12 +137,13 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="keep each answer in this file: after a crash, power loss or Ctrl-C, the same command "
-        "classifies only the other photos, and prints what it would have printed at once",
+        "prints these answers again and classifies the other photos; photos that could not be used "
+        "are tried again",
     )
     parser.add_argument(
         "--max-runtime",
         type=duration,
         metavar="TIME",
-        help="begin no photo after this time, such as 45s, 30m or 1h30m; exit code 124 if some "
-        "are left",
+        help="take no more photos after this time, such as 45s, 30m or 1h30m, and end with those "
+        "that were taken; exit code 124 if some are left",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import sys
 import warnings
@@ -71,9 +70,7 @@ def system_problem(error: OSError) -> str:
 
 def complain(program: str, problem: str) -> None:
     """Print one line to standard error."""
-    # If standard error cannot be written, the problem cannot be reported anywhere.
-    with contextlib.suppress(OSError):
-        write_stderr(f"{program}: {printable(problem)}\n")
+    write_stderr(f"{program}: {printable(problem)}\n")
 
 
 def say(text: str) -> None:
@@ -97,7 +94,7 @@ class Parser(argparse.ArgumentParser):
     def add_model_options(self) -> None:
         """Add the options that say which model runs, and on how many threads."""
         self.add_argument("--variant", metavar="NAME", help="which model of the kit to run")
-        help = "CPU threads (default: all cores; for a few photos, at most 4)"
+        help = "CPU threads (default: all cores, at most 16; for a few photos, at most 4)"
         self.add_argument("--threads", type=positive, metavar="N", help=help)
 
 

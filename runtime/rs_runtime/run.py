@@ -47,6 +47,8 @@ def classify_all(
     except KeyboardInterrupt:
         run.say_how_to_go_on("interrupted")
         raise
+    finally:
+        run.progress.clear()
     if run.out_of_time:
         run.say_how_to_go_on("the time is over")
     return run.exit_code()
@@ -57,7 +59,7 @@ class _Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._progress = Progress(options.program, self._count)
+        self.progress = Progress(options.program, self._count)
         limit = options.max_runtime
         self._deadline = math.inf if limit is None else time.monotonic() + limit
         self._codes = {_GOOD}
@@ -86,11 +88,10 @@ class _Run:
             self._codes.add(_UNUSABLE if found.kind == "folder" else _SOME_FAILED)
             self._engine_failed = self._engine_failed or found.kind == "engine"
             self._complain(found.problem)
-        self._progress.step()
+        self.progress.step()
 
     def say_how_to_go_on(self, why: str) -> None:
         """Say that not all photos were classified, and what keeps those that were."""
-        self._progress.clear()
         if journal := self._options.journal:
             kept = f"journal {str(journal)!r} keeps them, and the same command goes on"
         elif self.out_of_time:
@@ -101,13 +102,12 @@ class _Run:
 
     def exit_code(self) -> int:
         """Return the exit code of a run that was not interrupted."""
-        self._progress.clear()
         if self.out_of_time:
             return _OUT_OF_TIME
         return _UNUSABLE if self._engine_failed and not self._answers else max(self._codes)
 
     def _complain(self, problem: str) -> None:
-        self._progress.clear()
+        self.progress.clear()
         complain(self._options.program, problem)
 
     def _count(self) -> int:

@@ -75,9 +75,9 @@ def quiet_libraries() -> Iterator[None]:
 def write_stderr(text: str) -> None:
     """Write to the real standard error, also while another thread keeps libraries quiet.
 
-    OSError: it cannot be written; not raised in :func:`command_process`, which drops such text.
+    What cannot be written is dropped: there is no other place to report it.
     """
-    with _State.lock:
+    with _State.lock, contextlib.suppress(OSError):
         if _State.users:
             encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
             os.write(_State.saved, text.encode(encoding, "backslashreplace"))

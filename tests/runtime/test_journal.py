@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zlib
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from rs_runtime.journal import Journal, photo_key, settings_of
 from rs_runtime.kit.kit import write_kit
 from rs_runtime.kit.sets import SetSpec, UnknownSpec
 from rs_runtime.kit.verdict import LossVerdict
+from rs_runtime.progress import Progress
+from rs_runtime.stderr import write_stderr
 
 COUNT = 24
 
@@ -233,6 +236,24 @@ def test_errors_of_the_disk_name_the_journal(classify, journal, monkeypatch) -> 
     monkeypatch.setattr("rs_runtime.journal.os.fsync", fails)
     code, _, err = classify("--journal", journal)
     assert code == 2 and str(journal) in err[-1] and "Input/output error" in err[-1]
+
+
+def test_the_line_of_progress_is_removed_before_an_error(classify, journal, monkeypatch) -> None:
+    def step(self: Progress) -> None:
+        write_stderr("how far it is")
+        self._shown = True
+
+    real, calls = Journal.add, count()
+
+    def add(self: Journal, *answer: object) -> None:
+        if next(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        real(self, *answer)
+
+    monkeypatch.setattr(Progress, "step", step)
+    monkeypatch.setattr(Journal, "add", add)
+    code, _, err = classify("--journal", journal)
+    assert code == 2 and err[-1].startswith("\x1b[Krs-classify: ")
 
 
 def test_another_file_is_not_taken_for_a_journal(classify, photos, one_line) -> None:
