@@ -17,6 +17,7 @@ from rs_runtime.classify import Classifier
 from rs_runtime.engines.pool import load_pool
 from rs_runtime.errors import EngineError, FilterError
 from rs_runtime.filter import Filter
+from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.results import Failure, Prediction
 
 
@@ -91,6 +92,21 @@ def test_an_engine_that_fails_on_one_photo_answers_the_others(onnx_kit, many, mo
         found = list(classifier.classify_many(many))
     (lost,) = [x for x in found if isinstance(x, Failure) and x.kind == "engine"]
     assert len(found) == 50 and "out of memory" in lost.problem and lost.path in lost.problem
+
+
+def test_a_photo_without_memory_to_shrink_it_costs_only_itself(onnx_kit, many, monkeypatch) -> None:
+    real, calls = Preprocessing._pixels, count()
+
+    def shrink(self, image):
+        if next(calls) == 20:
+            raise MemoryError
+        return real(self, image)
+
+    monkeypatch.setattr(Preprocessing, "_pixels", shrink)
+    with Classifier.open(onnx_kit, threads=1) as classifier:
+        found = list(classifier.classify_many(many[:30]))
+    (lost,) = (result for result in found if isinstance(result, Failure))
+    assert len(found) == 30 and "more memory" in lost.problem and lost.path in lost.problem
 
 
 def test_without_memory_for_a_second_copy_the_first_answers_all(
