@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -74,7 +75,9 @@ class Progress:
             self._shown = False
 
     def _find_total(self) -> None:
-        self._total = self._count()
+        # Of a disk that was pulled, the run itself reports each photo.
+        with contextlib.suppress(OSError):
+            self._total = self._count()
 
     def _text(self, now: float) -> str:
         before, done = self._past[0]

@@ -56,6 +56,22 @@ def test_photos_of_a_journal_do_not_make_the_rest_look_fast(capfd) -> None:
     assert "0.05 a second" in last and last.endswith("about 4 h 10 min left")
 
 
+def test_photos_that_cannot_be_counted_are_no_traceback(capfd, monkeypatch) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+
+    def fails() -> int:
+        raise OSError("the disk was pulled")
+
+    clock = Clock()
+    progress = Progress("rs-classify", fails, clock)
+    run(progress, clock, 100, 0.5)
+    progress._counting.join(10)
+    run(progress, clock, 200, 0.5)
+    lines = capfd.readouterr().err.splitlines()
+    assert raised == [] and lines[-1] == "rs-classify: 260 photos, 2 a second"
+
+
 def test_one_line_is_renewed_on_a_terminal(capfd, monkeypatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
