@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rs_runtime.classify import Classifier, ClassSet, Prediction, Score, Unknown
+    from rs_runtime.classify import Classifier
     from rs_runtime.engines.engine import Engine, load_engine
     from rs_runtime.errors import (
         EngineError,
         EngineMissingError,
         FilterError,
+        JournalError,
         KitError,
         PhotoError,
         RuntimeKitError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
     from rs_runtime.ranks import Answer
+    from rs_runtime.results import ClassSet, Failure, Prediction, Result, Score, Unknown
 
 __all__ = [
     "Answer",
@@ -42,12 +44,14 @@ __all__ = [
     "Engine",
     "EngineError",
     "EngineMissingError",
+    "Failure",
     "Filter",
     "FilterClass",
     "FilterError",
     "FilterSpec",
     "FilterVariant",
     "FilterVerdict",
+    "JournalError",
     "Kit",
     "KitError",
     "Manifest",
@@ -56,6 +60,7 @@ __all__ = [
     "PhotoInfo",
     "Prediction",
     "Preprocessing",
+    "Result",
     "RuntimeKitError",
     "Score",
     "SetSpec",
@@ -72,7 +77,7 @@ __all__ = [
 # Modules are searched in this order: those that need neither come first.
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest", "kit.sets"),
-    *("ranks", "photos.photo", "engines.engine", "classify", "filter"),
+    *("results", "ranks", "photos.photo", "engines.engine", "classify", "filter"),
 )
 
 

@@ -2,89 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from PIL import Image
 
-from rs_runtime.engines.engine import load_engine
-from rs_runtime.errors import EngineError, KitFormatError
-from rs_runtime.kit.manifest import NOT_ORGANISM, RANKS
-from rs_runtime.kit.variants import choose
+from rs_runtime.batch import in_order
+from rs_runtime.errors import (
+    EngineError,
+    FilterError,
+    PhotoError,
+    RuntimeKitError,
+    UnreadablePhotoError,
+)
+from rs_runtime.kit.kit import find_kit, open_kit
+from rs_runtime.kit.manifest import NOT_ORGANISM
+from rs_runtime.kit.signature import find_public_key
+from rs_runtime.model import Model
+from rs_runtime.photos.photo import photo_name
 from rs_runtime.photos.preprocess import load_each
-from rs_runtime.ranks import Answer, answers, levels
-from rs_runtime.sets import in_set, strangeness, unknown_score
+from rs_runtime.results import Failure, Prediction, Result
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from rs_runtime.engines.engine import Engine
-    from rs_runtime.filter import Filter, FilterVerdict
+    from rs_runtime.engines.pool import EnginePool
+    from rs_runtime.filter import Filter
     from rs_runtime.kit.kit import Kit
-    from rs_runtime.kit.verdict import LossVerdict
+    from rs_runtime.photos.preprocess import PhotoSource
 
-__all__ = ["ClassSet", "Classifier", "Prediction", "Score", "Unknown"]
+    Photo = str | PhotoSource
 
+__all__ = ["Classifier"]
 
-@dataclass(frozen=True)
-class Score:
-    """One class and its calibrated probability, 0 to 1."""
-
-    class_id: int
-    name: str
-    common_name: str | None
-    probability: float
+# For fewer photos, to load the model once more for each core costs more than it saves.
+_FEW = 16
+_WITHOUT_FILTER = "photos are not judged by the filter"
 
 
-@dataclass(frozen=True)
-class ClassSet:
-    """The classes that a photo may show, best first; see :func:`rs_runtime.sets.in_set`."""
-
-    coverage: float
-    classes: tuple[Score, ...]
+def _path(photo: object) -> str | None:
+    return str(photo) if isinstance(photo, str | Path) else None
 
 
-@dataclass(frozen=True)
-class Unknown:
-    """How strange a photo is to the model, 0 to 1; see :func:`rs_runtime.sets.strangeness`."""
-
-    score: str
-    strangeness: float
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise ValueError(f"top must be at least 1, got {top!r}")
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the model and the filter say of one photo.
-
-    ``top`` holds the most probable classes, best first.  ``answer`` names the finest taxon that is
-    certain enough, if any; it is None for an old kit without thresholds.  ``filter`` is the
-    filter's verdict, None without a filter.  If the photo was not classified because the filter
-    found no organism, ``answer`` is None and ``top`` is empty.  ``note`` says what is missing of
-    the photo.  ``verdict`` says whether shrinking cost the model too much; None where the kit does
-    not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
-    """
-
-    path: str
-    variant: str
-    answer: Answer | None
-    top: tuple[Score, ...]
-    filter: FilterVerdict | None = None
-    note: str | None = None
-    verdict: LossVerdict | None = None
-    set: ClassSet | None = None
-    unknown: Unknown | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        found = {**asdict(self), "top": [asdict(score) for score in self.top]}
-        if self.set:
-            found["set"] = {**asdict(self.set), "classes": [item.name for item in self.set.classes]}
-        return found
+def _warn(problem: str) -> None:
+    warnings.warn(problem, RuntimeWarning, stacklevel=3)
 
 
-class Classifier:
-    """A kit's model, loaded and ready.
+class Classifier(Model):
+    """A kit's model, loaded and ready; a context manager that frees it.
+
+    Its methods may be called from several threads at the same time, and give the same answers.
 
     Parameters
     ----------
@@ -96,7 +71,8 @@ class Classifier:
     variant
         Name of the model; None means the kit's default for the engine.
     threads
-        CPU threads, at least 1; None means all cores, at most 4.
+        CPU threads, at least 1: of one photo, or the number of photos at a time.  None means all
+        cores: of one photo at most 4, of many at most 16.
     min_probability
         0 to 1, for every rank instead of the kit's thresholds; None means the kit's thresholds.
     filter
@@ -105,6 +81,10 @@ class Classifier:
         Do not classify photos that the filter judges to show no organism.
     coverage
         0 to 1: also return a set of classes for each photo; None means no sets.
+    strict_photos
+        Refuse photos that lack a few bytes at their end.
+    warn
+        Called with one line of text for each problem that does not stop the work.
 
     Raises
     ------
@@ -112,6 +92,8 @@ class Classifier:
         As for :func:`rs_runtime.kit.variants.choose`; KitFormatError also if the kit has no sets
         for a coverage; EngineError also if the engine refuses the model or the model's input size
         is not the kit's.
+    ValueError
+        A number is out of its range.
     """
 
     def __init__(
@@ -124,72 +106,103 @@ class Classifier:
         filter: Filter | None = None,
         only_organisms: bool = False,
         coverage: float | None = None,
+        strict_photos: bool = False,
+        warn: Callable[[str], object] = _warn,
     ) -> None:
-        self.manifest = manifest = kit.manifest
-        self.preprocessing = manifest.preprocessing
-        self.filter = filter
-        self._only_organisms, self._coverage = only_organisms, coverage
-        offers, owner = manifest.variants, f"kit {manifest.name!r}"
-        self.variant = choose(offers, manifest.default_variants, owner, engine, variant)
-        if coverage is not None and self.variant.sets is None:
-            raise KitFormatError(
-                f"{owner} has no sets of classes for model {self.variant.name!r}; "
-                "leave out the coverage, or export the kit again"
-            )
-        self._engine = self._load(kit, threads)
-        self._levels = levels(manifest.classes, manifest.rank)
-        self.thresholds = self.variant.thresholds
-        if min_probability is not None:
-            self.thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
-        # Before 1.5, no thresholds could also mean that there were no photos to fit them on.
-        self.answering = bool(self.thresholds) or manifest.minor >= 5
-        wanted = self.preprocessing.size
-        if self._engine.size not in (None, wanted):
-            raise EngineError(
-                f"model {self.variant.name!r} takes {self._engine.size} px, "
-                f"its kit prepares {wanted} px; export the kit again"
-            )
+        super().__init__(kit, engine, variant, threads, min_probability, coverage)
+        self.filter, self.only_organisms = filter, only_organisms
+        self.strict_photos, self._warn = strict_photos, warn
 
-    def _load(self, kit: Kit, threads: int | None) -> Engine:
-        """Load the model; a subclass may run one that is in no kit."""
-        return load_engine(self.variant.engine, kit.read(self.variant.member), threads)
+    @classmethod
+    def open(
+        cls,
+        kit: str | Path | None = None,
+        *,
+        engine: str = "auto",
+        variant: str | None = None,
+        threads: int | None = None,
+        min_probability: float | None = None,
+        coverage: float | None = None,
+        filter: str = "report",
+        filter_threshold: float | None = None,
+        strict_photos: bool = False,
+        public_key: Path | None = None,
+        warn: Callable[[str], object] = _warn,
+    ) -> Self:
+        """Open a kit and load its model, and its filter if it has one.
 
-    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the calibrated probabilities of photos, float32 (n, classes); each row sums to 1.
+        Parameters
+        ----------
+        kit
+            A .rskit or .rskit.xz file; None: as for :func:`rs_runtime.kit.kit.find_kit`.
+        filter
+            ``report``: use the filter if there is one that can be used; ``on``: also do not
+            classify photos that show no organism; ``off``: no filter.
+        filter_threshold
+            0 to 1, as for :class:`rs_runtime.filter.Filter`.
+        public_key
+            A PEM file: refuse a kit that it does not verify; None: as ``$RS_PUBLIC_KEY`` says.
 
-        They are softmax(logits / T), with the variant's temperature T (Guo et al. 2017, "On
-        Calibration of Modern Neural Networks").  ``pixels`` are uint8, (n, size, size, 3), from
-        :meth:`Preprocessing.load`, n at least 1.
+        The other parameters are those of :class:`Classifier`.
 
         Raises
         ------
-        EngineError
-            The engine failed, or the model's number of classes is not the kit's.
+        KitError, EngineError
+            The kit or its model cannot be used; with ``filter="on"``, also its filter.
+        ValueError
+            ``filter`` is none of the three, or a number is out of its range.
         """
-        return self.calibrated(self.logits(pixels))
-
-    def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probabilities of :meth:`probabilities` from logits, (n, classes)."""
-        scaled = logits / np.float32(self.variant.temperature)
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
-
-    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return logits, (n, classes); parameters and errors as for :meth:`probabilities`."""
-        logits = self._engine.logits(self.preprocessing.model_input(pixels))
-        classes = len(self.manifest.classes)
-        if logits.shape[1] != classes:
-            raise EngineError(
-                f"model {self.variant.name!r} gives {logits.shape[1]} classes, "
-                f"its kit names {classes}; export the kit again"
+        if filter not in ("report", "on", "off"):
+            raise ValueError(f"filter must be report, on or off, got {filter!r}")
+        file = find_kit(None if kit is None else Path(kit))
+        with open_kit(file, find_public_key(public_key)) as opened:
+            found = cls(
+                opened,
+                engine,
+                variant,
+                threads,
+                min_probability,
+                only_organisms=filter == "on",
+                coverage=coverage,
+                strict_photos=strict_photos,
+                warn=warn,
             )
-        return logits
+            if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
+                found._load_filter(opened, engine, filter_threshold)
+        if found.variant.warning:
+            warn(found.variant.warning)
+        return found
 
-    def classify(self, photo: Path, top: int = 5) -> Prediction:
-        """Classify one photo; ``top`` (at least 1) limits the classes returned.
+    def _load_filter(self, kit: Kit, engine: str, threshold: float | None) -> None:
+        from rs_runtime.filter import Filter
+
+        # Prefer the classifier's engine, which is already loaded.
+        spec = kit.manifest.filter
+        if spec is not None and self.variant.engine in {item.engine for item in spec.variants}:
+            engine = self.variant.engine
+        try:
+            self.filter = Filter(kit, engine, threshold)
+        except RuntimeKitError as error:
+            if self.only_organisms:
+                raise
+            self._warn(f"{_WITHOUT_FILTER}: {error}")
+
+    def classify(self, photo: Photo, top: int = 5) -> Prediction:
+        """Classify one photo.
+
+        Parameters
+        ----------
+        photo
+            A path; a file's bytes; a Pillow image, which is turned as its EXIF data say; or an
+            array, uint8 (height, width, 3) in RGB, or another that
+            :func:`rs_runtime.photos.memory.decode_in_memory` takes.
+        top
+            Limits the classes of the prediction, at least 1.
 
         Raises
         ------
+        TypeError, ValueError
+            The photo is none of these; ``top`` is below 1, or the classifier is closed.
         PhotoError
             The photo cannot be used.
         FilterError
@@ -197,35 +210,93 @@ class Classifier:
         EngineError
             The engine failed.
         """
-        models = [self.preprocessing, *([self.filter.preprocessing] if self.filter else [])]
-        (pixels, *others), info = load_each(photo, models)
-        shows = self.filter.verdicts(others[0][None])[0] if self.filter else None
-        path, name, verdict = str(photo), self.variant.name, self.variant.verdict
-        if self._only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
+        _check_top(top)
+        return self._classify(photo, top, None, self.filter)
+
+    def classify_many(
+        self,
+        photos: Iterable[Photo | Result],
+        top: int = 5,
+        journal: str | Path | None = None,
+    ) -> Generator[Result, None, None]:
+        """Classify photos, several at a time, and yield one result for each, in their order.
+
+        A photo that cannot be used costs only itself.  If the filter fails, photos are classified
+        without it from then on, unless only organisms are to be classified.  Photos are asked for
+        a little before their results are due, so that memory does not grow with their number.
+
+        Parameters
+        ----------
+        photos, top
+            Photos as for :meth:`classify`, and results, which are passed on.
+        journal
+            A file that keeps the answers to paths: after a crash, the same call classifies only
+            the photos without one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for :meth:`classify`.
+        JournalError, OSError
+            As for :func:`rs_runtime.journal.resumed`.
+        """
+        _check_top(top)
+        if isinstance(photos, str | bytes):
+            raise TypeError("photos must be several, such as a list; of one photo: classify")
+        if journal is not None:
+            from rs_runtime.journal import resumed
+
+            yield from resumed(self, photos, top, Path(journal))
+            return
+        photos = iter(photos)
+        for _, photo in zip(range(0 if self._pool else _FEW), photos, strict=False):
+            yield self._attempt(photo, top)
+        for photo in photos:
+            pool = self._for_many()
+            attempt = partial(self._attempt, top=top, engine=pool)
+            rest = chain((photo,), photos)
+            yield from in_order(attempt, rest, pool.size + 1) if pool else map(attempt, rest)
+
+    def _attempt(self, photo: Photo | Result, top: int, engine: EnginePool | None = None) -> Result:
+        """Return the result of one photo of many."""
+        if isinstance(photo, Prediction | Failure):
+            return photo
+        try:
+            judge = self.filter
+            try:
+                return self._classify(photo, top, engine, judge)
+            except FilterError as error:
+                if judge is None or self.only_organisms:
+                    raise
+                self._drop(judge, error)
+                return self._classify(photo, top, engine, None)
+        except PhotoError as error:
+            return Failure(_path(photo), str(error))
+        except EngineError as error:
+            # Perhaps only this photo was too large for the memory.
+            return Failure(_path(photo), f"{photo_name(photo)}: {error}", "engine")
+
+    def _drop(self, judge: Filter, error: FilterError) -> None:
+        """Go on without a filter that failed, and say so once."""
+        with self._lock:
+            if self.filter is judge:
+                self.filter = None
+                self._warn(f"{_WITHOUT_FILTER}: {error}")
+
+    def _classify(
+        self, photo: Photo, top: int, engine: EnginePool | None, judge: Filter | None
+    ) -> Prediction:
+        models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
+        source = Path(photo) if isinstance(photo, str) else photo
+        if not isinstance(source, Path | bytes | Image.Image | np.ndarray):
+            kinds = "a path, bytes, a Pillow image or an array"
+            raise TypeError(f"photo must be {kinds}, got {type(photo).__name__}")
+        (pixels, *others), info = load_each(source, models)
+        if info.note and self.strict_photos:
+            raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
+        shows = judge.verdicts(others[0][None])[0] if judge else None
+        path, name, verdict = _path(photo), self.variant.name, self.variant.verdict
+        if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
             return Prediction(path, name, None, (), shows, info.note, verdict)
-        logits = self.logits(pixels[None])
-        rows = self.calibrated(logits)
-        answer = answers(rows, self._levels, self.thresholds)[0] if self.answering else None
-        places = np.argsort(-rows[0], kind="stable")
-        top_scores = self._scores(rows[0], places[:top])
-        sets, unknown = self._set(rows, places), self._unknown(logits)
-        return Prediction(path, name, answer, top_scores, shows, info.note, verdict, sets, unknown)
-
-    def _scores(self, row: NDArray[np.float32], places: NDArray[np.int64]) -> tuple[Score, ...]:
-        found = ((self.manifest.classes[place], float(row[place])) for place in places)
-        return tuple(Score(item.id, item.name, item.common_name, p) for item, p in found)
-
-    def _set(self, rows: NDArray[np.float32], places: NDArray[np.int64]) -> ClassSet | None:
-        """Return the set of a photo, (1, classes); ``places`` are the classes, best first."""
-        spec, coverage = self.variant.sets, self._coverage
-        if spec is None or coverage is None:
-            return None
-        inside = in_set(rows, spec, coverage)[0]
-        return ClassSet(coverage, self._scores(rows[0], places[inside[places]]))
-
-    def _unknown(self, logits: NDArray[np.float32]) -> Unknown | None:
-        spec = self.variant.unknown
-        if spec is None:
-            return None
-        scores = unknown_score(logits, self.variant.temperature, spec.score)
-        return Unknown(spec.score, float(strangeness(scores, spec)[0]))
+        answer, scores, sets, unknown = self.interpret(self.logits(pixels[None], engine), top)
+        return Prediction(path, name, answer, scores, shows, info.note, verdict, sets, unknown)

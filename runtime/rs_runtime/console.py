@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from rs_runtime.errors import OutputClosedError, RuntimeKitError
-from rs_runtime.stderr import command_process
+from rs_runtime.stderr import command_process, write_stderr
 
 __all__ = [
     "Parser",
     "complain",
+    "duration",
     "positive",
     "printable",
     "run_command",
@@ -69,9 +70,7 @@ def system_problem(error: OSError) -> str:
 
 def complain(program: str, problem: str) -> None:
     """Print one line to standard error."""
-    # If standard error cannot be written, the problem cannot be reported anywhere.
-    with contextlib.suppress(OSError):
-        print(f"{program}: {printable(problem)}", file=sys.stderr, flush=True)
+    write_stderr(f"{program}: {printable(problem)}\n")
 
 
 def say(text: str) -> None:
@@ -95,7 +94,7 @@ class Parser(argparse.ArgumentParser):
     def add_model_options(self) -> None:
         """Add the options that say which model runs, and on how many threads."""
         self.add_argument("--variant", metavar="NAME", help="which model of the kit to run")
-        help = "CPU threads (default: all cores, at most 4)"
+        help = "CPU threads (default: all cores, at most 16; for a few photos, at most 4)"
         self.add_argument("--threads", type=positive, metavar="N", help=help)
 
 
@@ -116,3 +115,12 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
     return value
+
+
+def duration(text: str) -> float:
+    """Return an option's text, such as 30m or 1h30m, in seconds, or raise ArgumentTypeError."""
+    match = re.fullmatch(r"(?:(\d{1,4})h)?(?:(\d{1,4})m)?(?:(\d{1,6})s?)?", text)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    if not (hours or minutes or seconds):
+        raise argparse.ArgumentTypeError(f"must be a time such as 90s, 30m or 1h30m, got {text!r}")
+    return 3600.0 * hours + 60 * minutes + seconds

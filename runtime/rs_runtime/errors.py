@@ -10,6 +10,7 @@ __all__ = [
     "EngineError",
     "EngineMissingError",
     "FilterError",
+    "JournalError",
     "KitError",
     "KitFormatError",
     "KitIntegrityError",
@@ -46,6 +47,10 @@ class OutputClosedError(OutputError):
     """The reader of standard output has closed it; not a fault that needs a message."""
 
     exit_code = 141  # 128 + the number of SIGPIPE, as shells have it
+
+
+class JournalError(RuntimeKitError):
+    """The file is no journal, or another command uses it."""
 
 
 class PhotoError(RuntimeKitError):

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from rs_runtime.streams import standard_streams
 
-__all__ = ["command_process", "quiet_libraries"]
+__all__ = ["command_process", "quiet_libraries", "write_stderr"]
 
 
 class _State:
@@ -70,3 +70,17 @@ def quiet_libraries() -> Iterator[None]:
                 sys.stderr.flush()
                 os.dup2(_State.saved, 2)
                 os.close(_State.saved)
+
+
+def write_stderr(text: str) -> None:
+    """Write to the real standard error, also while another thread keeps libraries quiet.
+
+    What cannot be written is dropped: there is no other place to report it.
+    """
+    with _State.lock, contextlib.suppress(OSError):
+        if _State.users:
+            encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+            os.write(_State.saved, text.encode(encoding, "backslashreplace"))
+            return
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -282,8 +283,7 @@ def test_a_warning_is_said_once_and_first(
     assert classify(colour_photos, *options) == (0, without, [complaint])
     show = []
     monkeypatch.setattr("rs_runtime.cli.complain", lambda _, text: show.append(text))
-    monkeypatch.setattr("rs_runtime.cli._show_json", lambda _: show.append("answer"))
-    monkeypatch.setattr("rs_runtime.cli._show_table", lambda _: show.append("answer"))
+    monkeypatch.setattr("rs_runtime.run.say", lambda _: show.append("answer"))
     classify(colour_photos, *options)
     assert show == ["warning: lost 9 points, forced", *["answer"] * 3]
 
@@ -319,7 +319,7 @@ def test_interrupt(classify, colour_photos, monkeypatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rs_runtime.classify.Classifier.classify", interrupt)
+    monkeypatch.setattr(Classifier, "logits", interrupt)
     assert classify(colour_photos) == (130, [], [])
 
 
@@ -327,7 +327,7 @@ def test_too_little_memory_is_one_line(classify, colour_photos, monkeypatch) -> 
     def exhausted(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("rs_runtime.classify.Classifier.classify", exhausted)
+    monkeypatch.setattr(Classifier, "logits", exhausted)
     code, out, err = classify(colour_photos)
     assert (code, out, len(err)) == (2, [], 1) and "not enough memory" in err[0]
 
@@ -335,7 +335,8 @@ def test_too_little_memory_is_one_line(classify, colour_photos, monkeypatch) -> 
 def test_closed_output_is_quiet(onnx_kit, colour_photos) -> None:
     command = [sys.executable, "-m", "rs_runtime", "--kit", str(onnx_kit)]
     process = subprocess.Popen(
-        [*command, *[str(colour_photos)] * 5],
+        # So many that most are classified in threads, and fill the pipe.
+        [*command, "--threads", "2", *[str(colour_photos)] * 40],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -360,14 +361,15 @@ def test_full_disk_is_one_line(onnx_kit, colour_photos, one_line, options) -> No
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_an_engine_error_costs_one_photo(classify, colour_photos, monkeypatch, options) -> None:
-    real = Classifier.classify
+    real = Classifier.logits
 
-    def failing(self: Classifier, photo: Path, top: int = 5):
-        if photo.name == "b.JPG":
+    def failing(self: Classifier, pixels: np.ndarray, *engine: object) -> np.ndarray:
+        # The second photo is green.
+        if pixels.mean(axis=(0, 1, 2)).argmax() == 1:
             raise EngineError("onnxruntime failed to run the model: out of memory")
-        return real(self, photo, top)
+        return real(self, pixels, *engine)
 
-    monkeypatch.setattr(Classifier, "classify", failing)
+    monkeypatch.setattr(Classifier, "logits", failing)
     code, out, err = classify(colour_photos, "--top", 1, *options)
     assert code == 1 and len(err) == 1 and "b.JPG" in err[0] and "out of memory" in err[0]
     text = "\n".join(out)
@@ -381,7 +383,7 @@ def test_an_error_of_the_system_says_what_failed(classify, colour_photos, monkey
     def refused(*_: object) -> Path:
         raise PermissionError(errno.EACCES, "Permission denied", "/mnt/kits")
 
-    monkeypatch.setattr("rs_runtime.kit.kit.find_kit", refused)
+    monkeypatch.setattr("rs_runtime.classify.find_kit", refused)
     code, out, err = classify(colour_photos)
     assert (code, out, len(err)) == (2, [], 1)
     assert "'/mnt/kits': Permission denied" in err[0] and "output" not in err[0]

@@ -12,8 +12,9 @@ import threading
 import pytest
 
 from rs_runtime.classify import Classifier
+from rs_runtime.console import complain
 from rs_runtime.kit.kit import open_kit
-from rs_runtime.stderr import command_process, quiet_libraries
+from rs_runtime.stderr import command_process, quiet_libraries, write_stderr
 
 
 def test_lines_are_dropped_in_a_command_only(capfd) -> None:
@@ -53,6 +54,36 @@ def test_two_threads_leave_standard_error_as_it_was(capfd) -> None:
         thread.join(10)
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+def test_a_complaint_is_shown_while_another_thread_keeps_libraries_quiet(capfd) -> None:
+    entered, said = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        with quiet_libraries():
+            entered.set()
+            said.wait(10)
+            os.write(2, b"dropped\n")
+
+    with command_process():
+        thread = threading.Thread(target=decode)
+        thread.start()
+        entered.wait(10)
+        complain("rs-classify", "photo 'ä.jpg' is empty")
+        said.set()
+        thread.join(10)
+        complain("rs-classify", "another")
+    assert capfd.readouterr().err == "rs-classify: photo 'ä.jpg' is empty\nrs-classify: another\n"
+
+
+def test_a_complaint_that_cannot_be_written_ends_nothing(capfd, monkeypatch) -> None:
+    def fails(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    with command_process(), quiet_libraries(), monkeypatch.context() as patched:
+        patched.setattr(os, "write", fails)
+        write_stderr("how far it is")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_library_call_leaves_the_process_alone(litert_kit, monkeypatch) -> None:

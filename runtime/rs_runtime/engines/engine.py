@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from rs_runtime.errors import EngineError, EngineMissingError, reason
 from rs_runtime.stderr import quiet_libraries
 
-__all__ = ["Engine", "default_threads", "load_engine"]
+__all__ = ["Engine", "cores", "default_threads", "load_engine"]
 
 _MAX_BATCH = 64
 _MAX_DEFAULT_THREADS = 4
@@ -51,7 +52,7 @@ class _Port:
 
 
 class Engine(ABC):
-    """A loaded model.
+    """A loaded model, which several threads may use.
 
     Attributes
     ----------
@@ -125,18 +126,21 @@ class _LiteRt(Engine):
         source = _only(self._interpreter.get_input_details(), "input")
         target = _only(self._interpreter.get_output_details(), "output")
         self._source, self._target = source["index"], target["index"]
+        self._lock = threading.Lock()
         self._allocated = int(source["shape"][0])
         self.size, self._batch = _check_shape(source["shape_signature"].tolist())
         self._input, self._output = _litert_port(source), _litert_port(target)
 
     def _run(self, stored: NDArray[Any]) -> NDArray[Any]:
-        if len(stored) != self._allocated:
-            self._interpreter.resize_tensor_input(self._source, stored.shape)
-            self._interpreter.allocate_tensors()
-            self._allocated = len(stored)
-        self._interpreter.set_tensor(self._source, stored)
-        self._interpreter.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._target))
+        # The input and the output are in the interpreter, which several threads may share.
+        with self._lock:
+            if len(stored) != self._allocated:
+                self._interpreter.resize_tensor_input(self._source, stored.shape)
+                self._interpreter.allocate_tensors()
+                self._allocated = len(stored)
+            self._interpreter.set_tensor(self._source, stored)
+            self._interpreter.invoke()
+            return np.asarray(self._interpreter.get_tensor(self._target))
 
 
 class _OnnxRuntime(Engine):
@@ -166,11 +170,15 @@ class _OnnxRuntime(Engine):
 
 def default_threads() -> int:
     """Return the number of cores this process may use, at most 4."""
+    return min(cores(), _MAX_DEFAULT_THREADS)
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
     try:
-        cores = len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(0))
     except AttributeError:
-        cores = os.cpu_count() or 1
-    return min(cores, _MAX_DEFAULT_THREADS)
+        return os.cpu_count() or 1
 
 
 def load_engine(engine: str, model: bytes | Path, threads: int | None = None) -> Engine:

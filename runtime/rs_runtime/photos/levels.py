@@ -23,7 +23,7 @@ def to_rgb(image: Image.Image, version: int) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        return _grey(_from_integers(np.asarray(image).astype(np.int64), version))
+        return _grey(_from_integers(np.asarray(image), version))
     if image.mode == "F":
         return _grey(_from_floats(np.asarray(image), version))
     if image.has_transparency_data:
@@ -35,7 +35,7 @@ def to_rgb(image: Image.Image, version: int) -> Image.Image:
 
 def from_bytes(high: Image.Image, low: Image.Image) -> Image.Image:
     """Return the RGB image whose 16-bit values have these high and low bytes."""
-    values = np.asarray(high).astype(np.int64) << 8 | np.asarray(low)
+    values = np.asarray(high).astype(np.uint16) << 8 | np.asarray(low)
     return Image.fromarray(_from_integers(values, 2))
 
 
@@ -43,7 +43,7 @@ def _grey(levels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(levels).convert("RGB")
 
 
-def _from_integers(values: NDArray[np.int64], version: int) -> NDArray[np.uint8]:
+def _from_integers(values: NDArray[np.integer[Any]], version: int) -> NDArray[np.uint8]:
     if version == 1:
         return (np.clip(values, 0, 65535) >> 8).astype(np.uint8)
     values = np.maximum(values, 0)

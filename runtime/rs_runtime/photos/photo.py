@@ -12,42 +12,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from rs_runtime.errors import PhotoError, PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos import PIXELS_VERSION
 from rs_runtime.photos.formats import photo_kind, unsupported_kind
 from rs_runtime.photos.levels import from_bytes, to_rgb
-from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, without_texts
+from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, row_hashes, without_texts
+from rs_runtime.photos.room import claim_room
+from rs_runtime.photos.upright import upright
 from rs_runtime.stderr import quiet_libraries
 
 if TYPE_CHECKING:
     from PIL import ImageFile
 
 __all__ = [
+    "IN_MEMORY",
     "MAX_PHOTO_BYTES",
     "MAX_PHOTO_PIXELS",
     "PhotoInfo",
     "cut",
     "decode",
+    "photo_name",
     "read_photo",
 ]
 
 MAX_PHOTO_BYTES = 200_000_000
 MAX_PHOTO_PIXELS = 200_000_000
 
-_EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+IN_MEMORY = "photo in memory"
+"""What messages call a photo that has no path."""
 
-_MAX_SIDE = 65_535
+# A JPEG that lacks its last bytes is compared at a fraction of its size if both sides keep so many
+# pixels.  It does not depend on the model, so that a photo is used at every size or at none.
+_COMPARED_SIDE = 3000
 # The least share of its rows with which a JPEG that lacks its last bytes is used.
 _ENOUGH_ROWS = 0.95
 
@@ -96,7 +94,7 @@ def decode(
     PhotoTooLargeError
         Above 200 MB or 200 megapixels, or larger than the memory allows.
     """
-    where = "photo in memory" if isinstance(source, bytes) else f"photo {str(source)!r}"
+    where = photo_name(source)
     data = source if isinstance(source, bytes) else read_photo(source, where)
     if not data:
         raise UnreadablePhotoError(f"{where} is empty (0 bytes); copy it again from the camera")
@@ -139,6 +137,11 @@ def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
     """Crop an image from :func:`decode` to ``edges``: left, top, right, bottom, in pixels."""
     with _without_pillow_limit():
         return image.crop(edges)
+
+
+def photo_name(source: object) -> str:
+    """Return what messages call a photo that is a path, or is held in memory."""
+    return f"photo {str(source)!r}" if isinstance(source, str | Path) else IN_MEMORY
 
 
 @contextlib.contextmanager
@@ -186,19 +189,14 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
 def _decode(
     data: bytes, kind: str, side: int, where: str, version: int
 ) -> tuple[Image.Image, PhotoInfo]:
-    image, (width, height), note = _loaded(data, kind, side, where)
-    mode = image.mode
-    orientation = _orientation(image)
+    image, size, note = _loaded(data, kind, side, where)
     rgb = to_rgb(image, version)
     # Pillow keeps only the high bytes of RGB with 16 bits a channel: little of 14 bits or fewer.
-    if version > 1 and mode == "RGB" and kind in ("PNG", "TIFF") and _is_dark(rgb):
+    if version > 1 and image.mode == "RGB" and kind in ("PNG", "TIFF") and _is_dark(rgb):
         low = _low_bytes(data, kind)
         rgb = rgb if low is None else from_bytes(rgb, low)
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
-        if orientation >= 5:
-            width, height = height, width
-    return rgb, PhotoInfo(width, height, mode, note)
+    rgb, (width, height) = upright(rgb, image, size)
+    return rgb, PhotoInfo(width, height, image.mode, note)
 
 
 def _loaded(
@@ -233,14 +231,14 @@ def _decoded_share(data: bytes, where: str) -> tuple[float, bytes]:
     if complete is None:
         return 0.0, data
     try:
-        # Compared at full size, so that a photo is used at every size or at none.
-        image, other = (_load(each, "JPEG", _MAX_SIDE, where)[0] for each in complete)
+        # One after the other, because each takes 4 bytes a pixel.
+        rows, others = (row_hashes(_load(x, "JPEG", _COMPARED_SIDE, where)[0]) for x in complete)
     except PhotoError:
         raise
     except Exception:
         return 0.0, data
-    differing = ImageChops.difference(image, other).getbbox()
-    return 1.0 if differing is None else differing[1] / image.height, complete[0]
+    differing = (row for row, other in enumerate(others) if other != rows[row])
+    return next(differing, len(rows)) / len(rows), complete[0]
 
 
 def _load(data: bytes, kind: str, side: int, where: str) -> tuple[Image.Image, tuple[int, int]]:
@@ -251,6 +249,8 @@ def _load(data: bytes, kind: str, side: int, where: str) -> tuple[Image.Image, t
             f"{where} has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
         )
     image.draft(None, (side, side))
+    # Of a progressive JPEG, libjpeg holds all coefficients, whatever the size that is asked for.
+    claim_room(width * height if "progressive" in image.info else image.width * image.height)
     # libtiff writes to standard error.
     with quiet_libraries() if kind == "TIFF" else contextlib.nullcontext():
         image.load()
@@ -288,11 +288,3 @@ def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
     # Only the header is read here.
     with _without_pillow_limit():
         return Image.open(io.BytesIO(data), formats=[kind])
-
-
-def _orientation(image: Image.Image) -> int:
-    # A photo with sound pixels is used even if its EXIF data are damaged.
-    try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:
-        return 1

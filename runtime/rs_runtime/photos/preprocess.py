@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rs_runtime.errors import UnreadablePhotoError
+from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
 from rs_runtime.photos import PIXELS_VERSION
 
 # NumPy and Pillow are loaded with the first photo: reading a kit's manifest needs neither.
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from rs_runtime.photos.photo import PhotoInfo
+
+    PhotoSource = Path | bytes | Image.Image | NDArray[Any]
 
 __all__ = ["Box", "Preprocessing", "load_each", "load_together"]
 
@@ -216,22 +218,38 @@ def _reduction(info: PhotoInfo, side: int) -> int:
 
 
 def load_each(
-    source: Path | bytes, preprocessings: Sequence[Preprocessing]
+    source: PhotoSource, preprocessings: Sequence[Preprocessing]
 ) -> tuple[list[NDArray[np.uint8]], PhotoInfo]:
     """Decode a photo once for several models; errors as for :meth:`Preprocessing.load_with_info`.
+
+    ``source`` may also be what :func:`rs_runtime.photos.memory.decode_in_memory` takes.
 
     Returns uint8 pixels, shape (size, size, 3), for each of ``preprocessings`` (at least one), and
     what the photo is.  For the largest size the pixels are those of :meth:`Preprocessing.load`.
     For a smaller size they may differ slightly, because a JPEG is decoded at the resolution that
     the largest size needs.
     """
-    from rs_runtime.photos.photo import decode
+    from rs_runtime.photos.photo import decode, photo_name
+    from rs_runtime.photos.room import shared_room
 
     side = math.ceil(max(item.size for item in preprocessings) * _REDUCING_GAP)
     versions = {item.pixels_version for item in preprocessings}
-    found = {version: decode(source, side, version) for version in versions}
-    pixels = [item._pixels(found[item.pixels_version][0]) for item in preprocessings]
-    return pixels, next(iter(found.values()))[1]
+    with shared_room():
+        if isinstance(source, Path | bytes):
+            found = {version: decode(source, side, version) for version in versions}
+        else:
+            from rs_runtime.photos.memory import decode_in_memory
+
+            found = {version: decode_in_memory(source, version) for version in versions}
+        try:
+            pixels = [item._pixels(found[item.pixels_version][0]) for item in preprocessings]
+        except MemoryError as error:
+            problem = f"{photo_name(source)} needs more memory than there is; shrink it"
+            raise PhotoTooLargeError(problem) from error
+        info = next(iter(found.values()))[1]
+        # Freed here: the next large photo is decoded as soon as the block ends.
+        found.clear()
+    return pixels, info
 
 
 def _checked(box: Box) -> Box:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-__all__ = ["completed_jpeg", "has_blank_tail", "without_texts"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["completed_jpeg", "has_blank_tail", "row_hashes", "without_texts"]
 
 _END = b"\xff\xd9"
 # A full disk or an empty battery leaves a tail of such bytes.
@@ -14,6 +19,7 @@ _BLANK, _BLANK_TAIL = b"\0\xff", 64
 _NOISE = bytes(number * 73 % 251 for number in range(1, 4096))
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_STRIP = 64
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 _SIGNATURE_BYTES = 8
@@ -47,6 +53,20 @@ def completed_jpeg(data: bytes) -> tuple[bytes, bytes] | None:
     if missing is None or missing:
         return None
     return body + _END, body + _NOISE + _END
+
+
+def row_hashes(image: Image.Image) -> list[bytes]:
+    """Return a hash of each row of pixels; copies few rows at a time."""
+    hashes = []
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        data = strip.tobytes()
+        row = len(data) // strip.height
+        hashes += [
+            hashlib.blake2b(data[start : start + row], digest_size=16).digest()
+            for start in range(0, len(data), row)
+        ]
+    return hashes
 
 
 def without_texts(data: bytes) -> bytes:

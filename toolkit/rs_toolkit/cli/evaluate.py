@@ -150,7 +150,7 @@ def predict(
     given = locals()
     if run.is_file():
         raise RunError(f"{run}: is no run folder; of a kit: rs-classify PHOTOS --kit {run}")
-    from rs_runtime.cli import classify_all
+    from rs_runtime.run import classify_all
     from rs_toolkit.evaluation.model import run_classifier
     from rs_toolkit.evaluation.predictions import csv_rows, header
     from rs_toolkit.files import write_csv
@@ -159,11 +159,11 @@ def predict(
     with ConsoleProgress() as progress:
         opened = Run.open(run)
         classifier = run_classifier(opened, _calibrated, min_probability, progress, coverage)
-    wanted = ("photos", "json", "top", "strict_photos", "coverage")
-    asked = {name: given[name] for name in wanted}
+    classifier.strict_photos = strict_photos
+    asked = {name: given[name] for name in ("photos", "json", "top")}
     rows: list[Any] = []
     record = partial(csv_rows, rows, top)
-    namespace = Namespace(program="rs-toolkit", filter="off", **asked)
+    namespace = Namespace(program="rs-toolkit", journal=None, max_runtime=None, **asked)
     try:
         code = classify_all(classifier, namespace, record)
     finally:

@@ -61,7 +61,7 @@ class _RunClassifier(Classifier):
         name = manifest.variants[0].name
         super().__init__(kit, variant=name, min_probability=min_probability, coverage=coverage)
 
-    def _load(self, kit: Kit, threads: int | None) -> Engine:
+    def _load(self, kit: Kit) -> Engine:
         return self._loaded
 
 

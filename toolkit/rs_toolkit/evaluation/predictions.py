@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from rs_runtime.classify import Prediction
+from rs_runtime.results import Failure, Result
 
 __all__ = ["csv_rows", "header"]
 
@@ -17,10 +15,10 @@ def header(top: int) -> list[str]:
     return ["path", "rank", "name", "probability", *numbered, "error"]
 
 
-def csv_rows(rows: list[list[object]], top: int, path: Path, found: Prediction | str) -> None:
+def csv_rows(rows: list[list[object]], top: int, found: Result) -> None:
     """Append a photo's row: its answer and classes, or what is wrong with it."""
-    if isinstance(found, str):
-        rows.append([str(path), *[""] * (3 + 2 * top), found])
+    if isinstance(found, Failure):
+        rows.append([found.path, *[""] * (3 + 2 * top), found.problem])
         return
     answer = found.answer
     said = ["", "", ""]
@@ -29,4 +27,4 @@ def csv_rows(rows: list[list[object]], top: int, path: Path, found: Prediction |
     cells: list[object] = []
     for score in found.top:
         cells += [score.name, f"{score.probability:.6f}"]
-    rows.append([str(path), *said, *cells, *[""] * (2 * top - len(cells)), ""])
+    rows.append([found.path, *said, *cells, *[""] * (2 * top - len(cells)), ""])

@@ -1,0 +1,174 @@
+"""One model of a kit: from pixels to logits, calibrated probabilities and answers."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from rs_runtime.engines.engine import load_engine
+from rs_runtime.engines.pool import load_pool
+from rs_runtime.errors import EngineError, KitFormatError
+from rs_runtime.kit.manifest import RANKS
+from rs_runtime.kit.variants import choose
+from rs_runtime.ranks import Answer, answers, levels
+from rs_runtime.results import ClassSet, Score, Unknown
+from rs_runtime.sets import in_set, strangeness, unknown_score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rs_runtime.engines.engine import Engine
+    from rs_runtime.engines.pool import EnginePool
+    from rs_runtime.kit.kit import Kit
+
+__all__ = ["Model"]
+
+
+class Model:
+    """A kit's model, loaded and ready; parameters and errors as for a Classifier."""
+
+    def __init__(
+        self,
+        kit: Kit,
+        engine: str = "auto",
+        variant: str | None = None,
+        threads: int | None = None,
+        min_probability: float | None = None,
+        coverage: float | None = None,
+    ) -> None:
+        for name, share in (("min_probability", min_probability), ("coverage", coverage)):
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {share!r}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads!r}")
+        self.manifest = manifest = kit.manifest
+        self.preprocessing = manifest.preprocessing
+        offers, owner = manifest.variants, f"kit {manifest.name!r}"
+        self.variant = choose(offers, manifest.default_variants, owner, engine, variant)
+        if coverage is not None and self.variant.sets is None:
+            raise KitFormatError(
+                f"{owner} has no sets of classes for model {self.variant.name!r}; "
+                "leave out the coverage, or export the kit again"
+            )
+        self.coverage = coverage
+        self.thresholds = self.variant.thresholds
+        if min_probability is not None:
+            self.thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
+        # Before 1.5, no thresholds could also mean that there were no photos to fit them on.
+        self.answering = bool(self.thresholds) or manifest.minor >= 5
+        self._levels = levels(manifest.classes, manifest.rank)
+        self._threads = threads
+        # The model's file, until it is loaded again for many photos.
+        self._model = b""
+        loaded = self._load(kit)
+        self._engine: Engine | None = loaded
+        self._pool: EnginePool | None = None
+        self._lock = threading.Lock()
+        wanted = self.preprocessing.size
+        if loaded.size not in (None, wanted):
+            raise EngineError(
+                f"model {self.variant.name!r} takes {loaded.size} px, "
+                f"its kit prepares {wanted} px; export the kit again"
+            )
+
+    def close(self) -> None:
+        """Free the model's memory, once no other thread uses it; what follows is a ValueError."""
+        self._engine, self._pool, self._model = None, None, b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _load(self, kit: Kit) -> Engine:
+        """Load the model; a subclass may run one that is in no kit."""
+        self._model = kit.read(self.variant.member)
+        return load_engine(self.variant.engine, self._model, self._threads)
+
+    def _for_many(self) -> EnginePool | None:
+        """Return what runs the model on several photos at a time; None if nothing does."""
+        with self._lock:
+            if self._model:
+                # Without memory for a second copy, the first one answers all photos.
+                with contextlib.suppress(EngineError):
+                    self._pool = load_pool(self.variant.engine, self._model, self._threads)
+                self._model = b""
+            return self._pool
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the calibrated probabilities of photos, float32 (n, classes); each row sums to 1.
+
+        They are softmax(logits / T), with the variant's temperature T (Guo et al. 2017, "On
+        Calibration of Modern Neural Networks").  ``pixels`` are uint8, (n, size, size, 3), from
+        :meth:`Preprocessing.load`, n at least 1.
+
+        Raises
+        ------
+        EngineError
+            The engine failed, or the model's number of classes is not the kit's.
+        """
+        return self.calibrated(self.logits(pixels))
+
+    def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities of :meth:`probabilities` from logits, (n, classes)."""
+        scaled = logits / np.float32(self.variant.temperature)
+        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def logits(
+        self, pixels: NDArray[np.uint8], engine: Engine | EnginePool | None = None
+    ) -> NDArray[np.float32]:
+        """Return logits, (n, classes); parameters and errors as for :meth:`probabilities`.
+
+        ``engine`` has this model loaded too; None means the classifier's own.
+        """
+        used = engine or self._engine
+        if used is None:
+            raise ValueError(
+                f"the classifier of kit {self.manifest.name!r} is closed; open it again"
+            )
+        logits = used.logits(self.preprocessing.model_input(pixels))
+        classes = len(self.manifest.classes)
+        if logits.shape[1] != classes:
+            raise EngineError(
+                f"model {self.variant.name!r} gives {logits.shape[1]} classes, "
+                f"its kit names {classes}; export the kit again"
+            )
+        return logits
+
+    def interpret(
+        self, logits: NDArray[np.float32], top: int
+    ) -> tuple[Answer | None, tuple[Score, ...], ClassSet | None, Unknown | None]:
+        """Return what the logits of one photo, (1, classes), say.
+
+        These are ``answer``, ``top``, ``set`` and ``unknown`` of
+        :class:`rs_runtime.results.Prediction`.
+        """
+        rows = self.calibrated(logits)
+        answer = answers(rows, self._levels, self.thresholds)[0] if self.answering else None
+        places = np.argsort(-rows[0], kind="stable")
+        scores = self._scores(rows[0], places[:top])
+        return answer, scores, self._set(rows, places), self._unknown(logits)
+
+    def _scores(self, row: NDArray[np.float32], places: NDArray[np.int64]) -> tuple[Score, ...]:
+        found = ((self.manifest.classes[place], float(row[place])) for place in places)
+        return tuple(Score(item.id, item.name, item.common_name, p) for item, p in found)
+
+    def _set(self, rows: NDArray[np.float32], places: NDArray[np.int64]) -> ClassSet | None:
+        """Return the set of a photo, (1, classes); ``places`` are the classes, best first."""
+        spec, coverage = self.variant.sets, self.coverage
+        if spec is None or coverage is None:
+            return None
+        inside = in_set(rows, spec, coverage)[0]
+        return ClassSet(coverage, self._scores(rows[0], places[inside[places]]))
+
+    def _unknown(self, logits: NDArray[np.float32]) -> Unknown | None:
+        spec = self.variant.unknown
+        if spec is None:
+            return None
+        scores = unknown_score(logits, self.variant.temperature, spec.score)
+        return Unknown(spec.score, float(strangeness(scores, spec)[0]))

@@ -1,0 +1,65 @@
+"""Photos that a program holds already: Pillow images and arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
+from rs_runtime.photos.levels import to_rgb
+from rs_runtime.photos.photo import IN_MEMORY, MAX_PHOTO_PIXELS, PhotoInfo
+from rs_runtime.photos.room import claim_room
+from rs_runtime.photos.upright import upright
+
+__all__ = ["decode_in_memory"]
+
+
+def decode_in_memory(
+    source: Image.Image | NDArray[Any], version: int
+) -> tuple[Image.Image, PhotoInfo]:
+    """Return an image or array as upright RGB, as :func:`rs_runtime.photos.photo.decode` does.
+
+    Parameters
+    ----------
+    source
+        A Pillow image, turned as its EXIF data say; or an array: uint8 (height, width),
+        (height, width, 3) in RGB or (height, width, 4) in RGBA, uint16 or float32 (height, width).
+    version
+        :attr:`Preprocessing.pixels_version`.
+
+    Raises
+    ------
+    UnreadablePhotoError
+        The array is none of these, or the image cannot be decoded.
+    PhotoTooLargeError
+        Above 200 megapixels, or larger than the memory allows.
+    """
+    image = source if isinstance(source, Image.Image) else _from_array(source)
+    width, height = image.size
+    if width * height > MAX_PHOTO_PIXELS:
+        raise PhotoTooLargeError(
+            f"{IN_MEMORY} has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
+        )
+    claim_room(width * height)
+    try:
+        image.load()
+        rgb, (width, height) = upright(to_rgb(image, version), image, image.size)
+    except MemoryError as error:
+        raise PhotoTooLargeError(f"{IN_MEMORY} needs more memory than there is") from error
+    except Exception as error:
+        raise UnreadablePhotoError(f"{IN_MEMORY} cannot be decoded: {reason(error)}") from error
+    return rgb, PhotoInfo(width, height, image.mode)
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    form = (array.dtype.name, array.shape[2:])
+    grey = form in (("uint8", ()), ("uint16", ()), ("float32", ()))
+    if array.ndim in (2, 3) and array.size and (grey or form in (("uint8", (3,)), ("uint8", (4,)))):
+        return Image.fromarray(np.ascontiguousarray(array))
+    raise UnreadablePhotoError(
+        f"array must be uint8 (height, width), (height, width, 3) or (height, width, 4), or uint16 "
+        f"or float32 (height, width); got {array.dtype.name} {array.shape}"
+    )

@@ -1,0 +1,90 @@
+"""What is known of a photo once it was looked at: an answer, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rs_runtime.filter import FilterVerdict
+    from rs_runtime.kit.verdict import LossVerdict
+    from rs_runtime.ranks import Answer
+
+__all__ = ["ClassSet", "Failure", "Prediction", "Result", "Score", "Unknown"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One class and its calibrated probability, 0 to 1."""
+
+    class_id: int
+    name: str
+    common_name: str | None
+    probability: float
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """The classes that a photo may show, best first; see :func:`rs_runtime.sets.in_set`."""
+
+    coverage: float
+    classes: tuple[Score, ...]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """How strange a photo is to the model, 0 to 1; see :func:`rs_runtime.sets.strangeness`."""
+
+    score: str
+    strangeness: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model and the filter say of one photo.
+
+    ``top`` holds the most probable classes, best first.  ``answer`` names the finest taxon that is
+    certain enough, if any; it is None for an old kit without thresholds.  ``filter`` is the
+    filter's verdict, None without a filter.  If the photo was not classified because the filter
+    found no organism, ``answer`` is None and ``top`` is empty.  ``note`` says what is missing of
+    the photo.  ``verdict`` says whether shrinking cost the model too much; None where the kit does
+    not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
+    """
+
+    path: str | None
+    variant: str
+    answer: Answer | None
+    top: tuple[Score, ...]
+    filter: FilterVerdict | None = None
+    note: str | None = None
+    verdict: LossVerdict | None = None
+    set: ClassSet | None = None
+    unknown: Unknown | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        found = {**asdict(self), "top": [asdict(score) for score in self.top]}
+        if self.set:
+            found["set"] = {**asdict(self.set), "classes": [item.name for item in self.set.classes]}
+        return found
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a photo has no answer.
+
+    ``problem`` is one line.  ``kind`` says what is at fault: ``photo``, the ``folder`` at ``path``,
+    or the ``engine``, which may still answer other photos.
+    """
+
+    path: str | None
+    problem: str
+    kind: str = "photo"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``rs-classify --json`` prints of it."""
+        return {"path": self.path, "error": self.problem}
+
+
+Result = Prediction | Failure
+"""What each photo ends as."""

@@ -1,0 +1,145 @@
+"""What ``rs-classify`` and ``rs-toolkit predict`` do: classify photos and print what is found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rs_runtime.console import complain, say
+from rs_runtime.progress import Progress
+from rs_runtime.results import Failure, Prediction, Result
+from rs_runtime.table import table_lines
+
+if TYPE_CHECKING:
+    from rs_runtime.classify import Classifier
+
+__all__ = ["classify_all"]
+
+_GOOD, _SOME_FAILED, _UNUSABLE = 0, 1, 2
+_OUT_OF_TIME = 124  # as of timeout(1)
+
+
+def classify_all(
+    classifier: Classifier,
+    options: argparse.Namespace,
+    record: Callable[[Result], object] = lambda found: None,
+) -> int:
+    """Classify each photo, or report why it cannot be used; return the exit code.
+
+    ``options`` holds ``photos`` (files and folders), ``json``, ``top``, ``journal`` and
+    ``max_runtime`` as ``rs-classify`` has them, and ``program``, which begins every complaint.
+    ``record`` is called with each result.
+    """
+    run = _Run(options)
+    results = classifier.classify_many(run.photos(), options.top, options.journal)
+    try:
+        with closing(results):
+            for found in results:
+                run.tell(found)
+                record(found)
+    except KeyboardInterrupt:
+        run.say_how_to_go_on("interrupted")
+        raise
+    finally:
+        run.progress.clear()
+    if run.out_of_time:
+        run.say_how_to_go_on("the time is over")
+    return run.exit_code()
+
+
+class _Run:
+    """Prints results, and knows what they mean for the exit code."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self.progress = Progress(options.program, self._count)
+        limit = options.max_runtime
+        self._deadline = math.inf if limit is None else time.monotonic() + limit
+        self._codes = {_GOOD}
+        self._answers, self._engine_failed = 0, False
+        self.out_of_time = False
+
+    def photos(self) -> Iterator[Path | Failure]:
+        """Yield the photos until the time is over; those that have been taken get their results."""
+        for photo in _sources(self._options.photos, self._complain):
+            if time.monotonic() >= self._deadline:
+                self.out_of_time = True
+                return
+            yield photo
+
+    def tell(self, found: Result) -> None:
+        """Print one result."""
+        if self._options.json:
+            say(json.dumps(found.to_dict()))
+        elif isinstance(found, Prediction):
+            say(table_lines(found))
+        if isinstance(found, Prediction):
+            self._answers += 1
+            if found.note:
+                self._complain(f"warning: photo {found.path!r} {found.note}")
+        else:
+            self._codes.add(_UNUSABLE if found.kind == "folder" else _SOME_FAILED)
+            self._engine_failed = self._engine_failed or found.kind == "engine"
+            self._complain(found.problem)
+        self.progress.step()
+
+    def say_how_to_go_on(self, why: str) -> None:
+        """Say that not all photos were classified, and what keeps those that were."""
+        if journal := self._options.journal:
+            kept = f"journal {str(journal)!r} keeps them, and the same command goes on"
+        elif self.out_of_time:
+            kept = "without --journal, the same command begins again"
+        else:
+            return
+        self._complain(f"{why}; {self._answers:,} photos have answers: {kept}")
+
+    def exit_code(self) -> int:
+        """Return the exit code of a run that was not interrupted."""
+        if self.out_of_time:
+            return _OUT_OF_TIME
+        return _UNUSABLE if self._engine_failed and not self._answers else max(self._codes)
+
+    def _complain(self, problem: str) -> None:
+        self.progress.clear()
+        complain(self._options.program, problem)
+
+    def _count(self) -> int:
+        return sum(1 for _ in _sources(self._options.photos, lambda problem: None))
+
+
+def _sources(given: Sequence[Path], tell: Callable[[str], object]) -> Iterator[Path | Failure]:
+    """Yield each photo of files and folders, or what is wrong with it or its folder."""
+    from rs_runtime.photos.folder import photos_below, unsupported
+    from rs_runtime.photos.formats import PHOTO_SUFFIXES
+
+    for path in given:
+        if not os.path.isdir(path):
+            yield _source(str(path), unsupported(path))
+            continue
+        problems: list[OSError] = []
+        empty = True
+        outputs: list[str] = []
+        for name, problem in photos_below(path, problems.append, outputs):
+            empty = False
+            yield _source(name, problem)
+        for error in problems:
+            place = str(error.filename or path)
+            problem = f"folder {place!r} cannot be read: {error.strerror}"
+            yield Failure(place, problem, "folder")
+        for folder in outputs:
+            tell(f"left out: folder {folder!r}, which rs-toolkit wrote")
+        if empty and not problems:
+            kinds = " ".join(sorted(PHOTO_SUFFIXES))
+            problem = f"folder {str(path)!r} holds no photos; wanted files ending in {kinds}"
+            yield Failure(str(path), problem, "folder")
+
+
+def _source(name: str, problem: str | None) -> Path | Failure:
+    return Failure(name, f"photo {name!r}: {problem}") if problem else Path(name)

@@ -1,0 +1,53 @@
+"""Answers as ``rs-classify`` prints them for people: a few lines for each photo."""
+
+from __future__ import annotations
+
+from rs_runtime.console import printable
+from rs_runtime.results import Prediction
+from rs_runtime.sets import STRANGE
+
+__all__ = ["table_lines"]
+
+_DOUBTS = {"not_organism": "not an organism", "uncertain": "maybe no organism"}
+
+
+def table_lines(prediction: Prediction) -> str:
+    """Return the lines of one photo, without control characters."""
+    rows = [(score.common_name or score.name, score) for score in prediction.top]
+    width = max((len(title) for title, _ in rows), default=0)
+    told = f"{_answer(prediction)}{_strange(prediction)}{_doubt(prediction)}"
+    lines = [printable(f"{prediction.path}{told}")]
+    for title, score in rows:
+        name = "" if title == score.name else score.name
+        line = f"  {score.probability:7.1%}  {title:<{width}}  {name}"
+        lines.append(printable(line.rstrip()))
+    if prediction.set:
+        names = [score.common_name or score.name for score in prediction.set.classes]
+        listed = "; ".join(names) or "no class is probable enough"
+        lines.append(printable(f"  set of {100 * prediction.set.coverage:.4g}%: {listed}"))
+    return "\n".join(lines)
+
+
+def _answer(prediction: Prediction) -> str:
+    answer = prediction.answer
+    if answer is None:
+        return ""
+    if answer.name is None:
+        return "  uncertain"
+    rank = (answer.rank or "").replace("_", " ")
+    return f"  {rank} {answer.name} ({answer.probability:.1%})"
+
+
+def _strange(prediction: Prediction) -> str:
+    found = prediction.unknown
+    if found is None or found.strangeness < STRANGE:
+        return ""
+    return f"  perhaps none of the classes (stranger than {found.strangeness:.0%} of known photos)"
+
+
+def _doubt(prediction: Prediction) -> str:
+    found = prediction.filter
+    if found is None or found.verdict not in _DOUBTS:
+        return ""
+    left_out = "" if prediction.top else ", not classified"
+    return f"  {_DOUBTS[found.verdict]} ({found.probability:.0%}){left_out}"
