@@ -77,6 +77,11 @@ def export_run(
     # Fail on a wrong recipe now, before the long work.
     recipes = chosen_recipes(settings)
     run = Run.open(Path(run_dir))
+    if run.learned_all:
+        raise ExportError(
+            f"{run.path}: trained on every photo (refit all), so that none is left to measure the "
+            "variants on; export a run with --refit val"
+        )
     if data is not None:
         run = run.moved(Path(data))
     with claimed(Path(out) if out else run.path / "export") as folder:

@@ -106,10 +106,12 @@ class TrainConfig(Settings):
     )
     refit: str = choice(
         "none",
-        ("none", "val"),
+        ("none", "val", "all"),
         "val: train again on training and validation photos, for as many epochs as were best; the "
-        "calibration stays that of the first model",
+        "calibration stays that of the first model; all: on every photo, with score and "
+        "calibration by folds",
     )
+    folds: int = number(5, 2, 20, "number of folds that judge a refit on all photos")
     precision: str = choice(
         "float32",
         ("float32", "mixed_bfloat16", "mixed_float16"),
@@ -136,6 +138,13 @@ class TrainConfig(Settings):
         if not found or not 0 < float(found[1]) < 1e6:
             raise ConfigError(f"time: got {self.time!r}, wanted a time such as 30m, 2h or 90s")
         return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+    @property
+    def passes(self) -> float:
+        """Epochs of the first training that take as long as one of it and of its refits."""
+        # Each of K folds leaves 1 / K of the photos out; the last model learns from all.
+        learned = {"none": 0.0, "val": 1 - self.test, "all": float(self.folds)}[self.refit]
+        return 1 + learned / (1 - self.val - self.test)
 
     @property
     def stratum(self) -> str:

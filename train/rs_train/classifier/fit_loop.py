@@ -176,9 +176,8 @@ def _epochs(
     course.judge()
     judged = (time.perf_counter() - begun) * (1 + _averages(config))
     left = config.seconds * _SHARE - (time.perf_counter() - started)
-    # A refit trains as many epochs again, with the validation photos too.
-    passes = 1 + (config.refit != "none") * (1 - config.test) / (1 - config.test - config.val)
-    epochs = max(1, int(left / (int(batches.cardinality()) * step * passes + judged)))
+    steps_once = int(batches.cardinality()) * step
+    epochs = max(1, int(left / (steps_once * config.passes + judged)))
     progress.note(f"time: {step:.2f} s a step, so {epochs} epochs within {config.time}")
     return epochs
 
