@@ -138,6 +138,7 @@ def history(state: FitState, again: Again | None) -> dict[str, Any]:
         "stage_1": state.stage_1,
         "best_epoch": state.best_epoch,
         "best_weights": state.best_weights,
+        "tau": state.tau,
         "planned_epochs": state.epochs,
         "epochs": state.history,
         "refit": again and again.state.history,

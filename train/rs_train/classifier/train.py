@@ -41,6 +41,7 @@ from rs_train.classifier.optimizer import check_average, take_averages
 from rs_train.classifier.prepare import RunData, prepare
 from rs_train.classifier.refit import RefitCourse, Repeat
 from rs_train.classifier.results import Again, Results, history
+from rs_train.classifier.tau import choose_tau, normalized
 from rs_train.run_folder import is_finished, write_environment
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def train(
     model = _pretrained(config, weights, len(found.classes), progress)
     stage_1 = None if weights == "none" else training.fit_top(model)
     state = training.fine_tune(model, run / "checkpoints", stage_1, started)
+    if config.tau_head:
+        state.tau = training.normalize(model)
     again = training.refit(run, state, started) if refitting else None
     training.finish(run, model, state, again)
     progress.note(f"run written to {run}")
@@ -219,6 +222,16 @@ class _Training:
         copy_weights(tuned, model)
         return state
 
+    def normalize(self, model: keras.Model, tau: float | None = None) -> float:
+        """Normalize the head of a trained model by ``tau``, or by the best; return it."""
+        head, val = model.get_layer("predictions"), self.portions["val"]
+        (kernel, bias), features = head.get_weights(), self._logits(feature_extractor(model), val)
+        if tau is None:
+            tau = choose_tau(kernel, bias, features, val.labels)
+            self.progress.note(f"tau of the normalized head: {tau:g}")
+        head.set_weights(normalized(kernel, bias, features.mean(0), tau))
+        return tau
+
     def refit(self, run: Path, first: FitState, started: float) -> Again:
         """Repeat the training ``first`` with the validation photos too, or with every photo.
 
@@ -248,7 +261,10 @@ class _Training:
         start = "none" if begun else weights
         model = _pretrained(self.config, start, len(self.data.classes), self.progress)
         stage_1 = None if begun or weights == "none" else self.fit_top(model, again)
-        return model, self.fine_tune(model, folder, stage_1, started, again)
+        state = self.fine_tune(model, folder, stage_1, started, again)
+        if self.config.tau_head:
+            self.normalize(model, again.first.tau)
+        return model, state
 
     def _logits(self, model: keras.Model, portion: Portion) -> NDArray[np.float32]:
         size = self.config.batch_size
