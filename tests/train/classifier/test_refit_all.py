@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rs_export import ExportSettings, export_run
+from rs_runtime.classify import Classifier
+from rs_runtime.kit.kit import open_kit
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import SIDES, Photo
 from rs_toolkit.data.taxonomy import Taxon
-from rs_toolkit.errors import DataError, RunError
+from rs_toolkit.errors import DataError, ExportError, RunError
 from rs_toolkit.evaluation.compare import compare_runs
 from rs_toolkit.evaluation.model import run_classifier
 from rs_toolkit.evaluation.photos import choose_photos
@@ -28,6 +31,7 @@ from rs_toolkit.progress import Progress
 from rs_train.classifier import train as module
 from rs_train.classifier.backbones import build_backbone
 from rs_train.classifier.folds import fold_logits
+from rs_train.classifier.tau import normalized
 from rs_train.classifier.train import train
 
 
@@ -48,7 +52,7 @@ def config(tmp_path_factory) -> TrainConfig:
     return TrainConfig(
         backbone="tiny", weights=str(path), imgsz=32, epochs=0, batch_size=32, patience=0,
         learning_rate=1e-2, val=0.2, test=0.2, fine_tune_from="block1", refit="all", folds=2,
-        group_by="photo",
+        group_by="photo", tau_head=True,
     )  # fmt: skip
 
 
@@ -69,14 +73,26 @@ def learned() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def run(photos, config, learned, tmp_path_factory) -> Path:
+def taus() -> list[float]:
+    """What the head of each trained model was normalized by."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(photos, config, learned, taus, tmp_path_factory) -> Path:
     class Watched(module.RefitCourse):
         def __init__(self, model: Any, members: Any, *others: Any) -> None:
             learned.append(members.labels)
             super().__init__(model, members, *others)
 
+    def watched(*given: Any) -> Any:
+        taus.append(given[-1])
+        return normalized(*given)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "RefitCourse", Watched)
+        patch.setattr(module, "choose_tau", lambda *others: 0.5)
+        patch.setattr(module, "normalized", watched)
         return train(photos, config, tmp_path_factory.mktemp("runs") / "all")
 
 
@@ -97,6 +113,11 @@ def test_each_photo_is_judged_by_a_model_that_has_not_learned_from_it(run, learn
         told = folds.judged[folds.numbers == number]
         assert logits[rows] == pytest.approx(np.asarray(keras_model(inputs))[told], abs=1e-3)
         assert not (fold_folder(run, number) / "checkpoints").exists()
+
+
+def test_all_models_have_the_tau_of_the_first(run, taus) -> None:
+    assert taus == [0.5] * 4
+    assert json.loads((run / "history.json").read_text())["tau"] == 0.5
 
 
 def fold_model(run: Path, number: int) -> Any:
@@ -196,3 +217,37 @@ def test_time_counts_the_folds() -> None:
     assert replace(plain, refit="val").passes == pytest.approx(1 + 0.8 / 0.6)
     # Four of five photos five times, and all once.
     assert replace(plain, refit="all").passes == pytest.approx(1 + 5 / 0.6)
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory) -> tuple[Path, list[str]]:
+    """The folder of its export, and what was said."""
+    out, progress = tmp_path_factory.mktemp("export"), Lines()
+    settings = ExportSettings(recipes=("tflite_fp32", "tflite_sp50_int8"))
+    export_run(run, settings, out=out, progress=progress)
+    return out, progress.said
+
+
+def test_export_measures_the_models_of_folds_and_ships_the_other(run, exported) -> None:
+    out, said = exported
+    assert said[0].startswith("left out: tflite_sp50_int8")
+    report, metrics = json.loads((out / "report.json").read_text()), read_metrics(run)["test"]
+    for name in ("float", "tflite_fp32"):
+        row = report["table"][name]
+        for score in ("accuracy", "macro_f1", "ece"):
+            assert row[score] == pytest.approx(metrics[score], abs=1e-4), (name, score)
+    assert report["counts"]["train"] == 60 and report["counts"]["test"] == 59
+    assert report["verdicts"]["tflite_fp32"]["verdict"] != "lost"
+    assert "Measured and calibrated by 2 other models" in (out / "report.md").read_text()
+    opened = Run.open(run)
+    with open_kit(out / f"{opened.name}.rskit") as kit:
+        classifier = Classifier(kit)
+        pixels = opened.pixels(opened.split("all")[0])
+        wanted = opened.load_model()(opened.preprocessing.model_input(pixels))
+        assert classifier.logits(pixels) == pytest.approx(np.asarray(wanted), abs=1e-3)
+
+
+def test_recipes_that_train_again_are_refused(run, tmp_path, one_line) -> None:
+    with pytest.raises(ExportError, match="tflite_sp50_int8: cannot be judged") as caught:
+        export_run(run, ExportSettings(recipes=("tflite_sp50_int8",)), out=tmp_path)
+    one_line(str(caught.value))

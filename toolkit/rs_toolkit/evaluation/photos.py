@@ -13,7 +13,7 @@ from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 
-__all__ = ["SPLITS", "Measured", "choose_photos"]
+__all__ = ["SPLITS", "Measured", "choose_photos", "learned_sides"]
 
 SPLITS = (*SIDES, "all")
 
@@ -96,7 +96,7 @@ def choose_photos(
     if not readable:
         raise DataError(f"{source}: none of {len(photos)} photos can be read; check the data")
     sides = {photo.sha256: photo.split for photo in run.photos if photo.split} if run else {}
-    learned = _learned(run)
+    learned = learned_sides(run)
     placed = [(photo, sides.get(photo.sha256) or photo.split) for photo in readable]
     kept = [(photo, side) for photo, side in placed if wanted in ("all", side)]
     if not kept:
@@ -122,7 +122,7 @@ def _run_at(data: Path) -> Run | None:
     return Run.open(data) if is_run else None
 
 
-def _learned(run: Run | None) -> tuple[str, ...]:
+def learned_sides(run: Run | None) -> tuple[str, ...]:
     """Return the sides from which a run's model has its weights, or its epoch and thresholds."""
     return SIDES if run and run.learned_all else ("train", "val")
 
@@ -133,7 +133,7 @@ def _seen(side: str | None, wanted: str, learned: tuple[str, ...]) -> str | None
 
 def _warnings(found: Measured, run: Run | None, same: bool) -> list[str]:
     """Return what a person must know to believe the scores."""
-    learned = _learned(run)
+    learned = learned_sides(run)
     if run is None and same:
         return [
             "the model was trained on some of these photos, and which is not known: the scores are "

@@ -40,7 +40,7 @@ from rs_toolkit.data.remembered import write_array
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.finished import load_keras_model, require_files
-from rs_toolkit.folders.folds import Folds
+from rs_toolkit.folders.folds import Folds, fold_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -223,7 +223,14 @@ class Run:
 
     def load_model(self) -> keras.Model:
         """Load the run's model; raises as :func:`load_keras_model` does."""
-        path, size = self.path / "model.keras", self.preprocessing.size
+        return self._load(self.path)
+
+    def load_fold(self, number: int) -> keras.Model:
+        """Load the model that was trained without a fold; raises as :meth:`load_model` does."""
+        return self._load(fold_folder(self.path, number))
+
+    def _load(self, folder: Path) -> keras.Model:
+        path, size = folder / "model.keras", self.preprocessing.size
         return load_keras_model(path, size, len(self.classes), "train again")
 
 
