@@ -5,11 +5,13 @@ from __future__ import annotations
 import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rs_export.convert import Converter, Quantization
+from rs_export.folds import FoldModels, Part
 from rs_export.gate import miss, refusal, verdict_words
 from rs_export.measure.batches import logits_of
 from rs_export.measure.looks import LOOKS, look
@@ -44,14 +46,16 @@ _WARM_UP, _TIMED = 5, 25
 class Draft:
     """A converted model that has not been measured on the test photos yet.
 
-    ``miss`` is what it lost too much of on the validation photos; None: nothing.  Where these
-    cannot be used, ``validation`` is None and ``calibration`` is the float model's.
+    ``parts`` are the models that are measured: itself, or those of folds.  ``miss`` is what it lost
+    too much of on the validation photos; None: nothing.  Where these cannot be used, ``validation``
+    is None and ``calibration`` is the float model's.
     """
 
     recipe: Recipe
     how: Quantization
     data: bytes
     engine: Engine
+    parts: Sequence[Part]
     calibration: Calibration
     validation: Verdict | None
     miss: str | None
@@ -63,7 +67,7 @@ class Bench:
     Attributes
     ----------
     reference : the float model's results
-    converter : a context manager; the caller must call its ``__exit__``
+    converter : of the model that ships; the caller must call :meth:`close`
     sensitivity : the error that rounding each layer causes; empty until :meth:`sensitive` is called
     """
 
@@ -78,12 +82,13 @@ class Bench:
             model, self._representative, prepare, photos=settings.calibration_photos
         )
         progress.note(f"measure the {task.reference} model")
-        self._val, self._test = self._sides(model.predict_on_batch)
+        self._folds = FoldModels(task.folds, settings, self._chosen) if task.folds else None
+        self._floats = self._folds.floats if self._folds else [Part(model.predict_on_batch)]
+        self._val, self._test = self._sides()
         self._one = self._inputs(task.pixels(self._test.photos[:1]))
         calibration = self._test.calibration
         # The float model's looks at the test photos, once a verdict needs them.
         self._looks: NDArray[np.float32] | None = None
-        self._float = model
         self.reference = Measured(
             name=task.reference,
             size=task.size,
@@ -94,6 +99,12 @@ class Bench:
             validation=None,
         )
         self._say(self.reference)
+
+    def close(self) -> None:
+        """Delete the temporary files of conversions."""
+        self.converter.__exit__()
+        if self._folds:
+            self._folds.__exit__()
 
     def name(self, recipe: Recipe) -> str:
         """Return the name of a recipe's variant."""
@@ -120,23 +131,27 @@ class Bench:
         """
         data = self.converter.convert(recipe, how)
         calibration, found, missed = self.reference.calibration, None, None
+        folds = self._folds.convert(recipe, how) if self._folds else []
         if self._val:
             engine = load_engine(recipe.engine, data, self._settings.threads)
-            logits = self._logits(engine.logits, self._val.photos)
+            logits = self._logits(folds or [Part(engine.logits)], self._val.photos)
             calibration = self.task.calibrate(logits, self._val.labels, self._val.groups)
-            found = self._verdict(self._val, logits, calibration, ONLY)
-            missed = miss(found, self.names)
+            # Photos of folds are those that decide whether it ships: no step is chosen by them.
+            if not folds:
+                found = self._verdict(self._val, logits, calibration, ONLY)
+                missed = miss(found, self.names)
         describe = tflite_with_metadata if recipe.engine == "litert" else onnx_with_metadata
         data = describe(data, self.task.info(calibration))
         engine = load_engine(recipe.engine, data, self._settings.threads)
-        return Draft(recipe, how, data, engine, calibration, found, missed)
+        parts = folds or [Part(engine.logits)]
+        return Draft(recipe, how, data, engine, parts, calibration, found, missed)
 
     def judge(self, draft: Draft, mended: Mended | None = None) -> Variant:
         """Measure a draft on the test photos, and decide whether it may ship.
 
         Where the photos as they are do not decide clearly, more looks at each of them do.
         """
-        logits = self._logits(draft.engine.logits, self._test.photos)
+        logits = self._logits(draft.parts, self._test.photos)
         found = self._verdict(self._test, logits, draft.calibration, FIRST)
         if found.verdict == UNDECIDED or found.gone:
             found = self._look_again(draft, logits)
@@ -181,25 +196,26 @@ class Bench:
     def _look_again(self, draft: Draft, logits: NDArray[np.float32]) -> Verdict:
         """Return the verdict by all looks at the test photos; ``logits`` are those of the first."""
         if self._looks is None:
-            self._looks = self._all_looks(self._float.predict_on_batch, self._test.logits)
-        looks = self._all_looks(draft.engine.logits, logits)
+            self._looks = self._all_looks(self._floats, self._test.logits)
+        looks = self._all_looks(draft.parts, logits)
         return self.task.verdict(self._looks, looks, draft.calibration, self._test, FINAL)
 
-    def _all_looks(self, model: Model, first: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _all_looks(self, parts: Sequence[Part], first: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (n, looks, classes) of the test photos."""
         photos = self._test.photos
-        others = [self._logits(model, photos, number) for number in range(1, LOOKS)]
+        others = [self._logits(parts, photos, number) for number in range(1, LOOKS)]
         return np.stack([first, *others], axis=1)
 
-    def _sides(self, model: Model) -> tuple[Side | None, Side]:
+    def _sides(self) -> tuple[Side | None, Side]:
         """Return validation photos (None if they have too few different labels) and test photos."""
         val, test = (
             Side(
                 photos,
                 labels,
                 group_photos(photos).numbers,
-                self._logits(model, photos),
+                self._logits(self._floats, photos),
                 self.task.about.calibration,
+                self._fold_numbers(len(photos)),
             )
             for photos, labels in map(self.task.photos, ("val", "test"))
         )
@@ -215,18 +231,33 @@ class Bench:
         words = "" if item is self.reference else f", {verdict_words(item.verdict)}"
         self._progress.note(f"{told}{words}")
 
+    def _fold_numbers(self, photos: int) -> NDArray[np.int64] | None:
+        if not self._folds:
+            return None
+        numbers = np.zeros(photos, np.int64)
+        for number, fold in enumerate(self.task.folds):
+            numbers[fold.rows] = number
+        return numbers
+
     def _logits(
-        self, model: Model, photos: Sequence[Photo], number: int = 0
+        self, parts: Sequence[Part], photos: Sequence[Photo], number: int = 0
     ) -> NDArray[np.float32]:
         """Return float32 (n, classes) of the look of this number.
 
-        Pixels are read in parts, as all may not fit in memory.
+        Pixels are read in chunks, as all may not fit in memory.
         """
-        found = [np.empty((0, len(self.task.about.classes)), np.float32)]
-        for start in range(0, len(photos), _CHUNK):
-            pixels = look(self.task.pixels(photos[start : start + _CHUNK]), number)
-            found.append(logits_of(lambda part: model(self._inputs(part)), pixels))
-        return np.concatenate(found)
+        found = np.empty((len(photos), len(self.task.about.classes)), np.float32)
+        for part in parts:
+            rows = np.arange(len(photos)) if part.rows is None else part.rows
+            for start in range(0, len(rows), _CHUNK):
+                chunk = rows[start : start + _CHUNK]
+                pixels = look(self.task.pixels([photos[row] for row in chunk]), number)
+                answer = partial(self._answer, part.model)
+                found[chunk] = logits_of(answer, pixels)
+        return found
+
+    def _answer(self, model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return model(self._inputs(pixels))
 
     def _inputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(self.task.about.preprocessing.model_input(pixels), np.float32)
@@ -237,6 +268,11 @@ class Bench:
             raise ExportError(
                 f"{self.task.about.folder}: no training photos to calibrate 8 bits on; train again"
             )
+        return self._chosen(photos, labels, count)
+
+    def _chosen(
+        self, photos: Sequence[Photo], labels: NDArray[np.int64], count: int
+    ) -> NDArray[np.float32]:
         chosen = class_balanced(labels, count, self._settings.seed)
         return self._inputs(self.task.pixels([photos[i] for i in chosen]))
 

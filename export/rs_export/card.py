@@ -14,6 +14,7 @@ from rs_export.tables import by_name, cell, markdown_table
 __all__ = ["model_card"]
 
 _LISTED = 10
+_UNSEEN = "No model was measured on photos that its weights were trained on"
 # Column heading and number format of each score.
 _CLASSIFIER = {
     "mb": ("MB", ".2f"),
@@ -45,7 +46,8 @@ def model_card(export: Export) -> str:
 
 Names the {cell(about.rank)} of the organism in a photo, among {len(about.classes)} classes.
 {learned(about)} The numbers below are from
-{counts["test"]} test photos. No weight was trained on them, but they decided which variants were
+{counts["test"]} test photos. {_UNSEEN if about.folds else "No weight was trained on them"}, but \
+they decided which variants were
 accepted or refused, so the numbers of a shipped variant may be a little too good.
 The numbers answer: {cell(about.question)}
 Input: RGB, {pixels} x {pixels} pixels, {about.preprocessing.resize}.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Parts = Sequence[tuple[slice | NDArray[np.bool_], Calibration]]
+
 __all__ = ["answered", "calibrate", "set_scores"]
 
 
@@ -64,21 +66,23 @@ def answered(
     labels: NDArray[np.int64],
     groups: NDArray[np.int64],
     levels: Sequence[Level],
-    calibration: Calibration,
+    fitted: Calibration | Parts,
 ) -> dict[str, dict[str, Any]]:
     """Count for each rank the photos ``named`` at it, and how many of these names are ``right``.
 
     ``low`` and ``high`` are the limits of the share that is right, as of
     :func:`rs_toolkit.metrics.thresholds.right_share_limits`.  Ranks without a threshold are left
-    out.  Photos that reach no threshold are not counted.
+    out.  Photos that reach no threshold are not counted.  ``fitted`` is the calibration of all
+    photos, or of each part of them.
     """
     import numpy as np
 
-    probabilities = softmax(logits / calibration.temperature)
-    found = finest_taxa(probabilities, levels, calibration.thresholds)
+    found, parts = np.empty(len(labels), object), _parts(fitted)
+    for rows, own in parts:
+        found[rows] = finest_taxa(softmax(logits[rows] / own.temperature), levels, own.thresholds)
     counts = {}
     for level in levels:
-        if level.rank in calibration.thresholds:
+        if any(level.rank in own.thresholds for _, own in parts):
             at_rank = [taxon if taxon and taxon.level is level else None for taxon in found]
             named = np.array([taxon is not None for taxon in at_rank], bool)
             given = np.array([taxon.place for taxon in at_rank if taxon], np.int64)
@@ -90,8 +94,12 @@ def answered(
     return counts
 
 
+def _parts(fitted: Calibration | Parts) -> Parts:
+    return [(slice(None), fitted)] if isinstance(fitted, Calibration) else fitted
+
+
 def set_scores(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], calibration: Calibration
+    logits: NDArray[np.float32], labels: NDArray[np.int64], fitted: Calibration | Parts
 ) -> dict[str, dict[str, float]]:
     """Check the sets on photos that they were not fitted on, for some coverages.
 
@@ -101,13 +109,16 @@ def set_scores(
     """
     import numpy as np
 
-    if calibration.sets is None:
+    parts = _parts(fitted)
+    if any(own.sets is None for _, own in parts):
         return {}
-    probabilities = softmax(logits / calibration.temperature)
     photos = np.bincount(labels, minlength=logits.shape[1])
     scores = {}
     for coverage in CHECKED:
-        inside = in_set(probabilities, calibration.sets, coverage)
+        inside = np.empty(logits.shape, bool)
+        for rows, own in parts:
+            assert own.sets is not None
+            inside[rows] = in_set(softmax(logits[rows] / own.temperature), own.sets, coverage)
         held = inside[np.arange(len(labels)), labels]
         shares = np.bincount(labels, held, len(photos))[photos > 0] / photos[photos > 0]
         scores[str(coverage)] = {

@@ -77,6 +77,8 @@ def export_run(
     # Fail on a wrong recipe now, before the long work.
     recipes = chosen_recipes(settings)
     run = Run.open(Path(run_dir))
+    if run.learned_all:
+        recipes = _without_training(recipes, progress)
     if data is not None:
         run = run.moved(Path(data))
     with claimed(Path(out) if out else run.path / "export") as folder:
@@ -94,6 +96,18 @@ def export_run(
     table = {item.name: item.row for item in found.classifier.measured}
     verdicts = {name: item.verdict.verdict for name, item in found.classifier.variants.items()}
     return ExportResult(kit, table, names, found.classifier.refused, verdicts, filters)
+
+
+def _without_training(recipes: Sequence[Recipe], progress: Progress) -> tuple[Recipe, ...]:
+    """Leave out recipes that train a model again: the models of folds are not trained again."""
+    kept = tuple(recipe for recipe in recipes if not recipe.preparation)
+    others = ", ".join(recipe.name for recipe in recipes if recipe.preparation)
+    said = "cannot be judged for a run with refit all, as the models of its folds are not trained"
+    if not kept:
+        raise ExportError(f"{others}: {said}; choose other recipes, or train with --refit val")
+    if others:
+        progress.note(f"left out: {others}: {said}")
+    return kept
 
 
 def _made(

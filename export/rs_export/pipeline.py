@@ -48,7 +48,7 @@ class Pipeline(contextlib.AbstractContextManager["Pipeline"]):
         self.mending: dict[str, list[dict[str, Any]]] = {}
 
     def __exit__(self, *error: object) -> None:
-        self.bench.converter.__exit__(*error)
+        self.bench.close()
 
     def add(self, recipe: Recipe) -> None:
         """Convert, measure and save a recipe's variant, unless it was made before.

@@ -59,6 +59,7 @@ class About:
         :class:`rs_toolkit.splits.places.Places`
     refitted : whether the model was trained on the validation photos too; its calibration is then
         that of a model before it
+    folds : by how many folds' models a model was measured that has learned from every photo
     """
 
     name: str
@@ -73,6 +74,7 @@ class About:
     teacher: Mapping[str, Any] | None = None
     question: str = ""
     refitted: bool = False
+    folds: int = 0
 
 
 @dataclass(frozen=True)

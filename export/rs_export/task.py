@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rs_export.folds import Fold
 from rs_export.metadata import ModelInfo
 from rs_export.recipes import Recipe
 from rs_export.result import About, Calibration, Scores
@@ -37,7 +38,8 @@ class Side:
     """The n photos of one split, and the float model's logits (n, classes) and calibration.
 
     ``labels`` (n,) are class numbers, or for a filter whether each photo shows an organism.
-    ``groups`` (n,) are equal numbers for photos that are no independent evidence.
+    ``groups`` (n,) are equal numbers for photos that are no independent evidence.  ``folds`` (n,)
+    are the photos' folds where models of folds are measured, on which it is calibrated too.
     """
 
     photos: Sequence[Photo]
@@ -45,6 +47,7 @@ class Side:
     groups: NDArray[np.int64]
     logits: NDArray[np.float32]
     calibration: Calibration
+    folds: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Task:
     kinds : least number of different labels that validation photos need to be used
     prefix : text before the recipe's name in the names of variants
     fine_tune : prunes, clusters and trains with rounding; None: no such recipes can be made
+    folds : models that are measured in place of the model, which has learned from every photo
     last_steps : titles and recipes of the last mending steps, by engine
     """
 
@@ -84,6 +88,7 @@ class Task:
     kinds: int = 1
     prefix: str = ""
     fine_tune: FineTune | None = None
+    folds: Sequence[Fold] = ()
     last_steps: Mapping[str, Sequence[tuple[str, Recipe]]] = field(default_factory=dict)
 
 

@@ -60,6 +60,7 @@ class ToyRun:
     temperature: float = 1.5
     data_fingerprint: str = "0" * 64
     refitted: bool = False
+    learned_all: bool = False
 
     @property
     def name(self) -> str:
@@ -84,6 +85,9 @@ class ToyRun:
     def split(self, name: str) -> tuple[list[Any], np.ndarray]:
         labels = self.sides[name][1]
         return [Photo(f"{name}/{i}", Taxon()) for i in range(len(labels))], labels
+
+    def held_out(self, name: str) -> tuple[list[Any], np.ndarray]:
+        return self.split(name)
 
     def pixels(self, photos: list[Any]) -> np.ndarray:
         places = [photo.path.split("/") for photo in photos]

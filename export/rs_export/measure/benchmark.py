@@ -161,7 +161,7 @@ def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Prog
     if not same:
         raise RunError(f"{kit.path}: not this run's; make it with: rs-toolkit export {run.path}")
     photos, labels = run.split("test")
-    if not photos:
+    if not photos or run.learned_all:
         progress.note(f"{run.path}: no test photos; the scores are those recorded at export")
         return
     for number, row in enumerate(rows):

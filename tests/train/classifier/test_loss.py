@@ -140,3 +140,14 @@ def test_a_class_without_photos_is_pushed_down(kind) -> None:
 def test_an_adjustment_without_its_loss_is_refused() -> None:
     with pytest.raises(ConfigError, match="balanced_softmax"):
         load_settings(TrainConfig, {"logit_adjustment": 0.5})
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_loss_of_mixed_photos_is_that_of_both_classes_by_their_shares(name) -> None:
+    config = load_settings(TrainConfig, {"loss": name})
+    function = class_loss(config, np.array([5.0, 3.0, 1.0])).function
+    logits = np.array([[1.0, 0.2, -0.5], [0.1, 0.4, 2.0]], np.float32)
+    targets = np.array([[0, 2, 0.3], [1, 1, 0.8]], np.float32)
+    first, second = (np.asarray(function(targets[:, n].astype(int), logits)) for n in (0, 1))
+    found = np.asarray(function(targets, logits))
+    assert found == pytest.approx([0.3 * first[0] + 0.7 * second[0], first[1]], rel=1e-5)

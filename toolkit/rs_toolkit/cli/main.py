@@ -259,9 +259,11 @@ def _train(
             progress.note(f"device: {used}")
         train_run(data, settings, run, resume=resume, tensorboard=tensorboard, progress=progress)
         attempt_run_page(run, progress)
-    test = read_metrics(run)["test"]
+    metrics = read_metrics(run)
+    test, folds = metrics["test"], metrics.get("out_of_fold")
+    what = f"out of {folds['folds']} folds" if folds else "test"
     print(
-        f"test ({test['n']} photos): accuracy {test['accuracy']:.3f}, top-5 {test['top5']:.3f}, "
+        f"{what} ({test['n']} photos): accuracy {test['accuracy']:.3f}, top-5 {test['top5']:.3f}, "
         f"macro-F1 {test['macro_f1']:.3f}, worst-decile F1 {test['worst_decile_f1']:.3f}"
     )
     print(run)

@@ -56,6 +56,9 @@ class TrainConfig(Settings):
     )
     keep_names: str = text("", KEEP_NAMES)
     imgsz: int = number(224, 32, 1024, "width and height of the model's input in pixels")
+    first_size: int = number(
+        0, 0, 1024, "imgsz of the first half of the epochs, to save time; 0: as imgsz"
+    )
     resize: str = choice("squash", ("squash", "crop", "pad"), "how a photo becomes square")
     strict_photos: bool = flag(STRICT_PHOTOS)
     val: float = number(0.15, 0.01, 0.5, "fraction of photos for validation")
@@ -109,7 +112,24 @@ class TrainConfig(Settings):
     bottleneck: int = number(
         0, 0, 4096, "smaller head: units of a linear layer before the last one; 0: none"
     )
+    tau_head: bool = flag(
+        "after training, even out the lengths of the classes' weights (tau-normalized head), as "
+        "far as validation macro-F1 rises"
+    )
     augment: float = number(1.0, 0.0, 2.0, "strength of flips, crops and colour changes; 0: none")
+    crop_scale: float = number(
+        0.0, 0.0, 1.0, "least share of a photo that a crop keeps; 0: as augment has it, 0.55 at 1"
+    )
+    randaugment: int = number(
+        0, 0, 10, "number of random operations on each photo (RandAugment), beside augment; 0: none"
+    )
+    randaugment_magnitude: int = number(9, 0, 10, "strength of the operations of randaugment")
+    mixup: float = number(
+        0.0, 0.0, 10.0, "blends photos in pairs, by shares from Beta(a, a) with this a; 0: none"
+    )
+    cutmix: float = number(
+        0.0, 0.0, 10.0, "pastes a part of one photo into another, likewise; 0: none"
+    )
     fine_tune_from: str = text(
         "auto",
         "first block that stage 2 trains, last (only the last block) or all; auto: the backbone's "
@@ -129,10 +149,12 @@ class TrainConfig(Settings):
     )
     refit: str = choice(
         "none",
-        ("none", "val"),
+        ("none", "val", "all"),
         "val: train again on training and validation photos, for as many epochs as were best; the "
-        "calibration stays that of the first model",
+        "calibration stays that of the first model; all: on every photo, with score and "
+        "calibration by folds",
     )
+    folds: int = number(5, 2, 20, "number of folds that judge a refit on all photos")
     precision: str = choice(
         "float32",
         ("float32", "mixed_bfloat16", "mixed_float16"),
@@ -153,6 +175,22 @@ class TrainConfig(Settings):
                 "has none; set the loss to balanced_softmax, or leave it out"
             )
 
+        if self.first_size and not 32 <= self.first_size < self.imgsz:
+            raise ConfigError(
+                f"first_size: got {self.first_size}, wanted less than imgsz, {self.imgsz}, and 32 "
+                "or more, or 0"
+            )
+        if self.first_size and self.time:
+            raise ConfigError(
+                f"first_size: got {self.first_size} with a time budget, which counts all epochs as "
+                "equal; set epochs instead of time, or leave first_size out"
+            )
+        if self.crop_scale and not self.augment:
+            raise ConfigError(
+                f"crop_scale: got {self.crop_scale} with augment 0, which crops nothing; set "
+                "augment above 0, or leave it out"
+            )
+
     @property
     def seconds(self) -> float | None:
         """The time budget in seconds; None: there is none."""
@@ -162,6 +200,13 @@ class TrainConfig(Settings):
         if not found or not 0 < float(found[1]) < 1e6:
             raise ConfigError(f"time: got {self.time!r}, wanted a time such as 30m, 2h or 90s")
         return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+    @property
+    def passes(self) -> float:
+        """Epochs of the first training that take as long as one of it and of its refits."""
+        # Each of K folds leaves 1 / K of the photos out; the last model learns from all.
+        learned = {"none": 0.0, "val": 1 - self.test, "all": float(self.folds)}[self.refit]
+        return 1 + learned / (1 - self.val - self.test)
 
     @property
     def stratum(self) -> str:

@@ -78,13 +78,17 @@ def compare_runs(paths: Sequence[Path], progress: Progress) -> dict[str, Any]:
     ]
     if any(row["gap"] is None for row in rows):
         notes.append("no gap: an earlier release measured no score on training photos")
-    notes += [
-        f"{item.name} was trained again with the validation photos: gap and epochs are its first "
-        "model's, scores on test photos its second's"
-        for item in tested
-        if item.run.refitted
-    ]
+    notes += [_refit_note(item) for item in tested if item.run.refitted]
     return {"runs": rows, "settings": _differing(tested), "notes": notes}
+
+
+def _refit_note(item: _Tested) -> str:
+    photos, second = "the validation photos", "scores on test photos its second's"
+    if item.run.learned_all:
+        photos = "every photo"
+        second = "scores those of other models, by folds, on all photos"
+    first = "gap and epochs are its first model's"
+    return f"{item.name} was trained again with {photos}: {first}, {second}"
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -98,7 +102,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _opened(path: Path, name: str, progress: Progress) -> _Tested:
     run = Run.open(path)
-    photos, labels = run.split("test")
+    photos, labels = run.held_out("test")
     if not photos:
         raise RunError(f"{path}: has no test photos; leave it out")
     return _Tested(name, run, read_history(path), photos, labels, tested_logits(run, progress))

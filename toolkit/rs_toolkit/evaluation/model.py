@@ -149,8 +149,8 @@ def run_classifier(
 ) -> Classifier:
     """Load a run's model, calibrated on the run's validation photos as an export does it.
 
-    A refitted run has the calibration of its first model.  Where the photos are gone, the model has
-    the temperature of the run and no thresholds.
+    A refitted run has the calibration of the models before it.  Where the photos are gone, the
+    model has the temperature of the run and no thresholds.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def class_infos(run: Run) -> tuple[ClassInfo, ...]:
 def _calibration(
     run: Run, engine: Engine, ranks: tuple[Level, ...], calibrate: Calibrate, progress: Progress
 ) -> Mapping[str, Any]:
-    photos, labels = run.split("val")
+    photos, labels = run.held_out("val")
     if (first := run.val_logits()) is not None:
         return calibrate(first, labels, group_photos(photos).numbers, ranks)
     try:

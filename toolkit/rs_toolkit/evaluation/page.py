@@ -48,7 +48,7 @@ def html(
 
 def _warning(found: Mapping[str, Any]) -> Iterator[str]:
     split = found["data"]["split"]
-    if split in ("train", "val") and found["data"]["learned_from_checked"]:
+    if split in found["data"]["learned"] and found["data"]["learned_from_checked"]:
         yield f'<p class="alarm">The model has learned from these {split} photos.</p>\n'
     elif not found["data"]["learned_from_checked"]:
         yield (

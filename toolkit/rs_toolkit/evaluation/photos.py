@@ -13,12 +13,9 @@ from rs_toolkit.errors import ConfigError, DataError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 
-__all__ = ["LEARNED", "SPLITS", "Measured", "choose_photos"]
+__all__ = ["SPLITS", "Measured", "choose_photos", "learned_sides"]
 
 SPLITS = (*SIDES, "all")
-LEARNED = ("train", "val")
-"""Sides of a run's split from which its model has learned: weights, then epoch and thresholds; a
-refitted model has its weights from both."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class Measured:
     photos
         Readable photos of the chosen split, in their order.
     seen
-        For each photo the side of LEARNED on which the model's run had the same bytes, where the
-        caller did not ask for that side; else None.
+        For each photo the side on which the model's run had the same bytes, if the model has
+        learned from that side, and the caller did not ask for it; else None.
     split
         The split that was chosen, one of SPLITS.
     unreadable
@@ -75,7 +72,8 @@ def choose_photos(
     ConfigError
         There is no such split, or neither ``data`` nor ``run``.
     DataError
-        No photo can be read, or none is in the split; or as :func:`open_data`.
+        No photo can be read, or none is in the split; the model has learned from every photo of
+        its run, and no split of them was named; or as :func:`open_data`.
     """
     if split not in (None, *SPLITS):
         raise ConfigError(f"--split: got {split!r}, wanted one of: {', '.join(SPLITS)}")
@@ -83,6 +81,11 @@ def choose_photos(
     if source is None:
         raise ConfigError("val: got no photos; give DATA, or --run RUN for those of the kit's run")
     own = run if data is None else _run_at(data)
+    if own is not None and run is not None and run.learned_all and split is None:
+        raise DataError(
+            f"{source}: the model has learned from every photo of its run; metrics.json and "
+            "run.html there have the scores of its folds; give other photos, or --split test"
+        )
     if own is not None:
         root, photos = own.data_root, own.photos
     else:
@@ -93,6 +96,7 @@ def choose_photos(
     if not readable:
         raise DataError(f"{source}: none of {len(photos)} photos can be read; check the data")
     sides = {photo.sha256: photo.split for photo in run.photos if photo.split} if run else {}
+    learned = learned_sides(run)
     placed = [(photo, sides.get(photo.sha256) or photo.split) for photo in readable]
     kept = [(photo, side) for photo, side in placed if wanted in ("all", side)]
     if not kept:
@@ -102,12 +106,12 @@ def choose_photos(
     found = Measured(
         root,
         tuple(photo for photo, _ in kept),
-        tuple(_seen(sides.get(photo.sha256), wanted) for photo, _ in kept),
+        tuple(_seen(sides.get(photo.sha256), wanted, learned) for photo, _ in kept),
         wanted,
         tuple((photo.path, photo.error) for photo in photos if photo.error is not None),
     )
     same = fingerprint(photos) == trained_on
-    for warning in _warnings(found, run is not None, same):
+    for warning in _warnings(found, run, same):
         progress.note(f"warning: {warning}")
     return found
 
@@ -118,27 +122,33 @@ def _run_at(data: Path) -> Run | None:
     return Run.open(data) if is_run else None
 
 
-def _seen(side: str | None, wanted: str) -> str | None:
-    return side if side in LEARNED and side != wanted else None
+def learned_sides(run: Run | None) -> tuple[str, ...]:
+    """Return the sides from which a run's model has its weights, or its epoch and thresholds."""
+    return SIDES if run and run.learned_all else ("train", "val")
 
 
-def _warnings(found: Measured, run_known: bool, same: bool) -> list[str]:
+def _seen(side: str | None, wanted: str, learned: tuple[str, ...]) -> str | None:
+    return side if side in learned and side != wanted else None
+
+
+def _warnings(found: Measured, run: Run | None, same: bool) -> list[str]:
     """Return what a person must know to believe the scores."""
-    if not run_known and same:
+    learned = learned_sides(run)
+    if run is None and same:
         return [
             "the model was trained on some of these photos, and which is not known: the scores are "
             "too good; give --run RUN, the run that the kit was exported from"
         ]
-    if not run_known:
+    if run is None:
         return [
             "it is not known whether the model was trained on some of these photos; to find out, "
             "give --run RUN, the run that the kit was exported from"
         ]
-    if found.split in LEARNED:
+    if found.split in learned:
         return [
             f"the model has learned from the {found.split} photos: the scores say nothing about "
             "new photos"
         ]
     counts = Counter(side for side in found.seen if side)
-    said = " and ".join(f"{counts[side]} {side} photos" for side in LEARNED if counts[side])
+    said = " and ".join(f"{counts[side]} {side} photos" for side in learned if counts[side])
     return [f"{said} of the model's run are among these; counted apart"] if said else []

@@ -48,6 +48,11 @@ _REFIT_TEXT = (
     "These are the epochs of the first model. All below is about the second, which was trained for "
     "as many epochs on training and validation photos."
 )
+_ALL_TEXT = (
+    "These are the epochs of the first model. The model that ships was trained for as many epochs "
+    "on every photo. All below is about others: each photo was named by a model that was trained, "
+    "in the same way, without its part of the photos. Only Grad-CAM is about the model that ships."
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def write_run_page(path: Path, progress: Progress) -> Path:
         A run of an earlier release kept no logits, and its test photos cannot be read.
     """
     run = Run.open(path)
-    photos, _ = run.split("test")
+    photos, _ = run.held_out("test")
     if not photos:
         raise RunError(f"{path}: has no test photos, which the page is about; train with some")
     classes = class_infos(run)
@@ -130,7 +135,7 @@ def _epochs(run: Run) -> Iterator[str]:
     setting = f"{run.config.get('backbone')}, {len(run.classes):,} classes ({run.rank}); {said}"
     yield f"<p>{text(setting)} photos; the best epoch is {history.best_epoch}.</p>\n"
     if run.refitted:
-        yield f"<p>{_REFIT_TEXT}</p>\n"
+        yield f"<p>{_ALL_TEXT if run.learned_all else _REFIT_TEXT}</p>\n"
     plots = []
     for title, names in (
         ("Macro-F1", ("train_macro_f1", "val_macro_f1")),
@@ -150,8 +155,7 @@ def _epochs(run: Run) -> Iterator[str]:
 
 
 def _classes(tested: _Tested) -> Iterator[str]:
-    sides = ("train", "val") if tested.run.refitted else ("train",)
-    labels = np.concatenate([tested.run.split(side)[1] for side in sides])
+    labels = np.concatenate([tested.run.split(side)[1] for side in tested.run.learned])
     sizes = np.bincount(labels, minlength=len(tested.run.classes)).tolist()
     rows = zip(tested.judged.classes(), sizes, strict=True)
     found = [(row["name"], size, row["f1"]) for row, size in rows if row["support"]]

@@ -14,11 +14,11 @@ from rs_runtime.errors import PhotoError
 from rs_runtime.filter import FilterVerdict
 from rs_runtime.ranks import levels
 from rs_toolkit.data.groups import LEVELS, group_photos
-from rs_toolkit.data.photos import PhotoCache, default_cache_dir
+from rs_toolkit.data.photos import SIDES, PhotoCache, default_cache_dir
 from rs_toolkit.errors import DataError
 from rs_toolkit.evaluation.certainty import set_scores, unknown_scores
 from rs_toolkit.evaluation.model import Opened
-from rs_toolkit.evaluation.photos import LEARNED, Measured, choose_photos
+from rs_toolkit.evaluation.photos import Measured, choose_photos, learned_sides
 from rs_toolkit.evaluation.report import Row, print_scores, write_report
 from rs_toolkit.evaluation.scores import Judged, judge
 from rs_toolkit.evaluation.truth import UNLABELLED, true_taxa
@@ -96,7 +96,7 @@ def validate(
         **_scores(judged.only(new), logits[new], classifier, coverage),
         "seen": {
             side: _summary(judged.only(np.array([was == side for was in seen])), classifier)
-            for side in LEARNED
+            for side in SIDES
             if side in seen
         },
         "filter": _filter_counts(model, verdicts),
@@ -175,6 +175,7 @@ def _about(
             "unlabelled": unlabelled,
             "unreadable": len(chosen.unreadable) + len(failed),
             "learned_from_checked": model.run is not None,
+            "learned": list(learned_sides(model.run)),
         },
     }
 

@@ -9,6 +9,8 @@
     model.keras       float32; input (N, S, S, 3) scaled by Preprocessing; output logits (N, C)
     calibration.json  temperature fitted on validation photos
     val_logits.npy    after a refit: the first model's logits of the validation photos
+    folds.json        after a refit on every photo: the fold of each; test_logits.npy and the test's
+                      scores are then out of fold, of all photos
     epochs.csv        one row per epoch, while training runs; tensorboard/: the same, if asked for
     history.json      the same rows, the best epoch, and stage 1
     test_logits.npy   logits of the test photos, in the order of the index: float32 (n, C)
@@ -16,8 +18,14 @@
                       of the first model, whose test scores are kept too
     confusion.png     confusion matrix of the test photos
     run.html          page of curves, scores, confusions and worst classes
+<<<<<<< HEAD
     environment.json  machine, device, versions, seconds
     checkpoints/      what ``--resume`` continues from; refit/ has a refit's, and its epochs
+=======
+    environment.json  machine, versions, seconds
+    checkpoints/      what ``--resume`` continues from; refit/ has a refit's, and its epochs;
+                      refit/fold-N/ has the model of a fold, and the logits of its photos
+>>>>>>> i15-recipe
 """
 
 from __future__ import annotations
@@ -31,12 +39,13 @@ import numpy as np
 from rs_runtime.errors import PhotoError
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.data.index import read_index
-from rs_toolkit.data.photos import Photo, PhotoCache, default_cache_dir
+from rs_toolkit.data.photos import SIDES, Photo, PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.data.remembered import write_array
 from rs_toolkit.errors import RunError
 from rs_toolkit.files import read_json
 from rs_toolkit.folders.finished import load_keras_model, require_files
+from rs_toolkit.folders.folds import Folds, fold_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,37 +140,68 @@ class Run:
         """Whether the model has learned from the validation photos too, in a second training."""
         return bool(self.config.get("refit", "none") != "none")
 
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The sides of the photos that the model's weights come from."""
+        return {"val": ("train", "val"), "all": SIDES}.get(
+            str(self.config.get("refit")), ("train",)
+        )
+
+    @property
+    def learned_all(self) -> bool:
+        """Whether the model has learned from every photo; its score is then that of folds."""
+        return self.config.get("refit") == "all"
+
     def split(self, name: str) -> tuple[list[Photo], NDArray[np.int64]]:
-        """Return the n photos of ``train``, ``val`` or ``test``, and their class numbers, (n,)."""
+        """Return the n photos of train, val, test or all of these, and class numbers (n,)."""
         number = {item["name"]: item["id"] for item in self.classes}
-        photos = [photo for photo in self.photos if photo.split == name]
+        sides = SIDES if name == "all" else (name,)
+        photos = [photo for photo in self.photos if photo.split in sides]
         labels = [number[str(photo.label(self.rank))] for photo in photos]
         return photos, np.asarray(labels, np.int64)
 
-    def val_logits(self) -> NDArray[np.float32] | None:
-        """Return the logits of the n validation photos to calibrate with, (n, C), after a refit.
+    def held_out(self, name: str) -> tuple[list[Photo], NDArray[np.int64]]:
+        """Return the n photos on which calibration (``val``) or score (``test``) rests.
 
-        They are those of the first model, as the run's model has learned from these photos.  None:
-        there was no refit, and the model's own logits are to be used.  RunError: they are missing
-        or damaged.
+        With them come their class numbers, (n,).  Of a model that has learned from every photo,
+        both are all photos that the folds judged.
         """
-        if not self.refitted:
-            return None
-        found = self._kept_logits("val")
+        if not self.learned_all:
+            return self.split(name)
+        photos, labels = self.split("all")
+        kept = self.folds().judged
+        return [photo for photo, own in zip(photos, kept, strict=True) if own], labels[kept]
+
+    def folds(self) -> Folds:
+        """Return the folds of a model that has learned from every photo; RunError: damaged."""
+        return Folds.read(self.path, len(self.split("all")[0]))
+
+    def val_logits(self) -> NDArray[np.float32] | None:
+        """Return the logits to calibrate with after a refit, (n, C), of ``held_out("val")``.
+
+        They are those of the first model or of the folds' models, as the run's model has learned
+        from these photos.  None: there was no refit, and the model's own logits are to be used.
+        RunError: they are missing or damaged.
+        """
+        return self._needed("test" if self.learned_all else "val") if self.refitted else None
+
+    def test_logits(self) -> NDArray[np.float32] | None:
+        """Return the kept logits of the n photos of ``held_out("test")``, (n, C).
+
+        None where there are none (of an earlier release), or not those of this run.  RunError: so
+        it is where the run's model, which has learned from every photo, cannot make them again.
+        """
+        return self._needed("test") if self.learned_all else self._kept_logits("test")
+
+    def _needed(self, side: str) -> NDArray[np.float32]:
+        found = self._kept_logits(side)
         if found is None:
-            path = _logits_file(self.path, "val")
+            path = _logits_file(self.path, side)
             raise RunError(f"{path}: damaged, missing, or not of this run; train again")
         return found
 
-    def test_logits(self) -> NDArray[np.float32] | None:
-        """Return the kept logits of the n test photos, (n, C).
-
-        None where there are none (of an earlier release), or not those of this run.
-        """
-        return self._kept_logits("test")
-
     def _kept_logits(self, side: str) -> NDArray[np.float32] | None:
-        shape = len(self.split(side)[0]), len(self.classes)
+        shape = len(self.held_out(side)[0]), len(self.classes)
         try:
             # Mapped: the size that a file claims for itself is compared before it is read.
             kept = np.lib.format.open_memmap(_logits_file(self.path, side), mode="r")
@@ -188,7 +228,14 @@ class Run:
 
     def load_model(self) -> keras.Model:
         """Load the run's model; raises as :func:`load_keras_model` does."""
-        path, size = self.path / "model.keras", self.preprocessing.size
+        return self._load(self.path)
+
+    def load_fold(self, number: int) -> keras.Model:
+        """Load the model that was trained without a fold; raises as :meth:`load_model` does."""
+        return self._load(fold_folder(self.path, number))
+
+    def _load(self, folder: Path) -> keras.Model:
+        path, size = folder / "model.keras", self.preprocessing.size
         return load_keras_model(path, size, len(self.classes), "train again")
 
 

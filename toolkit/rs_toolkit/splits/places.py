@@ -6,12 +6,12 @@ elsewhere (Beery, Van Horn and Perona 2018, "Recognition in terra incognita").
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rs_toolkit.data.photos import Photo
 
-__all__ = ["Places", "places_of_test"]
+__all__ = ["Places", "places_of_folds", "places_of_test"]
 
 _ANSWERS = {
     "same": "how good at the same places as in training?",
@@ -60,7 +60,22 @@ def places_of_test(photos: Iterable[Photo]) -> Places:
     photos = list(photos)
     trained = {photo.site for photo in photos if photo.split == "train" and photo.site}
     test = [photo.site for photo in photos if photo.split == "test"]
-    known = [site for site in test if site]
-    seen = sum(site in trained for site in known)
-    places = "unknown" if not (trained and known) else "same" if seen else "new"
-    return Places(places, len(test), len(known), seen)
+    return _places(test, [site in trained for site in test], bool(trained))
+
+
+def places_of_folds(photos: Sequence[Photo], folds: Sequence[int]) -> Places:
+    """Compare each photo's site with those of the photos in other folds."""
+    sites = [photo.site for photo in photos]
+    found: dict[str, set[int]] = {}
+    for site, fold in zip(sites, folds, strict=True):
+        if site:
+            found.setdefault(site, set()).add(fold)
+    trained = [site is not None and len(found.get(site, ())) > 1 for site in sites]
+    return _places(sites, trained, len(set().union(*found.values())) > 1)
+
+
+def _places(sites: Sequence[str | None], trained: Sequence[bool], known: bool) -> Places:
+    """Summarize the sites of test photos; ``known`` says whether training knows any site."""
+    with_site, seen = sum(map(bool, sites)), sum(trained)
+    places = "unknown" if not (known and with_site) else "same" if seen else "new"
+    return Places(places, len(sites), with_site, seen)

@@ -26,7 +26,7 @@ class FitState:
     highest ``score`` of :class:`rs_train.classifier.fit_loop.Judgement`, which is ``best_score``.
     ``best_weights`` are those of it that scored so: ``last`` or ``average``.  ``epochs`` is the
     planned number, None before it is known.  ``stage_1`` is the result of a classifier's stage 1,
-    None where there was no stage 1.
+    None where there was no stage 1.  ``tau`` is that of a classifier's normalized head.
     """
 
     epoch: int = 0
@@ -37,6 +37,7 @@ class FitState:
     epochs: int | None = None
     finished: bool = False
     stage_1: dict[str, float] | None = None
+    tau: float = 0.0
     seconds: float = 0.0
 
 

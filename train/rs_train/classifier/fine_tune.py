@@ -21,7 +21,11 @@ from rs_train.classifier.fit_loop import Course, Judgement
 from rs_train.classifier.gap import comparable_rows
 from rs_train.classifier.loss import class_loss, taught_loss
 from rs_train.classifier.optimizer import adamw, rate_factors
+<<<<<<< HEAD
 from rs_train.classifier.teaching import Lesson
+=======
+from rs_train.classifier.resized import resized, smaller
+>>>>>>> i15-recipe
 
 if TYPE_CHECKING:
     import keras
@@ -74,8 +78,12 @@ class ClassifierCourse(Course):
         sizes[: len(counted)] = counted
         self._shown = int(class_targets(sizes, config.balance).sum())
         self._loss = class_loss(config, sizes)
+<<<<<<< HEAD
         if train.lesson:
             self._loss = taught_loss(self._loss, config)
+=======
+        self._small = smaller(model, config.first_size) if config.first_size else None
+>>>>>>> i15-recipe
         self.plan(config.epochs)
 
     def plan(self, epochs: int) -> None:
@@ -83,6 +91,10 @@ class ClassifierCourse(Course):
         factors = rate_factors(self.model, self._config)
         optimizer = adamw(self._config, self._shown, epochs=epochs, factors=factors)
         self.model.compile(optimizer, self._loss.function)
+        if self._small is not None:
+            # It has the model's optimizer, which scales the loss already where that is needed.
+            self._small.compile(self.model.optimizer, self._loss.function, auto_scale_loss=False)
+        self._resized = epochs // 2
 
     def begin(self) -> None:
         """Move the bias that stage 1 fitted to where the loss leads."""
@@ -90,11 +102,15 @@ class ClassifierCourse(Course):
             self.model.get_layer("predictions").bias.assign_add(self._loss.start)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
-        """Return an epoch of training photos, oversampled and augmented."""
+        """Return an epoch of training photos, oversampled and augmented, for the learner of now."""
         config = self._config
+<<<<<<< HEAD
         if self._train.lesson:
             return self._taught_batches(self._train.lesson, epoch)
         return training_epoch(
+=======
+        found = training_epoch(
+>>>>>>> i15-recipe
             self.pixels,
             self._train.labels,
             self._preprocessing,
@@ -104,7 +120,13 @@ class ClassifierCourse(Course):
             seed=config.seed,
             epoch=epoch,
             shares=self._train.shares,
+            crop_scale=config.crop_scale,
+            operations=(config.randaugment, config.randaugment_magnitude),
+            mixing=(config.mixup, config.cutmix),
         )
+        small = self._small if epoch < self._resized else None
+        self.learner = self.model if small is None else small
+        return found if small is None else resized(found, config.first_size)
 
     def _taught_batches(self, lesson: Lesson, epoch: int) -> tf.data.Dataset:
         """Return an epoch of views that the teacher has answered, with changed colours."""

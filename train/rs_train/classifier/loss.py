@@ -27,7 +27,10 @@ _OVERLAP = 0.999
 class ClassLoss(NamedTuple):
     """A loss of class numbers and logits, and its Bayes logits against those of cross-entropy.
 
-    ``function`` takes class numbers (n,) and logits (n, classes); it returns float32 (n,).
+    ``function`` takes class numbers (n,) and logits (n, classes); it returns float32 (n,).  For
+    mixed photos (:func:`rs_toolkit.batches.mixing.mixed_batch`) it takes targets (n, 3): two class
+    numbers, and the share s of the first; the loss is s times that of the first class, plus 1 - s
+    times that of the second, which for all losses here is that of the mixed targets.
     ``start``, float32 (classes,), is what logits have to be raised by after a fit by cross-entropy
     on the same photos (stage 1), to be where this loss leads.
     """
@@ -118,6 +121,10 @@ def _loss(
     added, scale = offsets.astype(np.float32), weights.astype(np.float32)
 
     def loss(labels: Any, logits: Any) -> Any:
+        labels = ops.convert_to_tensor(labels)
+        if len(labels.shape) == 2 and labels.shape[1] == 3:
+            share = ops.cast(labels[:, 2], "float32")
+            return share * loss(labels[:, 0], logits) + (1 - share) * loss(labels[:, 1], logits)
         truth = ops.cast(ops.reshape(labels, (-1,)), "int32")
         targets = ops.one_hot(truth, len(added)) * (1 - smoothing) + smoothing / len(added)
         scores = ops.cast(logits, "float32") + added

@@ -1,14 +1,15 @@
-"""Refit: the training that validation chose once more, on training and validation photos.
+"""Refit: the training that validation chose once more, with the photos that were kept from it.
 
 No photo is left to validate the second model.  So it has the first one's length, learning rates,
-kind of weights (last or averaged) and strength of stage 1, and the calibration of the first model:
-an approximation, which only the test photos check.
+kind of weights (last or averaged) and strength of stage 1.  Its calibration is an approximation:
+that of the first model or, where it learns from every photo, of the models of
+:mod:`rs_train.classifier.folds`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rs_train.classifier.checkpoint import FitState
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
 
     from rs_runtime.photos.preprocess import Preprocessing
     from rs_toolkit.config.training import TrainConfig
+    from rs_toolkit.data.photos import Photo
 
-__all__ = ["RefitCourse"]
+__all__ = ["RefitCourse", "Repeat"]
+
+
+class Repeat(NamedTuple):
+    """What to repeat: the training ``first``, on the photos ``members``."""
+
+    first: FitState
+    members: list[Photo]
 
 
 class RefitCourse(ClassifierCourse):

@@ -3,7 +3,7 @@
 Stage 1 fits a new linear layer on the frozen backbone.  Stage 2 fine-tunes the last blocks with
 batch normalization frozen.  A backbone with random weights has nothing to transfer: then stage 1 is
 skipped, and stage 2 trains every layer unless the settings name a block.  A refit repeats both
-stages with the validation photos too (:mod:`rs_train.classifier.refit`).
+stages with more photos (:mod:`rs_train.classifier.refit`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +21,6 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.files import write_json
-from rs_toolkit.folders.run import write_logits
-from rs_toolkit.metrics.calibration import fit_temperature
-from rs_toolkit.metrics.classification import evaluate
-from rs_toolkit.pictures import draw_picture, short
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.assign import SIDES
 from rs_toolkit.splits.places import places_of_test
@@ -32,7 +28,12 @@ from rs_train.classifier.backbones import load_backbone_weights
 from rs_train.classifier.checkpoint import Checkpoints, FitState, weights_to_load
 from rs_train.classifier.embed import frozen_features
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
+<<<<<<< HEAD
 from rs_train.classifier.fit_loop import Watch, fit, make_deterministic
+=======
+from rs_train.classifier.fit_loop import fit, make_deterministic
+from rs_train.classifier.folds import Judged, fold_logits, make_folds
+>>>>>>> i15-recipe
 from rs_train.classifier.linear_probe import STRENGTHS, fit_head
 from rs_train.classifier.model import (
     build_classifier,
@@ -43,17 +44,24 @@ from rs_train.classifier.model import (
 )
 from rs_train.classifier.optimizer import check_average, take_averages
 from rs_train.classifier.prepare import RunData, prepare
+<<<<<<< HEAD
 from rs_train.classifier.refit import RefitCourse
 from rs_train.classifier.teaching import Teacher, meet_teacher
+=======
+from rs_train.classifier.refit import RefitCourse, Repeat
+from rs_train.classifier.results import Again, Results, history
+from rs_train.classifier.tau import choose_tau, normalized
+>>>>>>> i15-recipe
 from rs_train.run_folder import is_finished, write_environment
 
 if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
+    from rs_toolkit.data.photos import Photo
+
 __all__ = ["train"]
 
-_MOST_NAMES = 60
 _REFIT = Path("refit", "checkpoints")
 
 
@@ -105,6 +113,7 @@ def train(
     freeze_below(trial, config.backbone, config.first_block)
     check_average(trial, config.average)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
+<<<<<<< HEAD
     found = prepare(data, config, run, cache, progress, teacher)
     config = found.config
     mark = f"{config.fingerprint()}-{found.mark[:16]}"
@@ -119,6 +128,16 @@ def train(
     if refitting:
         second = Checkpoints(run / _REFIT, mark, tensorboard)
         again = training.refit(second, state, started)
+=======
+    found = prepare(data, config, run, cache, progress)
+    training = _Training(config, found, cache, tensorboard, progress)
+    model = _pretrained(config, weights, len(found.classes), progress)
+    stage_1 = None if weights == "none" else training.fit_top(model)
+    state = training.fine_tune(model, run / "checkpoints", stage_1, started)
+    if config.tau_head:
+        state.tau = training.normalize(model)
+    again = training.refit(run, state, started) if refitting else None
+>>>>>>> i15-recipe
     training.finish(run, model, state, again)
     progress.note(f"run written to {run}")
     return run
@@ -143,15 +162,20 @@ class _Training:
         config: TrainConfig,
         data: RunData,
         cache: PhotoCache,
+<<<<<<< HEAD
         progress: Progress,
         teacher: Teacher | None,
+=======
+        tensorboard: bool,
+        progress: Progress,
+>>>>>>> i15-recipe
     ) -> None:
         self.teacher = teacher
         self.config, self.data, self.cache, self.progress = config, data, cache, progress
-        self.portions = {side: self._portion(side) for side in SIDES}
+        self.tensorboard = tensorboard
+        self.portions = {side: self._portion(data.side(side)) for side in SIDES}
 
-    def _portion(self, *sides: str) -> Portion:
-        members = self.data.side(*sides)
+    def _portion(self, members: list[Photo]) -> Portion:
         number = {item["name"]: item["id"] for item in self.data.classes}
         labels = [number[str(photo.label(self.config.rank))] for photo in members]
 
@@ -160,6 +184,7 @@ class _Training:
 
         return Portion(PixelSource(pixels), np.asarray(labels, np.int64), Shares.of(members))
 
+<<<<<<< HEAD
     def _taught(self, *sides: str) -> Portion:
         """Return the photos of one side or more with what the teacher says of them, if any."""
         portion, data = self._portion(*sides), self.data
@@ -171,17 +196,27 @@ class _Training:
         return replace(portion, lesson=lesson)
 
     def fit_top(self, model: keras.Model, first: FitState | None = None) -> dict[str, float]:
+=======
+    def fit_top(self, model: keras.Model, again: Repeat | None = None) -> dict[str, float]:
+>>>>>>> i15-recipe
         """Run stage 1: fit the linear layer of ``model``, and return its results.
 
-        A refit, after the training ``first``, has its strength, and the validation photos too.
+        A training that is done ``again`` has the strength of the first.
         """
+<<<<<<< HEAD
         sides = ("train", "val") if first else ("train",)
         found = first.stage_1["strength"] if first and first.stage_1 else self.config.head_strength
         strengths = (found,) if found else STRENGTHS
         extractor, portion, data = feature_extractor(model), self._portion(*sides), self.data
+=======
+        first = again and again.first.stage_1
+        members = again.members if again else self.data.side("train")
+        strengths = [first["strength"]] if first else STRENGTHS
+        extractor, portion = feature_extractor(model), self._portion(members)
+>>>>>>> i15-recipe
         train, val = (
-            frozen_features(extractor, data.side(*part), data.root, self.cache, self.progress)
-            for part in (sides, ("val",))
+            frozen_features(extractor, photos, self.data.root, self.cache, self.progress)
+            for photos in (members, self.data.side("val"))
         )
         weights = photo_weights(portion.labels, self.config.balance, portion.shares)
         used, views = weights > 0, train.shape[1]
@@ -196,7 +231,7 @@ class _Training:
             views,
         )
         model.get_layer("predictions").set_weights([head.kernel, head.bias])
-        if first:
+        if again:
             self.progress.note(f"refit: stage 1 on {len(portion.labels)} photos")
             return {"strength": head.strength}
         score = head.val_macro_f1
@@ -209,19 +244,25 @@ class _Training:
     def fine_tune(
         self,
         model: keras.Model,
-        checkpoints: Checkpoints,
+        folder: Path,
         stage_1: dict[str, float] | None,
         started: float,
+<<<<<<< HEAD
         first: FitState | None = None,
         watch: Watch | None = None,
+=======
+        again: Repeat | None = None,
+>>>>>>> i15-recipe
     ) -> FitState:
         """Run stage 2 in ``config.precision``; the float32 ``model`` gets the best weights.
 
-        ``first`` is the training that a refit repeats.
+        ``folder`` is that of the checkpoints, and ``again`` what a refit repeats.
         """
         import keras
 
         config, portions = self.config, self.portions
+        mark = f"{config.fingerprint()}-{self.data.mark[:16]}"
+        checkpoints = Checkpoints(folder, mark, self.tensorboard)
         before = keras.mixed_precision.global_policy()
         keras.mixed_precision.set_global_policy(config.precision)
         try:
@@ -233,6 +274,7 @@ class _Training:
         copy_weights(model, tuned)
         freeze_below(tuned, config.backbone, config.first_block)
         preprocessing = self.cache.preprocessing
+<<<<<<< HEAD
         if first:
             photos = self._taught("train", "val")
             again = RefitCourse(tuned, photos, preprocessing, config, first)
@@ -243,96 +285,90 @@ class _Training:
             train, val = self._taught("train"), portions["val"]
             course = ClassifierCourse(tuned, train, val, preprocessing, config)
             state = fit(course, config, checkpoints, self.progress, started, stage_1, watch)
+=======
+        if again:
+            photos = self._portion(again.members)
+            course = RefitCourse(tuned, photos, preprocessing, config, again.first)
+            state = fit(course, course.length, checkpoints, self.progress, started, stage_1)
+            if again.first.best_weights == "average":
+                take_averages(tuned)
+        else:
+            train, val = portions["train"], portions["val"]
+            once = ClassifierCourse(tuned, train, val, preprocessing, config)
+            state = fit(once, config, checkpoints, self.progress, started, stage_1)
+>>>>>>> i15-recipe
         copy_weights(tuned, model)
         return state
 
-    def refit(self, checkpoints: Checkpoints, first: FitState, started: float) -> _Again:
-        """Repeat the training ``first`` with the validation photos too."""
-        begun, weights = Checkpoints.begun(checkpoints.folder), self.config.weights
+    def normalize(self, model: keras.Model, tau: float | None = None) -> float:
+        """Normalize the head of a trained model by ``tau``, or by the best; return it."""
+        head, val = model.get_layer("predictions"), self.portions["val"]
+        (kernel, bias), features = head.get_weights(), self._logits(feature_extractor(model), val)
+        if tau is None:
+            tau = choose_tau(kernel, bias, features, val.labels)
+            self.progress.note(f"tau of the normalized head: {tau:g}")
+        head.set_weights(normalized(kernel, bias, features.mean(0), tau))
+        return tau
+
+    def refit(self, run: Path, first: FitState, started: float) -> Again:
+        """Repeat the training ``first`` with the validation photos too, or with every photo.
+
+        With every photo, each fold of them is judged by a model that was trained without it.
+        """
+        judged = None
+        members = self.data.side("train", "val")
+        if self.config.refit == "all":
+            members = self.data.side(*SIDES)
+            labels = self._portion(members).labels
+            folds = make_folds(members, labels, self.config, run)
+            logits = fold_logits(
+                run,
+                members,
+                folds,
+                lambda folder, others: self._repeat(folder, Repeat(first, others), started)[0],
+                lambda model, held: self._logits(model, self._portion(held)),
+                self.progress,
+            )
+            judged = Judged.of(members, labels, logits, folds)
+            self.progress.note(f"refit: on all {len(members)} photos")
+        return Again(*self._repeat(run / _REFIT, Repeat(first, members), started), judged)
+
+    def _repeat(self, folder: Path, again: Repeat, started: float) -> tuple[keras.Model, FitState]:
+        """Return a new model, trained from stage 1 on, and the state of its training."""
+        begun, weights = Checkpoints.begun(folder), self.config.weights
         start = "none" if begun else weights
         model = _pretrained(self.config, start, len(self.data.classes), self.progress)
-        stage_1 = None if begun or weights == "none" else self.fit_top(model, first)
-        return _Again(model, self.fine_tune(model, checkpoints, stage_1, started, first))
+        stage_1 = None if begun or weights == "none" else self.fit_top(model, again)
+        state = self.fine_tune(model, folder, stage_1, started, again)
+        if self.config.tau_head:
+            self.normalize(model, again.first.tau)
+        return model, state
 
-    def _logits(self, model: keras.Model, side: str) -> NDArray[np.float32]:
+    def _logits(self, model: keras.Model, portion: Portion) -> NDArray[np.float32]:
         size = self.config.batch_size
-        return predict_logits(model, self.portions[side], self.cache.preprocessing, size)
+        return predict_logits(model, portion, self.cache.preprocessing, size)
 
     def finish(
-        self, run: Path, model: keras.Model, state: FitState, again: _Again | None = None
+        self, run: Path, model: keras.Model, state: FitState, again: Again | None = None
     ) -> None:
-        """Measure the float32 model on validation and test, and write the run's results.
+        """Measure the float32 ``model``, the first, and that of a refit; write the run's results.
 
-        After a refit, ``again``, ``model`` is the first model: it alone is measured on validation
-        photos, and the calibration is its own.
+        The first model alone is measured on validation photos.
         """
         names = [str(item["name"]) for item in self.data.classes]
-        labels = {side: self.portions[side].labels for side in ("val", "test")}
-        logits = {side: self._logits(model, side) for side in labels}
-        groups = self.portions["val"].shares.groups
-        temperature = fit_temperature(logits["val"], labels["val"], groups)
-        metrics: dict[str, Any] = {
-            side: evaluate(logits[side], labels[side], names, temperature) for side in labels
-        }
-        fitted_on, seconds = "val", state.seconds
+        logits = {side: self._logits(model, self.portions[side]) for side in ("val", "test")}
+        results = Results.of(names, logits, self.portions, places_of_test(self.data.photos))
+        seconds = state.seconds
         if again:
-            metrics["first_model"] = {"test": metrics["test"]}
-            logits["test"] = self._logits(again.model, "test")
-            metrics["test"] = evaluate(logits["test"], labels["test"], names, temperature)
-            write_logits(run, "val", logits["val"])
-            fitted_on, seconds = "val, by the model before the refit", again.state.seconds
-        write_logits(run, "test", logits["test"])
+            seconds = max(seconds, again.state.seconds)
+            if again.judged:
+                results = results.by_folds(again.judged)
+            else:
+                second = self._logits(again.model, self.portions["test"])
+                results = results.refitted(logits["val"], second)
+        results.write(run, self.progress.note)
         save_model(again.model if again else model, run / "model.keras")
-        write_json(run / "calibration.json", {"temperature": temperature, "fitted_on": fitted_on})
-        write_json(run / "history.json", _history(state, again))
-        self._draw(run, logits["test"].argmax(1), names)
-        write_environment(run, self.config.seed, max(seconds, state.seconds))
-        question = places_of_test(self.data.photos).to_dict()
+        write_json(run / "history.json", history(state, again))
+        write_environment(run, self.config.seed, seconds)
         # Written last: this file marks the run as finished.
-        write_json(run / "metrics.json", {**metrics, "question": question})
-
-    def _draw(self, run: Path, predicted: NDArray[np.int64], names: list[str]) -> None:
-        """Draw the confusion matrix of the test photos."""
-        from sklearn.metrics import confusion_matrix
-
-        numbers = np.arange(len(names))
-        table = confusion_matrix(self.portions["test"].labels, predicted, labels=numbers)
-        draw_picture(run / "confusion.png", lambda: _confusion(table, names), self.progress.note)
-
-
-class _Again(NamedTuple):
-    """The second model of a refit, and its training."""
-
-    model: keras.Model
-    state: FitState
-
-
-def _history(state: FitState, again: _Again | None) -> dict[str, Any]:
-    """Return the content of history.json."""
-    return {
-        "stage_1": state.stage_1,
-        "best_epoch": state.best_epoch,
-        "best_weights": state.best_weights,
-        "planned_epochs": state.epochs,
-        "epochs": state.history,
-        "refit": again and again.state.history,
-    }
-
-
-def _confusion(table: NDArray[np.int64], names: list[str]) -> Any:
-    """Return the figure of a confusion matrix, each row divided by its number of photos."""
-    from matplotlib.figure import Figure
-
-    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
-    side = float(np.clip(0.25 * len(names), 5, 16))
-    figure = Figure((side + 1, side), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    picture = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-    figure.colorbar(picture, ax=axes, label="share of the true class's test photos")
-    axes.set(xlabel="predicted", ylabel="true")
-    # More names could not be read.
-    if len(names) <= _MOST_NAMES:
-        shown = [short(name) for name in names]
-        axes.set_xticks(range(len(names)), shown, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(names)), shown, fontsize=7)
-    return figure
+        results.write_metrics(run)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.labels import out_of_fold as out_of_fold_module
@@ -109,23 +107,6 @@ def test_a_group_counts_as_one_photo(noisy) -> None:
     one = with_copies(1, "odd")
     assert np.allclose(with_copies(50, "odd"), one, atol=1e-3)
     assert not np.allclose(with_copies(50, None), one, atol=1e-1)
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4)), min_size=2, max_size=30),
-    st.integers(2, 6),
-    st.integers(0, 5),
-)
-def test_folds_hold_whole_groups_and_each_class_evenly(groups, folds, seed) -> None:
-    labels = np.array([label for label, size in groups for _ in range(size)])
-    group = np.array([number for number, (_, size) in enumerate(groups) for _ in range(size)])
-    fold = out_of_fold_module._deal(labels, group, folds, np.random.default_rng(seed))
-    assert all(len(set(fold[group == number])) == 1 for number in range(len(groups)))
-    _, first = np.unique(group, return_index=True)
-    for label in range(5):
-        counts = np.bincount(fold[first][labels[first] == label], minlength=folds)
-        assert counts.max() - counts.min() <= 1
 
 
 def test_a_class_that_could_not_be_learnt_has_probability_0_and_is_never_flagged(noisy) -> None:

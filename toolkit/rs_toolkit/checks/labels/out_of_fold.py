@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rs_toolkit.checks.labels.noise_model import fit_share, log_likelihood, own_probability
+from rs_toolkit.splits.folds import deal_folds
 
 __all__ = ["group_numbers", "out_of_fold"]
 
@@ -74,7 +75,7 @@ def out_of_fold(
     _, first = np.unique(group, return_index=True)
     table = _components(features.astype(np.float32), first, seed)
     # The seed (seed, 0) gives the folds with which benchmarks/results were measured.
-    fold = _deal(labels, group, folds, np.random.default_rng((seed, 0)))
+    fold = deal_folds(labels, group, folds, np.random.default_rng((seed, 0)))
     return _sharpen(_predict_folds(table, labels, group, fold, classes), labels, first)
 
 
@@ -111,16 +112,6 @@ def _components(features: Features, first: Numbers, seed: int) -> Features:
         rotated = reduce.fit(standard[first]).transform(standard)
     length = np.sqrt(np.mean(np.sum(rotated[first] ** 2, axis=1)))
     return np.asarray(rotated / (length if length > 0 else 1), np.float32)
-
-
-def _deal(labels: Numbers, group: Numbers, folds: int, generator: np.random.Generator) -> Numbers:
-    """Return each photo's fold: the groups of a class, in random order, go to the folds in turn."""
-    _, first = np.unique(group, return_index=True)
-    order = generator.permutation(len(first))
-    order = order[np.argsort(labels[first[order]], kind="stable")]
-    dealt = np.empty(len(first), np.int64)
-    dealt[order] = np.arange(len(first)) % folds
-    return dealt[group]
 
 
 def _predict_folds(

@@ -1,0 +1,60 @@
+"""Progressive resizing: small photos in the first half of the epochs, one model and optimizer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.batches.oversampling import Shares
+from rs_toolkit.batches.pipeline import PixelSource
+from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.errors import ConfigError
+from rs_toolkit.progress import Progress
+from rs_train.classifier.checkpoint import Checkpoints
+from rs_train.classifier.fine_tune import ClassifierCourse, Portion
+from rs_train.classifier.fit_loop import Judgement, fit
+from rs_train.classifier.model import build_classifier, freeze_below
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+
+
+def test_the_first_half_of_the_epochs_sees_small_photos(tmp_path) -> None:
+    config = TrainConfig(
+        backbone="tiny", weights="none", imgsz=64, first_size=32, epochs=3, batch_size=6,
+        fine_tune_from="block1", balance=0.0, patience=0,
+    )  # fmt: skip
+    model = build_classifier("tiny", 64, 2)
+    freeze_below(model, "tiny", "block1")
+    source = PixelSource(lambda rows: PIXELS[rows])
+    portion = Portion(source, np.arange(6) % 2, Shares(np.arange(6), np.ones(6)))
+    sides: list[int] = []
+
+    class Watched(ClassifierCourse):
+        def batches(self, epoch: int) -> Any:
+            found = super().batches(epoch)
+            sides.append(found.element_spec[0].shape[1])
+            assert self.learner.input_shape[1] == sides[-1]
+            return found
+
+        def judge(self) -> Judgement:
+            kernels.append(model.get_layer("block1_conv1").get_weights()[0])
+            return Judgement({}, (len(kernels),), "the last is the best")
+
+    kernels: list[np.ndarray] = []
+    course = Watched(model, portion, portion, Preprocessing(size=64), config)
+    fit(course, config, Checkpoints(tmp_path / "checkpoints", "mark"), Progress(), time.time())
+    assert sides == [32, 64, 64]
+    assert int(model.optimizer.iterations) == 3
+    # Before the first epoch, and after each, of small photos too.
+    assert len({kernel.tobytes() for kernel in kernels}) == 4
+
+
+def test_the_first_size_is_smaller_and_has_no_time_budget() -> None:
+    with pytest.raises(ConfigError, match="first_size: got 224, wanted less than imgsz"):
+        TrainConfig(first_size=224)
+    with pytest.raises(ConfigError, match="first_size: got 160 with a time budget"):
+        TrainConfig(first_size=160, time="30m")
