@@ -44,6 +44,15 @@ FLAGS = {
     "dropout": 0.1,
     "bottleneck": 7,
     "augment": 0.5,
+    # Other values are refused: these with a teacher, first_size with a time.
+    "crop_scale": 0.0,
+    "randaugment": 0,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "first_size": 0,
+    "randaugment_magnitude": 5,
+    "tau_head": True,
+    "folds": 4,
     "fine_tune_from": "last",
     "teacher": str(Path("runs/teacher").resolve()),
     # Other values need a teacher.

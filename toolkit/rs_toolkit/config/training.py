@@ -174,7 +174,19 @@ class TrainConfig(Settings):
                 f"logit_adjustment: got {self.logit_adjustment} with the loss {self.loss}, which "
                 "has none; set the loss to balanced_softmax, or leave it out"
             )
+        self._check_views()
+        if self.teacher and self.refit == "all":
+            raise ConfigError(
+                "refit: got all with a teacher, which has learned from photos that a fold judges; "
+                "set refit to val or none, or leave the teacher out"
+            )
 
+    def _check_views(self) -> None:
+        for name in ("crop_scale", "randaugment", "mixup", "cutmix"):
+            if self.teacher and (got := getattr(self, name)):
+                raise ConfigError(
+                    f"{name}: got {got} with a teacher, which answers views of its own; leave it out"
+                )
         if self.first_size and not 32 <= self.first_size < self.imgsz:
             raise ConfigError(
                 f"first_size: got {self.first_size}, wanted less than imgsz, {self.imgsz}, and 32 "

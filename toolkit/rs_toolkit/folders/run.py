@@ -18,14 +18,9 @@
                       of the first model, whose test scores are kept too
     confusion.png     confusion matrix of the test photos
     run.html          page of curves, scores, confusions and worst classes
-<<<<<<< HEAD
     environment.json  machine, device, versions, seconds
-    checkpoints/      what ``--resume`` continues from; refit/ has a refit's, and its epochs
-=======
-    environment.json  machine, versions, seconds
     checkpoints/      what ``--resume`` continues from; refit/ has a refit's, and its epochs;
                       refit/fold-N/ has the model of a fold, and the logits of its photos
->>>>>>> i15-recipe
 """
 
 from __future__ import annotations

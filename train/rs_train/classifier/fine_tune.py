@@ -21,11 +21,8 @@ from rs_train.classifier.fit_loop import Course, Judgement
 from rs_train.classifier.gap import comparable_rows
 from rs_train.classifier.loss import class_loss, taught_loss
 from rs_train.classifier.optimizer import adamw, rate_factors
-<<<<<<< HEAD
-from rs_train.classifier.teaching import Lesson
-=======
 from rs_train.classifier.resized import resized, smaller
->>>>>>> i15-recipe
+from rs_train.classifier.teaching import Lesson
 
 if TYPE_CHECKING:
     import keras
@@ -78,12 +75,9 @@ class ClassifierCourse(Course):
         sizes[: len(counted)] = counted
         self._shown = int(class_targets(sizes, config.balance).sum())
         self._loss = class_loss(config, sizes)
-<<<<<<< HEAD
         if train.lesson:
             self._loss = taught_loss(self._loss, config)
-=======
         self._small = smaller(model, config.first_size) if config.first_size else None
->>>>>>> i15-recipe
         self.plan(config.epochs)
 
     def plan(self, epochs: int) -> None:
@@ -103,14 +97,15 @@ class ClassifierCourse(Course):
 
     def batches(self, epoch: int) -> tf.data.Dataset:
         """Return an epoch of training photos, oversampled and augmented, for the learner of now."""
+        lesson = self._train.lesson
+        found = self._taught_batches(lesson, epoch) if lesson else self._own_batches(epoch)
+        small = self._small if epoch < self._resized else None
+        self.learner = self.model if small is None else small
+        return found if small is None else resized(found, self._config.first_size)
+
+    def _own_batches(self, epoch: int) -> tf.data.Dataset:
         config = self._config
-<<<<<<< HEAD
-        if self._train.lesson:
-            return self._taught_batches(self._train.lesson, epoch)
         return training_epoch(
-=======
-        found = training_epoch(
->>>>>>> i15-recipe
             self.pixels,
             self._train.labels,
             self._preprocessing,
@@ -124,9 +119,6 @@ class ClassifierCourse(Course):
             operations=(config.randaugment, config.randaugment_magnitude),
             mixing=(config.mixup, config.cutmix),
         )
-        small = self._small if epoch < self._resized else None
-        self.learner = self.model if small is None else small
-        return found if small is None else resized(found, config.first_size)
 
     def _taught_batches(self, lesson: Lesson, epoch: int) -> tf.data.Dataset:
         """Return an epoch of views that the teacher has answered, with changed colours."""

@@ -200,13 +200,8 @@ def _epochs(
     course.judge()
     judged = time.perf_counter() - begun
     left = config.seconds * _SHARE - (time.perf_counter() - started)
-<<<<<<< HEAD
     one = seconds_an_epoch(config, int(batches.cardinality()), step, judged)
     epochs = max(1, int(left / one))
-=======
-    steps_once = int(batches.cardinality()) * step
-    epochs = max(1, int(left / (steps_once * config.passes + judged)))
->>>>>>> i15-recipe
     progress.note(f"time: {step:.2f} s a step, so {epochs} epochs within {config.time}")
     return epochs
 

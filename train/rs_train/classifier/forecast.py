@@ -36,10 +36,7 @@ def seconds_an_epoch(
 
     ``steps`` of an epoch take ``step`` seconds each, and one validation ``judged``.
     """
-    passes = 1.0
-    if isinstance(config, TrainConfig) and config.refit != "none":
-        # A refit trains as many epochs again, with the validation photos too.
-        passes += (1 - config.test) / (1 - config.test - config.val)
+    passes = config.passes if isinstance(config, TrainConfig) else 1.0
     return steps * step * passes + judged * (1 + averages(config))
 
 

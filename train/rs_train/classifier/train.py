@@ -28,12 +28,8 @@ from rs_train.classifier.backbones import load_backbone_weights
 from rs_train.classifier.checkpoint import Checkpoints, FitState, weights_to_load
 from rs_train.classifier.embed import frozen_features
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
-<<<<<<< HEAD
 from rs_train.classifier.fit_loop import Watch, fit, make_deterministic
-=======
-from rs_train.classifier.fit_loop import fit, make_deterministic
 from rs_train.classifier.folds import Judged, fold_logits, make_folds
->>>>>>> i15-recipe
 from rs_train.classifier.linear_probe import STRENGTHS, fit_head
 from rs_train.classifier.model import (
     build_classifier,
@@ -44,14 +40,10 @@ from rs_train.classifier.model import (
 )
 from rs_train.classifier.optimizer import check_average, take_averages
 from rs_train.classifier.prepare import RunData, prepare
-<<<<<<< HEAD
-from rs_train.classifier.refit import RefitCourse
-from rs_train.classifier.teaching import Teacher, meet_teacher
-=======
 from rs_train.classifier.refit import RefitCourse, Repeat
 from rs_train.classifier.results import Again, Results, history
 from rs_train.classifier.tau import choose_tau, normalized
->>>>>>> i15-recipe
+from rs_train.classifier.teaching import Teacher, meet_teacher
 from rs_train.run_folder import is_finished, write_environment
 
 if TYPE_CHECKING:
@@ -113,31 +105,17 @@ def train(
     freeze_below(trial, config.backbone, config.first_block)
     check_average(trial, config.average)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
-<<<<<<< HEAD
     found = prepare(data, config, run, cache, progress, teacher)
     config = found.config
-    mark = f"{config.fingerprint()}-{found.mark[:16]}"
-    checkpoints = Checkpoints(run / "checkpoints", mark, tensorboard)
-    training = _Training(config, found, cache, progress, teacher)
+    training = _Training(config, found, cache, teacher, tensorboard, progress)
     model = _pretrained(config, weights, len(found.classes), progress)
     stage_1 = None if weights == "none" else training.fit_top(model)
-    state = training.fine_tune(model, checkpoints, stage_1, started, watch=watch)
+    state = training.fine_tune(model, run / "checkpoints", stage_1, started, watch=watch)
     if watch:
         return run
-    again = None
-    if refitting:
-        second = Checkpoints(run / _REFIT, mark, tensorboard)
-        again = training.refit(second, state, started)
-=======
-    found = prepare(data, config, run, cache, progress)
-    training = _Training(config, found, cache, tensorboard, progress)
-    model = _pretrained(config, weights, len(found.classes), progress)
-    stage_1 = None if weights == "none" else training.fit_top(model)
-    state = training.fine_tune(model, run / "checkpoints", stage_1, started)
     if config.tau_head:
         state.tau = training.normalize(model)
     again = training.refit(run, state, started) if refitting else None
->>>>>>> i15-recipe
     training.finish(run, model, state, again)
     progress.note(f"run written to {run}")
     return run
@@ -162,13 +140,9 @@ class _Training:
         config: TrainConfig,
         data: RunData,
         cache: PhotoCache,
-<<<<<<< HEAD
-        progress: Progress,
         teacher: Teacher | None,
-=======
         tensorboard: bool,
         progress: Progress,
->>>>>>> i15-recipe
     ) -> None:
         self.teacher = teacher
         self.config, self.data, self.cache, self.progress = config, data, cache, progress
@@ -184,36 +158,26 @@ class _Training:
 
         return Portion(PixelSource(pixels), np.asarray(labels, np.int64), Shares.of(members))
 
-<<<<<<< HEAD
-    def _taught(self, *sides: str) -> Portion:
-        """Return the photos of one side or more with what the teacher says of them, if any."""
-        portion, data = self._portion(*sides), self.data
+    def _taught(self, members: list[Photo]) -> Portion:
+        """Return photos to learn from, with what the teacher says of them, if there is one."""
+        portion, data = self._portion(members), self.data
         if self.teacher is None:
             return portion
         lesson = self.teacher.lesson(
-            data.side(*sides), data.root, data.classes, self.cache, self.config, self.progress
+            members, data.root, data.classes, self.cache, self.config, self.progress
         )
         return replace(portion, lesson=lesson)
 
-    def fit_top(self, model: keras.Model, first: FitState | None = None) -> dict[str, float]:
-=======
     def fit_top(self, model: keras.Model, again: Repeat | None = None) -> dict[str, float]:
->>>>>>> i15-recipe
         """Run stage 1: fit the linear layer of ``model``, and return its results.
 
         A training that is done ``again`` has the strength of the first.
         """
-<<<<<<< HEAD
-        sides = ("train", "val") if first else ("train",)
-        found = first.stage_1["strength"] if first and first.stage_1 else self.config.head_strength
-        strengths = (found,) if found else STRENGTHS
-        extractor, portion, data = feature_extractor(model), self._portion(*sides), self.data
-=======
         first = again and again.first.stage_1
         members = again.members if again else self.data.side("train")
-        strengths = [first["strength"]] if first else STRENGTHS
+        found = first["strength"] if first else self.config.head_strength
+        strengths = (found,) if found else STRENGTHS
         extractor, portion = feature_extractor(model), self._portion(members)
->>>>>>> i15-recipe
         train, val = (
             frozen_features(extractor, photos, self.data.root, self.cache, self.progress)
             for photos in (members, self.data.side("val"))
@@ -247,12 +211,8 @@ class _Training:
         folder: Path,
         stage_1: dict[str, float] | None,
         started: float,
-<<<<<<< HEAD
-        first: FitState | None = None,
-        watch: Watch | None = None,
-=======
         again: Repeat | None = None,
->>>>>>> i15-recipe
+        watch: Watch | None = None,
     ) -> FitState:
         """Run stage 2 in ``config.precision``; the float32 ``model`` gets the best weights.
 
@@ -274,29 +234,16 @@ class _Training:
         copy_weights(model, tuned)
         freeze_below(tuned, config.backbone, config.first_block)
         preprocessing = self.cache.preprocessing
-<<<<<<< HEAD
-        if first:
-            photos = self._taught("train", "val")
-            again = RefitCourse(tuned, photos, preprocessing, config, first)
-            state = fit(again, again.length, checkpoints, self.progress, started, stage_1)
-            if first.best_weights == "average":
-                take_averages(tuned)
-        else:
-            train, val = self._taught("train"), portions["val"]
-            course = ClassifierCourse(tuned, train, val, preprocessing, config)
-            state = fit(course, config, checkpoints, self.progress, started, stage_1, watch)
-=======
+        members = again.members if again else self.data.side("train")
+        taught = self._taught(members)
         if again:
-            photos = self._portion(again.members)
-            course = RefitCourse(tuned, photos, preprocessing, config, again.first)
+            course = RefitCourse(tuned, taught, preprocessing, config, again.first)
             state = fit(course, course.length, checkpoints, self.progress, started, stage_1)
             if again.first.best_weights == "average":
                 take_averages(tuned)
         else:
-            train, val = portions["train"], portions["val"]
-            once = ClassifierCourse(tuned, train, val, preprocessing, config)
-            state = fit(once, config, checkpoints, self.progress, started, stage_1)
->>>>>>> i15-recipe
+            once = ClassifierCourse(tuned, taught, self.portions["val"], preprocessing, config)
+            state = fit(once, config, checkpoints, self.progress, started, stage_1, watch)
         copy_weights(tuned, model)
         return state
 
