@@ -51,7 +51,7 @@ def config(tmp_path_factory) -> TrainConfig:
     build_backbone("tiny", 32).save_weights(path)
     return TrainConfig(
         backbone="tiny", weights=str(path), imgsz=32, epochs=0, batch_size=32, patience=0,
-        learning_rate=1e-2, val=0.2, test=0.2, fine_tune_from="block1", refit="all", folds=2,
+        learning_rate=1e-2, val=0.2, test=0.2, fine_tune_from="block1", refit="all", refit_folds=2,
         group_by="photo", tau_head=True,
     )  # fmt: skip
 

@@ -154,7 +154,7 @@ class TrainConfig(Settings):
         "calibration stays that of the first model; all: on every photo, with score and "
         "calibration by folds",
     )
-    folds: int = number(5, 2, 20, "number of folds that judge a refit on all photos")
+    refit_folds: int = number(5, 2, 20, "number of folds that judge a refit on all photos")
     precision: str = choice(
         "float32",
         ("float32", "mixed_bfloat16", "mixed_float16"),
@@ -185,7 +185,7 @@ class TrainConfig(Settings):
         for name in ("crop_scale", "randaugment", "mixup", "cutmix"):
             if self.teacher and (got := getattr(self, name)):
                 raise ConfigError(
-                    f"{name}: got {got} with a teacher, which answers views of its own; leave it out"
+                    f"{name}: got {got} with a teacher, which answers its own views; leave it out"
                 )
         if self.first_size and not 32 <= self.first_size < self.imgsz:
             raise ConfigError(
@@ -217,7 +217,7 @@ class TrainConfig(Settings):
     def passes(self) -> float:
         """Epochs of the first training that take as long as one of it and of its refits."""
         # Each of K folds leaves 1 / K of the photos out; the last model learns from all.
-        learned = {"none": 0.0, "val": 1 - self.test, "all": float(self.folds)}[self.refit]
+        learned = {"none": 0.0, "val": 1 - self.test, "all": float(self.refit_folds)}[self.refit]
         return 1 + learned / (1 - self.val - self.test)
 
     @property

@@ -39,14 +39,14 @@ Answer = Callable[["keras.Model", list["Photo"]], "NDArray[np.float32]"]
 def make_folds(
     photos: Sequence[Photo], labels: NDArray[np.int64], config: TrainConfig, run: Path
 ) -> Folds:
-    """Deal the n photos of a run to ``config.folds`` folds, in the groups of its split.
+    """Deal the n photos of a run to ``config.refit_folds`` folds, in the groups of its split.
 
     The result is also written into the folder ``run``, from which it is read where it is there.
     """
     if (run / "folds.json").is_file():
         return Folds.read(run, len(photos))
     groups = group_photos(photos, config.group_by).numbers
-    numbers = deal_folds(labels, groups, config.folds, np.random.default_rng(config.seed))
+    numbers = deal_folds(labels, groups, config.refit_folds, np.random.default_rng(config.seed))
     learned = np.array([photo.weight > 0 for photo in photos])
     found = Folds(numbers, judged_folds(labels, numbers, learned) >= 0)
     found.write(run)

@@ -220,7 +220,7 @@ class _Training:
         """
         import keras
 
-        config, portions = self.config, self.portions
+        config = self.config
         mark = f"{config.fingerprint()}-{self.data.mark[:16]}"
         checkpoints = Checkpoints(folder, mark, self.tensorboard)
         before = keras.mixed_precision.global_policy()
