@@ -78,3 +78,16 @@ def test_a_bad_file_is_one_line(tmp_path) -> None:
     (tmp_path / "bad.toml").write_text("imgsz = = 3")
     with pytest.raises(ConfigError, match="not a TOML file"):
         read_config(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("name", ["crop_scale", "randaugment", "mixup", "cutmix"])
+def test_changes_of_photos_that_a_teacher_would_not_see_are_refused(name, one_line) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: got 1 with a teacher") as caught:
+        TrainConfig(teacher="run", **{name: 1})
+    one_line(str(caught.value))
+
+
+def test_a_teacher_that_knows_the_photos_of_the_folds_is_refused(one_line) -> None:
+    with pytest.raises(ConfigError, match="refit: got all with a teacher") as caught:
+        TrainConfig(teacher="run", refit="all")
+    one_line(str(caught.value))
