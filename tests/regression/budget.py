@@ -55,7 +55,7 @@ def reference_run(reference: Mapping[str, Any], folder: Path) -> Path:
     known = read_json(REFERENCE / "reference.json")
     config = TrainConfig(**{**known["settings"], **reference["splits"]})
     cache = PhotoCache(default_cache_dir(), Preprocessing(config.imgsz, config.resize))
-    _, classes, _, _ = prepare(data, config, run, cache, Progress())
+    classes = prepare(data, config, run, cache, Progress()).classes
     if [item["name"] for item in classes] != known["classes"]:
         raise AssertionError(f"{data}: other classes than the reference model's; train it again")
     shutil.copy(REFERENCE / "model.keras", run / "model.keras")

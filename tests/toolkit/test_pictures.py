@@ -11,7 +11,7 @@ from PIL import Image
 
 from rs_toolkit.pictures import draw_picture, short
 from rs_toolkit.progress import ConsoleProgress, duration
-from rs_train.classifier.train import _confusion
+from rs_train.classifier.results import _confusion
 
 ODD = (
     *("ca$$in finch", "$x$", r"$\frac{1$", r"\textbf{", "100 % #1 & ~ ^ _ { }", "_hidden"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from rs_runtime.errors import UnreadablePhotoError
-from rs_runtime.photos.preprocess import Preprocessing
+from rs_runtime.photos.preprocess import Preprocessing, load_together
 from rs_toolkit.checks.quality import THRESHOLDS, measure, quality_findings, unreadable_findings
 from rs_toolkit.checks.run import Checks
 from rs_toolkit.data.index import build_index
@@ -200,13 +200,12 @@ def test_verdicts_do_not_depend_on_the_size_that_a_model_sees(tmp_path, monkeypa
     sharp.filter(ImageFilter.GaussianBlur(8)).save(tmp_path / "data" / "soft.png")
     rows = tuple(Photo(name, Taxon()) for name in ("sharp.png", "soft.png"))
     decoded: list[int] = []
-    load = Preprocessing.load_with_info
 
-    def counted(self: Preprocessing, *arguments: object) -> object:
-        decoded.append(self.size)
-        return load(self, *arguments)
+    def counted(data: object, wanted: list[Preprocessing], *arguments: object) -> object:
+        decoded.extend(item.size for item in wanted)
+        return load_together(data, wanted, *arguments)
 
-    monkeypatch.setattr(Preprocessing, "load_with_info", counted)
+    monkeypatch.setattr("rs_toolkit.data.photos.load_together", counted)
     found = []
     for size in (224, 64, 448):
         cache = PhotoCache(tmp_path / "cache", Preprocessing(size=size))

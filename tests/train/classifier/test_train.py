@@ -274,7 +274,6 @@ class Idle(Course):
         return Judgement({}, (1.0,), "")
 
 
-@pytest.mark.parametrize(("patience", "epochs"), [(2, 2), (0, 4)], ids=["2", "without"])
 def test_stage_1_has_the_strength_that_was_set(finished, finished_recipe) -> None:
     def strength(run: Path) -> float:
         return json.loads((run / "history.json").read_text())["stage_1"]["strength"]
@@ -282,6 +281,7 @@ def test_stage_1_has_the_strength_that_was_set(finished, finished_recipe) -> Non
     assert strength(finished_recipe) == 0.02 != strength(finished)
 
 
+@pytest.mark.parametrize(("patience", "epochs"), [(2, 2), (0, 4)], ids=["2", "without"])
 def test_it_stops_when_validation_no_longer_improves(tmp_path, patience, epochs) -> None:
     config = replace(CONFIG, epochs=4, patience=patience)
     checkpoints = Checkpoints(tmp_path / "checkpoints", "mark")
@@ -447,7 +447,7 @@ def test_a_picture_that_fails_loses_no_training(shapes, tmp_path, monkeypatch) -
     def fails(*arguments: object) -> None:
         raise ValueError("no font")
 
-    monkeypatch.setattr("rs_train.classifier.train._confusion", fails)
+    monkeypatch.setattr("rs_train.classifier.results._confusion", fails)
     notes: list[str] = []
 
     class Notes(Progress):

@@ -104,32 +104,19 @@ class Results:
             write_logits(run, side, values)
         found = {"temperature": self.temperature, "fitted_on": self.fitted_on}
         write_json(run / "calibration.json", found)
-        draw_picture(run / "confusion.png", self._confusion, note)
+        self._draw(run, note)
 
     def write_metrics(self, run: Path) -> None:
         """Write metrics.json."""
         write_json(run / "metrics.json", {**self.metrics, "question": self.places.to_dict()})
 
-    def _confusion(self) -> Any:
-        """Return the figure of a confusion matrix, each row divided by its number of photos."""
-        from matplotlib.figure import Figure
+    def _draw(self, run: Path, note: Callable[[str], None]) -> None:
+        """Draw the confusion matrix of the photos on which the test's scores rest."""
         from sklearn.metrics import confusion_matrix
 
         numbers = np.arange(len(self.names))
         table = confusion_matrix(self.labels, self.logits["test"].argmax(1), labels=numbers)
-        shares = table / np.maximum(table.sum(1, keepdims=True), 1)
-        side = float(np.clip(0.25 * len(numbers), 5, 16))
-        figure = Figure((side + 1, side), dpi=100, layout="constrained")
-        axes = figure.subplots()
-        picture = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-        figure.colorbar(picture, ax=axes, label="share of the true class's test photos")
-        axes.set(xlabel="predicted", ylabel="true")
-        # More names could not be read.
-        if len(numbers) <= _MOST_NAMES:
-            shown = [short(name) for name in self.names]
-            axes.set_xticks(numbers, shown, rotation=90, fontsize=7)
-            axes.set_yticks(numbers, shown, fontsize=7)
-        return figure
+        draw_picture(run / "confusion.png", lambda: _confusion(table, self.names), note)
 
 
 def history(state: FitState, again: Again | None) -> dict[str, Any]:
@@ -143,3 +130,22 @@ def history(state: FitState, again: Again | None) -> dict[str, Any]:
         "epochs": state.history,
         "refit": again and again.state.history,
     }
+
+
+def _confusion(table: NDArray[np.int64], names: Sequence[str]) -> Any:
+    """Return the figure of a confusion matrix, each row divided by its number of photos."""
+    from matplotlib.figure import Figure
+
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    side = float(np.clip(0.25 * len(names), 5, 16))
+    figure = Figure((side + 1, side), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(picture, ax=axes, label="share of the true class's test photos")
+    axes.set(xlabel="predicted", ylabel="true")
+    # More names could not be read.
+    if len(names) <= _MOST_NAMES:
+        shown = [short(name) for name in names]
+        axes.set_xticks(range(len(names)), shown, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), shown, fontsize=7)
+    return figure
