@@ -83,6 +83,24 @@ def test_pixels_of_one_decode_are_exactly_those_of_each_alone(box, monkeypatch) 
     assert 1 < max(times) < len(given)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_photo_of_another_format_is_decoded_once_for_all_sizes(kind, monkeypatch) -> None:
+    """Only a JPEG has reductions."""
+    sides: list[int] = []
+
+    def counted(source: bytes, side: int, version: int):
+        sides.append(side)
+        return decode(source, side, version)
+
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    photo = encode(Image.fromarray(noise).resize((400, 300)), kind)
+    given = [Preprocessing(size) for size in (100, 32, 16)]
+    alone = [item.load(photo) for item in given]
+    monkeypatch.setattr("rs_runtime.photos.photo.decode", counted)
+    assert all(map(np.array_equal, load_together(photo, given)[0], alone))
+    assert len(sides) == 1
+
+
 def test_models_of_different_ages_each_get_their_pixels() -> None:
     photo = encode(Image.fromarray(np.full((40, 40), 2000, np.uint16)), "PNG")
     given = [Preprocessing(32, pixels_version=1), Preprocessing(32)]
