@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -112,3 +113,16 @@ def test_unreadable_photos_are_refused_as_ever(one_line) -> None:
     with pytest.raises(UnreadablePhotoError) as caught:
         load_each(b"hello", [Preprocessing(32)])
     assert "no JPEG" in one_line(str(caught.value))
+
+
+def test_one_image_may_be_given_to_several_threads() -> None:
+    """Pillow reads an image's file only when its pixels are wanted."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    photo = encode(Image.fromarray(noise).resize((800, 600)), "PNG")
+    given = [Preprocessing(32)]
+    alone = load_each(Image.open(io.BytesIO(photo)), given)[0][0]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(8):
+            image = Image.open(io.BytesIO(photo))
+            found = pool.map(lambda image: load_each(image, given)[0][0], [image] * 4)
+            assert all(np.array_equal(pixels, alone) for pixels in found)
