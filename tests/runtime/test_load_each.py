@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -83,6 +84,24 @@ def test_pixels_of_one_decode_are_exactly_those_of_each_alone(box, monkeypatch) 
     assert 1 < max(times) < len(given)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_photo_of_another_format_is_decoded_once_for_all_sizes(kind, monkeypatch) -> None:
+    """Only a JPEG has reductions."""
+    sides: list[int] = []
+
+    def counted(source: bytes, side: int, version: int):
+        sides.append(side)
+        return decode(source, side, version)
+
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    photo = encode(Image.fromarray(noise).resize((400, 300)), kind)
+    given = [Preprocessing(size) for size in (100, 32, 16)]
+    alone = [item.load(photo) for item in given]
+    monkeypatch.setattr("rs_runtime.photos.photo.decode", counted)
+    assert all(map(np.array_equal, load_together(photo, given)[0], alone))
+    assert len(sides) == 1
+
+
 def test_models_of_different_ages_each_get_their_pixels() -> None:
     photo = encode(Image.fromarray(np.full((40, 40), 2000, np.uint16)), "PNG")
     given = [Preprocessing(32, pixels_version=1), Preprocessing(32)]
@@ -94,3 +113,16 @@ def test_unreadable_photos_are_refused_as_ever(one_line) -> None:
     with pytest.raises(UnreadablePhotoError) as caught:
         load_each(b"hello", [Preprocessing(32)])
     assert "no JPEG" in one_line(str(caught.value))
+
+
+def test_one_image_may_be_given_to_several_threads() -> None:
+    """Pillow reads an image's file only when its pixels are wanted."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    photo = encode(Image.fromarray(noise).resize((800, 600)), "PNG")
+    given = [Preprocessing(32)]
+    alone = load_each(Image.open(io.BytesIO(photo)), given)[0][0]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(8):
+            image = Image.open(io.BytesIO(photo))
+            found = pool.map(lambda image: load_each(image, given)[0][0], [image] * 4)
+            assert all(np.array_equal(pixels, alone) for pixels in found)

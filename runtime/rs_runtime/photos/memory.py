@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from rs_runtime.photos.room import claim_room
 from rs_runtime.photos.upright import upright
 
 __all__ = ["decode_in_memory"]
+
+# Pillow reads an image's file when its pixels are wanted, and gives wrong ones if two threads want
+# them at once.  Different images seldom share one of these locks.
+_LOCKS = tuple(threading.Lock() for _ in range(64))
 
 
 def decode_in_memory(
@@ -45,8 +50,9 @@ def decode_in_memory(
         )
     claim_room(width * height)
     try:
-        image.load()
-        rgb, (width, height) = upright(to_rgb(image, version), image, image.size)
+        with _LOCKS[id(image) // 16 % len(_LOCKS)]:
+            image.load()
+            rgb, (width, height) = upright(to_rgb(image, version), image, image.size)
     except MemoryError as error:
         raise PhotoTooLargeError(f"{IN_MEMORY} needs more memory than there is") from error
     except Exception as error:

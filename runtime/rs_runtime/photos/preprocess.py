@@ -195,20 +195,29 @@ def load_together(
     # The box, not only the photo, must keep this many pixels on both sides.
     least = 1.0 if box is None else min(_checked(box)[2:])
     decoded: list[tuple[int, int, Image.Image, PhotoInfo]] = []
-    pixels = []
-    for item in preprocessings:
+    pixels: dict[int, NDArray[np.uint8]] = {}
+    # The smallest first: it shows whether the photo is of a format that is decoded at a fraction.
+    for place in sorted(range(len(preprocessings)), key=lambda place: preprocessings[place].size):
+        item = preprocessings[place]
         side, version = math.ceil(item.size * _REDUCING_GAP / least), item.pixels_version
         shared = [
             (image, info)
             for known, other, image, info in decoded
-            if known == version and _reduction(info, other) == _reduction(info, side)
+            if known == version and _same_decode(image, info, other, side)
         ]
         if not shared:
             shared = [decode(source, side, version)]
             decoded.append((version, side, *shared[0]))
         image, info = shared[0]
-        pixels.append(item._pixels(image if box is None else _cut(image, info, box)))
-    return pixels, info
+        pixels[place] = item._pixels(image if box is None else _cut(image, info, box))
+    return [pixels[place] for place in range(len(pixels))], info
+
+
+def _same_decode(image: Image.Image, info: PhotoInfo, known: int, side: int) -> bool:
+    """Return whether what was decoded for the side ``known`` is what ``side`` would give."""
+    reduction = _reduction(info, known)
+    whole = image.size == (info.width, info.height)
+    return reduction == _reduction(info, side) or (whole and reduction > 1)
 
 
 def _reduction(info: PhotoInfo, side: int) -> int:

@@ -46,6 +46,8 @@ def completed_jpeg(data: bytes) -> tuple[bytes, bytes] | None:
             missing = {(item, place) for item in components for place in range(64)}
         elif marker == _START_OF_SCAN and missing is not None:
             count = part[0]
+            if len(part) < 4 + 2 * count:
+                return None
             first, last, bits = part[1 + 2 * count : 4 + 2 * count]
             if bits & 15 == 0:
                 ids = part[1 : 1 + 2 * count : 2]

@@ -58,6 +58,13 @@ def test_a_jpeg_that_lacks_many_rows_is_refused_at_every_size(scene, options, si
             Preprocessing(size).load(data[: int(keep * len(data))] + tail)
 
 
+def test_a_scan_with_too_many_components_is_refused_in_the_words_of_its_decoder(scene) -> None:
+    data = bytearray(encode(scene, "JPEG")[:-20])
+    data[data.index(b"\xff\xda") + 4] = 200
+    with pytest.raises(UnreadablePhotoError, match="broken data stream"):
+        SMALL.load(bytes(data))
+
+
 def test_the_share_of_rows_decides(scene) -> None:
     data = encode(scene, "JPEG", quality=90, subsampling=0)
     used = []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.batches.oversampling import Shares
 from rs_toolkit.batches.pipeline import (
     PixelSource,
+    _Ahead,
     augment,
     changed_batches,
     evaluation_batches,
@@ -216,3 +218,21 @@ def test_an_epoch_that_is_left_early_leaves_no_thread() -> None:
     while at_work() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not at_work()
+
+
+def test_several_iterators_over_the_same_batches_each_get_all() -> None:
+    batches = evaluation_batches(source, 20, PREPROCESSING, 1)
+    wanted = PREPROCESSING.model_input(PIXELS)
+
+    def read(_: int) -> bool:
+        return all(np.array_equal(np.concatenate(list(batches)), wanted) for _ in range(5))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(read, range(4)))
+
+
+def test_batches_ahead_of_abandoned_iterators_are_not_kept() -> None:
+    ahead = _Ahead(lambda number: number, 100, PixelSource(lambda rows: PIXELS[rows]))
+    for left_at in (90, 70, 50, 30, 10):
+        assert [ahead.take(number) for number in range(left_at)] == list(range(left_at))
+    assert len(ahead._begun) <= 4

@@ -9,6 +9,7 @@ functions one at a time, when their results are wanted.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -239,26 +240,34 @@ class _Ahead:
         self._make, self._count, self._pixels = make, count, pixels
         self._threads = min(_MOST_THREADS, os.cpu_count() or 1)
         self._begun: dict[int, Future[Any]] = {}
+        # TensorFlow may call from a thread for each iterator.
+        self._lock = threading.Lock()
 
     def take(self, number: int) -> Any:
         """Return ``make(number)``, and begin with those after it."""
-        for other in [key for key in self._begun if key < number]:
-            self._begun.pop(other).cancel()
-        for wanted in range(number, min(number + self._threads, self._count)):
-            if wanted not in self._begun:
-                self._begun[wanted] = self._begin(wanted)
+        with self._lock:
+            near = range(number, min(number + self._threads, self._count))
+            # An iterator that was abandoned, or another one, has begun the others.
+            for other in self._begun.keys() - near:
+                self._begun.pop(other).cancel()
+            for wanted in near:
+                self._begin(wanted)
+            future = self._begun.pop(number)
         since = time.perf_counter()
-        found = self._begun.pop(number).result()
+        found = future.result()
         self._pixels.waited += time.perf_counter() - since
-        if (further := number + self._threads) < self._count:
-            self._begun[further] = self._begin(further)
+        with self._lock:
+            if (further := number + self._threads) < self._count:
+                self._begin(further)
         return found
 
-    def _begin(self, number: int) -> Future[Any]:
+    def _begin(self, number: int) -> None:
+        if number in self._begun:
+            return
         # A thread for each batch, so that none is left over where an epoch ends early.
         pool = ThreadPoolExecutor(1, "batches")
         try:
-            return pool.submit(self._make, number)
+            self._begun[number] = pool.submit(self._make, number)
         finally:
             pool.shutdown(wait=False)
 

@@ -43,7 +43,9 @@ class KnownFiles:
     two processes the later one wins, which costs at most another reading of some photos.
 
     A file that changed less than two seconds before it was read is not remembered: a later change
-    might leave its times as they are.  Git calls such entries of its index racily clean.
+    might leave its times as they are.  Git calls such entries of its index racily clean.  Where no
+    time of the inode is stored (FAT and exFAT), a program that changes a file and keeps its size
+    and time of modification is not noticed.
 
     References
     ----------
