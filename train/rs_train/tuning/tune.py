@@ -82,6 +82,8 @@ def tune(
     space = search_space(tuning, config)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found, sources = begin_study(folder, data, config, tuning, cache, progress)
+    # Its rank is no longer auto.
+    config = found.config
     objective: Objective
     if tuning.stage == 1:
         objective = cross_validation(config, tuning.folds, found, cache, progress)
