@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,7 +141,7 @@ class _Search:
         from optuna import TrialPruned
 
         score, error = None, ""
-        config = replace(applied(self._config, trial.params), refit="none")
+        config = applied(self._config, trial.params).unrepeated()
         try:
             name = str(trial.user_attrs["run"])
             score = self._objective(config, name, self._report(trial))
