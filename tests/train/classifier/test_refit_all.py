@@ -257,7 +257,9 @@ def test_export_measures_the_models_of_folds_and_ships_the_other(run, exported) 
             assert row[score] == pytest.approx(metrics[score], abs=1e-4), (name, score)
     assert report["counts"]["train"] == 60 and report["counts"]["test"] == 59
     assert report["verdicts"]["tflite_fp32"]["verdict"] != "lost"
-    assert "Measured and calibrated by 2 other models" in (out / "report.md").read_text()
+    told = (out / "report.md").read_text()
+    assert "Measured and calibrated by 2 other models" in told
+    assert "the 59 test photos are those of all parts" in told and "1 could not be judged" in told
     opened = Run.open(run)
     with open_kit(out / f"{opened.name}.rskit") as kit:
         classifier = Classifier(kit)
