@@ -63,10 +63,11 @@ class Course(ABC):
     ``model`` is compiled; checkpoints hold its weights and its optimizer.  ``learner`` is what is
     fitted: the model itself, or a compiled part of it with the same layers and optimizer.
     ``pixels`` loads the training photos.  The first ``small_epochs`` show smaller photos; until the
-    first epoch after them, nothing ends the training early.
+    first epoch after them, nothing ends the training early.  ``repeats``: see :class:`Forecast`.
     """
 
     small_epochs = 0
+    repeats = False
     model: keras.Model
     learner: keras.Model
     pixels: PixelSource
@@ -142,7 +143,8 @@ def fit(
         _record(state, {"last": course.judge()}, nothing)
         if not getattr(config, "time", ""):
             judged = time.perf_counter() - begun
-            forecast = Forecast(config, judged, progress, course.small_epochs)
+            small, repeats = course.small_epochs, course.repeats
+            forecast = Forecast(config, judged, progress, small, repeats)
         checkpoints.save(state, model)
     if state.epochs is None:
         state.epochs = _epochs(course, config, progress, started - earlier)

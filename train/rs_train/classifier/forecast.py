@@ -59,6 +59,7 @@ class Forecast:
     """Says how long the planned epochs take, once the first steps of the first one are timed.
 
     ``judged`` are the seconds of one validation.  ``small`` is that of :func:`epochs_left`.
+    ``repeats``: it is a refit, whose length is no longer to be chosen.
     """
 
     def __init__(
@@ -67,9 +68,11 @@ class Forecast:
         judged: float,
         progress: Progress,
         small: int = 0,
+        repeats: bool = False,
     ) -> None:
         self._config, self._judged, self._progress = config, judged, progress
         self._epochs = epochs_left(config, small, config.epochs, 0)
+        self._repeats = repeats
         self._ends: list[float] = []
 
     def step(self, steps: int) -> None:
@@ -80,7 +83,9 @@ class Forecast:
         config, step = self._config, seconds_a_step(self._ends)
         seconds = self._epochs * seconds_an_epoch(config, steps, step, self._judged)
         shorter = "--time 1h fits the epochs to an hour" if hasattr(config, "time") else "--epochs"
-        advice = f". Too long? Stop it, and begin a new one: {shorter}" * (seconds > _LONG)
+        advice = f". Too long? Stop it, and begin a new one: {shorter}" * (
+            seconds > _LONG and not self._repeats
+        )
         self._progress.note(
             f"{config.epochs} epochs of {steps} steps take at most about {duration(seconds)} "
             f"({step:.2g} s a step){advice}"

@@ -39,6 +39,8 @@ class RefitCourse(ClassifierCourse):
     epoch of ``first``, whose learning rates it has until then.
     """
 
+    repeats = True
+
     def __init__(
         self,
         model: keras.Model,
