@@ -190,6 +190,7 @@ def test_folds_hold_whole_groups_and_no_test_photo(shapes, config, tmp_path, mon
 
     def fitting(features: Any, labels: Any, weights: Any, val: Any, *more: Any) -> Any:
         judged.append((len(features), len(val)))
+        assert more[-1] == 2, "views, as train tells them"
         return fit(features, labels, weights, val, *more)
 
     monkeypatch.setattr(objectives, "embed_views", embedding)
