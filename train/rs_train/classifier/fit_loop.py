@@ -143,8 +143,7 @@ def fit(
         _record(state, {"last": course.judge()}, nothing)
         if not getattr(config, "time", ""):
             judged = time.perf_counter() - begun
-            small, repeats = course.small_epochs, course.repeats
-            forecast = Forecast(config, judged, progress, small, repeats)
+            forecast = Forecast(config, judged, progress, course.small_epochs, course.repeats)
         checkpoints.save(state, model)
     if state.epochs is None:
         state.epochs = _epochs(course, config, progress, started - earlier)
