@@ -99,8 +99,9 @@ def _about(run: Run) -> About:
     places, folds = places_of_test(run.photos), 0
     if run.learned_all:
         dealt = run.folds()
-        numbers, photos = dealt.numbers[dealt.judged].tolist(), run.held_out("test")[0]
-        places, folds = places_of_folds(photos, numbers), len(set(numbers))
+        numbers, judged = dealt.numbers.tolist(), dealt.judged.tolist()
+        places = places_of_folds(run.split("all")[0], numbers, judged)
+        folds = len(set(dealt.numbers[dealt.judged].tolist()))
     return About(
         name=run.name,
         folder=str(run.path),

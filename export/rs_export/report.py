@@ -58,13 +58,15 @@ def learned(about: About) -> str:
     """Say from which photos a classifier has learned."""
     train, val = about.counts["train"], about.counts["val"]
     if about.folds:
+        left = f"{train - val} could not be judged, as no other part shows their class. "
+        left *= train > val
         return (
             f"Trained on {train} photos, all there are. Measured and calibrated by {about.folds} "
             "other models, trained and converted in the same way, each without a part of the "
-            f"photos: the {val} test photos are all parts, each shown to the model that has not "
-            "learned from it. Thresholds and sets were checked on each part as fitted on the "
-            "others. Variants that lost too much were not mended, as no photos are left to choose "
-            "a step by."
+            f"photos: the {val} test photos are those of all parts, each shown to the model that "
+            f"has not learned from it. {left}Thresholds and sets were checked on each part as "
+            "fitted on the others. Variants that lost too much were not mended, as no photos are "
+            "left to choose a step by."
         )
     if not about.refitted:
         return f"Trained on {train} photos; validated on {val}."

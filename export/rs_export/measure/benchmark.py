@@ -162,7 +162,8 @@ def _evaluate(run: Run, kit: Kit, rows: Sequence[dict[str, Any]], progress: Prog
         raise RunError(f"{kit.path}: not this run's; make it with: rs-toolkit export {run.path}")
     photos, labels = run.split("test")
     if not photos or run.learned_all:
-        progress.note(f"{run.path}: no test photos; the scores are those recorded at export")
+        why = "its model has learned from every photo" if photos else "no test photos"
+        progress.note(f"{run.path}: {why}; the scores are those recorded at export")
         return
     for number, row in enumerate(rows):
         progress.update("evaluate", number, len(rows))

@@ -45,14 +45,15 @@ FLAGS = {
     "dropout": 0.1,
     "bottleneck": 7,
     "augment": 0.5,
-    # Other values are refused: these with a teacher, first_size with a time.
+    # Other values are refused: some with a teacher, first_size with a time, the magnitude
+    # without operations, and folds without a refit on all photos.
     "crop_scale": 0.0,
     "randaugment": 0,
     "mixup": 0.0,
     "cutmix": 0.0,
     "first_size": 0,
-    "randaugment_magnitude": 5,
-    "refit_folds": 4,
+    "randaugment_magnitude": 9,
+    "refit_folds": 5,
     "fine_tune_from": "last",
     "teacher": str(Path("runs/teacher").resolve()),
     # Other values need a teacher.

@@ -80,6 +80,19 @@ def test_a_bad_file_is_one_line(tmp_path) -> None:
         read_config(tmp_path / "bad.toml")
 
 
+def test_what_another_setting_switches_off_is_refused_not_ignored(one_line) -> None:
+    with pytest.raises(ConfigError, match="refit_folds: got 4 with refit val") as caught:
+        TrainConfig(refit="val", refit_folds=4)
+    one_line(str(caught.value))
+    with pytest.raises(
+        ConfigError, match="randaugment_magnitude: got 5 with randaugment 0"
+    ) as caught:
+        TrainConfig(randaugment_magnitude=5)
+    one_line(str(caught.value))
+    given = TrainConfig(refit="all", refit_folds=4, randaugment=1, randaugment_magnitude=5)
+    assert (given.unrepeated().refit, given.unrepeated().randaugment_magnitude) == ("none", 5)
+
+
 @pytest.mark.parametrize("name", ["crop_scale", "randaugment", "mixup", "cutmix"])
 def test_changes_of_photos_that_a_teacher_would_not_see_are_refused(name, one_line) -> None:
     with pytest.raises(ConfigError, match=f"{name}: got 1 with a teacher") as caught:

@@ -6,7 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.splits.folds import deal_folds, judged_folds
+from rs_toolkit.splits.places import places_of_folds
 
 
 @settings(deadline=None)
@@ -32,3 +35,11 @@ def test_a_class_that_is_learned_in_one_fold_only_is_not_judged() -> None:
     learned = np.array([True, True, True, True, True, True, False])
     # Class 1 is one group; class 2 is learned from its first photo alone.
     assert judged_folds(labels, folds, learned).tolist() == [0, 1, 2, -1, -1, -1, 2]
+
+
+def test_a_site_of_a_photo_that_is_not_judged_was_learned_too() -> None:
+    photos = [Photo(f"{site}.png", Taxon(), site=site) for site in "abca"]
+    folds, all_of_them = [0, 1, 2, 1], [True] * 4
+    assert places_of_folds(photos, folds, all_of_them).at_trained_sites == 2
+    found = places_of_folds(photos, folds, [True, True, True, False])
+    assert (found.places, found.test_photos, found.at_trained_sites) == ("same", 3, 1)

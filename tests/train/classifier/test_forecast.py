@@ -26,11 +26,11 @@ class Notes(Progress):
         self.texts.append(text)
 
 
-def said(monkeypatch, config: Any, steps: int, each: float, judged: float) -> str:
+def said(monkeypatch, config: Any, steps: int, each: float, judged: float, *more: Any) -> str:
     """Return what is said after an epoch of steps that take ``each`` seconds; the first two 99."""
     notes, clock = Notes(), [0.0]
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-    forecast = Forecast(config, judged, notes)
+    forecast = Forecast(config, judged, notes, *more)
     for number in range(steps):
         clock[0] += 99.0 if number < 2 else each
         forecast.step(steps)
@@ -47,6 +47,11 @@ def test_it_is_said_once_and_advice_is_given_where_it_is_long(monkeypatch, one_l
     short = said(monkeypatch, config, 60, 0.5, 1.0)
     assert "11 min" not in long and "10 min" in short and "--time" not in short
     assert said(monkeypatch, config, TIMED, 9.5, 120.0) == ""
+    # Whose first training had a time budget has no use for the advice in its refit.
+    assert said(monkeypatch, config, 60, 9.5, 120.0, 0, True) == long.partition(". Too long?")[0]
+    # 10 small epochs, and 10 of four times the area.
+    resized = replace(config, first_size=112)
+    assert "50 min" in said(monkeypatch, resized, 60, 1.0, 0.0, 10)
     assert "--time" not in said(monkeypatch, DistillConfig(epochs=20), 60, 9.5, 120.0)
 
 

@@ -31,6 +31,7 @@ from rs_toolkit.progress import Progress
 from rs_train.classifier import train as module
 from rs_train.classifier.backbones import build_backbone
 from rs_train.classifier.folds import fold_logits
+from rs_train.classifier.model import feature_extractor
 from rs_train.classifier.tau import normalized
 from rs_train.classifier.train import train
 
@@ -79,7 +80,13 @@ def taus() -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def run(photos, config, learned, taus, tmp_path_factory) -> Path:
+def means() -> list[np.ndarray]:
+    """The mean features that each head was normalized with."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(photos, config, learned, taus, means, tmp_path_factory) -> Path:
     class Watched(module.RefitCourse):
         def __init__(self, model: Any, members: Any, *others: Any) -> None:
             learned.append(members.labels)
@@ -87,6 +94,7 @@ def run(photos, config, learned, taus, tmp_path_factory) -> Path:
 
     def watched(*given: Any) -> Any:
         taus.append(given[-1])
+        means.append(given[-2])
         return normalized(*given)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -118,6 +126,17 @@ def test_each_photo_is_judged_by_a_model_that_has_not_learned_from_it(run, learn
 def test_all_models_have_the_tau_of_the_first(run, taus) -> None:
     assert taus == [0.5] * 4
     assert json.loads((run / "history.json").read_text())["tau"] == 0.5
+
+
+def test_a_fold_takes_no_part_in_the_head_of_its_model(run, means) -> None:
+    opened = Run.open(run)
+    folds, members = opened.folds(), opened.split("all")[0]
+    for number in folds.names():
+        kept = [x.split == "val" for x in members] & (folds.numbers != number)
+        own = [photo for photo, one in zip(members, kept, strict=True) if one]
+        inputs = opened.preprocessing.model_input(opened.pixels(own))
+        features = feature_extractor(fold_model(run, number))(inputs)
+        assert means[1 + number] == pytest.approx(np.asarray(features).mean(0), abs=1e-4)
 
 
 def fold_model(run: Path, number: int) -> Any:
@@ -238,7 +257,9 @@ def test_export_measures_the_models_of_folds_and_ships_the_other(run, exported) 
             assert row[score] == pytest.approx(metrics[score], abs=1e-4), (name, score)
     assert report["counts"]["train"] == 60 and report["counts"]["test"] == 59
     assert report["verdicts"]["tflite_fp32"]["verdict"] != "lost"
-    assert "Measured and calibrated by 2 other models" in (out / "report.md").read_text()
+    told = (out / "report.md").read_text()
+    assert "Measured and calibrated by 2 other models" in told
+    assert "the 59 test photos are those of all parts" in told and "1 could not be judged" in told
     opened = Run.open(run)
     with open_kit(out / f"{opened.name}.rskit") as kit:
         classifier = Classifier(kit)

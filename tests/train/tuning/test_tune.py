@@ -20,12 +20,13 @@ from rs_toolkit.cli.options import train_settings
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.config.tuning import TuneConfig
-from rs_toolkit.data.index import read_index
-from rs_toolkit.data.photos import Photo
+from rs_toolkit.data.index import read_index, write_index
+from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.errors import ConfigError, DataError, RunError
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 from rs_train.classifier.checkpoint import FitState
+from rs_train.classifier.prepare import prepare
 from rs_train.classifier.train import train
 from rs_train.tuning import objectives
 from rs_train.tuning import tune as module
@@ -132,6 +133,37 @@ def test_a_study_finds_no_worse_than_it_was_given_and_writes_it_down(
     assert os.listdir(study / "workers") == []
 
 
+def test_the_rank_may_be_chosen_automatically(shapes, config, tmp_path) -> None:
+    given, folder = replace(config, rank="auto"), tmp_path / "s"
+    tune(shapes, given, TUNING, folder, trials=1)
+    assert train_settings(folder / "best.toml", {}).rank == "family"
+    # The same command goes on.
+    assert tune(shapes, given, TUNING, folder, trials=2).trials == 2
+
+
+def test_a_teacher_must_not_know_the_photos_of_a_study(shapes, config, tmp_path) -> None:
+    """It is checked before the trials, which begin with the study's photos, and is recorded."""
+    teacher, swapped = tmp_path / "teacher", tmp_path / "swapped"
+    cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
+    found = prepare(shapes, config, teacher, cache, Progress())
+    (teacher / "model.keras").write_bytes(b"is not loaded")
+    (teacher / "calibration.json").write_text('{"temperature": 1}')
+    run = json.loads((teacher / "config.json").read_text())
+    run["settings"]["refit"] = "none"
+    (teacher / "config.json").write_text(json.dumps(run))
+    given, folder = replace(config, teacher=str(teacher)), tmp_path / "study"
+    tune(shapes, given, TUNING, folder, trials=1)
+    assert json.loads((folder / "study.json").read_text())["teacher_sha256"]
+    (teacher / "model.keras").write_bytes(b"another")
+    with pytest.raises(RunError, match="began with another teacher"):
+        tune(shapes, given, TUNING, folder, trials=2)
+    sides = {"train": "test", "test": "train", "val": "val"}
+    photos = [replace(photo, split=sides[str(photo.split)]) for photo in found.photos]
+    write_index(swapped / "index.parquet", photos)
+    with pytest.raises(DataError, match="leave out --splits-from"):
+        tune(shapes, replace(given, splits_from=str(swapped)), TUNING, tmp_path / "t", trials=1)
+
+
 def test_the_same_seed_gives_the_same_trials_also_when_continued(
     study, shapes, config, tmp_path
 ) -> None:
@@ -158,6 +190,7 @@ def test_folds_hold_whole_groups_and_no_test_photo(shapes, config, tmp_path, mon
 
     def fitting(features: Any, labels: Any, weights: Any, val: Any, *more: Any) -> Any:
         judged.append((len(features), len(val)))
+        assert more[-1] == 2, "views, as train tells them"
         return fit(features, labels, weights, val, *more)
 
     monkeypatch.setattr(objectives, "embed_views", embedding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,10 @@ class TrainConfig(Settings):
     )
     seed: int = number(0, 0, 2**31 - 1, "seed of all random numbers")
 
+    def unrepeated(self) -> TrainConfig:
+        """Return the settings of the same training without a refit."""
+        return replace(self, refit="none", refit_folds=TrainConfig.refit_folds)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fractions(self.val, self.test)
@@ -175,6 +179,11 @@ class TrainConfig(Settings):
                 "has none; set the loss to balanced_softmax, or leave it out"
             )
         self._check_views()
+        if self.refit != "all" and self.refit_folds != TrainConfig.refit_folds:
+            raise ConfigError(
+                f"refit_folds: got {self.refit_folds} with refit {self.refit}, which has no folds; "
+                "set refit to all, or leave it out"
+            )
         if self.teacher and self.refit == "all":
             raise ConfigError(
                 "refit: got all with a teacher, which has learned from photos that a fold judges; "
@@ -187,6 +196,12 @@ class TrainConfig(Settings):
                 raise ConfigError(
                     f"{name}: got {got} with a teacher, which answers its own views; leave it out"
                 )
+        magnitude = self.randaugment_magnitude
+        if not self.randaugment and magnitude != TrainConfig.randaugment_magnitude:
+            raise ConfigError(
+                f"randaugment_magnitude: got {magnitude} with randaugment 0; set that above 0, or "
+                "leave it out"
+            )
         if self.first_size and not 32 <= self.first_size < self.imgsz:
             raise ConfigError(
                 f"first_size: got {self.first_size}, wanted less than imgsz, {self.imgsz}, and 32 "

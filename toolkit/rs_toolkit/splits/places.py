@@ -63,15 +63,17 @@ def places_of_test(photos: Iterable[Photo]) -> Places:
     return _places(test, [site in trained for site in test], bool(trained))
 
 
-def places_of_folds(photos: Sequence[Photo], folds: Sequence[int]) -> Places:
-    """Compare each photo's site with those of the photos in other folds."""
-    sites = [photo.site for photo in photos]
+def places_of_folds(
+    photos: Sequence[Photo], folds: Sequence[int], judged: Sequence[bool]
+) -> Places:
+    """Compare the sites of the ``judged`` photos with those of all photos in other folds."""
     found: dict[str, set[int]] = {}
-    for site, fold in zip(sites, folds, strict=True):
-        if site:
-            found.setdefault(site, set()).add(fold)
-    trained = [site is not None and len(found.get(site, ())) > 1 for site in sites]
-    return _places(sites, trained, len(set().union(*found.values())) > 1)
+    for photo, fold in zip(photos, folds, strict=True):
+        if photo.site:
+            found.setdefault(photo.site, set()).add(fold)
+    test = [photo.site for photo, own in zip(photos, judged, strict=True) if own]
+    trained = [site is not None and len(found.get(site, ())) > 1 for site in test]
+    return _places(test, trained, len(set().union(*found.values())) > 1)
 
 
 def _places(sites: Sequence[str | None], trained: Sequence[bool], known: bool) -> Places:

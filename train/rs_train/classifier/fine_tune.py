@@ -88,7 +88,7 @@ class ClassifierCourse(Course):
         if self._small is not None:
             # It has the model's optimizer, which scales the loss already where that is needed.
             self._small.compile(self.model.optimizer, self._loss.function, auto_scale_loss=False)
-        self._resized = epochs // 2
+            self.small_epochs = epochs // 2
 
     def begin(self) -> None:
         """Move the bias that stage 1 fitted to where the loss leads."""
@@ -99,7 +99,7 @@ class ClassifierCourse(Course):
         """Return an epoch of training photos, oversampled and augmented, for the learner of now."""
         lesson = self._train.lesson
         found = self._taught_batches(lesson, epoch) if lesson else self._own_batches(epoch)
-        small = self._small if epoch < self._resized else None
+        small = self._small if epoch < self.small_epochs else None
         self.learner = self.model if small is None else small
         return found if small is None else resized(found, self._config.first_size)
 

@@ -23,6 +23,7 @@ from rs_train.classifier.forecast import (
     TIMED,
     Forecast,
     averages,
+    epochs_left,
     seconds_a_step,
     seconds_an_epoch,
 )
@@ -61,9 +62,12 @@ class Course(ABC):
 
     ``model`` is compiled; checkpoints hold its weights and its optimizer.  ``learner`` is what is
     fitted: the model itself, or a compiled part of it with the same layers and optimizer.
-    ``pixels`` loads the training photos.
+    ``pixels`` loads the training photos.  The first ``small_epochs`` show smaller photos; until the
+    first epoch after them, nothing ends the training early.  ``repeats``: see :class:`Forecast`.
     """
 
+    small_epochs = 0
+    repeats = False
     model: keras.Model
     learner: keras.Model
     pixels: PixelSource
@@ -138,7 +142,8 @@ def fit(
         nothing = {"loss": None, "seconds": 0.0, "input_wait": None}
         _record(state, {"last": course.judge()}, nothing)
         if not getattr(config, "time", ""):
-            forecast = Forecast(config, time.perf_counter() - begun, progress)
+            judged = time.perf_counter() - begun
+            forecast = Forecast(config, judged, progress, course.small_epochs, course.repeats)
         checkpoints.save(state, model)
     if state.epochs is None:
         state.epochs = _epochs(course, config, progress, started - earlier)
@@ -152,7 +157,7 @@ def fit(
     if state.epoch == 0:
         course.begin()
     while not state.finished:
-        late = state.epoch - state.best_epoch
+        late = state.epoch - max(state.best_epoch, course.small_epochs)
         if state.epoch >= state.epochs or 0 < config.patience <= late:
             state.finished = True
             checkpoints.save_state(state)
@@ -232,7 +237,7 @@ def _advance(
         f"  {names.get(name, name)} {item.text}" for name, item in found.items() if item.text
     )
     planned = config.epochs if state.epochs is None else state.epochs
-    left = duration(seconds * (planned - state.epoch))
+    left = duration(seconds * epochs_left(config, course.small_epochs, planned, state.epoch))
     before = ", before the refit" if getattr(config, "refit", "none") != "none" else ""
     waited = f", {wait:.0%} of its steps' time waiting for photos" if wait > _MUCH_WAIT else ""
     return (

@@ -95,13 +95,17 @@ def fold_logits(
 
 
 class Judged(NamedTuple):
-    """The n photos that folds judged: logits (n, classes), class numbers and folds (n,)."""
+    """The n photos that folds judged: logits (n, classes), class numbers and folds (n,).
+
+    ``left_out`` counts the others; ``places`` is which question the scores answer.
+    """
 
     photos: list[Photo]
     labels: NDArray[np.int64]
     logits: NDArray[np.float32]
     folds: NDArray[np.int64]
     left_out: int
+    places: Places
 
     @classmethod
     def of(
@@ -114,12 +118,9 @@ class Judged(NamedTuple):
         """Return those of a run's photos whose class the other folds have."""
         kept = folds.judged
         chosen = [photo for photo, own in zip(photos, kept, strict=True) if own]
-        return cls(chosen, labels[kept], logits[kept], folds.numbers[kept], int((~kept).sum()))
-
-    @property
-    def places(self) -> Places:
-        """Which question their scores answer."""
-        return places_of_folds(self.photos, self.folds.tolist())
+        places = places_of_folds(photos, folds.numbers.tolist(), kept.tolist())
+        numbers, left_out = folds.numbers[kept], int((~kept).sum())
+        return cls(chosen, labels[kept], logits[kept], numbers, left_out, places)
 
     def temperature(self, kept: NDArray[np.bool_] | None = None) -> float:
         """Fit the temperature to all photos, or to those ``kept`` (n,)."""

@@ -11,7 +11,9 @@ from rs_toolkit.config.distillation import DistillConfig
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.progress import Progress, duration
 
-__all__ = ["TIMED", "Forecast", "averages", "seconds_a_step", "seconds_an_epoch"]
+__all__ = [
+    *("TIMED", "Forecast", "averages", "epochs_left", "seconds_a_step", "seconds_an_epoch"),
+]
 
 TIMED = 8
 """Steps that are timed; the first two also compile."""
@@ -40,16 +42,37 @@ def seconds_an_epoch(
     return steps * step * passes + judged * (1 + averages(config))
 
 
+def epochs_left(config: TrainConfig | DistillConfig, small: int, planned: int, done: int) -> float:
+    """Return how many epochs like the last one take as long as those that are left.
+
+    The first ``small`` epochs show photos of ``config.first_size``.  Each later one is taken to be
+    longer by the ratio of the areas, which is the most that it can be.
+    """
+    smaller = max(min(small, planned) - done, 0)
+    larger = max(planned - max(small, done), 0)
+    if isinstance(config, TrainConfig) and small > 0 and done <= small:
+        return smaller + larger * (config.imgsz / config.first_size) ** 2
+    return smaller + larger
+
+
 class Forecast:
     """Says how long the planned epochs take, once the first steps of the first one are timed.
 
-    ``judged`` are the seconds of one validation.
+    ``judged`` are the seconds of one validation.  ``small`` is that of :func:`epochs_left`.
+    ``repeats``: it is a refit, whose length is no longer to be chosen.
     """
 
     def __init__(
-        self, config: TrainConfig | DistillConfig, judged: float, progress: Progress
+        self,
+        config: TrainConfig | DistillConfig,
+        judged: float,
+        progress: Progress,
+        small: int = 0,
+        repeats: bool = False,
     ) -> None:
         self._config, self._judged, self._progress = config, judged, progress
+        self._epochs = epochs_left(config, small, config.epochs, 0)
+        self._repeats = repeats
         self._ends: list[float] = []
 
     def step(self, steps: int) -> None:
@@ -58,9 +81,11 @@ class Forecast:
         if len(self._ends) != TIMED or steps <= TIMED:
             return
         config, step = self._config, seconds_a_step(self._ends)
-        seconds = config.epochs * seconds_an_epoch(config, steps, step, self._judged)
+        seconds = self._epochs * seconds_an_epoch(config, steps, step, self._judged)
         shorter = "--time 1h fits the epochs to an hour" if hasattr(config, "time") else "--epochs"
-        advice = f". Too long? Stop it, and begin a new one: {shorter}" * (seconds > _LONG)
+        advice = f". Too long? Stop it, and begin a new one: {shorter}" * (
+            seconds > _LONG and not self._repeats
+        )
         self._progress.note(
             f"{config.epochs} epochs of {steps} steps take at most about {duration(seconds)} "
             f"({step:.2g} s a step){advice}"

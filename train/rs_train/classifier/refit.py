@@ -39,6 +39,8 @@ class RefitCourse(ClassifierCourse):
     epoch of ``first``, whose learning rates it has until then.
     """
 
+    repeats = True
+
     def __init__(
         self,
         model: keras.Model,
@@ -49,7 +51,7 @@ class RefitCourse(ClassifierCourse):
     ) -> None:
         super().__init__(model, train, train, preprocessing, config)
         self.plan(config.epochs if first.epochs is None else first.epochs)
-        self.length = replace(config, epochs=first.best_epoch, time="", patience=0, refit="none")
+        self.length = replace(config.unrepeated(), epochs=first.best_epoch, time="", patience=0)
 
     def judge(self) -> Judgement:
         """Return nothing: there is no photo that the model does not learn from."""

@@ -247,11 +247,20 @@ class _Training:
         copy_weights(tuned, model)
         return state
 
-    def normalize(self, model: keras.Model, tau: float | None = None) -> float:
-        """Normalize the head of a trained model by ``tau``, or by the best; return it."""
+    def normalize(self, model: keras.Model, again: Repeat | None = None) -> float:
+        """Normalize the head of a trained model by the best tau; return it.
+
+        A training that is done ``again`` has the tau of the first, and no photo of a fold that is
+        to judge it takes part.
+        """
         head, val = model.get_layer("predictions"), self.portions["val"]
+        if again:
+            members = again.members
+            val = self._portion([photo for photo in members if photo.split == "val"] or members)
         (kernel, bias), features = head.get_weights(), self._logits(feature_extractor(model), val)
-        if tau is None:
+        if again:
+            tau = again.first.tau
+        else:
             tau = choose_tau(kernel, bias, features, val.labels)
             self.progress.note(f"tau of the normalized head: {tau:g}")
         head.set_weights(normalized(kernel, bias, features.mean(0), tau))
@@ -288,7 +297,7 @@ class _Training:
         stage_1 = None if begun or weights == "none" else self.fit_top(model, again)
         state = self.fine_tune(model, folder, stage_1, started, again)
         if self.config.tau_head:
-            self.normalize(model, again.first.tau)
+            self.normalize(model, again)
         return model, state
 
     def _logits(self, model: keras.Model, portion: Portion) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from rs_toolkit.files import mark_output, read_json, write_json
 from rs_toolkit.folders.locks import locked
 from rs_toolkit.progress import Progress
 from rs_train.classifier.prepare import RunData, prepare
+from rs_train.classifier.teaching import meet_teacher
 from rs_train.run_folder import undamaged
 
 __all__ = ["begin_study"]
@@ -43,18 +44,19 @@ def begin_study(
     Raises
     ------
     RunError
-        The study began with other settings, photos or weights, its record is damaged, or the
-        folder holds something else.
+        The study began with other settings, photos or weights, or with another teacher, its record
+        is damaged, or the folder holds something else.
     DataError
-        The photos cannot be used; see :func:`rs_train.classifier.prepare.prepare`.
+        The photos or the teacher cannot be used; see :func:`rs_train.classifier.prepare.prepare`.
     """
     wanted = {"settings": config.to_dict(), "tune": tuning.to_dict()}
     # Before the photos are read, which takes long.
     _check(folder, wanted)
+    teacher = meet_teacher(config, folder / "split")
     with tempfile.TemporaryDirectory() as made:
         prepared = Path(made)
-        found = prepare(data, config, prepared, cache, progress)
-        kept = ("data", "data_root", "data_fingerprint", "weights_sha256")
+        found = prepare(data, config, prepared, cache, progress, teacher)
+        kept = ("data", "data_root", "data_fingerprint", "weights_sha256", "teacher_sha256")
         begun = read_json(prepared / "config.json")
         sources = {name: begun[name] for name in kept}
         hashes = {"photos_sha256": _hash(found), "weights_sha256": sources["weights_sha256"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +81,8 @@ def tune(
     space = search_space(tuning, config)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
     found, sources = begin_study(folder, data, config, tuning, cache, progress)
+    # Its rank is no longer auto.
+    config = found.config
     objective: Objective
     if tuning.stage == 1:
         objective = cross_validation(config, tuning.folds, found, cache, progress)
@@ -140,7 +141,7 @@ class _Search:
         from optuna import TrialPruned
 
         score, error = None, ""
-        config = replace(applied(self._config, trial.params), refit="none")
+        config = applied(self._config, trial.params).unrepeated()
         try:
             name = str(trial.user_attrs["run"])
             score = self._objective(config, name, self._report(trial))
