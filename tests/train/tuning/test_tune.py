@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +21,10 @@ from rs_toolkit.cli.options import train_settings
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.config.tuning import TuneConfig
-from rs_toolkit.data.index import read_index
+from rs_toolkit.data.index import read_index, write_index
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import ConfigError, DataError, RunError
+from rs_toolkit.files import sha256_file
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 from rs_train.classifier.checkpoint import FitState
@@ -158,6 +160,8 @@ def test_folds_hold_whole_groups_and_no_test_photo(shapes, config, tmp_path, mon
 
     def fitting(features: Any, labels: Any, weights: Any, val: Any, *more: Any) -> Any:
         judged.append((len(features), len(val)))
+        # As in stage 1 of a training: classes, strengths, and two views of each photo.
+        assert more == (3, (0.03,), 2)
         return fit(features, labels, weights, val, *more)
 
     monkeypatch.setattr(objectives, "embed_views", embedding)
@@ -321,7 +325,7 @@ def test_another_study_is_refused(study, shapes, config, tmp_path, one_line) -> 
     for file in sorted(shapes.rglob("*.png"))[3:]:
         (other / file.parent.name).mkdir(parents=True, exist_ok=True)
         os.link(file, other / file.parent.name / file.name)
-    with pytest.raises(RunError, match="other photos, splits or weights"):
+    with pytest.raises(RunError, match="other photos, splits, weights or teacher"):
         tune(other, config, TUNING, study, trials=1)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").touch()
@@ -446,3 +450,48 @@ def test_a_training_is_pruned_after_an_epoch_and_only_the_best_keeps_its_weights
     # Two are equally good.
     kept = [run.name for run in (folder / "trials").iterdir() if (run / "checkpoints").exists()]
     assert kept == [found.run] == ["0000"]
+
+
+def test_the_settled_rank_is_tuned_and_written(shapes, config, tmp_path) -> None:
+    given = replace(config, rank="auto")
+    for _ in range(2):
+        tune(shapes, given, TUNING, tmp_path / "s", trials=1)
+    assert train_settings(tmp_path / "s" / "best.toml", {}).rank == "family"
+    folder = tmp_path / "t"
+    tune(shapes, replace(given, weights="none", epochs=0), TuneConfig(stage=2), folder, trials=1)
+    begun = json.loads((folder / "trials" / "0000" / "config.json").read_text())
+    assert begun["settings"]["rank"] == "family"
+
+
+def test_a_mended_command_may_use_the_same_folder(shapes, config, tmp_path) -> None:
+    folder = tmp_path / "s"
+    with pytest.raises(ConfigError, match="weights: got none"):
+        tune(shapes, replace(config, weights="none"), TUNING, folder, trials=1)
+    with pytest.raises(DataError, match="lower --folds"):
+        tune(shapes, config, TuneConfig(folds=20), folder, trials=1)
+    assert not folder.exists()
+    assert tune(shapes, config, TUNING, folder, trials=1).trials == 1
+
+
+def test_a_teacher_is_checked_and_recorded(shapes, config, trained, tmp_path, scores) -> None:
+    taught = replace(config, teacher=str(trained))
+    tuning, folder = TuneConfig(stage=2), tmp_path / "s"
+    scores(lambda config, name, report: 0.5)
+    tune(shapes, taught, TUNING, folder, trials=1)
+    about = json.loads((folder / "study.json").read_text())
+    assert about["teacher_sha256"] == sha256_file(trained / "model.keras")
+    # With another split, it has learned from photos that the student is tested on.
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    photos = [replace(photo, split="test") for photo in Run.open(trained).photos]
+    shutil.copy(trained / "config.json", mixed)
+    write_index(mixed / "index.parquet", [*photos[::2], *Run.open(trained).photos[1::2]])
+    for chosen in (tuning, TUNING):
+        with pytest.raises(DataError, match="learned from"):
+            tune(shapes, replace(taught, splits_from=str(mixed)), chosen, tmp_path / "t", trials=1)
+
+
+def test_a_setting_that_undoes_a_preset_is_in_the_best_ones(shapes, config, tmp_path) -> None:
+    given = replace(config, preset="dropout", dropout=0.3)
+    tune(shapes, given, TUNING, tmp_path / "s", trials=1)
+    assert train_settings(tmp_path / "s" / "best.toml", {}).dropout == 0.3

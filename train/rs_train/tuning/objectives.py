@@ -94,6 +94,7 @@ def cross_validation(
                 labels[held],
                 len(data.classes),
                 (config.head_strength,),
+                views,
             )
             predicted[held] = head.logits(features[held, 0]).argmax(1)
             counted = (predicted >= 0) & (shares.weights > 0)

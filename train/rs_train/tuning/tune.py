@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.config.tuning import TuneConfig
@@ -13,6 +13,7 @@ from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.errors import ConfigError, RunError, ToolkitError
 from rs_toolkit.progress import Progress
+from rs_train.classifier.prepare import RunData
 from rs_train.tuning.begin import begin_study
 from rs_train.tuning.objectives import Objective, Report, Trainings, cross_validation
 from rs_train.tuning.results import (
@@ -81,15 +82,15 @@ def tune(
         )
     space = search_space(tuning, config)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
-    found, sources = begin_study(folder, data, config, tuning, cache, progress)
-    objective: Objective
-    if tuning.stage == 1:
-        objective = cross_validation(config, tuning.folds, found, cache, progress)
-        warm_up = 1
-    else:
-        objective = Trainings(folder, folder / "split", sources, found, progress)
-        # Slow rates and much regularization begin slowly.
-        warm_up = max(1, config.epochs // 4)
+
+    def make(found: RunData, sources: dict[str, Any]) -> Objective:
+        if tuning.stage == 1:
+            return cross_validation(found.config, tuning.folds, found, cache, progress)
+        return Trainings(folder, folder / "split", sources, found, progress)
+
+    config, objective = begin_study(folder, data, config, tuning, cache, progress, make)
+    # Slow rates and much regularization begin slowly.
+    warm_up = 1 if tuning.stage == 1 else max(1, config.epochs // 4)
     first = as_given(config, space)
     with Study.open(folder, space, config.seed, first, warm_up) as study:
         return _Search(study, config, objective, trials, deadline, progress).run()
