@@ -40,6 +40,17 @@ def seconds_an_epoch(
     return steps * step * passes + judged * (1 + averages(config))
 
 
+def _growth(config: TrainConfig | DistillConfig) -> float:
+    """Return how long a step takes on average, as a multiple of one of the first epoch.
+
+    Only with ``first_size`` is it not 1: the time grows at most like the number of pixels.
+    """
+    if not isinstance(config, TrainConfig) or not config.first_size or config.epochs < 2:
+        return 1.0
+    small = config.epochs // 2 / config.epochs
+    return small + (1 - small) * (config.imgsz / config.first_size) ** 2
+
+
 class Forecast:
     """Says how long the planned epochs take, once the first steps of the first one are timed.
 
@@ -58,8 +69,11 @@ class Forecast:
         if len(self._ends) != TIMED or steps <= TIMED:
             return
         config, step = self._config, seconds_a_step(self._ends)
-        seconds = config.epochs * seconds_an_epoch(config, steps, step, self._judged)
-        shorter = "--time 1h fits the epochs to an hour" if hasattr(config, "time") else "--epochs"
+        growth = _growth(config)
+        seconds = config.epochs * seconds_an_epoch(config, steps, step * growth, self._judged)
+        # Neither a filter's training nor one with a first size has a time budget.
+        timed = hasattr(config, "time") and not config.first_size
+        shorter = "--time 1h fits the epochs to an hour" if timed else "--epochs"
         advice = f". Too long? Stop it, and begin a new one: {shorter}" * (seconds > _LONG)
         self._progress.note(
             f"{config.epochs} epochs of {steps} steps take at most about {duration(seconds)} "
