@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -252,6 +253,44 @@ def test_after_ctrl_c_the_same_command_goes_on(study, shapes, config, tmp_path, 
     assert load_settings(TrainConfig, {}) != train_settings(folder / "best.toml", {})
     tune(shapes, config, TUNING, folder, trials=6)
     assert tried(folder) == tried(study)[:6]
+
+
+@pytest.mark.parametrize("step", ["enqueue_trial", "tell"])
+def test_ctrl_c_while_a_trial_is_put_back_does_not_lose_it(
+    shapes, config, tmp_path, scores, monkeypatch, step
+) -> None:
+    import optuna
+
+    def interrupted(*given: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def begins(config: TrainConfig, name: str, report: Any) -> float:
+        patch.setattr(optuna.study.Study, step, interrupted)
+        raise KeyboardInterrupt
+
+    scores(begins)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        tune(shapes, config, TUNING, tmp_path / "s", trials=2)
+    scores(lambda config, name, report: config.balance)
+    found = tune(shapes, config, TUNING, tmp_path / "s", trials=2)
+    assert (found.given, found.trials) == (0.5, 2)
+    assert sorted(row["run"] for row in rows(tmp_path / "s") if row["state"] != "put back") == [
+        *("0000", "0002")
+    ]
+
+
+def test_a_full_disk_is_no_damage(shapes, config, tmp_path, scores, monkeypatch) -> None:
+    from optuna.storages.journal import JournalFileBackend
+
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    scores(lambda config, name, report: config.balance)
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", full)
+        with pytest.raises(OSError, match="No space left"):
+            tune(shapes, config, TUNING, tmp_path / "s", trials=1)
+    assert tune(shapes, config, TUNING, tmp_path / "s", trials=1).given == 0.5
 
 
 def test_time_ends_a_search_within_a_trial(shapes, config, tmp_path, scores, monkeypatch) -> None:
