@@ -53,7 +53,7 @@ def tune(
 
     The first trial has the settings of ``config``, the next nine are drawn at random, and the
     others by the tree-structured Parzen estimator (Bergstra et al. 2011).  Any but the first is
-    pruned where its score is below the median of the earlier ones at the same step.  With one
+    pruned where its best score so far is below the median of the earlier ones at the same step.  With one
     process, the same arguments give the same trials.  A study that the folder holds is continued.
 
     Parameters
@@ -131,7 +131,7 @@ class _Search:
         if result.best is None:
             raise RunError(
                 f"{self._study.folder}: no trial has a score yet ({result.failed} failed); give "
-                "more --time; the same command goes on"
+                "more --time or --trials; the same command goes on"
             )
         draw_importance(self._study.folder, self._study, self._progress)
         return result
@@ -157,7 +157,8 @@ class _Search:
                 self._study.put_back(trial, died=False)
                 raise
         except BaseException as problem:
-            self._study.put_back(trial, died=not isinstance(problem, KeyboardInterrupt))
+            # A person or the machine is at fault (a full disk), or perhaps what was tried.
+            self._study.put_back(trial, died=not isinstance(problem, KeyboardInterrupt | OSError))
             raise
         self._study.end(trial, score, error)
         result = self._written()
