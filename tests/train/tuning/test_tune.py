@@ -406,6 +406,11 @@ def test_what_cannot_be_tuned_is_refused(
         tune(shapes, replace(config, **changed), tuning, tmp_path / "s", trials=1)
 
 
+def test_folds_are_refused_where_there_are_none() -> None:
+    with pytest.raises(ConfigError, match="folds: got 10 with stage 2"):
+        TuneConfig(stage=2, folds=10)
+
+
 def test_every_setting_of_the_search_space_can_be_used() -> None:
     limits = {item.name: item.metadata for item in fields(TrainConfig)}
     for stage in SPACES:

@@ -53,8 +53,9 @@ def tune(
 
     The first trial has the settings of ``config``, the next nine are drawn at random, and the
     others by the tree-structured Parzen estimator (Bergstra et al. 2011).  Any but the first is
-    pruned where its best score so far is below the median of the earlier ones at the same step.  With one
-    process, the same arguments give the same trials.  A study that the folder holds is continued.
+    pruned where its best score so far is below the median of the earlier ones at the same step.
+    With one process, the same arguments give the same trials.  A study that the folder holds is
+    continued.
 
     Parameters
     ----------
