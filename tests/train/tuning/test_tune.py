@@ -26,6 +26,7 @@ from rs_toolkit.data.index import read_index, write_index
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.errors import ConfigError, DataError, RunError
 from rs_toolkit.files import sha256_file
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 from rs_train.classifier.checkpoint import FitState
@@ -500,6 +501,18 @@ def test_a_training_is_pruned_after_an_epoch_and_only_the_best_keeps_its_weights
     # Two are equally good.
     kept = [run.name for run in (folder / "trials").iterdir() if (run / "checkpoints").exists()]
     assert kept == [found.run] == ["0000"]
+
+
+def test_a_trial_that_a_person_finishes_keeps_its_weights(tmp_path) -> None:
+    folders = [tmp_path / "trials" / name / "checkpoints" for name in ("0000", "0001", "0002")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    trials = objectives.Trainings(tmp_path, tmp_path, {}, None, Progress())
+    with claimed(folders[0].parent):
+        trials.keep_only({"0001"})
+    assert [folder.exists() for folder in folders] == [True, True, False]
+    trials.keep_only({"0001"})
+    assert [folder.exists() for folder in folders] == [False, True, False]
 
 
 def test_the_settled_rank_is_tuned_and_written(shapes, config, tmp_path) -> None:
