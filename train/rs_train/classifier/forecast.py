@@ -72,7 +72,7 @@ class Forecast:
         growth = _growth(config)
         seconds = config.epochs * seconds_an_epoch(config, steps, step * growth, self._judged)
         # Neither a filter's training nor one with a first size has a time budget.
-        timed = hasattr(config, "time") and not config.first_size
+        timed = isinstance(config, TrainConfig) and not config.first_size
         shorter = "--time 1h fits the epochs to an hour" if timed else "--epochs"
         advice = f". Too long? Stop it, and begin a new one: {shorter}" * (seconds > _LONG)
         self._progress.note(
