@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ Kind = TypeVar("Kind", bound=Settings)
 
 # Errors from reading damaged files; AttributeError where JSON has a list instead of an object.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError, DataError)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_finished(folder: Path, last: str, kind: str, resume: bool, progress: Progress) -> bool:
@@ -102,10 +105,15 @@ def resumed(folder: Path, settings: Settings) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def undamaged(path: Path) -> Iterator[None]:
-    """Turn any error that reading a training's damaged file raises into a RunError."""
+    """Turn any error that reading a training's damaged file raises into a RunError.
+
+    That the disk is full is no damage, and stays an OSError.
+    """
     try:
         yield
     except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
         raise RunError(f"{path}: damaged ({reason(error)}); begin again in a new folder") from None
 
 

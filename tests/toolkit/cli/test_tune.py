@@ -65,6 +65,15 @@ def test_the_budget_is_trials_or_time(run, search, options, trials, seconds) -> 
     assert search.given[0]["settings"][0].time == ""
 
 
+def test_a_study_with_a_time_may_have_settings_that_a_timed_training_has_not(
+    run, search, tmp_path
+) -> None:
+    (tmp_path / "s.toml").write_text("first_size = 160\n")
+    assert run("tune", "photos", "--config", "s.toml", "--time", "30m")[0] == 0
+    assert search.given[0]["seconds"] == 1800
+    assert search.given[0]["settings"][0].first_size == 160
+
+
 def test_a_wrong_time_is_one_line(run, search, one_line) -> None:
     code, _, err = run("tune", "photos", "--time", "soon")
     assert code == 2 and "wanted a time such as 30m" in one_line(err, "rs-toolkit")

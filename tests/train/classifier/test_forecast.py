@@ -55,6 +55,13 @@ def test_it_is_said_once_and_advice_is_given_where_it_is_long(monkeypatch, one_l
     assert "--time" not in said(monkeypatch, DistillConfig(epochs=20), 60, 9.5, 120.0)
 
 
+def test_later_epochs_of_larger_photos_take_longer(monkeypatch) -> None:
+    config = TrainConfig(epochs=21, imgsz=224, first_size=112)
+    long = said(monkeypatch, config, 60, 5.0, 120.0)
+    # (10 * 60 + 11 * 60 * 4) * 5 + 21 * 120 s; and --time cannot be had with a first size.
+    assert "5 h 12 min" in long and "--time" not in long and "--epochs" in long
+
+
 def test_averages_and_a_refit_take_their_time() -> None:
     config = TrainConfig(val=0.2, test=0.2)
     assert seconds_an_epoch(config, 10, 2.0, 5.0) == 25

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +25,8 @@ from rs_toolkit.config.tuning import TuneConfig
 from rs_toolkit.data.index import read_index, write_index
 from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.errors import ConfigError, DataError, RunError
+from rs_toolkit.files import sha256_file
+from rs_toolkit.folders.claim import claimed
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 from rs_train.classifier.checkpoint import FitState
@@ -190,7 +194,8 @@ def test_folds_hold_whole_groups_and_no_test_photo(shapes, config, tmp_path, mon
 
     def fitting(features: Any, labels: Any, weights: Any, val: Any, *more: Any) -> Any:
         judged.append((len(features), len(val)))
-        assert more[-1] == 2, "views, as train tells them"
+        # As in stage 1 of a training: classes, strengths, and two views of each photo.
+        assert more[1:] == (3, (0.03,), 2)
         return fit(features, labels, weights, val, *more)
 
     monkeypatch.setattr(objectives, "embed_views", embedding)
@@ -283,6 +288,50 @@ def test_after_ctrl_c_the_same_command_goes_on(study, shapes, config, tmp_path, 
     assert tried(folder) == tried(study)[:6]
 
 
+@pytest.mark.parametrize("step", ["enqueue_trial", "tell"])
+def test_ctrl_c_while_a_trial_is_put_back_does_not_lose_it(
+    shapes, config, tmp_path, scores, monkeypatch, step
+) -> None:
+    import optuna
+
+    def interrupted(*given: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def begins(config: TrainConfig, name: str, report: Any) -> float:
+        patch.setattr(optuna.study.Study, step, interrupted)
+        raise KeyboardInterrupt
+
+    scores(begins)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        tune(shapes, config, TUNING, tmp_path / "s", trials=2)
+    scores(lambda config, name, report: config.balance)
+    found = tune(shapes, config, TUNING, tmp_path / "s", trials=2)
+    assert (found.given, found.trials) == (0.5, 2)
+    assert sorted(row["run"] for row in rows(tmp_path / "s") if row["state"] != "put back") == [
+        *("0000", "0002")
+    ]
+
+
+def test_a_full_disk_is_no_damage(shapes, config, tmp_path, scores, monkeypatch) -> None:
+    from optuna.storages.journal import JournalFileBackend
+
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    scores(lambda config, name, report: config.balance)
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", full)
+        with pytest.raises(OSError, match="No space left"):
+            tune(shapes, config, TUNING, tmp_path / "s", trials=1)
+    # Nor is it the fault of a trial, however often it happens.
+    scores(full)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            tune(shapes, config, TUNING, tmp_path / "s", trials=1)
+    scores(lambda config, name, report: config.balance)
+    assert tune(shapes, config, TUNING, tmp_path / "s", trials=1).given == 0.5
+
+
 def test_time_ends_a_search_within_a_trial(shapes, config, tmp_path, scores, monkeypatch) -> None:
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
@@ -354,7 +403,7 @@ def test_another_study_is_refused(study, shapes, config, tmp_path, one_line) -> 
     for file in sorted(shapes.rglob("*.png"))[3:]:
         (other / file.parent.name).mkdir(parents=True, exist_ok=True)
         os.link(file, other / file.parent.name / file.name)
-    with pytest.raises(RunError, match="other photos, splits or weights"):
+    with pytest.raises(RunError, match="other photos, splits, weights or teacher"):
         tune(other, config, TUNING, study, trials=1)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").touch()
@@ -388,6 +437,11 @@ def test_what_cannot_be_tuned_is_refused(
 ) -> None:
     with pytest.raises(kind, match=said):
         tune(shapes, replace(config, **changed), tuning, tmp_path / "s", trials=1)
+
+
+def test_folds_are_refused_where_there_are_none() -> None:
+    with pytest.raises(ConfigError, match="folds: got 10 with stage 2"):
+        TuneConfig(stage=2, folds=10)
 
 
 def test_every_setting_of_the_search_space_can_be_used() -> None:
@@ -479,3 +533,60 @@ def test_a_training_is_pruned_after_an_epoch_and_only_the_best_keeps_its_weights
     # Two are equally good.
     kept = [run.name for run in (folder / "trials").iterdir() if (run / "checkpoints").exists()]
     assert kept == [found.run] == ["0000"]
+
+
+def test_a_trial_that_a_person_finishes_keeps_its_weights(tmp_path) -> None:
+    folders = [tmp_path / "trials" / name / "checkpoints" for name in ("0000", "0001", "0002")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    trials = objectives.Trainings(tmp_path, tmp_path, {}, None, Progress())
+    with claimed(folders[0].parent):
+        trials.keep_only({"0001"})
+    assert [folder.exists() for folder in folders] == [True, True, False]
+    trials.keep_only({"0001"})
+    assert [folder.exists() for folder in folders] == [False, True, False]
+
+
+def test_the_settled_rank_is_tuned_and_written(shapes, config, tmp_path) -> None:
+    given = replace(config, rank="auto")
+    for _ in range(2):
+        tune(shapes, given, TUNING, tmp_path / "s", trials=1)
+    assert train_settings(tmp_path / "s" / "best.toml", {}).rank == "family"
+    folder = tmp_path / "t"
+    tune(shapes, replace(given, weights="none", epochs=0), TuneConfig(stage=2), folder, trials=1)
+    begun = json.loads((folder / "trials" / "0000" / "config.json").read_text())
+    assert begun["settings"]["rank"] == "family"
+
+
+def test_a_mended_command_may_use_the_same_folder(shapes, config, tmp_path) -> None:
+    folder = tmp_path / "s"
+    with pytest.raises(ConfigError, match="weights: got none"):
+        tune(shapes, replace(config, weights="none"), TUNING, folder, trials=1)
+    with pytest.raises(DataError, match="lower --folds"):
+        tune(shapes, config, TuneConfig(folds=20), folder, trials=1)
+    assert not folder.exists()
+    assert tune(shapes, config, TUNING, folder, trials=1).trials == 1
+
+
+def test_a_teacher_is_checked_and_recorded(shapes, config, trained, tmp_path, scores) -> None:
+    taught = replace(config, teacher=str(trained))
+    tuning, folder = TuneConfig(stage=2), tmp_path / "s"
+    scores(lambda config, name, report: 0.5)
+    tune(shapes, taught, TUNING, folder, trials=1)
+    about = json.loads((folder / "study.json").read_text())
+    assert about["teacher_sha256"] == sha256_file(trained / "model.keras")
+    # With another split, it has learned from photos that the student is tested on.
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    photos = [replace(photo, split="test") for photo in Run.open(trained).photos]
+    shutil.copy(trained / "config.json", mixed)
+    write_index(mixed / "index.parquet", [*photos[::2], *Run.open(trained).photos[1::2]])
+    for chosen in (tuning, TUNING):
+        with pytest.raises(DataError, match="learned from"):
+            tune(shapes, replace(taught, splits_from=str(mixed)), chosen, tmp_path / "t", trials=1)
+
+
+def test_a_setting_that_undoes_a_preset_is_in_the_best_ones(shapes, config, tmp_path) -> None:
+    given = replace(config, preset="dropout", dropout=0.3)
+    tune(shapes, given, TUNING, tmp_path / "s", trials=1)
+    assert train_settings(tmp_path / "s" / "best.toml", {}).dropout == 0.3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +64,8 @@ def tune(
     given = {name: value for name, value in locals().items() if value is not None}
     settings = options.train_settings(config, given)
     tuning = load_settings(TuneConfig, options.settings_among(given, TuneConfig))
-    seconds = replace(settings, time=budget).seconds if budget else None
+    # Not with the other settings, some of which a training cannot have with a time.
+    seconds = TrainConfig(time=budget).seconds if budget else None
     folder = out or options.output_folder(Path("tune"), data)
     wanted = trials if trials or seconds else _TRIALS
     _tune(data, settings, tuning, folder, wanted, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rs_toolkit.config.base import Settings, number, text
+from rs_toolkit.errors import ConfigError
 
 __all__ = ["TuneConfig"]
 
@@ -23,3 +24,11 @@ class TuneConfig(Settings):
     only: str = text(
         "", "settings to tune, separated by commas; without it all that docs/tuning.md lists"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stage != 1 and self.folds != TuneConfig.folds:
+            raise ConfigError(
+                f"folds: got {self.folds} with stage 2, whose trials are judged on the validation "
+                "photos; leave it out, or tune --stage 1"
+            )

@@ -82,7 +82,9 @@ class Forecast:
             return
         config, step = self._config, seconds_a_step(self._ends)
         seconds = self._epochs * seconds_an_epoch(config, steps, step, self._judged)
-        shorter = "--time 1h fits the epochs to an hour" if hasattr(config, "time") else "--epochs"
+        # Neither a filter's training nor one with a first size has a time budget.
+        timed = isinstance(config, TrainConfig) and not config.first_size
+        shorter = "--time 1h fits the epochs to an hour" if timed else "--epochs"
         advice = f". Too long? Stop it, and begin a new one: {shorter}" * (
             seconds > _LONG and not self._repeats
         )

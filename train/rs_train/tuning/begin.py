@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rs_toolkit.progress import Progress
 from rs_train.classifier.prepare import RunData, prepare
 from rs_train.classifier.teaching import meet_teacher
 from rs_train.run_folder import undamaged
+from rs_train.tuning.objectives import Objective
 
 __all__ = ["begin_study"]
 
@@ -34,40 +36,46 @@ def begin_study(
     tuning: TuneConfig,
     cache: PhotoCache,
     progress: Progress,
-) -> tuple[RunData, dict[str, Any]]:
+    make: Callable[[RunData, dict[str, Any]], Objective],
+) -> tuple[TrainConfig, Objective]:
     """Write what a study begins with, or check that it began with the same.
 
     ``study.json`` holds settings, hashes of photos and weights, versions and machine; ``split`` the
-    index, classes and splits, as in a run folder.  Returns the photos of the study, and where they
-    came from, as a run's ``config.json`` records it.
+    index, classes and splits, as in a run folder.  ``make`` takes the photos of the study, and
+    where they came from, as a run's ``config.json`` records it.  Returns the settings with the rank
+    that ``auto`` stands for, and what ``make`` returned.  Nothing is written where that fails, so
+    that the same folder can be used once the fault is mended.
 
     Raises
     ------
     RunError
-        The study began with other settings, photos or weights, or with another teacher, its record
-        is damaged, or the folder holds something else.
+        The study began with other settings, photos, weights or teacher, its record is damaged, the
+        folder holds something else, or the teacher cannot be used.
     DataError
         The photos or the teacher cannot be used; see :func:`rs_train.classifier.prepare.prepare`.
     """
-    wanted = {"settings": config.to_dict(), "tune": tuning.to_dict()}
+    wanted: dict[str, Any] = {"settings": config.to_dict(), "tune": tuning.to_dict()}
     # Before the photos are read, which takes long.
     _check(folder, wanted)
-    teacher = meet_teacher(config, folder / "split")
     with tempfile.TemporaryDirectory() as made:
         prepared = Path(made)
+        teacher = meet_teacher(config, prepared)
         found = prepare(data, config, prepared, cache, progress, teacher)
         kept = ("data", "data_root", "data_fingerprint", "weights_sha256", "teacher_sha256")
         begun = read_json(prepared / "config.json")
         sources = {name: begun[name] for name in kept}
-        hashes = {"photos_sha256": _hash(found), "weights_sha256": sources["weights_sha256"]}
+        hashes = {"photos_sha256": _hash(found), **{name: sources[name] for name in kept[-2:]}}
+        wanted |= hashes
+        _check(folder, wanted)
+        objective = make(found, sources)
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "study.lock"):
-            if not _check(folder, {**wanted, **hashes}):
+            if not _check(folder, wanted):
                 mark_output(folder)
                 shutil.copytree(prepared, folder / "split", dirs_exist_ok=True)
                 about = {"versions": versions(), "machine": machine()}
-                write_json(folder / _STUDY, {**wanted, **hashes, **sources, **about})
-    return found, sources
+                write_json(folder / _STUDY, {**wanted, **sources, **about})
+    return found.config, objective
 
 
 def _check(folder: Path, wanted: dict[str, Any]) -> bool:
@@ -88,7 +96,7 @@ def _check(folder: Path, wanted: dict[str, Any]) -> bool:
             for name, value in wanted[table].items()
             if saved[table].get(name) != value
         ]
-        hashes = [saved[name] for name in wanted if name.endswith("sha256")]
+        hashes = [saved.get(name) for name in wanted if name.endswith("sha256")]
     if changed:
         raise RunError(
             f"{folder}: the study began with other settings ({', '.join(changed)}); restore them, "
@@ -96,8 +104,8 @@ def _check(folder: Path, wanted: dict[str, Any]) -> bool:
         )
     if hashes != [value for name, value in wanted.items() if name.endswith("sha256")]:
         raise RunError(
-            f"{folder}: the study began with other photos, splits or weights; restore them, or "
-            "choose another --out"
+            f"{folder}: the study began with other photos, splits, weights or teacher; restore "
+            "them, or choose another --out"
         )
     return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.groups import group_photos
 from rs_toolkit.data.photos import Photo, PhotoCache
 from rs_toolkit.environment import quiet_tensorflow
-from rs_toolkit.errors import ConfigError, DataError
+from rs_toolkit.errors import ConfigError, DataError, RunError
 from rs_toolkit.folders.claim import claimed
 from rs_toolkit.folders.run import read_history
 from rs_toolkit.metrics.classification import macro_f1
@@ -173,7 +174,11 @@ class Trainings:
         return best
 
     def keep_only(self, names: set[str]) -> None:
-        """Delete the checkpoints of other trials, which are large; a resumed one begins again."""
+        """Delete the checkpoints of other trials, which are large; a resumed one begins again.
+
+        Those of a trial that a person is finishing just now stay.
+        """
         for run in self._folder.glob("*"):
             if run.name not in names and (run / "checkpoints").is_dir():
-                shutil.rmtree(run / "checkpoints")
+                with suppress(RunError), claimed(run):
+                    shutil.rmtree(run / "checkpoints")

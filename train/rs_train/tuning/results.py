@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.config.training import TrainConfig, read_preset
 from rs_toolkit.files import atomic_write, write_csv
 from rs_toolkit.pictures import draw_picture
 from rs_toolkit.progress import Progress
@@ -127,11 +127,13 @@ def _row(study: Study, trial: FrozenTrial, config: TrainConfig, names: Sequence[
 
 
 def _toml(config: TrainConfig) -> str:
-    """Return all settings that differ from the defaults as TOML."""
+    """Return all settings that differ from the defaults, or from those of the preset, as TOML."""
+    preset = read_preset(config.preset) if config.preset else {}
     changed = {
-        item.name: getattr(config, item.name)
+        item.name: value
         for item in fields(TrainConfig)
-        if getattr(config, item.name) != item.default
+        if (value := getattr(config, item.name)) != item.default
+        or value != preset.get(item.name, value)
     }
     # JSON's texts, numbers, true and false are TOML's, except for this one character.
     lines = (

@@ -180,11 +180,17 @@ class Study:
         again = tries < _TRIES
         name, text = ("put_back", True) if again else ("error", f"{tries} processes died in it")
         self._storage.set_trial_user_attr(trial._trial_id, name, text)
-        self.optuna.tell(trial.number, state=TrialState.FAIL)
-        if again:
-            run = trial.user_attrs.get("run", f"{trial.number:04d}")
+        run = trial.user_attrs.get("run", f"{trial.number:04d}")
+        queued = {
+            other.user_attrs.get("run")
+            for other in self.trials()
+            if other.state == TrialState.WAITING
+        }
+        # Queued before it is ended, or it would be lost if this process ended in between.
+        if again and run not in queued:
             values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             self.optuna.enqueue_trial(values, {"run": run, "tries": tries})
+        self.optuna.tell(trial.number, state=TrialState.FAIL)
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get("worker")

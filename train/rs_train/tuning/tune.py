@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.config.tuning import TuneConfig
@@ -12,6 +12,7 @@ from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import require_data
 from rs_toolkit.errors import ConfigError, RunError, ToolkitError
 from rs_toolkit.progress import Progress
+from rs_train.classifier.prepare import RunData
 from rs_train.tuning.begin import begin_study
 from rs_train.tuning.objectives import Objective, Report, Trainings, cross_validation
 from rs_train.tuning.results import (
@@ -51,8 +52,9 @@ def tune(
 
     The first trial has the settings of ``config``, the next nine are drawn at random, and the
     others by the tree-structured Parzen estimator (Bergstra et al. 2011).  Any but the first is
-    pruned where its score is below the median of the earlier ones at the same step.  With one
-    process, the same arguments give the same trials.  A study that the folder holds is continued.
+    pruned where its best score so far is below the median of the earlier ones at the same step.
+    With one process, the same arguments give the same trials.  A study that the folder holds is
+    continued.
 
     Parameters
     ----------
@@ -80,17 +82,15 @@ def tune(
         )
     space = search_space(tuning, config)
     cache = PhotoCache.default(config.imgsz, config.resize, config.strict_photos)
-    found, sources = begin_study(folder, data, config, tuning, cache, progress)
-    # Its rank is no longer auto.
-    config = found.config
-    objective: Objective
-    if tuning.stage == 1:
-        objective = cross_validation(config, tuning.folds, found, cache, progress)
-        warm_up = 1
-    else:
-        objective = Trainings(folder, folder / "split", sources, found, progress)
-        # Slow rates and much regularization begin slowly.
-        warm_up = max(1, config.epochs // 4)
+
+    def make(found: RunData, sources: dict[str, Any]) -> Objective:
+        if tuning.stage == 1:
+            return cross_validation(found.config, tuning.folds, found, cache, progress)
+        return Trainings(folder, folder / "split", sources, found, progress)
+
+    config, objective = begin_study(folder, data, config, tuning, cache, progress, make)
+    # Slow rates and much regularization begin slowly.
+    warm_up = 1 if tuning.stage == 1 else max(1, config.epochs // 4)
     first = as_given(config, space)
     with Study.open(folder, space, config.seed, first, warm_up) as study:
         return _Search(study, config, objective, trials, deadline, progress).run()
@@ -131,7 +131,7 @@ class _Search:
         if result.best is None:
             raise RunError(
                 f"{self._study.folder}: no trial has a score yet ({result.failed} failed); give "
-                "more --time; the same command goes on"
+                "more --time or --trials; the same command goes on"
             )
         draw_importance(self._study.folder, self._study, self._progress)
         return result
@@ -157,7 +157,8 @@ class _Search:
                 self._study.put_back(trial, died=False)
                 raise
         except BaseException as problem:
-            self._study.put_back(trial, died=not isinstance(problem, KeyboardInterrupt))
+            # A person or the machine is at fault (a full disk), or perhaps what was tried.
+            self._study.put_back(trial, died=not isinstance(problem, KeyboardInterrupt | OSError))
             raise
         self._study.end(trial, score, error)
         result = self._written()
