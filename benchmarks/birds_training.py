@@ -12,8 +12,10 @@ For each set of photos and each seed, on test photos that no training saw:
 - the recipe without one of its PARTS.  A part's gain is what ``best`` has more on average.
 
 The seed decides the split too, so the spread over seeds is that of photos and of training.
-``birds-new-species`` keeps the photos of a species on one side of the split.  The recipes come from
-a search on a GPU that saw the test photos of its own split of seed 0.
+In ``birds-new-species`` all photos of a species are on one side of the split, so test and
+validation photos show species that training never saw.  The recipes come from a search on a GPU,
+with one seed and other splits of the same photos, whose test scores were seen when later settings
+were chosen.
 
 Each of these is one training, in a folder of ``--work``.  An interrupted one goes on from its last
 epoch, and a finished one, or one that the results hold already, is not repeated.  So the whole can
@@ -218,7 +220,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--imgsz", type=int, default=224)
     parser.add_argument("--epochs", type=int, help="instead of those of the recipes")
-    parser.add_argument("--minutes", type=float, default=1e6)
+    parser.add_argument(
+        "--minutes", type=float, default=10_000, help="stop in time; default: a week"
+    )
     parser.add_argument("--device", default="auto")
     chosen = parser.parse_args()
     for folder in (chosen.work, chosen.out):
