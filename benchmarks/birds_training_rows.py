@@ -188,7 +188,8 @@ def _parts(sets: Sets) -> list[list[Any]]:
 def _machines(sets: Sets) -> str:
     rows = [row for found in sets.values() for row in all_rows(found)]
     found = sorted({(row["machine"], row["device"], row["tensorflow"]) for row in rows})
-    return "\n".join(f"- {cpu}; device {device}; TensorFlow {tf}" for cpu, device, tf in found)
+    lines = [f"- {cpu}; device {device}; TensorFlow {tf}" for cpu, device, tf in found]
+    return "\n".join(lines) or "Nothing was measured yet."
 
 
 def table(result: Mapping[str, Any]) -> str:
