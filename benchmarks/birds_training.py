@@ -54,6 +54,7 @@ from common import RESULTS, SHARED, on, options
 
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.environment import machine, quiet_tensorflow, use_device
+from rs_toolkit.errors import ToolkitError
 from rs_toolkit.files import atomic_write, read_json, write_json
 from rs_toolkit.folders.locks import lock_without_waiting, locked
 from rs_toolkit.folders.run import Run
@@ -98,6 +99,8 @@ def train_run(data: Path, settings: Settings, run: Path, device: str) -> None:
             train(data, TrainConfig(**settings), run, resume=True, progress=progress)
     except KeyboardInterrupt:
         sys.exit(130)
+    except ToolkitError as error:
+        sys.exit(str(error))
 
 
 def finished(arguments: tuple[Any, ...], seconds: float) -> bool:
