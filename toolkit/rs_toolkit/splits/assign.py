@@ -98,21 +98,23 @@ class _Unit:
     """A group of photos; ``label`` and ``stratum`` are the most frequent pair of them."""
 
     name: str
-    members: Counter[tuple[str, str]]
+    members: dict[tuple[str, str], int]
     side: str
 
     def __post_init__(self) -> None:
         shares = self.members
         self.fixed = bool(self.side)
         self.label, self.stratum = min(shares, key=lambda share: (-shares[share], share))
-        self.size = shares.total()
+        self.size = sum(shares.values())
         self.labels = sorted({label for label, _ in shares})
 
 
 def _units(rows: Iterable[tuple[str, str, str]], kept: Mapping[str, str]) -> dict[str, _Unit]:
-    members: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    # Most groups are one photo, and making a Counter for each is slow.
+    members: dict[str, dict[tuple[str, str], int]] = defaultdict(dict)
     for label, stratum, name in rows:
-        members[name][label, stratum] += 1
+        shares = members[name]
+        shares[label, stratum] = shares.get((label, stratum), 0) + 1
     return {name: _Unit(name, shares, kept.get(name, "")) for name, shares in members.items()}
 
 
