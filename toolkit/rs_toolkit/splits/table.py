@@ -118,8 +118,9 @@ def make_splits(
     labels = [str(photo.label(config.rank)) for photo in usable]
     _require_classes(photos, labels, config.rank)
     grouping = group_photos(usable, config.group_by)
-    same = config.stratum == config.rank
-    inner = labels if same else [photo.label(config.stratum) for photo in usable]
+    inner: Sequence[str | None] = labels
+    if config.stratum != config.rank:
+        inner = [photo.label(config.stratum) for photo in usable]
     strata = [f"{label}\0{name}" for label, name in zip(labels, inner, strict=True)]
     earlier = EarlierSides.read(Path(config.splits_from)) if config.splits_from else None
     before = known_sides(usable, labels, strata, grouping.names, config, earlier)
