@@ -1,6 +1,7 @@
 """What the input of a training costs: files that are known, batches made ahead, masters.
 
-``known``: a second start on photos that an earlier one has read, against reading them all again.
+``known``: the start of a training on photos that an earlier one has read, against the code from
+before files were known; ``--old`` is its folder: ``git worktree add FOLDER 71d146a``.
 ``ahead``: batches made by threads, against TensorFlow's map and prefetch, while operations are
 deterministic; a pause stands for the step of a model on a GPU.
 ``masters``: pixels by way of a copy of 512 px against those that the runtime makes of the photo.
@@ -9,102 +10,105 @@ deterministic; a pause stands for the step of a model on a GPU.
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
-from common import SHARED, grid, on, options, publish
+from common import ROOT, SHARED, grid, on, options, publish
 from PIL import Image
 
 from rs_runtime.errors import PhotoError
 from rs_runtime.photos.photo import decode
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.batches.pipeline import PixelSource, augment, changed_batches
-from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.index import build_index
-from rs_toolkit.data.known_files import KnownFiles
 from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.data.readers import read_dataset
 from rs_toolkit.environment import quiet_tensorflow
 from rs_toolkit.files import read_json, write_json
-from rs_toolkit.progress import Progress
-from rs_train.classifier.prepare import prepare
 
 CLASSES, FILES, PICTURES = 10, 10_000, 1_000
+STRUCTURED = 50  # pictures that can be near-duplicates of others
 KILOBYTES = (0, 100, 1000)
+ROUNDS = 2
 SIDE, BATCH, BATCHES = 224, 32, 40
 PAUSES = (0.0, 0.05, 0.2)  # seconds of a step
 REPEATS = 3
 MASTER = 512
 
 
-def draw_photos(folder: Path, kilobytes: int) -> None:
-    """Write pictures of random blocks of colour, each under ten names (hard links).
+def draw_photos(folder: Path, kilobytes: int, pictures: int, structured: int) -> None:
+    """Write 10,000 JPEGs of so many pictures, each under equally many names (hard links).
 
-    So many ``kilobytes`` before the pixels of each, where cameras put previews and notes, must be
+    Blocks of random colours are in so many ``structured`` pictures; the others have one colour.  So
+    many ``kilobytes`` before the pixels of each, where cameras put previews and notes, must be
     read and hashed but not decoded.
     """
     generator = np.random.default_rng(kilobytes)
     for number in range(FILES):
         path = folder / f"family{number % CLASSES}idae" / f"{number:05d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        first = number % PICTURES
-        if number >= PICTURES:
+        first = number % pictures
+        if number >= pictures:
             os.link(path.with_name(f"{first:05d}.jpg"), path)
             continue
-        blocks = generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        shape, size = ((6, 8, 3), (256, 192)) if number < structured else ((1, 1, 3), (16, 12))
+        blocks = generator.integers(0, 256, shape, dtype=np.uint8)
         stream = io.BytesIO()
-        Image.fromarray(blocks).resize((256, 192)).save(stream, "JPEG", quality=85)
+        Image.fromarray(blocks).resize(size).save(stream, "JPEG", quality=85)
+        note = b"\xff\xfe\0\x0a" + number.to_bytes(8, "big")
         segment = b"\xff\xeb" + (50_002).to_bytes(2, "big") + generator.bytes(50_000)
         start, rest = stream.getvalue()[:2], stream.getvalue()[2:]
-        path.write_bytes(start + segment * (kilobytes // 50) + rest)
+        path.write_bytes(start + note + segment * (kilobytes // 50) + rest)
 
 
-def seconds_of(work: Callable[[], object], before: Callable[[], object] = int) -> float:
-    """Return the median seconds of three calls, or of fewer if they take over 20 s.
-
-    ``before`` is called before each, untimed.
-    """
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return the median seconds of three calls, or of fewer if they take over 20 s."""
     times: list[float] = []
     while len(times) < REPEATS and sum(times) < 20:
-        before()
         begun = time.perf_counter()
         work()
         times.append(time.perf_counter() - begun)
     return statistics.median(times)
 
 
-def known(work: Path, kilobytes: int) -> dict[str, Any]:
-    """Return the seconds of a second start, with the files known and with all of them read."""
+def start_seconds(code: Path, work: Path) -> dict[str, Any]:
+    """Return what ``second_start.py`` prints, run with the code of a folder."""
+    parts = os.pathsep.join(str(code / name) for name in ("toolkit", "train", "export", "runtime"))
+    command = [sys.executable, str(Path(__file__).with_name("second_start.py")), str(work)]
+    found = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": parts}, stdout=subprocess.PIPE, check=True
+    )
+    return dict(json.loads(found.stdout))
+
+
+def known(work: Path, kilobytes: int, old: Path) -> dict[str, Any]:
+    """Return the seconds of a start with everything cached, of the old code and of this one."""
     shutil.rmtree(work, ignore_errors=True)
-    data, run = work / "photos", work / "run"
-    draw_photos(data, kilobytes)
+    pictures = FILES if kilobytes < 1000 else PICTURES
+    draw_photos(work / "photos", kilobytes, pictures, STRUCTURED)
     time.sleep(3)  # a file that changed just now is not remembered
-    cache = PhotoCache(work / "cache", Preprocessing(size=SIDE))
-    config, dataset = TrainConfig(imgsz=SIDE, group_by="photo"), read_dataset(data)
-    index = partial(build_index, dataset, cache)
-    start = partial(prepare, data, config, run, cache, Progress())
-    no_run = partial(shutil.rmtree, run, ignore_errors=True)
-    begun = time.perf_counter()
-    start()
-    found: dict[str, Any] = {"kb": kilobytes, "first_s": time.perf_counter() - begun}
-    # As it was before: no file is known.
-    with mock.patch.multiple(KnownFiles, find=lambda *_: None, save=lambda _: None):
-        found["index_read_s"] = seconds_of(index)
-        found["start_read_s"] = seconds_of(start, no_run)
-    found["index_known_s"] = seconds_of(index)
-    found["start_known_s"] = seconds_of(start, no_run)
+    first = start_seconds(ROOT, work)
+    found: dict[str, Any] = {"kb": kilobytes, "pictures": pictures, "first_s": first["first_s"]}
+    times: dict[str, list[float]] = {"old": [], "new": []}
+    for _ in range(ROUNDS):
+        for name, code in (("old", old), ("new", ROOT)):
+            run = start_seconds(code, work)
+            if run["digest"] != first["digest"]:
+                raise SystemExit(f"{kilobytes} KB: the {name} code's photos or splits differ")
+            times[name] += run["again_s"]
     shutil.rmtree(work)
-    for part in ("index", "start"):
-        found[f"{part}_ratio"] = found[f"{part}_read_s"] / found[f"{part}_known_s"]
-    return found
+    found |= {f"{name}_s": statistics.median(taken) for name, taken in times.items()}
+    return found | {"ratio": found["old_s"] / found["new_s"], "times": times}
 
 
 def before(
@@ -139,7 +143,7 @@ def ahead(work: Path) -> dict[str, Any]:
 
     tf.config.experimental.enable_op_determinism()
     shutil.rmtree(work, ignore_errors=True)
-    draw_photos(work / "photos", 0)
+    draw_photos(work / "photos", 0, PICTURES, PICTURES)
     dataset = read_dataset(work / "photos")
     cache = PhotoCache(work / "cache", Preprocessing(size=SIDE))
     photos = build_index(dataset, cache)[: BATCH * BATCHES]
@@ -208,9 +212,8 @@ def masters(shared: Path) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    keys = ("kb", "index_read_s", "index_known_s", "index_ratio")
-    more = ("start_read_s", "start_known_s", "start_ratio", "first_s")
-    files = grid([*keys, *more], [[row[key] for key in (*keys, *more)] for row in result["known"]])
+    keys = ("kb", "pictures", "first_s", "old_s", "new_s", "ratio")
+    files = grid(keys, [[row[key] for key in keys] for row in result["known"]])
     made, copies = result["ahead"], result["masters"]
     shown = [(name, key) for name in ("before", "ahead") for key in ("photos_s", "waiting")]
     epochs = grid(
@@ -227,10 +230,12 @@ On {on(result["machine"])}.  Other programs ran at the same time.
 
 ## Known files
 
-{FILES:,} JPEGs of {PICTURES:,} pictures (hard links), each with so many KB beside its pixels,
-all in memory.  Seconds of the index (`index`), and of `start`: labels, index and splits, without a
-search for near-duplicates; with all files read and hashed, as before, and with all known.
-`first_s`: nothing is cached.
+{FILES:,} JPEGs of so many different `pictures`, each with so many KB beside its pixels, all in
+memory.  Seconds of the whole start of a training, with its default settings: labels, index,
+near-duplicates, splits, and the files written; without TensorFlow, which is loaded afterwards.
+Everything is cached, but for `first_s`.  `old_s` is the code of 71d146a, which knows no files, and
+`new_s` this one: medians of starts in processes that took turns.  Photos, groups, splits and
+classes were the same each time.  {STRUCTURED} pictures have structure, the others one colour.
 
 {files}
 
@@ -255,11 +260,12 @@ quality 95), then to the input size: mean difference from the runtime's pixels i
 def main() -> None:
     parser = options(__doc__, work="input")
     parser.add_argument("--parts", nargs="*", default=["known", "ahead", "masters"])
+    parser.add_argument("--old", type=Path, help="a checkout of 71d146a, for known")
     parser.add_argument("--shared", type=Path, default=SHARED)
     chosen = parser.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Callable[[], Any]] = {
-        "known": lambda: [known(chosen.work / "known", size) for size in KILOBYTES],
+        "known": lambda: [known(chosen.work / "known", size, chosen.old) for size in KILOBYTES],
         "ahead": lambda: ahead(chosen.work / "ahead"),
         "masters": lambda: masters(chosen.shared),
     }

@@ -62,8 +62,9 @@ def photos_below(
                 kept.append(name)
                 seen.add(real[name])
         below[:] = kept
+        above = os.path.join(folder, "")
         for name in sorted(files):
-            path = os.path.join(folder, name)
+            path = above + name
             problem = None if name.startswith(".") else _problem(path)
             if problem is not None:
                 yield path, problem or None

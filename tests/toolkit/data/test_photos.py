@@ -211,3 +211,10 @@ def test_read_photo_has_a_limit(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(photo_module, "MAX_PHOTO_BYTES", 4)
     with pytest.raises(PhotoTooLargeError, match="larger than 4 bytes"):
         read_photo(tmp_path / "a.jpg")
+
+
+def test_a_copy_with_other_values_is_what_dataclasses_make() -> None:
+    photo = Photo("a.jpg", Taxon(species="apis mellifera"), box="0,0,1,1")
+    copy = photo.having(group="g", width=3)
+    assert copy == replace(photo, group="g", width=3)
+    assert (photo.group, photo.width) == (None, 0)

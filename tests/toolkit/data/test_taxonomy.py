@@ -59,3 +59,8 @@ def test_unknown_rank_names_the_known_ones() -> None:
 def test_round_trip_changes_nothing(names) -> None:
     taxon = Taxon.from_dict(names)
     assert Taxon.from_dict(taxon.to_dict()) == taxon
+
+
+def test_names_are_those_at_all_ranks() -> None:
+    taxon = Taxon(class_="Insecta", genus="Apis", species="mellifera")
+    assert taxon.names == tuple(map(taxon.at, RANKS))

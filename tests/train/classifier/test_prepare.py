@@ -13,8 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Preprocessing
+from rs_toolkit.checks.duplicates import search
 from rs_toolkit.config.training import TrainConfig
+from rs_toolkit.data import index as data_index
+from rs_toolkit.data import known_files
 from rs_toolkit.data.index import read_index
 from rs_toolkit.data.photos import PhotoCache
 from rs_toolkit.errors import DataError
@@ -60,6 +64,29 @@ def test_the_report_of_the_splits_is_noted_and_written(shapes, tmp_path) -> None
     assert report["missing"] == {side: {"solitidae": "1 group"} for side in ("val", "test")}
     assert any("1 class without a test photo (1: 1 group): solitidae" in t for t in notes.texts)
     assert photos == read_index(tmp_path / "run" / "index.parquet")
+
+
+def test_a_start_with_everything_cached_is_the_same(shapes, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(known_files, "_CLOCK_STEP_NS", -(10**18))
+    data = shutil.copytree(shapes, tmp_path / "data")
+    shutil.copy(data / "discidae" / "00.png", data / "discidae" / "copy.png")
+    (data / "discidae" / "damaged.png").write_bytes(b"\x89PNG")
+    cache = PhotoCache(tmp_path / "cache", Preprocessing(size=CONFIG.imgsz))
+    first = prepare(data, CONFIG, tmp_path / "first", cache, Notes())
+    read: list[str] = []
+
+    def reading(path: Path) -> bytes:
+        read.append(path.name)
+        return read_photo(path)
+
+    monkeypatch.setattr(data_index, "read_photo", reading)
+    monkeypatch.delattr(search, "near_duplicates")
+    assert prepare(data, CONFIG, tmp_path / "second", cache, Notes()) == first
+    # What could not be read is tried again.
+    assert read == ["damaged.png"]
+    for name in ("index.parquet", "classes.json", "splits.json", "config.json"):
+        assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
+    assert read_index(tmp_path / "second" / "index.parquet") == first.photos
 
 
 def test_training_separates_no_near_duplicates_and_no_observation(shapes, tmp_path) -> None:

@@ -130,7 +130,7 @@ def connected(keys: Iterable[Sequence[str]]) -> tuple[str, ...]:
         return name
 
     for names in items:
-        for name in names:
+        for name in names[1:]:
             one, other = sorted((find(names[0]), find(name)))
             parent[other] = one
     return tuple(find(names[0]) for names in items)

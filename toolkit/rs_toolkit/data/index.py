@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,19 +112,19 @@ def _examine(photo: Photo, root: Path, cache: PhotoCache, files: KnownFiles) -> 
     stamp = files.stamp(photo.path)
     try:
         data = read_photo(path)
-        photo = replace(photo, sha256=sha256_bytes(data), bytes=len(data))
+        photo = photo.having(sha256=sha256_bytes(data), bytes=len(data))
         info = cache.info(photo) or cache.decode(photo, data)[1]
     except PhotoError as error:
         # The index row names the file already.
         reason = str(error).removeprefix(f"{path} ").removeprefix("photo in memory ")
-        return replace(photo, error=reason), None
+        return photo.having(error=reason), None
     files.learn(photo.path, stamp, now, KnownFile(photo.sha256, len(data), info))
     return _described(photo, photo.sha256, len(data), info), info.note
 
 
 def _described(photo: Photo, sha256: str, size: int, info: PhotoInfo) -> Photo:
     width, height, mode = info.width, info.height, info.mode
-    return replace(photo, sha256=sha256, bytes=size, width=width, height=height, mode=mode)
+    return photo.having(sha256=sha256, bytes=size, width=width, height=height, mode=mode)
 
 
 def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
@@ -137,7 +137,7 @@ def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
             keys[row] = [name for name in (photo.group, content) if name]
     groups = dict(zip(keys, connected(keys.values()), strict=True))
     return tuple(
-        replace(photo, group=groups[row]) if row in groups else photo
+        photo.having(group=groups[row]) if row in groups else photo
         for row, photo in enumerate(photos)
     )
 
@@ -166,8 +166,7 @@ def fingerprint(photos: Iterable[Photo]) -> str:
     holds the data set or the order of its rows.
     """
     rows = sorted(
-        json.dumps([p.path, p.sha256, *(p.taxon.at(rank) for rank in RANKS), p.common_name])
-        + (p.box or "")
+        json.dumps([p.path, p.sha256, *p.taxon.names, p.common_name]) + (p.box or "")
         for p in photos
     )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()

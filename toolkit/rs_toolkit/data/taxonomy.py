@@ -73,9 +73,14 @@ class Taxon:
         name: str | None = getattr(self, "class_" if rank == "class" else rank)
         return name
 
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """The names at all :data:`RANKS`, in their order; None where one is unknown."""
+        return tuple(vars(self).values())
+
     def to_dict(self) -> dict[str, str]:
         """Return the known names by rank, highest rank first."""
-        return {rank: name for rank in RANKS if (name := self.at(rank))}
+        return {rank: name for rank, name in zip(RANKS, self.names, strict=True) if name}
 
     @classmethod
     def from_dict(cls, names: Mapping[str, Any]) -> Taxon:

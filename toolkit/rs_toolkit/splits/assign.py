@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rs_toolkit.data.photos import SIDES
 
@@ -97,27 +98,23 @@ class _Unit:
     """A group of photos; ``label`` and ``stratum`` are the most frequent pair of them."""
 
     name: str
-    members: Counter[tuple[str, str]]
+    members: dict[tuple[str, str], int]
     side: str
 
     def __post_init__(self) -> None:
         shares = self.members
         self.fixed = bool(self.side)
         self.label, self.stratum = min(shares, key=lambda share: (-shares[share], share))
-
-    @property
-    def size(self) -> int:
-        return self.members.total()
-
-    @property
-    def labels(self) -> list[str]:
-        return sorted({label for label, _ in self.members})
+        self.size = sum(shares.values())
+        self.labels = sorted({label for label, _ in shares})
 
 
 def _units(rows: Iterable[tuple[str, str, str]], kept: Mapping[str, str]) -> dict[str, _Unit]:
-    members: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    # Most groups are one photo, and making a Counter for each is slow.
+    members: dict[str, dict[tuple[str, str], int]] = defaultdict(dict)
     for label, stratum, name in rows:
-        members[name][label, stratum] += 1
+        shares = members[name]
+        shares[label, stratum] = shares.get((label, stratum), 0) + 1
     return {name: _Unit(name, shares, kept.get(name, "")) for name, shares in members.items()}
 
 
@@ -169,6 +166,8 @@ def _allowed(
 def _repair(units: dict[str, _Unit], wanted: dict[str, dict[str, float]]) -> None:
     """Move groups, small ones first, to a side that lacks their label, if no label loses one."""
     counts = Counter((label, unit.side) for unit in units.values() for label in unit.labels)
+    if all(counts[label, side] for label, sides in wanted.items() for side in sides):
+        return
     free = [unit for unit in units.values() if not unit.fixed]
     for unit in sorted(free, key=lambda unit: (unit.size, unit.name)):
         held = [label for label in unit.labels if unit.side in wanted[label]]
@@ -195,5 +194,6 @@ def _turn(unit: _Unit, seed: int) -> tuple[object, ...]:
     )
 
 
+@lru_cache(maxsize=100_000)
 def _draw(*parts: object) -> bytes:
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()

@@ -118,7 +118,10 @@ def make_splits(
     labels = [str(photo.label(config.rank)) for photo in usable]
     _require_classes(photos, labels, config.rank)
     grouping = group_photos(usable, config.group_by)
-    strata = [f"{photo.label(config.rank)}\0{photo.label(config.stratum)}" for photo in usable]
+    inner: Sequence[str | None] = labels
+    if config.stratum != config.rank:
+        inner = [photo.label(config.stratum) for photo in usable]
+    strata = [f"{label}\0{name}" for label, name in zip(labels, inner, strict=True)]
     earlier = EarlierSides.read(Path(config.splits_from)) if config.splits_from else None
     before = known_sides(usable, labels, strata, grouping.names, config, earlier)
     sides = split(
@@ -133,7 +136,7 @@ def make_splits(
     report = report_split(usable, grouping, sides, before, config)
     _require_sides(usable, labels, sides, report)
     side_of = dict(zip(rows, sides, strict=True))
-    found = tuple(replace(photo, split=side_of.get(row)) for row, photo in enumerate(photos))
+    found = tuple(photo.having(split=side_of.get(row)) for row, photo in enumerate(photos))
     return found, replace(report, places=places_of_test(found).to_dict())
 
 

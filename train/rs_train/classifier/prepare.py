@@ -141,9 +141,7 @@ def _class_table(photos: tuple[Photo, ...], rank: str) -> list[dict[str, Any]]:
                 f"class {name[:40]!r}…: got a name of {len(name)} characters, wanted at most "
                 f"{MAX_TEXT}; shorten it in the data"
             )
-        taxa = Counter(
-            tuple(photo.taxon.at(level) for level in RANKS[:depth]) for photo in members[name]
-        )
+        taxa = Counter(photo.taxon.names[:depth] for photo in members[name])
         ranked = zip(RANKS, taxa.most_common(1)[0][0], strict=False)
         taxon = {level: value for level, value in ranked if value}
         common = _common_name(members[name])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from rs_runtime.photos.folder import MARK
 from rs_toolkit.data.photos import Dataset, Photo
-from rs_toolkit.data.readers import read_dataset
+from rs_toolkit.data.readers import read_dataset, tree
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import mark_output
@@ -127,3 +128,14 @@ def test_outputs_in_an_archive_and_unpacked_archives_are_no_data(tmp_path, monke
             archive.writestr(f"runs/birds/{name}", "x")
     assert labels(tmp_path / "a.zip") == ["lion", "zebra"]
     assert labels(data) == ["lion", "zebra"]
+
+
+@pytest.mark.parametrize("root", [".", "..", "/"])
+def test_paths_are_relative_to_a_folder_however_it_is_written(tmp_path, monkeypatch, root) -> None:
+    below = tmp_path / "data" / "lion"
+    touch(below, "a.jpg", "b/c.jpg")
+    monkeypatch.chdir(below.parent if root == "." else below)
+    if root == "/":
+        monkeypatch.setattr(tree, "photos_below", lambda *_: [("/lion/a.jpg", None)])
+    found = [photo.path for photo in tree.read_tree(Path(root)).photos]
+    assert found == ["lion/a.jpg", "lion/b/c.jpg"][: 1 if root == "/" else 2]

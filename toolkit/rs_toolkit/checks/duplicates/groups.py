@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from rs_toolkit.checks.findings import Finding
@@ -60,7 +59,7 @@ def join_groups(photos: Sequence[Photo], pairs: Sequence[Pair]) -> tuple[Photo, 
         keys[pair.second].append(own[pair.first])
     joined = {own[number] for pair in pairs for number in pair[:2]}
     return tuple(
-        replace(photo, group=name) if own[number] in joined else photo
+        photo.having(group=name) if own[number] in joined else photo
         for number, (photo, name) in enumerate(zip(photos, connected(keys), strict=True))
     )
 
