@@ -41,7 +41,7 @@ def test_options_override_the_file_which_overrides_its_preset(tmp_path) -> None:
     found = train_settings(file, {"epochs": 5, "weights": "none"}, sample=True)
     assert (found.preset, found.dropout, found.seed, found.epochs) == ("dropout", 0.5, 3, 5)
     # Beneath them, the sample's preset.
-    assert found.backbone == "xception-mini"
+    assert found.backbone == "baseline-cnn-w50"
     found = train_settings(file, {"preset": "smaller-head"})
     assert (found.preset, found.dropout, found.bottleneck) == ("smaller-head", 0.3, 32)
     file.write_text("preset = 7\n")

@@ -18,8 +18,8 @@ __all__ = ["BACKBONES", "PRESETS", "WEIGHTS", "TrainConfig", "read_config", "rea
 
 BACKBONES = (
     "network: xception, xception-w50, xception-w25, xception-mini, baseline-cnn, "
-    "efficientnet_lite0, mobilenetv2-w50, mobilenetv3-large, efficientnetv2-b0 to b3, "
-    "convnext-tiny or convnext-base; rs-toolkit backbones compares them"
+    "baseline-cnn-w50, efficientnet_lite0, mobilenetv2-w50, mobilenetv3-large, "
+    "efficientnetv2-b0 to b3, convnext-tiny or convnext-base; rs-toolkit backbones compares them"
 )
 KEEP_NAMES = "names of organisms that mean an empty cell otherwise, separated by commas: none, na …"
 STRICT_PHOTOS = "leave out photos that lack a few bytes at their end; without it they are used"

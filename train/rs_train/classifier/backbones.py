@@ -20,7 +20,7 @@ from rs_toolkit.environment import keras_home
 from rs_toolkit.errors import ConfigError, WeightsError
 from rs_toolkit.progress import Progress
 from rs_train.classifier import convnext, imagenet, mobilenet, xception
-from rs_train.classifier.baseline_cnn import BASELINE_BLOCKS, build_baseline_cnn
+from rs_train.classifier.baseline_cnn import BASELINE_BLOCKS, baseline_cnn
 from rs_train.classifier.efficientnet_lite0 import BLOCKS, build_efficientnet_lite0, load_package
 
 if TYPE_CHECKING:
@@ -224,7 +224,8 @@ for _item in (
     Backbone("xception-w50", xception.scaled_xception(0.5), xception.XCEPTION_BLOCKS, "block9"),
     Backbone("xception-w25", xception.scaled_xception(0.25), xception.XCEPTION_BLOCKS, "block9"),
     Backbone("xception-mini", xception.scaled_xception(0.1875, ()), xception.MINI_BLOCKS, "block4"),
-    Backbone("baseline-cnn", build_baseline_cnn, BASELINE_BLOCKS, "block3"),
+    Backbone("baseline-cnn", baseline_cnn(), BASELINE_BLOCKS, "block3"),
+    Backbone("baseline-cnn-w50", baseline_cnn(2), BASELINE_BLOCKS, "block3"),
     Backbone(
         "efficientnet_lite0", build_efficientnet_lite0, BLOCKS, "block9", package=load_package
     ),
