@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,9 +72,20 @@ def recipe(config) -> TrainConfig:
     )
 
 
+@contextmanager
+def compiled() -> Iterator[None]:
+    """As users run it, unlike the other tests here."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(True)
+
+
 @pytest.fixture(scope="module")
 def finished_recipe(shapes, recipe, tmp_path_factory) -> Path:
-    return train(shapes, recipe, tmp_path_factory.mktemp("runs") / "recipe")
+    with compiled():
+        return train(shapes, recipe, tmp_path_factory.mktemp("runs") / "recipe")
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +251,8 @@ def test_killed_and_resumed_ends_the_same(
     assert state.exists(), log.read_text("utf-8", "replace")[-2000:]
     assert not (run / "metrics.json").exists(), "it finished before it was killed"
     saved, data, _ = settings_begun(run, TrainConfig)
-    train(data, saved, run, resume=True)
+    with compiled():
+        train(data, saved, run, resume=True)
     assert_same_result(finished_recipe, run)
 
 
