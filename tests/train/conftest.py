@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("torch")
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _eager() -> Iterator[None]:
     """Call TensorFlow's functions without compiling them: the trainings here take few steps."""
     import tensorflow as tf
