@@ -168,9 +168,11 @@ def changed_batches(
     import tensorflow as tf
 
     draw = _drawn(seed)
-    # As a graph it takes less than half of the time.
+    # As a graph it takes less than half of the time.  Without AutoGraph, which parses source code:
+    # in Python 3.11, two threads that do so at once can end in a SystemError.
     finish = tf.function(
-        lambda shown, seed: preprocessing.model_input(change(tf.cast(shown, tf.float32), seed))
+        lambda shown, seed: preprocessing.model_input(change(tf.cast(shown, tf.float32), seed)),
+        autograph=False,
     )
 
     def make(number: int) -> tuple[NDArray[np.float32], Any]:
