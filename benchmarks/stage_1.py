@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rs_toolkit.files import read_json, write_json
 from rs_toolkit.metrics.classification import accuracy, macro_f1, softmax
 from rs_train.classifier import linear_probe
-from rs_train.classifier.linear_probe import STRENGTHS, Head, fit_head
+from rs_train.classifier.linear_probe import STRENGTHS, Head, fit_head, rows_of_views
 
 OLD_STRENGTHS = (0.001, 0.01, 0.1)
 RUNS = ("old", "old, one thread", "new")
@@ -91,10 +91,7 @@ def old_heads(
 def measure(arrays: Arrays) -> dict[str, Any]:
     """Return the results of one set: both solvers, and every strength of the new grid."""
     classes = int(arrays["classes"])
-    used = arrays["train_weights"] > 0
-    photos = arrays["train"][used]
-    labels, weights = (np.repeat(arrays[f"train_{key}"][used], 2) for key in ("labels", "weights"))
-    train = (photos.reshape(-1, photos.shape[-1]), labels, weights)
+    train = rows_of_views(*(arrays[key] for key in ("train", "train_labels", "train_weights")))
     val = (arrays["val"][:, 0], arrays["val_labels"])
     fits: dict[str, Callable[[], list[Head]]] = {
         "new": lambda: [fit_head(*train, *val, classes, views=2)],
@@ -124,7 +121,7 @@ def measure(arrays: Arrays) -> dict[str, Any]:
     return {
         **{side: len(arrays[side]) for side in SIDES},
         "classes": classes,
-        "rows": len(labels),
+        "rows": len(train[0]),
         "floored": int(raised.sum()),
         **found,
     }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rs_toolkit.metrics.classification import macro_f1
 from rs_train.classifier.logistic import solve_path
 
-__all__ = ["STRENGTHS", "Head", "fit_head"]
+__all__ = ["STRENGTHS", "Head", "fit_head", "rows_of_views"]
 
 # scikit-learn's C
 STRENGTHS = (3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -47,6 +47,19 @@ class Head:
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (n, classes) of features (n, channels)."""
         return features @ self.kernel + self.bias
+
+
+def rows_of_views(
+    features: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    """Return features, labels and weights for :func:`fit_head`, with a row for each view.
+
+    Takes features of n photos, (n, views, channels), with labels and weights (n,); photos of weight
+    0 are left out.
+    """
+    used, views = weights > 0, features.shape[1]
+    rows = features[used].reshape(-1, features.shape[-1])
+    return rows, np.repeat(labels[used], views), np.repeat(weights[used], views)
 
 
 def fit_head(

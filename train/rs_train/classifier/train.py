@@ -30,7 +30,7 @@ from rs_train.classifier.embed import frozen_features
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
 from rs_train.classifier.fit_loop import Watch, fit, make_deterministic
 from rs_train.classifier.folds import Judged, fold_logits, make_folds
-from rs_train.classifier.linear_probe import STRENGTHS, fit_head
+from rs_train.classifier.linear_probe import STRENGTHS, fit_head, rows_of_views
 from rs_train.classifier.model import (
     build_classifier,
     copy_weights,
@@ -183,16 +183,13 @@ class _Training:
             for photos in (members, self.data.side("val"))
         )
         weights = photo_weights(portion.labels, self.config.balance, portion.shares)
-        used, views = weights > 0, train.shape[1]
         head = fit_head(
-            train[used].reshape(-1, train.shape[-1]),
-            np.repeat(portion.labels[used], views),
-            np.repeat(weights[used], views),
+            *rows_of_views(train, portion.labels, weights),
             val[:, 0],
             self.portions["val"].labels,
             len(self.data.classes),
             strengths,
-            views,
+            train.shape[1],
         )
         model.get_layer("predictions").set_weights([head.kernel, head.bias])
         if again:

@@ -24,7 +24,7 @@ from rs_toolkit.metrics.classification import macro_f1
 from rs_toolkit.progress import Progress
 from rs_train.classifier.checkpoint import FitState
 from rs_train.classifier.embed import embed_views
-from rs_train.classifier.linear_probe import fit_head
+from rs_train.classifier.linear_probe import fit_head, rows_of_views
 from rs_train.classifier.prepare import RunData
 from rs_train.run_folder import write_begun
 
@@ -86,16 +86,13 @@ def cross_validation(
         for step, (learned, held) in enumerate(parts, 1):
             part = Shares(shares.groups[learned], shares.weights[learned])
             weights = photo_weights(labels[learned], config.balance, part)
-            used, views = weights > 0, features.shape[1]
             head = fit_head(
-                features[learned][used].reshape(-1, features.shape[-1]),
-                np.repeat(labels[learned][used], views),
-                np.repeat(weights[used], views),
+                *rows_of_views(features[learned], labels[learned], weights),
                 features[held, 0],
                 labels[held],
                 len(data.classes),
                 (config.head_strength,),
-                views,
+                features.shape[1],
             )
             predicted[held] = head.logits(features[held, 0]).argmax(1)
             counted = (predicted >= 0) & (shares.weights > 0)
