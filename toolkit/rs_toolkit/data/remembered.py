@@ -6,6 +6,8 @@ Files are written atomically; damaged ones are computed again.
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,20 +24,43 @@ if TYPE_CHECKING:
 __all__ = ["known_arrays", "read_array", "remembered", "remembered_arrays", "write_array"]
 
 
+# What numpy.save writes before an array of numbers in C order.
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|][biuf]\d+)', 'fortran_order': False, 'shape': \(([\d, ]*)\), \} *\n"
+)
+
+
 def read_array(path: Path) -> NDArray[Any] | None:
-    """Return the array of a ``.npy`` file; None where the file is missing or damaged."""
+    """Return the array of numbers in a file that :func:`write_array` wrote.
+
+    None where the file is missing, damaged or of another kind.
+    """
+    # Not numpy.load, which would also open zip archives; and numpy parses the header with
+    # ast.literal_eval, which under Python 3.11 fails at times while another thread parses
+    # (SystemError, https://github.com/python/cpython/issues/106905).
     try:
-        with path.open("rb") as file:
-            # Not np.load, which would also open zip archives.
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        data = path.read_bytes()
+    except OSError:
         return None
+    end = 10 + int.from_bytes(data[8:10], "little")
+    header = _HEADER.fullmatch(data[10:end])
+    if data[:8] != b"\x93NUMPY\x01\x00" or header is None:
+        return None
+    shape = tuple(int(side) for side in header[2].split(b",") if side.strip())
+    try:
+        dtype = np.dtype(header[1].decode())
+    except TypeError:
+        return None
+    if len(data) != end + math.prod(shape) * dtype.itemsize:
+        return None
+    # A copy, so that the array can be written to, as one of numpy.load can.
+    return np.frombuffer(data, dtype, offset=end).reshape(shape).copy()
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write a ``.npy`` file, atomically."""
+    """Write an array of numbers as a ``.npy`` file, atomically."""
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        np.save(file, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def remembered(
