@@ -31,10 +31,19 @@ if TYPE_CHECKING:
         Variant,
     )
     from rs_runtime.kit.sets import SetSpec, UnknownSpec
+    from rs_runtime.photos.exif import Exif
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
     from rs_runtime.ranks import Answer
-    from rs_runtime.results import ClassSet, Failure, Prediction, Result, Score, Unknown
+    from rs_runtime.results import (
+        ClassSet,
+        Failure,
+        PhotoFacts,
+        Prediction,
+        Result,
+        Score,
+        Unknown,
+    )
 
 __all__ = [
     "Answer",
@@ -44,6 +53,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "EngineMissingError",
+    "Exif",
     "Failure",
     "Filter",
     "FilterClass",
@@ -57,6 +67,7 @@ __all__ = [
     "Manifest",
     "Member",
     "PhotoError",
+    "PhotoFacts",
     "PhotoInfo",
     "Prediction",
     "Preprocessing",
@@ -77,7 +88,7 @@ __all__ = [
 # Modules are searched in this order: those that need neither come first.
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest", "kit.sets"),
-    *("results", "ranks", "photos.photo", "engines.engine", "classify", "filter"),
+    *("results", "ranks", "photos.exif", "photos.photo", "engines.engine", "classify", "filter"),
 )
 
 

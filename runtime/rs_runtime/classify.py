@@ -24,9 +24,10 @@ from rs_runtime.kit.kit import find_kit, open_kit
 from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.model import Model
+from rs_runtime.photos.exif import Exif
 from rs_runtime.photos.photo import photo_name
 from rs_runtime.photos.preprocess import load_each
-from rs_runtime.results import Failure, Prediction, Result
+from rs_runtime.results import Failure, PhotoFacts, Prediction, Result
 
 if TYPE_CHECKING:
     from rs_runtime.engines.pool import EnginePool
@@ -296,7 +297,10 @@ class Classifier(Model):
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None
         path, name, verdict = _path(photo), self.variant.name, self.variant.verdict
+        facts = PhotoFacts(info.width, info.height, info.exif or Exif())
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
-            return Prediction(path, name, None, (), shows, info.note, verdict)
+            return Prediction(path, name, None, (), shows, info.note, verdict, photo=facts)
         answer, scores, sets, unknown = self.interpret(self.logits(pixels[None], engine), top)
-        return Prediction(path, name, answer, scores, shows, info.note, verdict, sets, unknown)
+        return Prediction(
+            path, name, answer, scores, shows, info.note, verdict, sets, unknown, facts
+        )

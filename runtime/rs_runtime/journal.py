@@ -17,7 +17,7 @@ import zlib
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -25,13 +25,11 @@ import numpy as np
 
 from rs_runtime.errors import JournalError, KitFormatError
 from rs_runtime.kit.json_node import JsonNode
-from rs_runtime.kit.verdict import read_verdict
-from rs_runtime.ranks import Answer
-from rs_runtime.results import ClassSet, Prediction, Result, Score, Unknown
+from rs_runtime.results import Prediction, Result
+from rs_runtime.saved import read_prediction
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
-    from rs_runtime.filter import FilterVerdict
 
 __all__ = ["Journal", "PhotoKey", "photo_key", "resumed", "settings_of"]
 
@@ -82,6 +80,8 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
         "only_organisms": classifier.only_organisms,
         "strict_photos": classifier.strict_photos,
         "top": top,
+        # Answers of a release that kept less of them are not taken for this one's.
+        "fields": [field.name for field in fields(Prediction)],
     }
 
 
@@ -213,7 +213,7 @@ class Journal:
         if row is None or row[0] != key:
             return None
         try:
-            return _prediction(key.path, JsonNode("found", row[1]))
+            return read_prediction(key.path, JsonNode("found", row[1]))
         except KitFormatError:
             return None
 
@@ -252,47 +252,6 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         with self._close:
             self.sync()
-
-
-def _prediction(path: str, found: JsonNode) -> Prediction:
-    """Return a prediction from its fields; KitFormatError: one is not what it must be."""
-
-    def score(node: JsonNode) -> Score:
-        return Score(
-            node.get("class_id").integer(0, _LONGEST),
-            node.get("name").text(),
-            node.optional("common_name", JsonNode.text),
-            node.get("probability").number(),
-        )
-
-    def scores(node: JsonNode) -> tuple[Score, ...]:
-        return tuple(score(item) for item in node.items(0, _LONGEST))
-
-    def answer(node: JsonNode) -> Answer:
-        rank, name = (node.optional(key, JsonNode.text) for key in ("rank", "name"))
-        return Answer(rank, name, node.get("probability").number())
-
-    def judged(node: JsonNode) -> FilterVerdict:
-        from rs_runtime.filter import FilterVerdict
-
-        said, variant = (node.get(key).text() for key in ("verdict", "variant"))
-        return FilterVerdict(said, node.get("probability").number(), variant)
-
-    return Prediction(
-        path,
-        found.get("variant").text(),
-        found.optional("answer", answer),
-        scores(found.get("top")),
-        found.optional("filter", judged),
-        found.optional("note", JsonNode.text),
-        found.optional("verdict", read_verdict),
-        found.optional(
-            "set", lambda x: ClassSet(x.get("coverage").number(), scores(x.get("classes")))
-        ),
-        found.optional(
-            "unknown", lambda x: Unknown(x.get("score").text(), x.get("strangeness").number())
-        ),
-    )
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rs_runtime.filter import FilterVerdict
     from rs_runtime.kit.verdict import LossVerdict
+    from rs_runtime.photos.exif import Exif
     from rs_runtime.ranks import Answer
 
-__all__ = ["ClassSet", "Failure", "Prediction", "Result", "Score", "Unknown"]
+__all__ = ["ClassSet", "Failure", "PhotoFacts", "Prediction", "Result", "Score", "Unknown"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,15 @@ class Unknown:
 
 
 @dataclass(frozen=True)
+class PhotoFacts:
+    """Width and height of a photo in pixels, turned upright, and what its EXIF data say."""
+
+    width: int
+    height: int
+    exif: Exif
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the model and the filter say of one photo.
 
@@ -49,6 +59,7 @@ class Prediction:
     found no organism, ``answer`` is None and ``top`` is empty.  ``note`` says what is missing of
     the photo.  ``verdict`` says whether shrinking cost the model too much; None where the kit does
     not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
+    ``photo`` says what the photo is and when, where and with which camera it was taken.
     """
 
     path: str | None
@@ -60,6 +71,7 @@ class Prediction:
     verdict: LossVerdict | None = None
     set: ClassSet | None = None
     unknown: Unknown | None = None
+    photo: PhotoFacts | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

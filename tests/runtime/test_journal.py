@@ -40,7 +40,10 @@ def photos(tmp_path) -> Path:
     generator = np.random.default_rng(0)
     for number in range(COUNT):
         colour = tuple(generator.integers(0, 256, 3).tolist())
-        Image.new("RGB", (40, 40), colour).save(folder / f"{number:02d}.png")
+        exif = Image.Exif()
+        # Photos with and without a time and a camera.
+        exif.update({0x0132: "2025:03:09 06:30:12", 0x010F: "Reconyx"} if number % 2 else {})
+        Image.new("RGB", (40, 40), colour).save(folder / f"{number:02d}.png", exif=exif)
     (folder / "05.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     return folder
 

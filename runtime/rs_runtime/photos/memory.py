@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
+from rs_runtime.photos.exif import read_exif
 from rs_runtime.photos.levels import to_rgb
 from rs_runtime.photos.photo import IN_MEMORY, MAX_PHOTO_PIXELS, PhotoInfo
 from rs_runtime.photos.room import claim_room
@@ -53,11 +54,12 @@ def decode_in_memory(
         with _LOCKS[id(image) // 16 % len(_LOCKS)]:
             image.load()
             rgb, (width, height) = upright(to_rgb(image, version), image, image.size)
+            exif = read_exif(image)
     except MemoryError as error:
         raise PhotoTooLargeError(f"{IN_MEMORY} needs more memory than there is") from error
     except Exception as error:
         raise UnreadablePhotoError(f"{IN_MEMORY} cannot be decoded: {reason(error)}") from error
-    return rgb, PhotoInfo(width, height, image.mode)
+    return rgb, PhotoInfo(width, height, image.mode, exif=exif)
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:

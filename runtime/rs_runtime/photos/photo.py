@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from rs_runtime.errors import PhotoError, PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos import PIXELS_VERSION
+from rs_runtime.photos.exif import Exif, read_exif
 from rs_runtime.photos.formats import photo_kind, unsupported_kind
 from rs_runtime.photos.levels import from_bytes, to_rgb
 from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, row_hashes, without_texts
@@ -66,13 +67,15 @@ class PhotoInfo:
     """What a photo is before preprocessing: its size in pixels, after the EXIF orientation.
 
     ``mode`` is Pillow's name of the stored colour mode, such as ``RGB`` or ``CMYK``.  ``note`` says
-    what is missing of a photo that is used nevertheless, None where nothing is.
+    what is missing of a photo that is used nevertheless, None where nothing is.  ``exif`` is None
+    where the photo itself was not at hand.
     """
 
     width: int
     height: int
     mode: str
     note: str | None = None
+    exif: Exif | None = field(default=None, compare=False)
 
 
 def decode(
@@ -196,7 +199,7 @@ def _decode(
         low = _low_bytes(data, kind)
         rgb = rgb if low is None else from_bytes(rgb, low)
     rgb, (width, height) = upright(rgb, image, size)
-    return rgb, PhotoInfo(width, height, image.mode, note)
+    return rgb, PhotoInfo(width, height, image.mode, note, read_exif(image))
 
 
 def _loaded(

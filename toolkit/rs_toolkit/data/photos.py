@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -48,6 +48,8 @@ FIXED_PIXELS = Preprocessing(size=224, resize="squash")
 
 # Detectors, and the rounding of pixels, put edges of boxes a little outside the photo.
 _OVERSHOOT = 0.01
+# What is kept of a PhotoInfo beside the pixels.
+_KEPT = ("width", "height", "mode", "note")
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,7 @@ class PhotoCache:
         for cache, pixels in zip(caches, found, strict=True):
             path = cache._path(photo)
             write_array(path, pixels)
-            write_json(path.with_suffix(".json"), asdict(info))
+            write_json(path.with_suffix(".json"), {name: getattr(info, name) for name in _KEPT})
         return found[0], info
 
     @cached_property

@@ -1,0 +1,77 @@
+"""Read answers back from a journal, whose file may be damaged or written by anybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rs_runtime.kit.json_node import JsonNode
+from rs_runtime.kit.verdict import read_verdict
+from rs_runtime.photos.exif import Exif
+from rs_runtime.ranks import Answer
+from rs_runtime.results import ClassSet, PhotoFacts, Prediction, Score, Unknown
+
+if TYPE_CHECKING:
+    from rs_runtime.filter import FilterVerdict
+
+__all__ = ["read_prediction"]
+
+_MOST = 2**24
+
+
+def read_prediction(path: str, found: JsonNode) -> Prediction:
+    """Return the prediction of ``dataclasses.asdict``, less its path.
+
+    Raises
+    ------
+    KitFormatError
+        A field is not what it must be.
+    """
+
+    def score(node: JsonNode) -> Score:
+        return Score(
+            node.get("class_id").integer(0, _MOST),
+            node.get("name").text(),
+            node.optional("common_name", JsonNode.text),
+            node.get("probability").number(),
+        )
+
+    def scores(node: JsonNode) -> tuple[Score, ...]:
+        return tuple(score(item) for item in node.items(0, _MOST))
+
+    def answer(node: JsonNode) -> Answer:
+        rank, name = (node.optional(key, JsonNode.text) for key in ("rank", "name"))
+        return Answer(rank, name, node.get("probability").number())
+
+    def judged(node: JsonNode) -> FilterVerdict:
+        from rs_runtime.filter import FilterVerdict
+
+        said, variant = (node.get(key).text() for key in ("verdict", "variant"))
+        return FilterVerdict(said, node.get("probability").number(), variant)
+
+    def facts(node: JsonNode) -> PhotoFacts:
+        exif = node.get("exif")
+        taken, make, model, serial = (
+            exif.optional(key, JsonNode.text) for key in ("taken", "make", "model", "serial")
+        )
+        latitude, longitude = (
+            exif.optional(key, JsonNode.number) for key in ("latitude", "longitude")
+        )
+        width, height = (node.get(key).integer(1, _MOST) for key in ("width", "height"))
+        return PhotoFacts(width, height, Exif(taken, latitude, longitude, make, model, serial))
+
+    return Prediction(
+        path,
+        found.get("variant").text(),
+        found.optional("answer", answer),
+        scores(found.get("top")),
+        found.optional("filter", judged),
+        found.optional("note", JsonNode.text),
+        found.optional("verdict", read_verdict),
+        found.optional(
+            "set", lambda x: ClassSet(x.get("coverage").number(), scores(x.get("classes")))
+        ),
+        found.optional(
+            "unknown", lambda x: Unknown(x.get("score").text(), x.get("strangeness").number())
+        ),
+        found.optional("photo", facts),
+    )
