@@ -57,9 +57,16 @@ COMMANDS = {
     "verify": (TOOLKIT, "kit", "verify", "KIT"),
 }
 SAYS = {
-    **{"table": "family red", "json": '"red"', "journal": "not an organism", "help": "--kit"},
-    **{"version": "rs-classify ", "wrong kit": "no kit", "probe": '"cold_start_s"'},
-    **{"toolkit help": "kit", "inspect": '"colours"', "verify": "sound"},
+    "table": "family red",
+    "json": '"red"',
+    "journal": "not an organism",
+    "help": "--kit",
+    "version": "rs-classify ",
+    "wrong kit": "no kit",
+    "probe": '"cold_start_s"',
+    "toolkit help": "kit",
+    "inspect": '"colours"',
+    "verify": "sound",
 }
 
 
