@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -30,6 +30,8 @@ from rs_runtime.photos.preprocess import load_each
 from rs_runtime.results import Failure, PhotoFacts, Prediction, Result
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.filter import Filter
     from rs_runtime.kit.kit import Kit
