@@ -16,6 +16,7 @@ from rs_runtime.batch import in_order
 from rs_runtime.errors import (
     EngineError,
     FilterError,
+    KitIntegrityError,
     PhotoError,
     RuntimeKitError,
     UnreadablePhotoError,
@@ -158,7 +159,7 @@ class Classifier(Model):
         if filter not in ("report", "on", "off"):
             raise ValueError(f"filter must be report, on or off, got {filter!r}")
         file = find_kit(None if kit is None else Path(kit))
-        with open_kit(file, find_public_key(public_key)) as opened:
+        with open_kit(file, find_public_key(public_key), every_member=False) as opened:
             found = cls(
                 opened,
                 engine,
@@ -186,7 +187,8 @@ class Classifier(Model):
         try:
             self.filter = Filter(kit, engine, threshold)
         except RuntimeKitError as error:
-            if self.only_organisms:
+            # A filter whose bytes differ is a damaged or forged kit.
+            if self.only_organisms or isinstance(error, KitIntegrityError):
                 raise
             self._warn(f"{_WITHOUT_FILTER}: {error}")
 
