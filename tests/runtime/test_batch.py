@@ -209,7 +209,7 @@ def test_an_error_is_raised_in_its_place_and_stops_the_rest() -> None:
 def test_a_pool_has_as_many_copies_as_the_memory_holds(tflite_models, monkeypatch) -> None:
     model = tflite_models["float"]
     assert load_pool("litert", model, 3).size == 3
-    monkeypatch.setattr("rs_runtime.engines.pool._free_memory", lambda: 0)
+    monkeypatch.setattr("rs_runtime.engines.pool.free_memory", lambda: 0)
     assert load_pool("litert", model, 3).size == 1
-    monkeypatch.setattr("rs_runtime.engines.pool._free_memory", lambda: None)
+    monkeypatch.setattr("rs_runtime.engines.pool.free_memory", lambda: None)
     assert load_pool("litert", model, 2).size == 2
