@@ -4,10 +4,10 @@
 
 The kit is copied and filled up to ``--megabytes`` with models that no run uses, as a kit for
 several engines has.  Each start is a process of its own that answers one photo of 12 megapixels;
-both ways alternate.  ``ratio`` is the median of seconds with only the used models hashed over seconds with
-every member hashed at opening, and the model again when it is loaded, as it was before decision
-0032.  ``open_s`` is the time inside ``open_kit``.  Files are in the system's cache: a card that has
-to be read makes the difference larger.
+both ways alternate.  ``ratio`` is the median of seconds with only the used models hashed over
+seconds with every member hashed at opening, and the model again when it is loaded, as it was before
+decision 0032.  ``open_s`` is the time inside ``open_kit``.  Files are in the system's cache: a card
+that has to be read makes the difference larger.
 
 Writes ``results/cold-kit.json`` and ``.md``.  Nothing else should run.
 """
