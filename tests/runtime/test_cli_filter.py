@@ -17,8 +17,6 @@ def classify(filter_kit, colour_photos, monkeypatch, capfd, one_line):
     """Run the command on the colour photos, with the kit that has a filter."""
     monkeypatch.setenv("RS_KIT", str(filter_kit))
     monkeypatch.delenv("RS_PUBLIC_KEY", raising=False)
-    # The kit's preferred model, whichever is faster here.
-    monkeypatch.setattr("rs_runtime.fastest.fastest_variant", lambda *_: None)
 
     def run(*arguments: object, folder=colour_photos) -> tuple[int, list[str], list[str]]:
         code = main([str(argument) for argument in (folder, *arguments)])

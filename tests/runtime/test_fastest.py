@@ -170,6 +170,7 @@ def test_a_folder_is_classified_by_the_fastest_and_one_photo_by_what_is_known(
 
 def test_real_engines_are_measured(both_kit, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fastest, "fastest_variant", fastest_variant)
     said: list[str] = []
     with Classifier.open(both_kit, measure=said.append) as classifier:
         chosen = classifier.variant.name
