@@ -32,6 +32,12 @@ COLOURS = ("red", "green", "blue")
 MODELS = os.environ.get("RS_TEST_MODELS")
 
 
+@pytest.fixture(autouse=True)
+def preferred_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``auto`` take a kit's preferred model, whichever is faster on this machine."""
+    monkeypatch.setattr("rs_runtime.fastest.fastest_variant", lambda *_: None)
+
+
 @pytest.fixture
 def manifest() -> Manifest:
     """A manifest of one LiteRT and one ONNX variant, without members."""
