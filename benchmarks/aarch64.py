@@ -22,14 +22,13 @@ import os
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from common import ROOT, grid, options, publish
+from more_models import with_models
 
-from rs_runtime.kit.kit import open_kit, write_kit
 from rs_toolkit.files import atomic_write
 
 # What the kernel of such a computer says: libraries choose their code by it, and qemu passes on the
@@ -112,22 +111,6 @@ def run(*command: object) -> str:
     """Run a program that must succeed and return its output."""
     done = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout
-
-
-def with_float(kit: Path, path: Path) -> dict[str, str]:
-    """Write the kit, with the float32 models beside it; return the engine of each variant."""
-    with open_kit(kit) as opened:
-        members = {name: opened.read(name) for name in opened.members}
-        variants = list(opened.manifest.variants)
-        for variant in tuple(variants):
-            kind, _, suffix = Path(variant.member).name.partition("_")
-            member = f"models/{kind}_fp32.{suffix.rpartition('.')[2]}"
-            file = kit.parent / member
-            if member not in members and file.exists():
-                members[member] = file.read_bytes()
-                variants.append(replace(variant, name=f"{kind}_fp32", member=member, measured={}))
-        write_kit(path, replace(opened.manifest, variants=tuple(variants)), members)
-    return {variant.name: variant.engine for variant in variants}
 
 
 class Machine:
@@ -216,7 +199,7 @@ def main() -> None:
     if not sample.exists():
         run("rs-toolkit", "sample", sample, "--photos", max(100, given.photos * 5 // 4))
     kit = given.work / "compared.rskit"
-    variants = with_float(given.kit, kit)
+    variants = with_models(given.kit, kit, ("tflite_fp32", "onnx_fp32"))
     here, rows = Machine(), []
     drawn = sorted((sample / "photos").rglob("*.jpg"))
     pixels = json.loads(here.python("-c", PIXELS, kit, *drawn))
@@ -226,9 +209,9 @@ def main() -> None:
         there = Machine(processor, root, site)
         decoded = json.loads(there.python("-c", PIXELS, kit, *photos))
         same = sum(pixels[photo] == decoded[photo] for photo in map(str, photos))
-        for name, engine in variants.items():
+        for name in variants:
             found = compared(answers[name], there.answers(kit, name, photos))
-            rows.append({"processor": processor, "variant": name, "engine": engine, **found})
+            rows.append({"processor": processor, "variant": name, **found})
             rows[-1]["same_pixels"] = same
     about = {
         "qemu": run("qemu-aarch64-static", "--version").splitlines()[0],

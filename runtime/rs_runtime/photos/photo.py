@@ -179,7 +179,12 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
         raise UnreadablePhotoError(f"{where} {problem}; check the path")
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_PHOTO_BYTES + 1)
+            # Python reserves at once all that a call may return.
+            size = min(os.fstat(file.fileno()).st_size, MAX_PHOTO_BYTES)
+            data = file.read(size + 1)
+            if len(data) > size:
+                # It grows, or the system does not know its size.
+                data += file.read(MAX_PHOTO_BYTES - size)
     except OSError as error:
         raise UnreadablePhotoError(
             f"{where} cannot be read: {error.strerror}; check its permissions and the disk"
