@@ -166,15 +166,10 @@ def compared(here: list[dict[str, Any]], there: list[dict[str, Any]]) -> dict[st
 
 def table(result: dict[str, Any]) -> str:
     """Return the Markdown table."""
-    keys = ("same_first", "same_answer", "equal_probabilities", "largest_difference")
+    keys = ("processor", "variant", "photos", "same_pixels", "same_first", "same_answer")
+    keys = (*keys, "same_to_1e_6", "largest_difference")
     rows = [
-        (
-            row["processor"],
-            row["variant"],
-            row["photos"],
-            row["same_pixels"],
-            *(row[k] for k in keys),
-        )
+        [f"{row[key]:.1e}" if key == "largest_difference" else row[key] for key in keys]
         for row in result["rows"]
     ]
     head = ("emulated", "model", "photos", "same pixels", "same first class", "same answer")
