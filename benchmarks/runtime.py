@@ -1,12 +1,16 @@
-"""Measure many photos with a kit: throughput against the machine's limit, memory, kills.
+"""Measure rs-classify with a kit: cold start, throughput, memory, kills and damaged photos.
 
     python benchmarks/runtime.py KIT [--photos N] [--many N] [--repeat N] [--only PART ...]
 
-``batch``: photos a second of ``classify_many``, and of the engine and of decoding alone, each on
-all cores; ``limit_s`` is 1 / (1 / engine + 1 / decoding), ``ratio`` the median of ``photos_s /
-limit_s`` over rounds in which the three alternate.  ``memory``: resident memory in MB after 500
-and after all of ``--many`` small photos, with a journal.  ``resumed``: whether rs-classify with a
-journal, killed at five random points of these photos, ends at the output of an undisturbed run.
+``cold``: one 12-megapixel JPEG with each model, in turns with a bare script (``runtime_cold.py``).
+``help_ms``: how much longer ``--help`` takes than bare Python.  ``batch``: photos a second of
+``classify_many``, and of the engine and of decoding alone, each on all cores; ``limit_s`` is
+1 / (1 / engine + 1 / decoding), ``ratio`` the median of ``photos_s / limit_s`` over rounds in which
+the three alternate.  ``memory``: resident memory in MB after 500 and after all of ``--many`` small
+photos, with a journal.  ``resumed``: whether rs-classify with a journal, killed at five random
+points of these photos, ends at the output of an undisturbed run.  ``fuzz``: how ``--inputs``
+damaged photos ended (``runtime_fuzz.py``).  ``odd``: how rs-classify ended on the photos of
+../shared/data/odd_files and edge_cases.
 
 Writes ``results/runtime.json``; parts that were not asked for stay.  Nothing else should run.
 """
@@ -14,6 +18,7 @@ Writes ``results/runtime.json``; parts that were not asked for stay.  Nothing el
 from __future__ import annotations
 
 import io
+import json
 import random
 import statistics
 import subprocess
@@ -27,14 +32,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, options, publish
+from common import RESULTS, SHARED, options, publish
 from PIL import Image
+from runtime_cold import cold, help_ms
+from runtime_fuzz import fuzz
 
 from rs_runtime.batch import in_order
 from rs_runtime.classify import Classifier
 from rs_toolkit.files import read_json
 
-PARTS = ("batch", "memory", "resumed")
+PARTS = ("cold", "batch", "memory", "resumed", "fuzz", "odd")
+ODD = ("odd_files", "edge_cases")
 MEGAPIXELS = (12, 1)
 KILLS = 5
 MEMORY = """
@@ -160,6 +168,23 @@ def resumed(kit: Path, photos: Path, work: Path) -> dict[str, Any]:
     return {"killed": killed, "identical": last == whole, "rows": len(last.splitlines())}
 
 
+def odd(kit: Path) -> dict[str, Any]:
+    """Return how each odd photo of ../shared ended."""
+    folders = [str(SHARED / "data" / name) for name in ODD]
+    command = [sys.executable, "-m", "rs_runtime", "--kit", str(kit), "--json", *folders]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len({row["path"] for row in rows}) == len(rows)
+    reasons = sum("error" in row for row in rows)
+    return {
+        "inputs": len(rows),
+        "answers": len(rows) - reasons,
+        "reasons": reasons,
+        "exit_code": done.returncode,
+        "tracebacks": done.stderr.count("Traceback"),
+    }
+
+
 def main() -> None:
     """Measure the parts and write the file."""
     parser = options(__doc__)
@@ -167,19 +192,30 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=200)
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args()
     file = RESULTS / "runtime.json"
     result: dict[str, Any] = read_json(file) if file.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
+        if "cold" in given.only:
+            large = work / "large.jpg"
+            large.write_bytes(photo(12))
+            result["cold"] = cold(given.kit, large, work, 4 * given.repeat)
+            result["help_ms"] = help_ms(4 * given.repeat)
         if "batch" in given.only:
             result["batch"] = batch(given.kit, work, given.photos, given.repeat)
-        photos = card(work / "card", given.many if {*given.only} & {*PARTS[1:]} else 0)
+        many = {*given.only} & {"memory", "resumed"}
+        photos = card(work / "card", given.many if many else 0)
         if "memory" in given.only:
             result["memory"] = memory(given.kit, photos, work / "memory.journal")
         if "resumed" in given.only:
             result["resumed"] = resumed(given.kit, photos, work)
+        if "fuzz" in given.only:
+            result["fuzz"] = fuzz(given.kit, given.inputs, print)
+        if "odd" in given.only:
+            result["odd"] = odd(given.kit)
     publish("runtime", {**result, "kit": given.kit.name})
 
 

@@ -129,8 +129,12 @@ class Classifier(Model):
         strict_photos: bool = False,
         public_key: Path | None = None,
         warn: Callable[[str], object] = _warn,
+        measure: Callable[[str], object] | None = None,
     ) -> Self:
         """Open a kit and load its model, and its filter if it has one.
+
+        With ``auto`` for the engine and no variant, it is the model that was the fastest on this
+        machine (:func:`rs_runtime.fastest.fastest_variant`), once that was measured.
 
         Parameters
         ----------
@@ -143,6 +147,9 @@ class Classifier(Model):
             0 to 1, as for :class:`rs_runtime.filter.Filter`.
         public_key
             A PEM file: refuse a kit that it does not verify; None: as ``$RS_PUBLIC_KEY`` says.
+        measure
+            Measure the kit's models first, if that was not done; called with lines that say so.
+            It takes seconds, which many photos make up for.  None: measure nothing.
 
         The other parameters are those of :class:`Classifier`.
 
@@ -157,6 +164,10 @@ class Classifier(Model):
             raise ValueError(f"filter must be report, on or off, got {filter!r}")
         file = find_kit(None if kit is None else Path(kit))
         with open_kit(file, find_public_key(public_key)) as opened:
+            if engine == "auto" and variant is None:
+                from rs_runtime.fastest import fastest_variant
+
+                variant = fastest_variant(opened, measure is not None, measure or (lambda _: None))
             found = cls(
                 opened,
                 engine,

@@ -26,52 +26,58 @@ def read_prediction(path: str, found: JsonNode) -> Prediction:
     KitFormatError
         A field is not what it must be.
     """
-
-    def score(node: JsonNode) -> Score:
-        return Score(
-            node.get("class_id").integer(0, _MOST),
-            node.get("name").text(),
-            node.optional("common_name", JsonNode.text),
-            node.get("probability").number(),
-        )
-
-    def scores(node: JsonNode) -> tuple[Score, ...]:
-        return tuple(score(item) for item in node.items(0, _MOST))
-
-    def answer(node: JsonNode) -> Answer:
-        rank, name = (node.optional(key, JsonNode.text) for key in ("rank", "name"))
-        return Answer(rank, name, node.get("probability").number())
-
-    def judged(node: JsonNode) -> FilterVerdict:
-        from rs_runtime.filter import FilterVerdict
-
-        said, variant = (node.get(key).text() for key in ("verdict", "variant"))
-        return FilterVerdict(said, node.get("probability").number(), variant)
-
-    def facts(node: JsonNode) -> PhotoFacts:
-        exif = node.get("exif")
-        taken, make, model, serial = (
-            exif.optional(key, JsonNode.text) for key in ("taken", "make", "model", "serial")
-        )
-        latitude, longitude = (
-            exif.optional(key, JsonNode.number) for key in ("latitude", "longitude")
-        )
-        width, height = (node.get(key).integer(1, _MOST) for key in ("width", "height"))
-        return PhotoFacts(width, height, Exif(taken, latitude, longitude, make, model, serial))
-
     return Prediction(
         path,
         found.get("variant").text(),
-        found.optional("answer", answer),
-        scores(found.get("top")),
-        found.optional("filter", judged),
+        found.optional("answer", _answer),
+        _scores(found.get("top")),
+        found.optional("filter", _filter),
         found.optional("note", JsonNode.text),
         found.optional("verdict", read_verdict),
-        found.optional(
-            "set", lambda x: ClassSet(x.get("coverage").number(), scores(x.get("classes")))
-        ),
-        found.optional(
-            "unknown", lambda x: Unknown(x.get("score").text(), x.get("strangeness").number())
-        ),
-        found.optional("photo", facts),
+        found.optional("set", _set),
+        found.optional("unknown", _unknown),
+        found.optional("photo", _facts),
     )
+
+
+def _answer(node: JsonNode) -> Answer:
+    rank, name = (node.optional(key, JsonNode.text) for key in ("rank", "name"))
+    return Answer(rank, name, node.get("probability").number())
+
+
+def _scores(node: JsonNode) -> tuple[Score, ...]:
+    return tuple(_score(item) for item in node.items(0, _MOST))
+
+
+def _score(node: JsonNode) -> Score:
+    return Score(
+        node.get("class_id").integer(0, _MOST),
+        node.get("name").text(),
+        node.optional("common_name", JsonNode.text),
+        node.get("probability").number(),
+    )
+
+
+def _filter(node: JsonNode) -> FilterVerdict:
+    from rs_runtime.filter import FilterVerdict
+
+    said, variant = (node.get(key).text() for key in ("verdict", "variant"))
+    return FilterVerdict(said, node.get("probability").number(), variant)
+
+
+def _set(node: JsonNode) -> ClassSet:
+    return ClassSet(node.get("coverage").number(), _scores(node.get("classes")))
+
+
+def _unknown(node: JsonNode) -> Unknown:
+    return Unknown(node.get("score").text(), node.get("strangeness").number())
+
+
+def _facts(node: JsonNode) -> PhotoFacts:
+    exif = node.get("exif")
+    taken, make, model, serial = (
+        exif.optional(key, JsonNode.text) for key in ("taken", "make", "model", "serial")
+    )
+    latitude, longitude = (exif.optional(key, JsonNode.number) for key in ("latitude", "longitude"))
+    width, height = (node.get(key).integer(1, _MOST) for key in ("width", "height"))
+    return PhotoFacts(width, height, Exif(taken, latitude, longitude, make, model, serial))

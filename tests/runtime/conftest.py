@@ -28,6 +28,12 @@ SIDE = 32
 COLOURS = ("red", "green", "blue")
 
 
+@pytest.fixture(autouse=True)
+def preferred_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``auto`` take a kit's preferred model, whichever is faster on this machine."""
+    monkeypatch.setattr("rs_runtime.fastest.fastest_variant", lambda *_: None)
+
+
 @pytest.fixture
 def manifest() -> Manifest:
     """A manifest of one LiteRT and one ONNX variant, without members."""

@@ -25,6 +25,7 @@ from rs_toolkit.errors import DataError
 from rs_toolkit.progress import Progress
 from rs_train.classifier import fine_tune as fit
 from rs_train.classifier import linear_probe as head
+from rs_train.classifier import probe
 from rs_train.classifier import train as training
 from rs_train.classifier.backbones import build_backbone
 from rs_train.classifier.prepare import prepare
@@ -195,7 +196,8 @@ def test_both_stages_heed_copies_and_weights(shapes, tmp_path, monkeypatch) -> N
         return found._replace(photos=tuple(light))
 
     def stage_1(features, labels, weights, *rest):
-        seen["weights"] = weights
+        # First the recipe's, then the probe's.
+        seen.setdefault("weights", weights)
         return head.fit_head(features, labels, weights, *rest)
 
     def stage_2(pixels, labels, preprocessing, *, shares, **rest):
@@ -203,7 +205,7 @@ def test_both_stages_heed_copies_and_weights(shapes, tmp_path, monkeypatch) -> N
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "prepare", prepare_light)
-    monkeypatch.setattr(training, "fit_head", stage_1)
+    monkeypatch.setattr(probe, "fit_head", stage_1)
     monkeypatch.setattr(fit, "training_epoch", stage_2)
     with pytest.raises(KeyboardInterrupt):
         config = replace(CONFIG, weights=str(weights), balance=0.0)

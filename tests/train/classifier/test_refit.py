@@ -49,7 +49,8 @@ def averages() -> Any:
             inside.clear()
 
     def judge(course: ClassifierCourse) -> Judgement:
-        score = float(course.model.optimizer.iterations) + 0.5 * len(inside)
+        # Above 1, so that no probe is better.
+        score = 2 + float(course.model.optimizer.iterations) + 0.5 * len(inside)
         return Judgement({"val_macro_f1": score}, (score,), "made up")
 
     inside: list[bool] = []

@@ -206,7 +206,7 @@ def test_weights_swapped_before_a_resume_are_noticed(
     run = tmp_path / "interrupted"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         if not epoch:
-            patched.setattr("rs_train.classifier.train.fit_head", _interrupt)
+            patched.setattr("rs_train.classifier.probe.fit_head", _interrupt)
         train(shapes, replace(config, weights=str(own)), run, progress=StopAfter(epoch))
     assert (run / "checkpoints" / "state.json").exists() == bool(epoch)
     other = build_backbone(CONFIG.backbone, CONFIG.imgsz)

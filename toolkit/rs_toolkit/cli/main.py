@@ -100,7 +100,9 @@ def train(
     """Train a classifier by hybrid transfer learning, with rare classes oversampled.
 
     Indexes and splits the photos, trains a linear layer on the frozen backbone (stage 1),
-    fine-tunes (stage 2) and measures on the test photos. Writes a run folder, which export reads.
+    fine-tunes (stage 2) and measures on the test photos. Where no epoch is better on the validation
+    photos than a class-balanced linear layer on the frozen backbone, that one is kept. Writes a run
+    folder, which export reads.
 
     Exit codes: 0 trained, 2 wrong usage, data or settings, 130 interrupted (--resume continues).
     """

@@ -133,7 +133,10 @@ def _epochs(run: Run) -> Iterator[str]:
     counts = Counter(photo.split for photo in run.photos if photo.split)
     said = ", ".join(f"{counts[side]:,} {side}" for side in ("train", "val", "test"))
     setting = f"{run.config.get('backbone')}, {len(run.classes):,} classes ({run.rank}); {said}"
-    yield f"<p>{text(setting)} photos; the best epoch is {history.best_epoch}.</p>\n"
+    kept = f"the best epoch is {history.best_epoch}"
+    if history.probe_kept:
+        kept = "a linear classifier on the frozen backbone, better than each epoch, is kept"
+    yield f"<p>{text(setting)} photos; {kept}.</p>\n"
     if run.refitted:
         yield f"<p>{_ALL_TEXT if run.learned_all else _REFIT_TEXT}</p>\n"
     plots = []

@@ -249,16 +249,20 @@ class History:
 
     A row holds ``epoch`` (0: before the first), ``loss``, ``seconds``, ``input_wait`` (share of the
     steps' time spent waiting for photos), and ``macro_f1`` and ``accuracy`` on ``val`` and on as
-    many ``train`` photos: ``val_macro_f1`` and so on.
+    many ``train`` photos: ``val_macro_f1`` and so on.  If ``probe_kept``,
+    a linear classifier on the frozen backbone was better than each epoch, and is the run's model.
     """
 
     best_epoch: int
     epochs: tuple[dict[str, float | None], ...]
+    probe_kept: bool = False
 
     @property
     def best(self) -> dict[str, float | None]:
-        """The row of the best epoch; without figures where there is none."""
+        """The row of the best epoch; without figures where no epoch's model is kept."""
         empty: dict[str, float | None] = dict.fromkeys(_FIGURES)
+        if self.probe_kept:
+            return empty
         return next((row for row in self.epochs if row["epoch"] == self.best_epoch), empty)
 
 
@@ -268,7 +272,7 @@ def read_history(run: Path) -> History:
     try:
         saved = read_json(path)
         rows = tuple({name: _finite(row.get(name)) for name in _FIGURES} for row in saved["epochs"])
-        return History(int(saved["best_epoch"]), rows)
+        return History(int(saved["best_epoch"]), rows, saved.get("probe_kept") is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path}: damaged or missing ({error}); train again") from None
 

@@ -26,7 +26,9 @@ class FitState:
     highest ``score`` of :class:`rs_train.classifier.fit_loop.Judgement`, which is ``best_score``.
     ``best_weights`` are those of it that scored so: ``last`` or ``average``.  ``epochs`` is the
     planned number, None before it is known.  ``stage_1`` is the result of a classifier's stage 1,
-    None where there was no stage 1.  ``tau`` is that of a classifier's normalized head.
+    None where there was no stage 1.  ``tau`` is that of a classifier's normalized head, and
+    ``probe_kept`` says that its probe (:mod:`rs_train.classifier.probe`) was better than the best
+    epoch.
     """
 
     epoch: int = 0
@@ -38,6 +40,7 @@ class FitState:
     finished: bool = False
     stage_1: dict[str, float] | None = None
     tau: float = 0.0
+    probe_kept: bool = False
     seconds: float = 0.0
 
 

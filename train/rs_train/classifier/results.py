@@ -126,6 +126,7 @@ def history(state: FitState, again: Again | None) -> dict[str, Any]:
         "best_epoch": state.best_epoch,
         "best_weights": state.best_weights,
         "tau": state.tau,
+        "probe_kept": state.probe_kept,
         "planned_epochs": state.epochs,
         "epochs": state.history,
         "refit": again and again.state.history,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rs_toolkit.batches.oversampling import Shares, photo_weights
+from rs_toolkit.batches.oversampling import Shares
 from rs_toolkit.batches.pipeline import PixelSource
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import PhotoCache
@@ -30,7 +30,7 @@ from rs_train.classifier.embed import frozen_features
 from rs_train.classifier.fine_tune import ClassifierCourse, Portion, predict_logits
 from rs_train.classifier.fit_loop import Watch, fit, make_deterministic
 from rs_train.classifier.folds import Judged, fold_logits, make_folds
-from rs_train.classifier.linear_probe import STRENGTHS, fit_head, rows_of_views
+from rs_train.classifier.linear_probe import STRENGTHS
 from rs_train.classifier.model import (
     build_classifier,
     copy_weights,
@@ -40,6 +40,7 @@ from rs_train.classifier.model import (
 )
 from rs_train.classifier.optimizer import check_average, take_averages
 from rs_train.classifier.prepare import RunData, prepare
+from rs_train.classifier.probe import BALANCED, FrozenFeatures, probe_is_better
 from rs_train.classifier.refit import RefitCourse, Repeat
 from rs_train.classifier.results import Again, Results, history
 from rs_train.classifier.tau import choose_tau, normalized
@@ -113,7 +114,10 @@ def train(
     state = training.fine_tune(model, run / "checkpoints", stage_1, started, watch=watch)
     if watch:
         return run
-    if config.tau_head:
+    state.probe_kept = probe_is_better(state, progress.note)
+    if state.probe_kept:
+        model = training.probe(state, found.side("train"))
+    elif config.tau_head:
         state.tau = training.normalize(model)
     again = training.refit(run, state, started) if refitting else None
     training.finish(run, model, state, again)
@@ -174,33 +178,46 @@ class _Training:
         A training that is done ``again`` has the strength of the first.
         """
         first = again and again.first.stage_1
-        members = again.members if again else self.data.side("train")
-        found = first["strength"] if first else self.config.head_strength
-        strengths = (found,) if found else STRENGTHS
-        extractor, portion = feature_extractor(model), self._portion(members)
-        train, val = (
-            frozen_features(extractor, photos, self.data.root, self.cache, self.progress)
-            for photos in (members, self.data.side("val"))
-        )
-        weights = photo_weights(portion.labels, self.config.balance, portion.shares)
-        head = fit_head(
-            *rows_of_views(train, portion.labels, weights),
-            val[:, 0],
-            self.portions["val"].labels,
-            len(self.data.classes),
-            strengths,
-            train.shape[1],
-        )
+        frozen = self._frozen(model, again.members if again else self.data.side("train"))
+        if again and first:
+            kind, balance = "", self.config.balance
+            if again.first.probe_kept:
+                kind, balance = "probe_", BALANCED
+            head = frozen.head(balance, (first[f"{kind}strength"],))
+        else:
+            found = self.config.head_strength
+            head = frozen.head(self.config.balance, (found,) if found else STRENGTHS)
         model.get_layer("predictions").set_weights([head.kernel, head.bias])
         if again:
-            self.progress.note(f"refit: stage 1 on {len(portion.labels)} photos")
+            self.progress.note(f"refit: stage 1 on {len(frozen.labels)} photos")
             return {"strength": head.strength}
         score = head.val_macro_f1
         edge = ", at the edge of those tried: the best may lie beyond" if head.at_edge else ""
         self.progress.note(
             f"stage 1: validation macro-F1 {score:.3f} (C = {head.strength:g}{edge})"
         )
-        return {"strength": head.strength, "val_macro_f1": score}
+        probe = head if self.config.balance == BALANCED else frozen.head(BALANCED)
+        return {
+            "strength": head.strength,
+            "val_macro_f1": score,
+            "probe_strength": probe.strength,
+            "probe_macro_f1": probe.val_macro_f1,
+        }
+
+    def _frozen(self, model: keras.Model, members: list[Photo]) -> FrozenFeatures:
+        extractor, portion = feature_extractor(model), self._portion(members)
+        train, val = (
+            frozen_features(extractor, photos, self.data.root, self.cache, self.progress)
+            for photos in (members, self.data.side("val"))
+        )
+        labels, classes = self.portions["val"].labels, len(self.data.classes)
+        return FrozenFeatures(train, portion.labels, portion.shares, val, labels, classes)
+
+    def probe(self, first: FitState, members: list[Photo]) -> keras.Model:
+        """Return the probe: its strength is that which was best in the training ``first``."""
+        model = _pretrained(self.config, self.config.weights, len(self.data.classes), self.progress)
+        self.fit_top(model, Repeat(first, members))
+        return model
 
     def fine_tune(
         self,
@@ -288,6 +305,8 @@ class _Training:
 
     def _repeat(self, folder: Path, again: Repeat, started: float) -> tuple[keras.Model, FitState]:
         """Return a new model, trained from stage 1 on, and the state of its training."""
+        if again.first.probe_kept:
+            return self.probe(again.first, again.members), again.first
         begun, weights = Checkpoints.begun(folder), self.config.weights
         start = "none" if begun else weights
         model = _pretrained(self.config, start, len(self.data.classes), self.progress)
