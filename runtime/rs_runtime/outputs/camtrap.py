@@ -120,7 +120,7 @@ class CamtrapDP:
             more = f" and {len(gaps) - _NAMED} more" if len(gaps) > _NAMED else ""
             raise OutputError(
                 f"Camtrap DP {str(place)!r} has gaps: deployment {'; '.join(gaps[:_NAMED])}{more}; "
-                "fill these cells in its deployments.csv, or give --deployments and begin again"
+                "fill them in its deployments.csv, and give that file as --deployments"
             )
 
     def discard(self) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import uuid
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from rs_runtime.outputs.labels import Labels
 from rs_runtime.results import Result
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
+    from rs_runtime.outputs.labels import Labels
 
 __all__ = ["Context", "Writer", "common_folder"]
 
 # A random namespace of this project (RFC 9562, version 5), so that identifiers can be made again.
-_NAMESPACE = uuid.UUID("0f6a3a0e-5d6b-4f0b-9a5e-6d3f3c1c8a47")
+_NAMESPACE = "0f6a3a0e-5d6b-4f0b-9a5e-6d3f3c1c8a47"
 
 
 class Writer(Protocol):
@@ -57,9 +56,24 @@ class Context:
         self.classifier, self.options, self.tell = classifier, options, tell
         self.manifest = classifier.manifest
         self.base = common_folder(options.photos)
-        self.labels = Labels(self.manifest)
-        self.software = f"rs-toolkit {_version()}"
         self.model = f"{self.manifest.name} ({classifier.variant.name})"
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Finds the label of a result."""
+        from rs_runtime.outputs.labels import Labels
+
+        return Labels(self.manifest)
+
+    @cached_property
+    def software(self) -> str:
+        """Name and version of the program."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return f"rs-toolkit {version('rs-toolkit')}"
+        except PackageNotFoundError:
+            return "rs-toolkit of unknown version"
 
     def relative(self, path: str | None) -> str:
         """Return a photo's path relative to the run's folder, with ``/`` between its parts.
@@ -75,9 +89,12 @@ class Context:
 
     def identifier(self, kind: str, *facts: str | None) -> str:
         """Return an identifier (UUID) that is the same each time for the same facts."""
+        import uuid
+
         text = "\0".join((kind, *(fact or "" for fact in facts)))
         # A name may hold bytes that are no text.
-        return str(uuid.uuid5(_NAMESPACE, text.encode("utf-8", "backslashreplace").decode()))
+        name = text.encode("utf-8", "backslashreplace").decode()
+        return str(uuid.uuid5(uuid.UUID(_NAMESPACE), name))
 
 
 def common_folder(photos: Sequence[Path]) -> str:
@@ -94,10 +111,3 @@ def common_folder(photos: Sequence[Path]) -> str:
     except ValueError:
         # None, or on different disks of Windows.
         return os.getcwd()
-
-
-def _version() -> str:
-    try:
-        return version("rs-toolkit")
-    except PackageNotFoundError:
-        return "of unknown version"

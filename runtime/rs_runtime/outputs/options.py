@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from datetime import timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rs_runtime.console import positive
 from rs_runtime.errors import OutputError
+
+if TYPE_CHECKING:
+    from datetime import timezone
 
 __all__ = [
     "FORMATS",
@@ -34,6 +36,8 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
     The defaults ask for a table on standard output.
     """
+    # Offsets west of Greenwich are values and no options; argparse has no public setting for it.
+    parser._negative_number_matcher = re.compile(r"-\d[\d:.]*$")
     add = parser.add_argument
     add(
         "--format",
@@ -135,6 +139,8 @@ def format_of(options: argparse.Namespace) -> str:
 
 def offset(text: str) -> timezone:
     """Return an offset from UTC, such as +03:00 or UTC, or raise ArgumentTypeError."""
+    from datetime import timedelta, timezone
+
     match = re.fullmatch(r"([+-])(\d\d):?(\d\d)", text)
     if text.upper() in ("UTC", "Z"):
         return timezone(timedelta(0))

@@ -47,6 +47,7 @@ class Outputs:
         tell: Callable[[str], object],
     ) -> None:
         self._writers: list[Writer] = []
+        self._output = options.output or "output"
         context = Context(classifier, options, tell)
         try:
             for writer in _opened(context):
@@ -57,8 +58,13 @@ class Outputs:
 
     def add(self, found: Result) -> None:
         """Write one result everywhere."""
-        for writer in self._writers:
-            writer.add(found)
+        try:
+            for writer in self._writers:
+                writer.add(found)
+        except OSError as error:
+            # Unlike errors of opening, those of writing do not say where.
+            error.filename = error.filename or str(self._output)
+            raise
 
     def close(self, complete: bool) -> None:
         """Put every output in its place; the first error is raised after the last of them."""
