@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +33,18 @@ _NEED_NAME = {".json": "speciesnet or megadetector", ".zip": "darwin-core"}
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options; their values are what :func:`rs_runtime.outputs.writers.open_outputs` takes.
+    """Add the options; their values are what :class:`rs_runtime.outputs.writers.Outputs` takes.
 
     The defaults ask for a table on standard output.
     """
+    _add_format_options(parser.add_argument)
+    _add_study_options(parser.add_argument)
+    _add_other_options(parser.add_argument)
     # Offsets west of Greenwich are values and no options; argparse has no public setting for it.
     parser._negative_number_matcher = re.compile(r"-\d[\d:.]*$")
-    add = parser.add_argument
+
+
+def _add_format_options(add: Callable[..., object]) -> None:
     add(
         "--format",
         choices=FORMATS,
@@ -52,6 +58,9 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         help="write to this file, or for camtrap-dp to this new folder, and not to standard output",
     )
     add("--json", action="store_true", help="short for --format jsonl: one JSON object per line")
+
+
+def _add_study_options(add: Callable[..., object]) -> None:
     add(
         "--deployments",
         type=Path,
@@ -71,6 +80,9 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a datapackage.json whose project, contributors and licences camtrap-dp takes",
     )
+
+
+def _add_other_options(add: Callable[..., object]) -> None:
     add(
         "--page",
         type=Path,

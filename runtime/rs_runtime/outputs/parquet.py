@@ -13,7 +13,7 @@ from rs_runtime.results import Result
 
 __all__ = ["Parquet"]
 
-_ROWS = 10_000
+_ROWS = 4_000
 
 
 class Parquet:

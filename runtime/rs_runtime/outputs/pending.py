@@ -56,7 +56,7 @@ class PendingFile:
     Raises
     ------
     OutputError
-        Its folder is not there, or ``path`` is a folder.
+        Its folder is not there, or ``path`` is a folder, a device, a photo or a kit.
     OSError
         The folder cannot be written.
     """
@@ -65,6 +65,10 @@ class PendingFile:
         _require_parent(path)
         if path.is_dir():
             raise OutputError(f"{str(path)!r} is a folder; give the name of a file in it")
+        # The file of a link is replaced, not the link; a device such as /dev/null never is.
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{str(path)!r} is no file; to print, leave out --output")
         # The shell makes "-o *.jpg" the name of the first photo.
         if path.suffix.lower() in _NEVER:
             raise OutputError(f"{str(path)!r} is the name of a photo or a kit; give another")

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,8 +59,11 @@ class Sort:
     def __init__(self, context: Context, folder: Path, link: bool) -> None:
         open_folder(folder, _RECORD)
         self._context, self._folder, self._link = context, folder, link
-        # Where each photo is, by a hash of its path: a path would take ten times the memory.
-        self._known = {_number(made.source): made.to for made in _records(folder / _RECORD)}
+        # The folder of each photo, by a hash of its path: a path would take much more memory.
+        self._known = {
+            _number(made.source): sys.intern(made.to.partition("/")[0])
+            for made in _records(folder / _RECORD)
+        }
         self._record = (folder / _RECORD).open("a", encoding="utf-8", newline="\n")
         # A crash may have cut the last line.
         self._record.write("\n" if self._known else "")
@@ -78,18 +82,18 @@ class Sort:
         taxon = safe_name(folder_name(label))
         before = self._known.get(_number(source))
         if before is not None:
-            self._elsewhere += before.split("/")[0] != taxon
+            self._elsewhere += before != taxon
             return
         try:
-            to = self._make(source, taxon, flat_name(self._context.relative(path)))
+            self._make(source, taxon, flat_name(self._context.relative(path)))
         except _UnreadableError:
             self._absent += 1
             return
-        self._known[_number(source)] = to
+        self._known[_number(source)] = sys.intern(taxon)
         self._count += 1
 
-    def _make(self, source: str, taxon: str, name: str) -> str:
-        """Make the copy or link, record it, and return its place."""
+    def _make(self, source: str, taxon: str, name: str) -> None:
+        """Make the copy or link, and record it."""
         folder = self._folder / taxon
         folder.mkdir(exist_ok=True)
         stem, dot, suffix = name.rpartition(".")
@@ -112,7 +116,6 @@ class Sort:
         made = _Made(source, to, status.st_size, status.st_mtime_ns, how)
         self._record.write(json.dumps(made._asdict()) + "\n")
         self._record.flush()
-        return to
 
     def _hard_link(self, source: str, place: Path) -> None:
         try:

@@ -19,6 +19,8 @@ from rs_runtime.outputs.places import flat_name, safe_name
         (["--sort-into", "none/a"], "is not there"),
         (["-o", "."], "is a folder"),
         (["-o", "a.jpg"], "is the name of a photo"),
+        (["-o", "pipe"], "is no file; to print, leave out --output"),
+        (["-o", "link"], "is no file; to print, leave out --output"),
         (["-o", "a.json"], "--format speciesnet or megadetector"),
         (["--format", "parquet"], "needs --output"),
         (["--format", "camtrap-dp", "-o", "full"], "is there already"),
@@ -38,10 +40,18 @@ def test_what_cannot_be_written_is_said_at_the_start(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
+    os.mkfifo("pipe")
+    (tmp_path / "link").symlink_to("pipe")
     before = sorted(path for path in tmp_path.rglob("*"))
     code, out, err = classify(cameras, *options)
     assert (code, out, err.count("\n")) == (2, "", 1) and said in err
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_the_file_of_a_link_is_replaced_and_not_the_link(classify, cameras, tmp_path) -> None:
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    classify(cameras, "-o", tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "real.csv").is_file()
 
 
 def test_a_file_that_cannot_be_made_is_said_at_the_start(classify, cameras, tmp_path) -> None:
