@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import metadata
 
 import numpy as np
 import pytest
@@ -79,8 +78,10 @@ def test_missing_engine_names_the_extra(monkeypatch) -> None:
         load_engine("onnxruntime", b"")
 
 
-def test_both_onnxruntime_packages_are_refused(monkeypatch, onnx_models) -> None:
-    monkeypatch.setattr(metadata, "distributions", lambda name: [object()])
+def test_both_onnxruntime_packages_are_refused(monkeypatch, onnx_models, tmp_path) -> None:
+    for name in ("onnxruntime", "onnxruntime_gpu"):
+        (tmp_path / f"{name}-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(EngineError, match="overwrite each other"):
         load_engine("onnxruntime", onnx_models["float"])
 

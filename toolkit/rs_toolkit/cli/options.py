@@ -104,12 +104,15 @@ def train_settings(
     named = flags.get("preset") or file.get("preset")
     presets = [read_preset(name) for name in (sample and "sample", named) if name]
     found = load_settings(TrainConfig, *presets, file, flags)
+    is_path = not found.teacher_weights or Path(found.teacher).is_file()
     # ``--resume`` and ``--again`` may be run in another working directory.
     return replace(
         found,
         weights=resolved(found.weights),
         splits_from=resolved(found.splits_from),
-        teacher=resolved(found.teacher),
+        # With weights, the teacher may be the name of a model.
+        teacher=resolved(found.teacher) if is_path else found.teacher,
+        teacher_weights=resolved(found.teacher_weights),
     )
 
 

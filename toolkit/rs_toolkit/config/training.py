@@ -136,7 +136,12 @@ class TrainConfig(Settings):
         "(block9 of Xception), or all if weights is none",
     )
     teacher: str = text(
-        "", "folder of a finished run of the same classes, mostly a larger network, to learn from"
+        "",
+        "folder of a finished run of the same classes, mostly a larger network, to learn from; or "
+        "with teacher_weights a model of open_clip",
+    )
+    teacher_weights: str = text(
+        "", "file of the weights of a teacher of open_clip (BioCLIP …): .safetensors, .pt or .bin"
     )
     teacher_weight: float = number(
         0.9, 0.0, 1.0, "share of the teacher's answers in the loss; the labels have the rest"
@@ -170,7 +175,7 @@ class TrainConfig(Settings):
         super().__post_init__()
         check_fractions(self.val, self.test)
         _ = self.seconds
-        for name in ("teacher_weight", "teacher_temperature", "teacher_views"):
+        for name in ("teacher_weights", "teacher_weight", "teacher_temperature", "teacher_views"):
             if not self.teacher and (got := getattr(self, name)) != getattr(TrainConfig, name):
                 raise ConfigError(f"{name}: got {got} without a teacher; name one, or leave it out")
         if self.logit_adjustment != 1 and self.loss != "balanced_softmax":
@@ -184,7 +189,7 @@ class TrainConfig(Settings):
                 f"refit_folds: got {self.refit_folds} with refit {self.refit}, which has no folds; "
                 "set refit to all, or leave it out"
             )
-        if self.teacher and self.refit == "all":
+        if self.teacher and not self.teacher_weights and self.refit == "all":
             raise ConfigError(
                 "refit: got all with a teacher, which has learned from photos that a fold judges; "
                 "set refit to val or none, or leave the teacher out"

@@ -22,6 +22,7 @@ from rs_toolkit.progress import Progress
 from rs_toolkit.splits.rank import settle_rank
 from rs_toolkit.splits.table import EarlierSides, make_splits
 from rs_train.classifier.checkpoint import weights_sha256
+from rs_train.classifier.clip_teacher import ClipTeacher
 from rs_train.classifier.teaching import Teacher
 from rs_train.run_folder import resumed, write_begun
 
@@ -52,7 +53,7 @@ def prepare(
     run: Path,
     cache: PhotoCache,
     progress: Progress,
-    teacher: Teacher | None = None,
+    teacher: Teacher | ClipTeacher | None = None,
 ) -> RunData:
     """Index, label and split a data set, and write the result into the run folder.
 
@@ -91,7 +92,8 @@ def prepare(
         )
     _note_conflicts(photos, config.rank, progress)
     # A clean folder has splits already.  The settings that are recorded stay as they were given.
-    kept = config.splits_from or config.teacher or str(data) * (dataset.source == "clean")
+    taught = isinstance(teacher, Teacher) and config.teacher
+    kept = config.splits_from or taught or str(data) * (dataset.source == "clean")
     photos, report = make_splits(photos, replace(config, splits_from=kept))
     for text in (*report.notes(), report.question):
         progress.note(text)

@@ -1,5 +1,7 @@
 """A teacher: a finished run, mostly of a larger network, whose answers a smaller one learns.
 
+A CLIP model may be one too (:mod:`rs_train.classifier.clip_teacher`).
+
 The student sees what the teacher has seen: each photo has a fixed set of views, and a batch shows
 one of them, with the teacher's logits of this very view (Beyer et al. 2022, "Knowledge
 distillation: a good teacher is patient and consistent").  Only colours are changed further.
@@ -29,7 +31,9 @@ from rs_train.teacher.embeddings import VIEWS_VERSION, photo_view
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Lesson", "Teacher", "meet_teacher"]
+    from rs_train.classifier.clip_teacher import ClipTeacher
+
+__all__ = ["Lesson", "Teacher", "meet_teacher", "views_of"]
 
 _BATCH = 32
 
@@ -120,15 +124,21 @@ class Teacher:
         number = {str(item["name"]): int(item["id"]) for item in self.run.classes}
         columns = [number[str(item["name"])] for item in classes]
 
-        def shown(rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-            chosen = [photos[row] for row in rows]
-            each = zip(pixels.stacked(chosen, lambda _: root), chosen, numbers, strict=True)
-            return np.stack([photo_view(x, p.content, int(n), config.seed) for x, p, n in each])
-
-        return Lesson(PixelSource(shown), logits[:, :, columns])
+        return Lesson(views_of(photos, root, pixels, config.seed), logits[:, :, columns])
 
 
-def meet_teacher(config: TrainConfig, folder: Path) -> Teacher | None:
+def views_of(photos: list[Photo], root: Path, pixels: PhotoCache, seed: int) -> PixelSource:
+    """Return how to load a student's ``pixels`` of the views that a teacher has answered."""
+
+    def shown(rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        chosen = [photos[row] for row in rows]
+        each = zip(pixels.stacked(chosen, lambda _: root), chosen, numbers, strict=True)
+        return np.stack([photo_view(x, p.content, int(n), seed) for x, p, n in each])
+
+    return PixelSource(shown)
+
+
+def meet_teacher(config: TrainConfig, folder: Path) -> Teacher | ClipTeacher | None:
     """Open the teacher that the settings name; None: they name none.
 
     Raises
@@ -138,20 +148,31 @@ def meet_teacher(config: TrainConfig, folder: Path) -> Teacher | None:
         the training in ``folder`` began with.
     DataError
         Its index is damaged.
+    ConfigError, WeightsError, MissingPackageError
+        As for :func:`rs_train.teacher.teacher.load_teacher`.
     """
     if not config.teacher:
         return None
-    run = Run.open(Path(config.teacher))
-    if run.refitted:
-        raise RunError(
-            f"teacher {run.path}: was trained on its validation photos too, which are the "
-            "student's; give one that was trained without --refit"
-        )
-    teacher = Teacher(run, sha256_file(run.path / "model.keras"))
+    if config.teacher_weights:
+        from rs_train.classifier.clip_teacher import ClipTeacher
+        from rs_train.teacher.teacher import load_teacher
+
+        path = Path(config.teacher_weights)
+        clip = load_teacher(config.teacher, path)
+        teacher: Teacher | ClipTeacher = ClipTeacher(clip, sha256_file(path))
+    else:
+        run = Run.open(Path(config.teacher))
+        path = run.path
+        if run.refitted:
+            raise RunError(
+                f"teacher {run.path}: was trained on its validation photos too, which are the "
+                "student's; give one that was trained without --refit"
+            )
+        teacher = Teacher(run, sha256_file(run.path / "model.keras"))
     before = begun(folder).get("teacher_sha256") if (folder / "config.json").is_file() else None
     if before and before != teacher.sha256:
         raise RunError(
-            f"{folder}: began with another teacher ({run.path} had SHA-256 {before[:12]}…, now "
+            f"{folder}: began with another teacher ({path} had SHA-256 {before[:12]}…, now "
             f"{teacher.sha256[:12]}…); put the former one back, or choose another --out"
         )
     return teacher

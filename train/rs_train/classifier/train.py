@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rs_toolkit.data.photos import Photo
+    from rs_train.classifier.clip_teacher import ClipTeacher
 
 __all__ = ["train"]
 
@@ -144,7 +145,7 @@ class _Training:
         config: TrainConfig,
         data: RunData,
         cache: PhotoCache,
-        teacher: Teacher | None,
+        teacher: Teacher | ClipTeacher | None,
         tensorboard: bool,
         progress: Progress,
     ) -> None:
