@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,11 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def taxon_entry(label: Label) -> dict[str, str]:
-    """Return a taxon as ``taxonomic`` lists it; common names are left out: no language is known."""
+    """Return a taxon as ``taxonomic`` lists it, without common names: no language is known."""
     rank, name = label.finest
-    if rank is None or name is None:
-        return {"scientificName": scientific(label.name or "")}
     upper = RANKS[: RANKS.index("species")]
     above = {each: scientific(label.lineage[each]) for each in upper if each in label.lineage}
-    return {"scientificName": scientific(name), "taxonRank": rank, **above}
+    return {"scientificName": scientific(name or ""), "taxonRank": rank or "", **above}
 
 
 def descriptor(
@@ -93,7 +91,7 @@ def descriptor(
     }
     return {
         "profile": f"{_SPEC}/camtrap-dp-profile.json",
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "resources": [_resource(table) for table in _TABLES],
         "contributors": [{"title": software, "role": "contributor"}],
         "sources": [{"title": software}],

@@ -37,6 +37,11 @@ class Label:
         """The finest rank of the lineage and the name there; None, None without a lineage."""
         return [*self.lineage.items()][-1] if self.lineage else (None, None)
 
+    @property
+    def vernacular(self) -> str | None:
+        """The common name; kits of common names have it as the name itself."""
+        return self.common_name or (self.name if self.rank == "common_name" else None)
+
 
 def scientific(name: str) -> str:
     """Return a name with the capital that scientific names have; kits keep them in lower case."""

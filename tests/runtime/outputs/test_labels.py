@@ -41,6 +41,13 @@ def test_of_two_taxa_with_one_name_the_most_probable_class_decides(labels) -> No
     assert bird.finest == ("genus", "oenanthe") and bird.common_name is None
 
 
+def test_a_kit_of_common_names_has_the_ranks_that_are_known(manifest) -> None:
+    classes = (ClassInfo(0, "robin", None, {"class": "aves", "family": "muscicapidae"}),)
+    labels = Labels(replace(manifest, rank="common_name", classes=classes))
+    robin = labels.of(found(Answer("common_name", "robin", 0.9), 0))
+    assert robin.finest == ("family", "muscicapidae") and robin.vernacular == "robin"
+
+
 def test_kinds(labels) -> None:
     species = labels.of(found(Answer("species", "incertae sedis", 0.9), 2))
     assert (species.kind, species.lineage) == (TAXON, {"species": "incertae sedis"})
