@@ -39,6 +39,7 @@ RUNTIME_MAY_IMPORT = {*sys.stdlib_module_names, "numpy", "PIL", "rs_runtime"}
 RUNTIME_MAY_IMPORT_LATE = {
     "engines/engine.py": {"ai_edge_litert", "onnxruntime"},
     "kit/signature.py": {"cryptography"},
+    "outputs/parquet.py": {"pyarrow"},
 }
 FILES = [(name, file) for name, folder in PACKAGES.items() for file in sorted(folder.rglob("*.py"))]
 # The path of each module without suffix: rs_toolkit/data/photos, rs_toolkit/data/__init__.
@@ -46,6 +47,8 @@ MODULES = {
     file.relative_to(PACKAGES[package].parent).with_suffix("").as_posix(): file
     for package, file in FILES
 }
+# Where files that are not listed stand, if not above all folders.
+OTHERS = "*.py"
 # The folders inside each folder, the top floor first.
 FLOORS = {
     "rs_toolkit": (
@@ -56,9 +59,11 @@ FLOORS = {
     "rs_toolkit/data": ("readers",),
     "rs_train": ("tuning", "student", "classifier", "teacher"),
     "rs_export": ("shrink", "tflite", "onnx", "quantize", "measure"),
-    "rs_runtime": ("engines", "kit", "photos"),
+    "rs_runtime": ("outputs", OTHERS, "engines", "kit", "photos"),
 }
-# Files beside those folders that stand below them all; the other files stand above.
+# Files that stand above all folders, where the others do not.
+ROOF = {"rs_runtime": {"cli", "run", "__main__", "__init__"}}
+# Files beside those folders that stand below them all.
 GROUND = {
     "rs_toolkit": {"errors", "files", "progress", "environment", "pictures"},
     "rs_toolkit/checks": {"findings"},
@@ -194,8 +199,8 @@ def module_of(name: str) -> str | None:
 def floor(parent: str, module: str) -> int:
     """Return the number of a module's floor in a folder: 0 at the top."""
     room, _, inside = module.removeprefix(f"{parent}/").partition("/")
-    if inside:
-        return 1 + FLOORS[parent].index(room)
+    if inside or (OTHERS in FLOORS[parent] and room not in ROOF[parent] | GROUND[parent]):
+        return 1 + FLOORS[parent].index(room if inside else OTHERS)
     return 1 + len(FLOORS[parent]) if room in GROUND[parent] else 0
 
 
@@ -221,7 +226,7 @@ def test_every_folder_has_its_floor() -> None:
         above, _, folder = module.rpartition("/")[0].rpartition("/")
         if above:
             folders.setdefault(above, set()).add(folder)
-    assert {parent: set(rooms) for parent, rooms in FLOORS.items()} == folders
+    assert {parent: {*rooms} - {OTHERS} for parent, rooms in FLOORS.items()} == folders
     for parent, names in GROUND.items():
         assert {f"{parent}/{name}" for name in names} <= MODULES.keys()
 

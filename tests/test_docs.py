@@ -152,6 +152,7 @@ def test_the_design_draws_the_floors_that_are_enforced(repository) -> None:
     picture = text.partition("## Floors")[2].partition("```\n")[2].partition("```")[0]
     floors: dict[str, tuple[str, ...]] = {}
     ground: dict[str, set[str]] = {}
+    roof: dict[str, set[str]] = {}
     above: list[str] = []
     for line in picture.splitlines():
         depth = (len(line) - len(line.lstrip())) // 4
@@ -159,12 +160,18 @@ def test_the_design_draws_the_floors_that_are_enforced(repository) -> None:
         parent = "/".join(above[:depth]).partition("/")[2]
         folder, *_ = line.split()
         above[depth:] = [folder.strip("/")]
-        if depth and folder.endswith("/"):
+        names = {name.removesuffix(".py") for name in line.split() if name.endswith(".py")}
+        if depth and (folder.endswith("/") or folder == enforced["OTHERS"]):
             floors[parent] = (*floors.get(parent, ()), folder.strip("/"))
         elif depth:
-            ground[parent] = {name.removesuffix(".py") for name in line.split()}
+            (ground if parent in floors else roof)[parent] = names
     assert floors == enforced["FLOORS"]
     assert ground == enforced["GROUND"]
+    drawn = {
+        parent: {name for name in names if "__" not in name}
+        for parent, names in enforced["ROOF"].items()
+    }
+    assert roof == drawn
 
 
 def test_links_in_documents_lead_somewhere(repository) -> None:

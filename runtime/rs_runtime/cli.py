@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rs_runtime.console import Parser, complain, duration, positive, run_command, say, share
+from rs_runtime.outputs.options import add_output_options
 
 __all__ = ["main"]
 
@@ -30,6 +31,10 @@ def _run(options: argparse.Namespace) -> int:
 
         say(f"rs-classify {version('rs-toolkit')}")
         return 0
+    if options.undo_sort is not None:
+        from rs_runtime.outputs.sort import undo_sort
+
+        return undo_sort(options.undo_sort, lambda said: complain(options.program, said))
     if not options.photos:
         _parser().error("no photos given")
     from rs_runtime.classify import Classifier
@@ -90,9 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_answer_options(parser)
     _add_photo_options(parser)
     _add_run_options(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object per line (JSON Lines)"
-    )
+    add_output_options(parser)
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     parser.set_defaults(program=parser.prog)
     return parser

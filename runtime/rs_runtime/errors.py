@@ -40,7 +40,7 @@ class RuntimeKitError(Exception):
 
 
 class OutputError(RuntimeKitError):
-    """Standard output is closed or cannot be written."""
+    """What was asked for cannot be written: standard output, a file, or a format's table."""
 
 
 class OutputClosedError(OutputError):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "put", "temporary_beside"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -29,16 +29,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         ``path`` is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A temporary file that kill -9 leaves behind must not be taken for the newest kit.
-    suffix = "" if ".rskit" in path.suffixes else "".join(path.suffixes[-2:])
-    temporary = path.with_name(f".tmp-{secrets.token_hex(8)}{suffix}")
-    # Unlike with tempfile.mkstemp, permissions are those that the umask allows.
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    temporary = temporary_beside(path)
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        put(temporary, path)
     except OSError as error:
         # Unlike errors of opening, those of writing do not say where.
         if error.errno in _FULL and error.filename is None:
@@ -46,3 +40,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Make an empty hidden file in the folder of ``path``, with its suffixes, and return it."""
+    # A temporary file that kill -9 leaves behind must not be taken for the newest kit.
+    suffix = "" if ".rskit" in path.suffixes else "".join(path.suffixes[-2:])
+    temporary = path.with_name(f".tmp-{secrets.token_hex(8)}{suffix}")
+    # Unlike with tempfile.mkstemp, permissions are those that the umask allows.
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return temporary
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Flush a closed temporary file to the disk, and let it replace ``path``."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

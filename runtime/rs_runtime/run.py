@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import time
@@ -12,10 +11,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rs_runtime.console import complain, say
+from rs_runtime.console import complain
+from rs_runtime.outputs.writers import Outputs
 from rs_runtime.progress import Progress
 from rs_runtime.results import Failure, Prediction, Result
-from rs_runtime.table import table_lines
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
@@ -26,36 +25,35 @@ _GOOD, _SOME_FAILED, _UNUSABLE = 0, 1, 2
 _OUT_OF_TIME = 124  # as of timeout(1)
 
 
-def classify_all(
-    classifier: Classifier,
-    options: argparse.Namespace,
-    record: Callable[[Result], object] = lambda found: None,
-) -> int:
+def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
-    ``options`` holds ``photos`` (files and folders), ``json``, ``top``, ``journal`` and
-    ``max_runtime`` as ``rs-classify`` has them, and ``program``, which begins every complaint.
-    ``record`` is called with each result.
+    ``options`` holds ``photos`` (files and folders), ``top``, ``journal``, ``max_runtime`` and the
+    options of outputs as ``rs-classify`` has them, and ``program``, which begins every complaint.
+    An interrupted run writes what it has: see :mod:`rs_runtime.outputs.pending`.
     """
     run = _Run(options)
-    results = classifier.classify_many(run.photos(), options.top, options.journal)
-    try:
-        with closing(results):
-            for found in results:
-                run.tell(found)
-                record(found)
-    except KeyboardInterrupt:
-        run.say_how_to_go_on("interrupted")
-        raise
-    finally:
-        run.progress.clear()
+    with Outputs(classifier, options, run.complain) as outputs:
+        results = classifier.classify_many(run.photos(), options.top, options.journal)
+        try:
+            with closing(results):
+                for found in results:
+                    outputs.add(found)
+                    run.tell(found)
+        except KeyboardInterrupt:
+            run.say_how_to_go_on("interrupted")
+            outputs.close(complete=False)
+            raise
+        finally:
+            run.progress.clear()
+        outputs.close(complete=not run.out_of_time)
     if run.out_of_time:
         run.say_how_to_go_on("the time is over")
     return run.exit_code()
 
 
 class _Run:
-    """Prints results, and knows what they mean for the exit code."""
+    """Complains about results, and knows what they mean for the exit code."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -68,26 +66,22 @@ class _Run:
 
     def photos(self) -> Iterator[Path | Failure]:
         """Yield the photos until the time is over; those that have been taken get their results."""
-        for photo in _sources(self._options.photos, self._complain):
+        for photo in _sources(self._options.photos, self.complain):
             if time.monotonic() >= self._deadline:
                 self.out_of_time = True
                 return
             yield photo
 
     def tell(self, found: Result) -> None:
-        """Print one result."""
-        if self._options.json:
-            say(json.dumps(found.to_dict()))
-        elif isinstance(found, Prediction):
-            say(table_lines(found))
+        """Say what is wrong with one photo."""
         if isinstance(found, Prediction):
             self._answers += 1
             if found.note:
-                self._complain(f"warning: photo {found.path!r} {found.note}")
+                self.complain(f"warning: photo {found.path!r} {found.note}")
         else:
             self._codes.add(_UNUSABLE if found.kind == "folder" else _SOME_FAILED)
             self._engine_failed = self._engine_failed or found.kind == "engine"
-            self._complain(found.problem)
+            self.complain(found.problem)
         self.progress.step()
 
     def say_how_to_go_on(self, why: str) -> None:
@@ -98,7 +92,7 @@ class _Run:
             kept = "without --journal, the same command begins again"
         else:
             return
-        self._complain(f"{why}; {self._answers:,} photos have answers: {kept}")
+        self.complain(f"{why}; {self._answers:,} photos have answers: {kept}")
 
     def exit_code(self) -> int:
         """Return the exit code of a run that was not interrupted."""
@@ -106,7 +100,8 @@ class _Run:
             return _OUT_OF_TIME
         return _UNUSABLE if self._engine_failed and not self._answers else max(self._codes)
 
-    def _complain(self, problem: str) -> None:
+    def complain(self, problem: str) -> None:
+        """Print one line to standard error."""
         self.progress.clear()
         complain(self._options.program, problem)
 

@@ -283,7 +283,7 @@ def test_a_warning_is_said_once_and_first(
     assert classify(colour_photos, *options) == (0, without, [complaint])
     show = []
     monkeypatch.setattr("rs_runtime.cli.complain", lambda _, text: show.append(text))
-    monkeypatch.setattr("rs_runtime.run.say", lambda _: show.append("answer"))
+    monkeypatch.setattr("rs_runtime.outputs.pending.say", lambda _: show.append("answer"))
     classify(colour_photos, *options)
     assert show == ["warning: lost 9 points, forced", *["answer"] * 3]
 

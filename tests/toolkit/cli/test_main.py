@@ -56,6 +56,7 @@ FLAGS = {
     "refit_folds": 5,
     "fine_tune_from": "last",
     "teacher": str(Path("runs/teacher").resolve()),
+    "teacher_weights": "",
     # Other values need a teacher.
     "teacher_weight": 0.9,
     "teacher_temperature": 4.0,
@@ -130,7 +131,7 @@ def test_every_training_flag_is_a_setting_or_known_and_every_setting_has_one() -
         (
             "tune",
             TrainConfig,
-            {"data", "out", "config", "trials", "budget", *TuneConfig().to_dict()},
+            {"data", "out", "config", "trials", "budget", "device", *TuneConfig().to_dict()},
         ),
         ("distill", DistillConfig, {"data", "out", "not_organism", "resume"}),
         ("export", ExportSettings, {"run", "out", "data", "recipe", "filter_folder"}),
@@ -214,6 +215,8 @@ def test_a_device_that_is_not_there(refused, monkeypatch, tmp_path, device, said
     line = refused("train", *where, "--device", device)
     assert said in line
     assert run.exists() == resumed
+    assert said in refused("tune", tmp_path, "--out", tmp_path / "study", "--device", device)
+    assert not (tmp_path / "study").exists()
 
 
 def test_version(run) -> None:

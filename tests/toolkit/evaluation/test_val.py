@@ -209,6 +209,27 @@ def test_predict_goes_on_after_a_bad_photo(run, trained, shapes, tmp_path) -> No
     assert second["class_1"] and second["probability_2"] and not second["error"]
 
 
+def test_predict_finds_what_it_cannot_write_before_it_classifies(
+    run, trained, shapes, tmp_path
+) -> None:
+    photo = shapes / "discidae" / "00.png"
+    for options in (
+        ("--csv", tmp_path / "none" / "p.csv"),
+        ("-o", tmp_path / "none" / "p.csv"),
+        ("--format", "parquet"),
+        ("--format", "excel"),
+    ):
+        code, out, _ = run("predict", trained, photo, *options)
+        assert (code, out) == (2, "")
+    assert not (tmp_path / "none").exists()
+
+
+def test_predict_writes_the_formats_of_rs_classify(run, trained, shapes, tmp_path) -> None:
+    options = ("--format", "megadetector", "-o", tmp_path / "m.json")
+    assert run("predict", trained, shapes / "trigonidae", *options)[0] == 0
+    assert len(json.loads((tmp_path / "m.json").read_text())["images"]) == 10
+
+
 def test_without_validation_photos_a_run_answers_without_thresholds(
     run, trained, shapes, tmp_path, monkeypatch
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -134,6 +133,16 @@ def predict(
             "true class is among them.",
         ),
     ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="What is written, as by rs-classify.", show_default="by --output, else table"
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write to this file, and not to standard output."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Also write a CSV file.")] = None,
     strict_photos: Annotated[
@@ -150,26 +159,22 @@ def predict(
     given = locals()
     if run.is_file():
         raise RunError(f"{run}: is no run folder; of a kit: rs-classify PHOTOS --kit {run}")
+    from rs_runtime.outputs.options import FORMATS, output_defaults
     from rs_runtime.run import classify_all
     from rs_toolkit.evaluation.model import run_classifier
-    from rs_toolkit.evaluation.predictions import csv_rows, header
-    from rs_toolkit.files import write_csv
     from rs_toolkit.folders.run import Run
+
+    if format not in (None, *FORMATS):
+        raise ConfigError(f"--format: got {format!r}, wanted one of: {', '.join(FORMATS)}")
 
     with ConsoleProgress() as progress:
         opened = Run.open(run)
         classifier = run_classifier(opened, _calibrated, min_probability, progress, coverage)
     classifier.strict_photos = strict_photos
-    asked = {name: given[name] for name in ("photos", "json", "top")}
-    rows: list[Any] = []
-    record = partial(csv_rows, rows, top)
+    names = ("photos", "format", "output", "json", "csv", "top")
+    asked = output_defaults() | {name: given[name] for name in names}
     namespace = Namespace(program="rs-toolkit", journal=None, max_runtime=None, **asked)
-    try:
-        code = classify_all(classifier, namespace, record)
-    finally:
-        # After Ctrl-C too: what is done is not lost.
-        if csv is not None:
-            write_csv(csv, header(top), rows)
+    code = classify_all(classifier, namespace)
     if code:
         raise typer.Exit(code)
 

@@ -92,9 +92,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard while it runs.")
     ] = False,
-    device: Annotated[
-        str, typer.Option(help="What computes: auto (a GPU if there is one), cpu, gpu or gpu:N.")
-    ] = "auto",
+    device: options.Device = "auto",
     **settings: Any,
 ) -> None:
     """Train a classifier by hybrid transfer learning, with rare classes oversampled.
@@ -250,15 +248,12 @@ def _draw_sample(directory: Path, photos: int, seed: int) -> None:
 def _train(
     data: Path, settings: Any, run: Path, *, resume: bool, tensorboard: bool, device: str
 ) -> None:
-    from rs_toolkit.environment import quiet_tensorflow, use_device
     from rs_toolkit.evaluation.run_page import attempt_run_page
     from rs_toolkit.folders.run import read_metrics
     from rs_train.classifier.train import train as train_run
 
-    quiet_tensorflow()
     with options.resumable("train", run) as progress:
-        if (used := use_device(device)) != "CPU":
-            progress.note(f"device: {used}")
+        options.take_device(device, progress)
         train_run(data, settings, run, resume=resume, tensorboard=tensorboard, progress=progress)
         attempt_run_page(run, progress)
     metrics = read_metrics(run)

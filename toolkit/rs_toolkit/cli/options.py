@@ -20,17 +20,22 @@ from rs_toolkit.progress import ConsoleProgress, Progress
 __all__ = [
     "DATA",
     "Config",
+    "Device",
     "folder_option",
     "new_folder",
     "output_folder",
     "resolved",
     "resumable",
     "settings_among",
+    "take_device",
     "takes_settings",
     "train_settings",
 ]
 
 DATA = typer.Argument(help="Photos, in a layout that train takes (docs/data.md).")
+Device = Annotated[
+    str, typer.Option(help="What computes: auto (a GPU if there is one), cpu, gpu or gpu:N.")
+]
 Config = Annotated[
     Path | None, typer.Option(help="File of settings (docs/commands.md); options override it.")
 ]
@@ -124,6 +129,15 @@ def resolved(value: str | Path) -> str:
         return str(Path(value).expanduser().resolve())
     except RuntimeError:
         raise ConfigError(f"{value}: there is no such home folder; give the whole path") from None
+
+
+def take_device(wanted: str, progress: Progress) -> None:
+    """Make TensorFlow compute on what ``--device`` names, and say so if it is a GPU."""
+    from rs_toolkit.environment import quiet_tensorflow, use_device
+
+    quiet_tensorflow()
+    if (used := use_device(wanted)) != "CPU":
+        progress.note(f"device: {used}")
 
 
 def output_folder(parent: Path, data: Path) -> Path:

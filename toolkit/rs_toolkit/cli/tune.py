@@ -51,6 +51,7 @@ def tune(
     splits_from: str | None = None,
     seed: int | None = None,
     strict_photos: bool | None = None,
+    device: options.Device = "auto",
 ) -> None:
     """Search for better settings of a training, with Optuna.
 
@@ -62,13 +63,14 @@ def tune(
     (the same command goes on).
     """
     given = {name: value for name, value in locals().items() if value is not None}
+    given.pop("device")
     settings = options.train_settings(config, given)
     tuning = load_settings(TuneConfig, options.settings_among(given, TuneConfig))
     # Not with the other settings, some of which a training cannot have with a time.
     seconds = TrainConfig(time=budget).seconds if budget else None
     folder = out or options.output_folder(Path("tune"), data)
     wanted = trials if trials or seconds else _TRIALS
-    _tune(data, settings, tuning, folder, wanted, seconds)
+    _tune(data, settings, tuning, folder, wanted, seconds, device)
 
 
 def _tune(
@@ -78,11 +80,13 @@ def _tune(
     folder: Path,
     trials: int | None,
     seconds: float | None,
+    device: str,
 ) -> None:
     from rs_train.tuning.results import said_values
     from rs_train.tuning.tune import tune as search
 
     with ConsoleProgress() as progress:
+        options.take_device(device, progress)
         try:
             found: Any = search(
                 data, settings, tuning, folder, trials=trials, seconds=seconds, progress=progress

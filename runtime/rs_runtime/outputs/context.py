@@ -1,0 +1,113 @@
+"""What every format knows of a run: its folder, its kit, and how to speak to the user."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rs_runtime.results import Result
+
+if TYPE_CHECKING:
+    from rs_runtime.classify import Classifier
+    from rs_runtime.outputs.labels import Labels
+
+__all__ = ["Context", "Writer", "common_folder"]
+
+# A random namespace of this project (RFC 9562, version 5), so that identifiers can be made again.
+_NAMESPACE = "0f6a3a0e-5d6b-4f0b-9a5e-6d3f3c1c8a47"
+
+
+class Writer(Protocol):
+    """Something that is made of results."""
+
+    def add(self, found: Result) -> None:
+        """Take the next result."""
+
+    def close(self, complete: bool) -> None:
+        """Put everything in its place; ``complete`` is false if the run was interrupted."""
+
+    def discard(self) -> None:
+        """Leave nothing half done behind."""
+
+
+class Context:
+    """Facts about the run.
+
+    Attributes
+    ----------
+    options
+        As :func:`rs_runtime.outputs.options.add_output_options` has them, with ``photos``, ``top``.
+    tell
+        Called with one line for the user.
+    base
+        The folder that paths are relative to: :func:`common_folder`.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        options: argparse.Namespace,
+        tell: Callable[[str], object],
+    ) -> None:
+        self.classifier, self.options, self.tell = classifier, options, tell
+        self.manifest = classifier.manifest
+        self.base = common_folder(options.photos)
+        self.model = f"{self.manifest.name} ({classifier.variant.name})"
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Finds the label of a result."""
+        from rs_runtime.outputs.labels import Labels
+
+        return Labels(self.manifest)
+
+    @cached_property
+    def software(self) -> str:
+        """Name and version of the program."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return f"rs-toolkit {version('rs-toolkit')}"
+        except PackageNotFoundError:
+            return "rs-toolkit of unknown version"
+
+    def relative(self, path: str | None) -> str:
+        """Return a photo's path relative to the run's folder, with ``/`` between its parts.
+
+        A path outside of the folder is absolute; a photo without a path has the empty text.
+        """
+        if path is None:
+            return ""
+        whole = os.path.abspath(path)
+        start = os.path.join(self.base, "")
+        inside = whole[len(start) :] if whole.startswith(start) else whole
+        return inside.replace(os.sep, "/")
+
+    def identifier(self, kind: str, *facts: str | None) -> str:
+        """Return an identifier (UUID) that is the same each time for the same facts."""
+        import uuid
+
+        text = "\0".join((kind, *(fact or "" for fact in facts)))
+        # A name may hold bytes that are no text.
+        name = text.encode("utf-8", "backslashreplace").decode()
+        return str(uuid.uuid5(uuid.UUID(_NAMESPACE), name))
+
+
+def common_folder(photos: Sequence[Path]) -> str:
+    """Return the folder that holds everything that was given; for one folder, that folder."""
+    folders = []
+    for path in photos:
+        folder = os.path.abspath(path)
+        # Of a pattern such as photos/**/*.jpg, the part that is there.
+        while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+            folder = os.path.dirname(folder)
+        folders.append(folder)
+    try:
+        return os.path.commonpath(folders)
+    except ValueError:
+        # None, or on different disks of Windows.
+        return os.getcwd()
