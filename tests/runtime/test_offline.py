@@ -48,6 +48,12 @@ COMMANDS = {
     "table": (CLASSIFY, "--kit", "KIT", "--engine", "litert", "PHOTOS"),
     "json": (CLASSIFY, "--kit", "KIT", "--engine", "onnxruntime", "--json", "PHOTOS"),
     "journal": (CLASSIFY, "--kit", "KIT", "--filter", "on", "--journal", "NEW", "PHOTOS"),
+    "page": (CLASSIFY, "--kit", "KIT", "--page", "NEW", "--explain", "FOLDER", "PHOTOS"),
+    "sort": (CLASSIFY, "--kit", "KIT", "--sort-into", "FOLDER", "PHOTOS"),
+    **{
+        name: (CLASSIFY, "--kit", "KIT", "--format", name, "-o", "NEW", "PHOTOS")
+        for name in ("csv", "speciesnet", "megadetector", "camtrap-dp", "darwin-core")
+    },
     "help": (CLASSIFY, "--help"),
     "version": (CLASSIFY, "--version"),
     "wrong kit": (CLASSIFY, "--kit", "PHOTOS/notes.txt", "PHOTOS"),
@@ -56,7 +62,11 @@ COMMANDS = {
     "inspect": (TOOLKIT, "kit", "inspect", "KIT"),
     "verify": (TOOLKIT, "kit", "verify", "KIT"),
 }
+# The photos do not say where the cameras stood, which Camtrap DP wants to know.
+REFUSED = ("wrong kit", "camtrap-dp")
 SAYS = {
+    "camtrap-dp": "3 photos in 2 deployments",
+    "page": "wrote ",
     "table": "family red",
     "json": '"red"',
     "journal": "not an organism",
@@ -151,12 +161,13 @@ def test_commands_work(offline, name, filter_kit, colour_photos, tmp_path) -> No
     module, *arguments = COMMANDS[name]
     if module == TOOLKIT:
         pytest.importorskip("typer")
-    places = {"KIT": filter_kit, "PHOTOS": colour_photos, "NEW": tmp_path / "new.journal"}
+    places = {"KIT": filter_kit, "PHOTOS": colour_photos}
+    places |= {"NEW": tmp_path / "new", "FOLDER": tmp_path / "made"}
     for word, place in places.items():
         arguments = [item.replace(word, str(place)) for item in arguments]
     done = offline.run(*module, *arguments)
-    assert done.returncode == (2 if name == "wrong kit" else 0), done.stdout
-    assert SAYS[name] in done.stdout
+    assert done.returncode == (2 if name in REFUSED else 0), done.stdout
+    assert SAYS.get(name, "") in done.stdout
     assert offline.sockets() == []
 
 
