@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rs_runtime.engines.engine import default_threads, load_engine
-from rs_runtime.engines.pool import EnginePool, load_pool
 from rs_runtime.errors import EngineError, KitFormatError
 from rs_runtime.kit.manifest import RANKS
 from rs_runtime.kit.variants import choose
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from rs_runtime.engines.engine import Engine
+    from rs_runtime.engines.pool import EnginePool
     from rs_runtime.kit.kit import Kit
 
 __all__ = ["Model"]
@@ -91,6 +91,8 @@ class Model:
 
     def _for_many(self) -> EnginePool | None:
         """Return what runs the model on several photos at a time; None if nothing does."""
+        from rs_runtime.engines.pool import EnginePool, load_pool
+
         with self._lock:
             if self._engine and (self._threads or default_threads()) == 1:
                 # It is what a pool of one would be: a second copy only takes memory.

@@ -9,14 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rs_runtime.engines.limits import cores
 from rs_runtime.errors import EngineError, EngineMissingError, reason
 from rs_runtime.stderr import quiet_libraries
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Engine", "default_threads", "load_engine"]
 

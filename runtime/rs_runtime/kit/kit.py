@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -249,6 +248,9 @@ def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
 
 def _unpack(packed: BinaryIO) -> BinaryIO:
     """Return a temporary file of what a .xz file holds."""
+    # Few kits are packed, and its import takes a while.
+    import tempfile
+
     try:
         with contextlib.ExitStack() as stack:
             plain: BinaryIO = stack.enter_context(tempfile.TemporaryFile())

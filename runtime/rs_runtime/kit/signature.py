@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -64,6 +63,8 @@ def check_signature(
         cryptography is not installed.
     """
     key = _load_key(public_key, "public key")
+    import base64
+
     path = signature_path(kit)
     text = _read(path, "signature").strip()
     try:
@@ -103,6 +104,8 @@ def write_signature(kit: Path, manifest_digest: bytes, private_key: Path) -> Pat
     OSError
         The signature cannot be written; an older one is as it was.
     """
+    import base64
+
     signature = _load_key(private_key, "private key").sign(_CONTEXT + manifest_digest)
     path = signature_path(kit)
     with atomic_write(path) as temporary:
