@@ -220,6 +220,6 @@ def test_one_thread_needs_no_second_copy(litert_kit, monkeypatch) -> None:
     with Classifier.open(litert_kit, threads=2) as two, Classifier.open(litert_kit) as one:
         wanted = list(two.classify_many(photos))
         monkeypatch.setattr("rs_runtime.engines.engine.cores", lambda: 1)
-        monkeypatch.setattr("rs_runtime.model.load_pool", None)
+        monkeypatch.setattr("rs_runtime.engines.pool.load_pool", None)
         assert list(one.classify_many(photos)) == wanted
         assert one._pool is not None and one._pool.size == 1
