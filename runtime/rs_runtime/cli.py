@@ -57,6 +57,7 @@ def _run(options: argparse.Namespace) -> int:
         public_key=options.public_key,
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
+        species=options.species,
     )
     return classify_all(classifier, options)
 
@@ -117,6 +118,13 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="also list the classes that each photo may show; for this share of photos, 0 to 1, "
         "the true class is among them",
+    )
+    parser.add_argument(
+        "--species",
+        type=Path,
+        metavar="FILE",
+        help="answer only with these: scientific names of any rank, one a line, or a CSV with a "
+        "column scientificName; the answer among all classes is told beside it",
     )
 
 
