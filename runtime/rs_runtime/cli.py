@@ -126,6 +126,21 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
         help="answer only with these: scientific names of any rank, one a line, or a CSV with a "
         "column scientificName; the answer among all classes is told beside it",
     )
+    sequences = parser.add_mutually_exclusive_group()
+    sequences.add_argument(
+        "--sequence",
+        type=duration,
+        metavar="TIME",
+        help="also answer for sequences: photos of one camera (folder, make, model, serial number) "
+        "within this time, such as 30s, of the one before",
+    )
+    sequences.add_argument(
+        "--sequences",
+        type=Path,
+        metavar="FILE",
+        help="also answer for the sequences of this CSV with the columns path (relative to the "
+        "folder given) and sequence",
+    )
 
 
 def _add_photo_options(parser: argparse.ArgumentParser) -> None:

@@ -135,9 +135,7 @@ def allowed_classes(names: Iterable[str], classes: Sequence[ClassInfo], where: s
         )
     count, problems = int(allowed.sum()), []
     if unknown:
-        problems.append(
-            f"{len(unknown):,} names are not in the kit and allow nothing: {told}{more}"
-        )
+        problems.append(f"names that the kit does not know: {len(unknown):,} ({told}{more})")
     if count == 1:
         problems.append("every photo will be answered with that class")
     said = f"{where} allows {count:,} of {len(classes):,} classes; {'; '.join(problems)}"
