@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         KitError,
         PhotoError,
         RuntimeKitError,
+        SequenceError,
+        SpeciesListError,
     )
     from rs_runtime.filter import Filter, FilterVerdict
     from rs_runtime.kit.kit import Kit, find_kit, open_kit, write_kit
@@ -38,15 +40,20 @@ if TYPE_CHECKING:
     from rs_runtime.results import (
         ClassSet,
         Failure,
+        Original,
         PhotoFacts,
         Prediction,
         Result,
         Score,
+        SequenceAnswer,
         Unknown,
     )
+    from rs_runtime.sequences import ByTable, ByTime, classify_sequences, read_sequences
 
 __all__ = [
     "Answer",
+    "ByTable",
+    "ByTime",
     "ClassInfo",
     "ClassSet",
     "Classifier",
@@ -66,6 +73,7 @@ __all__ = [
     "KitError",
     "Manifest",
     "Member",
+    "Original",
     "PhotoError",
     "PhotoFacts",
     "PhotoInfo",
@@ -74,13 +82,18 @@ __all__ = [
     "Result",
     "RuntimeKitError",
     "Score",
+    "SequenceAnswer",
+    "SequenceError",
     "SetSpec",
+    "SpeciesListError",
     "Unknown",
     "UnknownSpec",
     "Variant",
+    "classify_sequences",
     "find_kit",
     "load_engine",
     "open_kit",
+    "read_sequences",
     "write_kit",
 ]
 
@@ -89,6 +102,7 @@ __all__ = [
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest", "kit.sets"),
     *("results", "ranks", "photos.exif", "photos.photo", "engines.engine", "classify", "filter"),
+    "sequences",
 )
 
 

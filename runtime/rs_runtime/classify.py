@@ -133,6 +133,7 @@ class Classifier(Model):
         public_key: Path | None = None,
         warn: Callable[[str], object] = _warn,
         measure: Callable[[str], object] | None = None,
+        species: str | Path | Iterable[str] | None = None,
     ) -> Self:
         """Open a kit and load its model, and its filter if it has one.
 
@@ -153,6 +154,8 @@ class Classifier(Model):
         measure
             Measure the kit's models first, if that was not done; called with lines that say so.
             It takes seconds, which many photos make up for.  None: measure nothing.
+        species
+            A list of species, as for :meth:`Model.restrict`: other classes are not answered with.
 
         The other parameters are those of :class:`Classifier`.
 
@@ -162,6 +165,8 @@ class Classifier(Model):
             The kit or its model cannot be used; with ``filter="on"``, also its filter.
         ValueError
             ``filter`` is none of the three, or a number is out of its range.
+        SpeciesListError
+            The list cannot be read, or allows no class of the kit.
         """
         if filter not in ("report", "on", "off"):
             raise ValueError(f"filter must be report, on or off, got {filter!r}")
@@ -184,8 +189,12 @@ class Classifier(Model):
             )
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)
-        if found.variant.warning:
-            warn(found.variant.warning)
+            problems = [found.variant.warning]
+            if species is not None:
+                problems.append(found.restrict(species))
+        for problem in problems:
+            if problem:
+                warn(problem)
         return found
 
     def _load_filter(self, kit: Kit, engine: str, threshold: float | None) -> None:
@@ -315,7 +324,7 @@ class Classifier(Model):
         facts = PhotoFacts(info.width, info.height, info.exif or Exif())
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
             return Prediction(path, name, None, (), shows, info.note, verdict, photo=facts)
-        answer, scores, sets, unknown = self.interpret(self.logits(pixels[None], engine), top)
-        return Prediction(
-            path, name, answer, scores, shows, info.note, verdict, sets, unknown, facts
-        )
+        logits = self.logits(pixels[None], engine)
+        answer, scores, sets, unknown = self.interpret(logits, top)
+        said = (answer, scores, shows, info.note, verdict, sets, unknown, facts)
+        return Prediction(path, name, *said, **self.beside(logits, top))

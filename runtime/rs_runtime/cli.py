@@ -73,6 +73,7 @@ def _classifier(options: argparse.Namespace) -> Classifier:
         public_key=options.public_key,
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
+        species=options.species,
     )
 
 
@@ -132,6 +133,28 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="also list the classes that each photo may show; for this share of photos, 0 to 1, "
         "the true class is among them",
+    )
+    parser.add_argument(
+        "--species",
+        type=Path,
+        metavar="FILE",
+        help="answer only with these: scientific names of any rank, one a line, or a CSV with a "
+        "column scientificName; the answer among all classes is told beside it",
+    )
+    sequences = parser.add_mutually_exclusive_group()
+    sequences.add_argument(
+        "--sequence",
+        type=duration,
+        metavar="TIME",
+        help="also answer for sequences: photos of one camera (folder, make, model, serial number) "
+        "within this time, such as 30s, of the one before",
+    )
+    sequences.add_argument(
+        "--sequences",
+        type=Path,
+        metavar="FILE",
+        help="also answer for the sequences of this CSV with the columns path (relative to the "
+        "folder given) and sequence",
     )
 
 

@@ -22,6 +22,8 @@ __all__ = [
     "PhotoError",
     "PhotoTooLargeError",
     "RuntimeKitError",
+    "SequenceError",
+    "SpeciesListError",
     "UnreadablePhotoError",
     "reason",
 ]
@@ -51,6 +53,14 @@ class OutputClosedError(OutputError):
 
 class JournalError(RuntimeKitError):
     """The file is no journal, or another command uses it."""
+
+
+class SpeciesListError(RuntimeKitError):
+    """The list of species cannot be read, or allows none of the kit's classes."""
+
+
+class SequenceError(RuntimeKitError):
+    """The table of sequences cannot be used."""
 
 
 class PhotoError(RuntimeKitError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write", "put", "temporary_beside"]
+__all__ = ["atomic_write", "put", "relative_path", "temporary_beside"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -56,3 +56,10 @@ def put(temporary: Path, path: Path) -> None:
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def relative_path(path: str, base: str) -> str:
+    """Return a path relative to a folder, with ``/`` between its parts; absolute if outside."""
+    whole, start = os.path.abspath(path), os.path.join(base, "")
+    inside = whole[len(start) :] if whole.startswith(start) else whole
+    return inside.replace(os.sep, "/")

@@ -80,9 +80,16 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
         "only_organisms": classifier.only_organisms,
         "strict_photos": classifier.strict_photos,
         "top": top,
+        "species": _allowed(classifier),
+        "keep_all": classifier.keep_all,
         # Answers of a release that kept less of them are not taken for this one's.
         "fields": [field.name for field in fields(Prediction)],
     }
+
+
+def _allowed(classifier: Classifier) -> str | None:
+    allowed = classifier.allowed
+    return None if allowed is None else hashlib.sha256(allowed.tobytes()).hexdigest()
 
 
 def _version() -> str | None:

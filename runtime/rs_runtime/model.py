@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,22 +15,33 @@ from rs_runtime.errors import EngineError, KitFormatError
 from rs_runtime.kit.manifest import RANKS
 from rs_runtime.kit.variants import choose
 from rs_runtime.ranks import Answer, answers, levels
-from rs_runtime.results import ClassSet, Score, Unknown
+from rs_runtime.results import ClassSet, Original, Score, Unknown
 from rs_runtime.sets import in_set, strangeness, unknown_score
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
     from typing_extensions import Self
 
     from rs_runtime.engines.engine import Engine
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.kit.kit import Kit
+    from rs_runtime.ranks import Level
 
 __all__ = ["Model"]
 
 
 class Model:
-    """A kit's model, loaded and ready; parameters and errors as for a Classifier."""
+    """A kit's model, loaded and ready; parameters and errors as for a Classifier.
+
+    Attributes
+    ----------
+    allowed
+        The classes that a list of species allows, bool (classes,); None: all.
+    keep_all
+        Keep the probabilities of all classes with each answer, as sequences need them.
+    """
 
     def __init__(
         self,
@@ -59,7 +72,9 @@ class Model:
             self.thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
         # Before 1.5, no thresholds could also mean that there were no photos to fit them on.
         self.answering = bool(self.thresholds) or manifest.minor >= 5
-        self._levels = levels(manifest.classes, manifest.rank)
+        self._levels = self._all_levels = levels(manifest.classes, manifest.rank)
+        self.allowed: NDArray[np.bool_] | None = None
+        self.keep_all = False
         self._threads = threads
         # The model's file, until it is loaded again for many photos.
         self._model = b""
@@ -73,6 +88,35 @@ class Model:
                 f"model {self.variant.name!r} takes {loaded.size} px, "
                 f"its kit prepares {wanted} px; export the kit again"
             )
+
+    def restrict(self, species: str | Path | Iterable[str]) -> str | None:
+        """Allow only the classes of a list of species, before photos are classified.
+
+        Parameters
+        ----------
+        species
+            A file, as for :func:`rs_runtime.species.read_species`, or names of any rank.
+
+        Returns
+        -------
+        str or None
+            One line about names that the kit does not have, if there are any.
+
+        Raises
+        ------
+        SpeciesListError
+            The list cannot be read, or allows no class.
+        """
+        from rs_runtime.species import allowed_classes, allowed_levels, read_species
+
+        where = "species list"
+        if isinstance(species, str | Path):
+            where = f"species list {str(species)!r}"
+            species = read_species(Path(species))
+        found = allowed_classes(species, self.manifest.classes, where)
+        self.allowed = found.classes
+        self._levels = allowed_levels(self._all_levels, found.classes)
+        return found.warning
 
     def close(self) -> None:
         """Free the model's memory, once no other thread uses it; what follows is a ValueError."""
@@ -108,6 +152,8 @@ class Model:
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the calibrated probabilities of photos, float32 (n, classes); each row sums to 1.
 
+        With a list of species they are those among its classes; the others have 0.
+
         They are softmax(logits / T), with the variant's temperature T (Guo et al. 2017, "On
         Calibration of Modern Neural Networks").  ``pixels`` are uint8, (n, size, size, 3), from
         :meth:`Preprocessing.load`, n at least 1.
@@ -119,9 +165,16 @@ class Model:
         """
         return self.calibrated(self.logits(pixels))
 
-    def calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probabilities of :meth:`probabilities` from logits, (n, classes)."""
+    def calibrated(
+        self, logits: NDArray[np.float32], among_all: bool = False
+    ) -> NDArray[np.float32]:
+        """Return the probabilities of :meth:`probabilities` from logits, (n, classes).
+
+        ``among_all`` leaves the list of species aside.
+        """
         scaled = logits / np.float32(self.variant.temperature)
+        if self.allowed is not None and not among_all:
+            scaled = np.where(self.allowed, scaled, np.float32(-np.inf))
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
@@ -154,23 +207,52 @@ class Model:
         These are ``answer``, ``top``, ``set`` and ``unknown`` of
         :class:`rs_runtime.results.Prediction`.
         """
-        rows = self.calibrated(logits)
-        answer = answers(rows, self._levels, self.thresholds)[0] if self.answering else None
+        rows = every = self.calibrated(logits)
         places = np.argsort(-rows[0], kind="stable")
-        scores = self._scores(rows[0], places[:top])
-        return answer, scores, self._set(rows, places), self._unknown(logits)
+        if self.allowed is not None:
+            every = self.calibrated(logits, among_all=True)
+            places = places[self.allowed[places]]
+        answer, scores = self._answer(rows, self._levels), self._scores(rows[0], places[:top])
+        # A set without its classes that are not on the list holds every class that is.
+        return answer, scores, self._set(rows[0], every, places), self._unknown(logits)
+
+    def beside(self, logits: NDArray[np.float32], top: int) -> dict[str, Any]:
+        """Return ``original`` and ``kept`` of a Prediction; parameters as :meth:`interpret`."""
+        found: dict[str, Any] = {}
+        if self.keep_all:
+            scaled = logits[0].astype(np.float64) / self.variant.temperature
+            kept = (scaled - np.logaddexp.reduce(scaled)).astype("<f4")
+            found["kept"] = base64.b64encode(kept.tobytes()).decode()
+        if self.allowed is not None:
+            rows = self.calibrated(logits, among_all=True)
+            places = np.argsort(-rows[0], kind="stable")
+            found["original"] = Original(
+                self._answer(rows, self._all_levels),
+                self._scores(rows[0], places[:top]),
+                self._set(rows[0], rows, places),
+                min(1.0, float(rows[0][self.allowed].sum(dtype=np.float64))),
+            )
+        return found
+
+    def _answer(self, rows: NDArray[np.float32], ranks: tuple[Level, ...]) -> Answer | None:
+        return answers(rows, ranks, self.thresholds)[0] if self.answering else None
 
     def _scores(self, row: NDArray[np.float32], places: NDArray[np.int64]) -> tuple[Score, ...]:
         found = ((self.manifest.classes[place], float(row[place])) for place in places)
         return tuple(Score(item.id, item.name, item.common_name, p) for item, p in found)
 
-    def _set(self, rows: NDArray[np.float32], places: NDArray[np.int64]) -> ClassSet | None:
-        """Return the set of a photo, (1, classes); ``places`` are the classes, best first."""
+    def _set(
+        self, told: NDArray[np.float32], rows: NDArray[np.float32], places: NDArray[np.int64]
+    ) -> ClassSet | None:
+        """Return the set of a photo by its probabilities among all classes, (1, classes).
+
+        ``places`` are the classes that it may hold, best first; ``told`` are their probabilities.
+        """
         spec, coverage = self.variant.sets, self.coverage
         if spec is None or coverage is None:
             return None
         inside = in_set(rows, spec, coverage)[0]
-        return ClassSet(coverage, self._scores(rows[0], places[inside[places]]))
+        return ClassSet(coverage, self._scores(told, places[inside[places]]))
 
     def _unknown(self, logits: NDArray[np.float32]) -> Unknown | None:
         spec = self.variant.unknown

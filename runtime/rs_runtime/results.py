@@ -11,7 +11,17 @@ if TYPE_CHECKING:
     from rs_runtime.photos.exif import Exif
     from rs_runtime.ranks import Answer
 
-__all__ = ["ClassSet", "Failure", "PhotoFacts", "Prediction", "Result", "Score", "Unknown"]
+__all__ = [
+    "ClassSet",
+    "Failure",
+    "Original",
+    "PhotoFacts",
+    "Prediction",
+    "Result",
+    "Score",
+    "SequenceAnswer",
+    "Unknown",
+]
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,38 @@ class PhotoFacts:
 
 
 @dataclass(frozen=True)
+class Original:
+    """What the model says of a photo among all classes, where a list of species allows only some.
+
+    ``answer``, ``top`` and ``set`` are as in :class:`Prediction`.  ``listed`` is the share, 0 to 1,
+    that the list's classes have of the probability: where it is low, the photo probably shows
+    something that is not on the list.
+    """
+
+    answer: Answer | None
+    top: tuple[Score, ...]
+    set: ClassSet | None
+    listed: float
+
+
+@dataclass(frozen=True)
+class SequenceAnswer:
+    """What the photos of a sequence show together; see :mod:`rs_runtime.sequences`.
+
+    ``photos`` is their number; ``counted`` of them have a part in the answer: those that were
+    classified and that the filter does not take for empty.  If there are none, ``answer`` is None
+    and ``top`` empty.  Otherwise these and ``original`` are as in :class:`Prediction`.
+    """
+
+    id: str
+    photos: int
+    counted: int
+    answer: Answer | None
+    top: tuple[Score, ...]
+    original: Original | None = None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the model and the filter say of one photo.
 
@@ -60,6 +102,11 @@ class Prediction:
     the photo.  ``verdict`` says whether shrinking cost the model too much; None where the kit does
     not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
     ``photo`` says what the photo is and when, where and with which camera it was taken.
+
+    ``original`` is what the answer would be without a list of species, None without a list.
+    ``sequence`` is the answer to the sequence that the photo belongs to, if these are asked for.
+    ``kept`` holds the logarithms of all classes' probabilities, without a list, as little-endian
+    float32 in base64; only where :attr:`rs_runtime.model.Model.keep_all` asks for it.
     """
 
     path: str | None
@@ -72,12 +119,28 @@ class Prediction:
     set: ClassSet | None = None
     unknown: Unknown | None = None
     photo: PhotoFacts | None = None
+    original: Original | None = None
+    sequence: SequenceAnswer | None = None
+    kept: str | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether a list of species changed the answer, or without thresholds the best class."""
+        found = self.original
+        if found is None:
+            return False
+        if self.answer is None or found.answer is None:
+            return [item.name for item in self.top[:1]] != [item.name for item in found.top[:1]]
+        own = self.answer.rank, self.answer.name
+        return own != (found.answer.rank, found.answer.name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        found = {**asdict(self), "top": [asdict(score) for score in self.top]}
-        if self.set:
-            found["set"] = {**asdict(self.set), "classes": [item.name for item in self.set.classes]}
+        """Return the fields as JSON values, without ``kept``."""
+        found = asdict(self)
+        del found["kept"]
+        for part in (found, found["original"]):
+            if part and part["set"]:
+                part["set"]["classes"] = [item["name"] for item in part["set"]["classes"]]
         return found
 
 

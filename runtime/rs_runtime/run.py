@@ -6,12 +6,13 @@ import argparse
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_runtime.console import complain
+from rs_runtime.outputs.context import common_folder
 from rs_runtime.outputs.writers import Outputs
 from rs_runtime.progress import Progress
 from rs_runtime.results import Failure, Prediction, Result
@@ -28,13 +29,15 @@ _OUT_OF_TIME = 124  # as of timeout(1)
 def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
-    ``options`` holds ``photos`` (files and folders), ``top``, ``journal``, ``max_runtime`` and the
-    options of outputs as ``rs-classify`` has them, and ``program``, which begins every complaint.
+    ``options`` holds ``photos`` (files and folders), ``top``, ``journal``, ``max_runtime``,
+    ``sequence`` (seconds) or ``sequences`` (a table), the options of outputs as ``rs-classify`` has
+    them, and ``program``, which begins every complaint.
     An interrupted run writes what it has: see :mod:`rs_runtime.outputs.pending`.
     """
     run = _Run(options)
+    classify = _how(classifier, options, run.complain)
     with Outputs(classifier, options, run.complain) as outputs:
-        results = classifier.classify_many(run.photos(), options.top, options.journal)
+        results = classify(run.photos(), options.top, options.journal)
         try:
             with closing(results):
                 for found in results:
@@ -50,6 +53,32 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     if run.out_of_time:
         run.say_how_to_go_on("the time is over")
     return run.exit_code()
+
+
+def _how(
+    classifier: Classifier, options: argparse.Namespace, tell: Callable[[str], object]
+) -> Callable[..., Generator[Result, None, None]]:
+    """Return what classifies photos as ``classify_many`` does, with sequences if asked for."""
+    if options.sequence is None and options.sequences is None:
+        return classifier.classify_many
+    from rs_runtime.sequences import ByTable, ByTime, classify_sequences, read_sequences
+
+    base = common_folder(options.photos)
+    rule: ByTime | ByTable = ByTime(options.sequence or 0, base)
+    if options.sequences is not None:
+        rule = ByTable(read_sequences(options.sequences), base)
+    # The outputs that are opened next have columns for sequences.
+    classifier.keep_all = True
+
+    def classify(
+        photos: Iterator[Path | Failure], top: int, journal: Path | None
+    ) -> Generator[Result, None, None]:
+        def warn(problem: str) -> None:
+            tell(f"warning: {problem}")
+
+        return classify_sequences(classifier, photos, rule, top, journal, warn)
+
+    return classify
 
 
 class _Run:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rs_runtime.kit.json_node import JsonNode
 from rs_runtime.kit.verdict import read_verdict
 from rs_runtime.photos.exif import Exif
 from rs_runtime.ranks import Answer
-from rs_runtime.results import ClassSet, PhotoFacts, Prediction, Score, Unknown
+from rs_runtime.results import ClassSet, Original, PhotoFacts, Prediction, Score, Unknown
 
 if TYPE_CHECKING:
     from rs_runtime.filter import FilterVerdict
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["read_prediction"]
 
 _MOST = 2**24
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
 def read_prediction(path: str, found: JsonNode) -> Prediction:
@@ -37,6 +39,9 @@ def read_prediction(path: str, found: JsonNode) -> Prediction:
         found.optional("set", _set),
         found.optional("unknown", _unknown),
         found.optional("photo", _facts),
+        found.optional("original", _original),
+        # The answers to sequences are made anew, from what is kept of each photo.
+        kept=found.optional("kept", _kept),
     )
 
 
@@ -71,6 +76,17 @@ def _set(node: JsonNode) -> ClassSet:
 
 def _unknown(node: JsonNode) -> Unknown:
     return Unknown(node.get("score").text(), node.get("strangeness").number())
+
+
+def _original(node: JsonNode) -> Original:
+    top, part = _scores(node.get("top")), node.get("listed").number()
+    return Original(node.optional("answer", _answer), top, node.optional("set", _set), part)
+
+
+def _kept(node: JsonNode) -> str:
+    if not isinstance(node.value, str) or not _BASE64.fullmatch(node.value):
+        node.fail("base64")
+    return node.value
 
 
 def _facts(node: JsonNode) -> PhotoFacts:

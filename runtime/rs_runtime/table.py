@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rs_runtime.console import printable
+from rs_runtime.ranks import Answer
 from rs_runtime.results import Prediction
 from rs_runtime.sets import STRANGE
 
@@ -17,6 +20,7 @@ def table_lines(prediction: Prediction) -> str:
     width = max((len(title) for title, _ in rows), default=0)
     told = f"{_answer(prediction)}{_strange(prediction)}{_doubt(prediction)}"
     lines = [printable(f"{prediction.path}{told}")]
+    lines += [printable(f"  {told}") for told in _beside(prediction)]
     for title, score in rows:
         name = "" if title == score.name else score.name
         line = f"  {score.probability:7.1%}  {title:<{width}}  {name}"
@@ -29,13 +33,31 @@ def table_lines(prediction: Prediction) -> str:
 
 
 def _answer(prediction: Prediction) -> str:
-    answer = prediction.answer
-    if answer is None:
-        return ""
-    if answer.name is None:
-        return "  uncertain"
+    return "" if prediction.answer is None else f"  {_named(prediction.answer)}"
+
+
+def _named(answer: Answer | None) -> str:
+    if answer is None or answer.name is None:
+        return "uncertain"
     rank = (answer.rank or "").replace("_", " ")
-    return f"  {rank} {answer.name} ({answer.probability:.1%})"
+    return f"{rank} {answer.name} ({answer.probability:.1%})"
+
+
+def _beside(prediction: Prediction) -> Iterator[str]:
+    """Yield what else is to be said of the answer: without the list, and of the sequence."""
+    found = prediction.original
+    if found is not None and prediction.differs:
+        without = _named(found.answer)
+        if found.answer is None:
+            without = f"{found.top[0].name} ({found.top[0].probability:.1%})"
+        yield f"among all classes: {without}; the list's classes have {found.listed:.1%}"
+    sequence = prediction.sequence
+    if sequence is not None and sequence.photos > 1:
+        said = _named(sequence.answer)
+        if sequence.answer is None:
+            best = sequence.top[0] if sequence.top else None
+            said = f"{best.name} ({best.probability:.1%})" if best else "no photo counts"
+        yield f"sequence of {sequence.photos} photos: {said}"
 
 
 def _strange(prediction: Prediction) -> str:

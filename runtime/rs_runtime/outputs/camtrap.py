@@ -85,6 +85,8 @@ class CamtrapDP:
         self._assumed += assumed
         self._timeless += time is None
         row = {"path": path, "deployment": name, "time": time, **_observed(label)}
+        if isinstance(found, Prediction) and found.sequence:
+            row["eventID"] = found.sequence.id
         self._spool.write(json.dumps(row) + "\n")
         if row["scientificName"]:
             self._taxa.setdefault(row["scientificName"], taxon_entry(label))

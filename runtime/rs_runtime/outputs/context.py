@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from rs_runtime.files import relative_path
 from rs_runtime.results import Result
 
 if TYPE_CHECKING:
@@ -80,12 +81,7 @@ class Context:
 
         A path outside of the folder is absolute; a photo without a path has the empty text.
         """
-        if path is None:
-            return ""
-        whole = os.path.abspath(path)
-        start = os.path.join(self.base, "")
-        inside = whole[len(start) :] if whole.startswith(start) else whole
-        return inside.replace(os.sep, "/")
+        return "" if path is None else relative_path(path, self.base)
 
     def identifier(self, kind: str, *facts: str | None) -> str:
         """Return an identifier (UUID) that is the same each time for the same facts."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rs_runtime.kit.manifest import NOT_ORGANISM, RANKS, UNCERTAIN, ClassInfo, Manifest
-from rs_runtime.results import Failure, Prediction, Result, Score
+from rs_runtime.results import Failure, Original, Prediction, Result, Score
 
 __all__ = ["BLANK", "FAILURE", "TAXON", "UNSURE", "Label", "Labels", "folder_name", "scientific"]
 
@@ -53,6 +53,14 @@ def folder_name(label: Label) -> str:
     return label.name if label.kind == TAXON and label.name else _FOLDERS[label.kind]
 
 
+def _said(found: Original) -> str:
+    """Return the answer among all classes, where a list of species allows only some."""
+    answer = found.answer
+    if answer is None or answer.name is None or answer.rank is None:
+        return f"uncertain, most probable {found.top[0].name} {found.top[0].probability:.4f}"
+    return f"{answer.rank.replace('_', ' ')} {answer.name} {answer.probability:.4f}"
+
+
 class Labels:
     """Finds labels by the classes of a kit."""
 
@@ -95,6 +103,8 @@ class Labels:
             parts.append(f"maybe no organism: probability of one {found.filter.probability:.4f}")
         if found.note:
             parts.append(f"the photo {found.note}")
+        if found.original is not None and found.differs:
+            parts.append(f"among all classes: {_said(found.original)}")
         return "; ".join(parts)
 
     def members(self, rank: str, name: str) -> frozenset[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rs_runtime.outputs.context import Context
+from rs_runtime.ranks import Answer
 from rs_runtime.results import Failure, Prediction, Result
 
 __all__ = ["Cell", "columns", "row"]
@@ -10,8 +11,12 @@ __all__ = ["Cell", "columns", "row"]
 Cell = str | float | int | None
 
 
-def columns(top: int) -> dict[str, type]:
-    """Return the names of the columns and their types; ``top`` classes are listed."""
+def columns(context: Context) -> dict[str, type]:
+    """Return the names of the columns and their types.
+
+    What a list of species or sequences add is at the end, and only there if they are asked for.
+    """
+    top, classifier = context.options.top, context.classifier
     found: dict[str, type] = {"path": str, "rank": str, "name": str, "common_name": str}
     found["probability"] = float
     for place in range(1, top + 1):
@@ -19,7 +24,14 @@ def columns(top: int) -> dict[str, type]:
         found[f"probability_{place}"] = float
     found |= {"set": str, "strangeness": float, "filter": str, "filter_probability": float}
     found |= {"note": str, "error": str, "taken": str, "latitude": float, "longitude": float}
-    return found | {"width": int, "height": int}
+    found |= {"width": int, "height": int}
+    if classifier.allowed is not None:
+        found |= {"original_rank": str, "original_name": str, "original_probability": float}
+        found["listed"] = float
+    if classifier.keep_all:
+        found |= {"sequence": str, "sequence_rank": str, "sequence_name": str}
+        found["sequence_probability"] = float
+    return found
 
 
 def row(found: Result, context: Context) -> dict[str, Cell]:
@@ -27,16 +39,15 @@ def row(found: Result, context: Context) -> dict[str, Cell]:
     cells: dict[str, Cell] = {"path": context.relative(found.path)}
     if isinstance(found, Failure):
         return {**cells, "error": found.problem}
-    return {**cells, **_answer(found, context), **_judged(found), **_facts(found)}
+    beside = {**_judged(found), **_facts(found), **_original(found), **_sequence(found)}
+    return {**cells, **_answer(found, context), **beside}
 
 
 def _answer(found: Prediction, context: Context) -> dict[str, Cell]:
-    cells: dict[str, Cell] = {}
-    if found.answer is not None:
+    cells = _named(found.answer, "")
+    if found.answer is not None and found.answer.rank and found.answer.name:
         rank, name = found.answer.rank, found.answer.name
-        cells = {"rank": rank, "name": name or "uncertain", "probability": found.answer.probability}
-        if rank and name:
-            cells["common_name"] = context.labels.lineage(rank, name, found.top)[1]
+        cells["common_name"] = context.labels.lineage(rank, name, found.top)[1]
     for place, score in enumerate(found.top, 1):
         cells[f"class_{place}"] = score.name
         cells[f"common_name_{place}"] = score.common_name
@@ -46,6 +57,27 @@ def _answer(found: Prediction, context: Context) -> dict[str, Cell]:
     if found.unknown is not None:
         cells["strangeness"] = found.unknown.strangeness
     return cells
+
+
+def _named(answer: Answer | None, start: str) -> dict[str, Cell]:
+    """Return rank, name and probability of an answer, in columns that begin with ``start``."""
+    if answer is None:
+        return {}
+    name = answer.name or "uncertain"
+    told = {"rank": answer.rank, "name": name, "probability": answer.probability}
+    return {f"{start}{column}": cell for column, cell in told.items()}
+
+
+def _original(found: Prediction) -> dict[str, Cell]:
+    if found.original is None:
+        return {}
+    return {**_named(found.original.answer, "original_"), "listed": found.original.listed}
+
+
+def _sequence(found: Prediction) -> dict[str, Cell]:
+    if found.sequence is None:
+        return {}
+    return {**_named(found.sequence.answer, "sequence_"), "sequence": found.sequence.id}
 
 
 def _judged(found: Prediction) -> dict[str, Cell]:

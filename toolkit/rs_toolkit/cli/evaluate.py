@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from rs_runtime.console import complain, duration
 from rs_toolkit.cli import options
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.errors import ConfigError, RunError
@@ -148,6 +149,20 @@ def predict(
     strict_photos: Annotated[
         bool, typer.Option("--strict-photos", help="Refuse photos that lack a few bytes.")
     ] = False,
+    species: Annotated[
+        Path | None,
+        typer.Option(help="Answer only with these names of any rank, one a line, or a CSV."),
+    ] = None,
+    sequence: Annotated[
+        str | None,
+        typer.Option(
+            help="Also answer for photos of one camera within this time, such as 30s.",
+            metavar="TIME",
+        ),
+    ] = None,
+    sequences: Annotated[
+        Path | None, typer.Option(help="Also answer for the sequences of this CSV: path, sequence.")
+    ] = None,
 ) -> None:
     """Classify photos with a run's model, before it is exported.
 
@@ -167,13 +182,22 @@ def predict(
     if format not in (None, *FORMATS):
         raise ConfigError(f"--format: got {format!r}, wanted one of: {', '.join(FORMATS)}")
 
+    try:
+        seconds = None if sequence is None else duration(sequence)
+    except ArgumentTypeError as error:
+        raise ConfigError(f"--sequence: {error}") from error
+    if sequence is not None and sequences is not None:
+        raise ConfigError("--sequence: not allowed with --sequences; leave one out")
     with ConsoleProgress() as progress:
         opened = Run.open(run)
         classifier = run_classifier(opened, _calibrated, min_probability, progress, coverage)
     classifier.strict_photos = strict_photos
-    names = ("photos", "format", "output", "json", "csv", "top")
+    if species is not None and (problem := classifier.restrict(species)):
+        complain("rs-toolkit", f"warning: {problem}")
+    names = ("photos", "format", "output", "json", "csv", "top", "sequences")
     asked = output_defaults() | {name: given[name] for name in names}
-    namespace = Namespace(program="rs-toolkit", journal=None, max_runtime=None, **asked)
+    asked |= {"sequence": seconds, "journal": None, "max_runtime": None}
+    namespace = Namespace(program="rs-toolkit", **asked)
     code = classify_all(classifier, namespace)
     if code:
         raise typer.Exit(code)
