@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         JournalError,
         KitError,
         PhotoError,
+        PlaceError,
         RuntimeKitError,
         SequenceError,
         SpeciesListError,
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
         Member,
         Variant,
     )
+    from rs_runtime.kit.ranges import Range
     from rs_runtime.kit.sets import SetSpec, UnknownSpec
     from rs_runtime.photos.exif import Exif
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
+    from rs_runtime.places import Place
     from rs_runtime.ranks import Answer
     from rs_runtime.results import (
         ClassSet,
@@ -77,8 +80,11 @@ __all__ = [
     "PhotoError",
     "PhotoFacts",
     "PhotoInfo",
+    "Place",
+    "PlaceError",
     "Prediction",
     "Preprocessing",
+    "Range",
     "Result",
     "RuntimeKitError",
     "Score",
@@ -100,9 +106,9 @@ __all__ = [
 # Names are imported on first use, so that `rs-classify --help` starts without NumPy and Pillow.
 # Modules are searched in this order: those that need neither come first.
 _MODULES = (
-    *("errors", "kit.kit", "kit.manifest", "kit.sets"),
+    *("errors", "kit.kit", "kit.manifest", "kit.ranges", "kit.sets"),
     *("results", "ranks", "photos.exif", "photos.photo", "engines.engine", "classify", "filter"),
-    "sequences",
+    *("sequences", "places"),
 )
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rs_runtime.filter import Filter
     from rs_runtime.kit.kit import Kit
     from rs_runtime.photos.preprocess import PhotoSource
+    from rs_runtime.places import Place
 
     Photo = str | PhotoSource
 
@@ -134,6 +135,8 @@ class Classifier(Model):
         warn: Callable[[str], object] = _warn,
         measure: Callable[[str], object] | None = None,
         species: str | Path | Iterable[str] | None = None,
+        place: Place | None = None,
+        locale: str | None = None,
     ) -> Self:
         """Open a kit and load its model, and its filter if it has one.
 
@@ -155,7 +158,11 @@ class Classifier(Model):
             Measure the kit's models first, if that was not done; called with lines that say so.
             It takes seconds, which many photos make up for.  None: measure nothing.
         species
-            A list of species, as for :meth:`Model.restrict`: other classes are not answered with.
+            A list of species, as for :meth:`restrict`: other classes are not answered with.
+        place
+            As for :meth:`expect`: classes outside their range are less probable.
+        locale
+            A language for common names, such as ``sw`` or ``pt-BR``, where the kit has them.
 
         The other parameters are those of :class:`Classifier`.
 
@@ -167,6 +174,8 @@ class Classifier(Model):
             ``filter`` is none of the three, or a number is out of its range.
         SpeciesListError
             The list cannot be read, or allows no class of the kit.
+        PlaceError
+            The kit has no ranges for such a place, or expects none of its classes there.
         """
         if filter not in ("report", "on", "off"):
             raise ValueError(f"filter must be report, on or off, got {filter!r}")
@@ -189,12 +198,10 @@ class Classifier(Model):
             )
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)
-            problems = [found.variant.warning]
-            if species is not None:
-                problems.append(found.restrict(species))
+            problems = [found.variant.warning] if found.variant.warning else []
+            problems += found.narrow(species, place, locale)
         for problem in problems:
-            if problem:
-                warn(problem)
+            warn(problem)
         return found
 
     def _load_filter(self, kit: Kit, engine: str, threshold: float | None) -> None:

@@ -13,6 +13,7 @@ from rs_runtime.outputs.options import add_output_options
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
+    from rs_runtime.places import Place
 
 __all__ = ["main"]
 
@@ -74,7 +75,18 @@ def _classifier(options: argparse.Namespace) -> Classifier:
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
         species=options.species,
+        place=_place(options),
+        locale=options.locale,
     )
+
+
+def _place(options: argparse.Namespace) -> Place | None:
+    given = options.country, options.lat, options.lon, options.place_weight
+    if given == (None,) * 4:
+        return None
+    from rs_runtime.places import given_place
+
+    return given_place(*given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,6 +153,7 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
         help="answer only with these: scientific names of any rank, one a line, or a CSV with a "
         "column scientificName; the answer among all classes is told beside it",
     )
+    _add_place_options(parser)
     sequences = parser.add_mutually_exclusive_group()
     sequences.add_argument(
         "--sequence",
@@ -155,6 +168,32 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also answer for the sequences of this CSV with the columns path (relative to the "
         "folder given) and sequence",
+    )
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--country",
+        metavar="CODE",
+        help="where the photos were taken, such as GBR or KEN (ISO 3166-1 alpha-3): classes that "
+        "do not occur there, by the kit's ranges, become less probable; the answer without the "
+        "place is told beside it",
+    )
+    parser.add_argument(
+        "--lat", type=float, metavar="DEGREES", help="the same by latitude, north is positive"
+    )
+    parser.add_argument("--lon", type=float, metavar="DEGREES", help="longitude, east is positive")
+    parser.add_argument(
+        "--place-weight",
+        type=share,
+        metavar="W",
+        help="the factor on the probability of a class outside its range, 0 to 1; 0 leaves it out "
+        "(default: 0.01)",
+    )
+    parser.add_argument(
+        "--locale",
+        metavar="LANGUAGE",
+        help="common names in this language, such as sw or pt-BR, where the kit has them",
     )
 
 

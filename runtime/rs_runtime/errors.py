@@ -21,6 +21,7 @@ __all__ = [
     "OutputError",
     "PhotoError",
     "PhotoTooLargeError",
+    "PlaceError",
     "RuntimeKitError",
     "SequenceError",
     "SpeciesListError",
@@ -57,6 +58,10 @@ class JournalError(RuntimeKitError):
 
 class SpeciesListError(RuntimeKitError):
     """The list of species cannot be read, or allows none of the kit's classes."""
+
+
+class PlaceError(RuntimeKitError):
+    """A place is none, or the kit's ranges do not tell of it."""
 
 
 class SequenceError(RuntimeKitError):

@@ -29,6 +29,8 @@ from rs_runtime.results import Prediction, Result
 from rs_runtime.saved import read_prediction
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from rs_runtime.classify import Classifier
 
 __all__ = ["Journal", "PhotoKey", "photo_key", "resumed", "settings_of"]
@@ -80,16 +82,16 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
         "only_organisms": classifier.only_organisms,
         "strict_photos": classifier.strict_photos,
         "top": top,
-        "species": _allowed(classifier),
+        "species": _digest(classifier.allowed),
+        "place": _digest(classifier.weights),
         "keep_all": classifier.keep_all,
         # Answers of a release that kept less of them are not taken for this one's.
         "fields": [field.name for field in fields(Prediction)],
     }
 
 
-def _allowed(classifier: Classifier) -> str | None:
-    allowed = classifier.allowed
-    return None if allowed is None else hashlib.sha256(allowed.tobytes()).hexdigest()
+def _digest(of_classes: NDArray[Any] | None) -> str | None:
+    return None if of_classes is None else hashlib.sha256(of_classes.tobytes()).hexdigest()
 
 
 def _version() -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +13,12 @@ from rs_runtime.engines.engine import default_threads, load_engine
 from rs_runtime.errors import EngineError, KitFormatError
 from rs_runtime.kit.manifest import RANKS
 from rs_runtime.kit.variants import choose
-from rs_runtime.ranks import Answer, answers, levels
+from rs_runtime.narrowing import Narrowing
+from rs_runtime.ranks import Answer, answers
 from rs_runtime.results import ClassSet, Original, Score, Unknown
 from rs_runtime.sets import in_set, strangeness, unknown_score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
     from typing_extensions import Self
 
@@ -32,13 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 
-class Model:
+class Model(Narrowing):
     """A kit's model, loaded and ready; parameters and errors as for a Classifier.
 
     Attributes
     ----------
-    allowed
-        The classes that a list of species allows, bool (classes,); None: all.
     keep_all
         Keep the probabilities of all classes with each answer, as sequences need them.
     """
@@ -57,7 +53,8 @@ class Model:
                 raise ValueError(f"{name} must be from 0 to 1, got {share!r}")
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads!r}")
-        self.manifest = manifest = kit.manifest
+        manifest = kit.manifest
+        super().__init__(manifest)
         self.preprocessing = manifest.preprocessing
         offers, owner = manifest.variants, f"kit {manifest.name!r}"
         self.variant = choose(offers, manifest.default_variants, owner, engine, variant)
@@ -72,8 +69,6 @@ class Model:
             self.thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
         # Before 1.5, no thresholds could also mean that there were no photos to fit them on.
         self.answering = bool(self.thresholds) or manifest.minor >= 5
-        self._levels = self._all_levels = levels(manifest.classes, manifest.rank)
-        self.allowed: NDArray[np.bool_] | None = None
         self.keep_all = False
         self._threads = threads
         # The model's file, until it is loaded again for many photos.
@@ -88,35 +83,6 @@ class Model:
                 f"model {self.variant.name!r} takes {loaded.size} px, "
                 f"its kit prepares {wanted} px; export the kit again"
             )
-
-    def restrict(self, species: str | Path | Iterable[str]) -> str | None:
-        """Allow only the classes of a list of species, before photos are classified.
-
-        Parameters
-        ----------
-        species
-            A file, as for :func:`rs_runtime.species.read_species`, or names of any rank.
-
-        Returns
-        -------
-        str or None
-            One line about names that the kit does not have, if there are any.
-
-        Raises
-        ------
-        SpeciesListError
-            The list cannot be read, or allows no class.
-        """
-        from rs_runtime.species import allowed_classes, allowed_levels, read_species
-
-        where = "species list"
-        if isinstance(species, str | Path):
-            where = f"species list {str(species)!r}"
-            species = read_species(Path(species))
-        found = allowed_classes(species, self.manifest.classes, where)
-        self.allowed = found.classes
-        self._levels = allowed_levels(self._all_levels, found.classes)
-        return found.warning
 
     def close(self) -> None:
         """Free the model's memory, once no other thread uses it; what follows is a ValueError."""
@@ -152,7 +118,8 @@ class Model:
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the calibrated probabilities of photos, float32 (n, classes); each row sums to 1.
 
-        With a list of species they are those among its classes; the others have 0.
+        With a list of species they are those among its classes; the others have 0.  With a place,
+        those of classes that are not expected there are multiplied by its weight first.
 
         They are softmax(logits / T), with the variant's temperature T (Guo et al. 2017, "On
         Calibration of Modern Neural Networks").  ``pixels`` are uint8, (n, size, size, 3), from
@@ -170,9 +137,11 @@ class Model:
     ) -> NDArray[np.float32]:
         """Return the probabilities of :meth:`probabilities` from logits, (n, classes).
 
-        ``among_all`` leaves the list of species aside.
+        ``among_all`` leaves the list of species and the place aside.
         """
         scaled = logits / np.float32(self.variant.temperature)
+        if self.weights is not None and not among_all:
+            scaled = scaled + np.log(self.weights)
         if self.allowed is not None and not among_all:
             scaled = np.where(self.allowed, scaled, np.float32(-np.inf))
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
@@ -207,10 +176,10 @@ class Model:
         These are ``answer``, ``top``, ``set`` and ``unknown`` of
         :class:`rs_runtime.results.Prediction`.
         """
-        rows = every = self.calibrated(logits)
+        rows = self.calibrated(logits)
+        every = rows if self.favoured is None else self.calibrated(logits, among_all=True)
         places = np.argsort(-rows[0], kind="stable")
         if self.allowed is not None:
-            every = self.calibrated(logits, among_all=True)
             places = places[self.allowed[places]]
         answer, scores = self._answer(rows, self._levels), self._scores(rows[0], places[:top])
         # A set without its classes that are not on the list holds every class that is.
@@ -223,14 +192,14 @@ class Model:
             scaled = logits[0].astype(np.float64) / self.variant.temperature
             kept = (scaled - np.logaddexp.reduce(scaled)).astype("<f4")
             found["kept"] = base64.b64encode(kept.tobytes()).decode()
-        if self.allowed is not None:
+        if (favoured := self.favoured) is not None:
             rows = self.calibrated(logits, among_all=True)
             places = np.argsort(-rows[0], kind="stable")
             found["original"] = Original(
                 self._answer(rows, self._all_levels),
                 self._scores(rows[0], places[:top]),
                 self._set(rows[0], rows, places),
-                min(1.0, float(rows[0][self.allowed].sum(dtype=np.float64))),
+                min(1.0, float(rows[0][favoured].sum(dtype=np.float64))),
             )
         return found
 

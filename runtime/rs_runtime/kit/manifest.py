@@ -10,6 +10,7 @@ from typing import Any
 
 from rs_runtime.errors import KitFormatError, KitVersionError
 from rs_runtime.kit.json_node import MAX_TEXT, JsonNode, Scalar, parse_json
+from rs_runtime.kit.ranges import Range, is_locale, read_range
 from rs_runtime.kit.sets import SetSpec, UnknownSpec, read_sets, read_unknown
 from rs_runtime.kit.variants import ENGINES
 from rs_runtime.kit.verdict import LossVerdict, read_verdict
@@ -27,7 +28,7 @@ __all__ = [
     "Variant",
 ]
 
-SCHEMA = "1.5"
+SCHEMA = "1.6"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 ORGANISM, NOT_ORGANISM, UNCERTAIN = "organism", "not_organism", "uncertain"
 """A filter's three verdicts; the first two also name its thresholds."""
@@ -42,12 +43,18 @@ MAX_SCALING = 1000.0
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class of the classifier; ``id`` is its index in the logits."""
+    """One class of the classifier; ``id`` is its index in the logits.
+
+    ``common_names`` maps languages, such as ``sw`` or ``pt-BR``, to names.  ``range`` is where the
+    taxon occurs; None: not known.
+    """
 
     id: int
     name: str
     common_name: str | None
     taxon: Mapping[str, str]
+    common_names: Mapping[str, str] = field(default_factory=dict)
+    range: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,10 @@ class Manifest:
     def to_json(self) -> bytes:
         """Return canonical UTF-8 JSON: sorted keys, indent 2, one final newline."""
         values = {**asdict(self), "format": "rskit"}
+        for item in values["classes"]:
+            for key in ("common_names", "range"):
+                if not item[key]:
+                    del item[key]
         text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return text.encode() + b"\n"
 
@@ -173,13 +184,15 @@ class Manifest:
                 "update rs-toolkit, or export the kit again"
             )
         # Schemas before 1.3 do not define the key "filter", those before 1.5 not "verdict", "sets"
-        # and "unknown", so these are ignored there.
+        # and "unknown", those before 1.6 not "common_names" and "range": these are ignored there.
         minor = int(match[2])
         manifest = cls(
             name=root.get("name").text(),
             created_by=root.get("created_by").text(),
             rank=root.get("rank").choice((*RANKS, "common_name")),
-            classes=tuple(_class_info(item) for item in root.get("classes").items(1, MAX_CLASSES)),
+            classes=tuple(
+                _class_info(item, minor) for item in root.get("classes").items(1, MAX_CLASSES)
+            ),
             preprocessing=_preprocessing(root.get("preprocessing")),
             variants=tuple(
                 _variant(item, minor) for item in root.get("variants").items(1, MAX_VARIANTS)
@@ -196,7 +209,8 @@ class Manifest:
         return manifest
 
 
-def _class_info(node: JsonNode) -> ClassInfo:
+def _class_info(node: JsonNode, minor: int) -> ClassInfo:
+    told = _defined(node, minor, 6)
     taxon = node.get("taxon")
     names = taxon.mapping(JsonNode.scalar)
     for rank in names:
@@ -206,7 +220,17 @@ def _class_info(node: JsonNode) -> ClassInfo:
         name=node.get("name").text(),
         common_name=node.optional("common_name", JsonNode.text),
         taxon={rank: taxon.get(rank).text() for rank, name in names.items() if name is not None},
+        common_names=_common_names(told.get("common_names", {})),
+        range=told.optional("range", read_range),
     )
+
+
+def _common_names(node: JsonNode) -> dict[str, str]:
+    found = node.mapping(JsonNode.text)
+    for tag in found:
+        if not is_locale(tag):
+            JsonNode(f"key in {node.where}", tag).fail("a language such as sw or pt-BR")
+    return found
 
 
 def _defined(node: JsonNode, minor: int, since: int) -> JsonNode:

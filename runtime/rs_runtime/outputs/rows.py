@@ -25,7 +25,7 @@ def columns(context: Context) -> dict[str, type]:
     found |= {"set": str, "strangeness": float, "filter": str, "filter_probability": float}
     found |= {"note": str, "error": str, "taken": str, "latitude": float, "longitude": float}
     found |= {"width": int, "height": int}
-    if classifier.allowed is not None:
+    if classifier.favoured is not None:
         found |= {"original_rank": str, "original_name": str, "original_probability": float}
         found["listed"] = float
     if classifier.keep_all:

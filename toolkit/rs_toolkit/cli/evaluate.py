@@ -192,7 +192,7 @@ def predict(
         opened = Run.open(run)
         classifier = run_classifier(opened, _calibrated, min_probability, progress, coverage)
     classifier.strict_photos = strict_photos
-    if species is not None and (problem := classifier.restrict(species)):
+    for problem in classifier.narrow(species):
         complain("rs-toolkit", f"warning: {problem}")
     names = ("photos", "format", "output", "json", "csv", "top", "sequences")
     asked = output_defaults() | {name: given[name] for name in names}
