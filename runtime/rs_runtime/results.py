@@ -106,7 +106,7 @@ class Prediction:
     ``original`` is what the answer would be without a list of species, None without a list.
     ``sequence`` is the answer to the sequence that the photo belongs to, if these are asked for.
     ``kept`` holds the logarithms of all classes' probabilities, without a list, as little-endian
-    float32 in base64; only where :attr:`rs_runtime.model.Model.keep_all` asks for it.
+    float32 in base64; only where ``Classifier.keep_all`` asks for it.
     """
 
     path: str | None

@@ -36,7 +36,14 @@ if TYPE_CHECKING:
 
     from rs_runtime.classify import Classifier
 
-__all__ = ["MOST", "ByTime", "ByTable", "classify_sequences", "read_sequences"]
+__all__ = [
+    "MOST",
+    "ByTable",
+    "ByTime",
+    "SequenceRule",
+    "classify_sequences",
+    "read_sequences",
+]
 
 MOST = 500
 """So many results wait at most for the end of a sequence; then it ends as it is."""
@@ -49,7 +56,7 @@ def _warn(problem: str) -> None:
     warnings.warn(problem, RuntimeWarning, stacklevel=3)
 
 
-class Rule(Protocol):
+class SequenceRule(Protocol):
     """Says which sequence each photo belongs to, in the order of the results."""
 
     def place(self, found: Result) -> str | None:
@@ -71,7 +78,7 @@ class ByTime:
     """
 
     def __init__(self, seconds: float, base: str = "") -> None:
-        self._seconds, self._base = seconds, base
+        self._seconds, self._base = seconds, os.path.abspath(base)
         self._name: str | None = None
         self._folder, self._camera, self._time = "", ("",) * 3, 0.0
         self._count = 0
@@ -89,8 +96,8 @@ class ByTime:
         self._count += 1
         near = camera == self._camera and abs(time - self._time) <= self._seconds
         if self._name is None or not near:
-            base = self._base or os.getcwd()
-            self._name = relative_path(found.path, base) if found.path else f"photo {self._count}"
+            path = found.path and relative_path(found.path, self._base)
+            self._name = path or f"photo {self._count}"
         self._camera, self._time = camera, time
         return self._name
 
@@ -118,12 +125,12 @@ class ByTable:
     """
 
     def __init__(self, sequences: Mapping[str, str], base: str = "") -> None:
-        self._sequences, self._base = sequences, base
+        self._sequences, self._base = sequences, os.path.abspath(base)
         self._left = Counter(sequences.values())
 
     def place(self, found: Result) -> str | None:
         """Return the name of a result's sequence."""
-        path = relative_path(found.path, self._base or os.getcwd()) if found.path else ""
+        path = relative_path(found.path, self._base) if found.path else ""
         name = self._sequences.get(path)
         if name is not None:
             self._left[name] -= 1
@@ -183,7 +190,7 @@ def _rows(rows: csv.DictReader[str], where: str) -> Iterator[tuple[str, str]]:
 def classify_sequences(
     classifier: Classifier,
     photos: Iterable[Any],
-    rule: Rule,
+    rule: SequenceRule,
     top: int = 5,
     journal: str | Path | None = None,
     warn: Callable[[str], object] = _warn,

@@ -19,7 +19,7 @@ from rs_runtime.errors import SequenceError
 from rs_runtime.filter import FilterVerdict
 from rs_runtime.photos.exif import Exif
 from rs_runtime.results import PhotoFacts
-from rs_runtime.sequences import ByTime, ByTable, classify_sequences, read_sequences
+from rs_runtime.sequences import ByTable, ByTime, classify_sequences, read_sequences
 
 
 def save(path: Path, colour: tuple[int, int, int], time: str | None, make: str = "Reconyx") -> None:
@@ -304,3 +304,11 @@ def test_files_and_tables_tell_of_sequences(classify, card, onnx_kit, tmp_path, 
     main([*base, "--format", "camtrap-dp", "-o", str(tmp_path / "package")])
     observed = csv.DictReader((tmp_path / "package.partial" / "observations.csv").open())
     assert [row["eventID"] or None for row in observed] == EXPECTED
+
+
+def test_folders_may_be_relative(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rule = ByTable({"a/1.png": "night"}, "card")
+    assert rule.place(photo("card/a/1.png", None)) == "night"
+    assert ByTime(5, "card").place(photo("card/a/1.png", "06:00:00")) == "a/1.png"
+    assert ByTime(5).place(photo("card/a/1.png", "06:00:00")) == "card/a/1.png"

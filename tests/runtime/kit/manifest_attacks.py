@@ -9,10 +9,13 @@ from typing import Any
 
 from kit_forge import Target, attack, nodes, noise, replaced, word
 
-OPTIONAL = ("common_name", "warning", "filter", "sets", "unknown")
-# Older kits lack it, but it is never null.
-NEWER = ("thresholds",)
-MAPPINGS = ("taxon", "measured", "thresholds", "environment", "calibration", "default_variants")
+OPTIONAL = ("common_name", "warning", "filter", "sets", "unknown", "range")
+# They may be absent, but are never null.
+NEWER = ("thresholds", "common_names", "countries", "boxes")
+MAPPINGS = (
+    *("taxon", "common_names", "measured", "thresholds", "environment", "calibration"),
+    "default_variants",
+)
 POOL = (None, True, 0, -1, 1.5, 2**40, "", "1", "x" * 600, "\0", [], [[]], [1] * 9, {}, {"a": {}})
 
 

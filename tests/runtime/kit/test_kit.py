@@ -26,15 +26,17 @@ from rs_runtime.errors import (
 from rs_runtime.kit.archive import layout
 from rs_runtime.kit.kit import find_kit, open_kit, write_kit
 from rs_runtime.kit.manifest import Manifest
+from rs_runtime.kit.ranges import Range
 from rs_runtime.kit.sets import SetSpec, UnknownSpec
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.kit.verdict import LossVerdict
 
-GOLDEN = "a031384cb42c571a754dac1db7c7b89388067d583cbb1f2e15bc344e6a9e82ad"
-GOLDEN_WITH_FILTER = "157cc1f82ffae2b962b57c7e3cdab24996da723a2ae7a90f1b3a8d88a824672b"
+GOLDEN = "8dfa6e56e2b48cb64efa98a80485df8c1efc97070628c82d6bc992386c7eb29b"
+GOLDEN_WITH_FILTER = "e6c2d3ca3e0a0bb2dfb66e5410e4c42b1de4a15f6a0643003203c94bbcce4ea6"
 # What older schemas wrote, all without a verdict, and without a filter and a version of the pixels
 # before 1.4: fields that variants did not have yet, and the kit's SHA-256.
 OLDER = {
+    "1.5": ((), "a031384cb42c571a754dac1db7c7b89388067d583cbb1f2e15bc344e6a9e82ad"),
     "1.4": ((), "ab21418b8a3e39bbbace40b9162ab0decc210417dc07feae10e353919044a83c"),
     "1.0": (
         ("warning", "thresholds"),
@@ -102,16 +104,16 @@ def test_kits_of_older_schemas_are_read(schema, kit_path, manifest, contents) ->
     if schema < "1.3":
         del head["filter"]
     for variant in head["variants"]:
-        for key in (*missing, "verdict", "sets", "unknown"):
+        for key in (*missing, *(("verdict", "sets", "unknown") if schema < "1.5" else ())):
             del variant[key]
     old = json.dumps(head, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
     pack(kit_path, contents | {"manifest.json": old})
     assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == golden
     with open_kit(kit_path) as kit:
         # Older models were trained with older pixels.
-        version = 2 if schema == "1.4" else 1
+        version = 2 if schema >= "1.4" else 1
         assert kit.manifest.preprocessing == replace(manifest.preprocessing, pixels_version=version)
-        read = replace(kit.manifest, members={}, schema="1.5", preprocessing=manifest.preprocessing)
+        read = replace(kit.manifest, members={}, schema="1.6", preprocessing=manifest.preprocessing)
         assert missing == () or not any(variant.thresholds for variant in read.variants)
         assert replace(read, variants=manifest.variants) == manifest
         assert {name: kit.read(name) for name in kit.members} == contents
@@ -160,6 +162,40 @@ def test_verdicts(refused, kit_path, manifest, contents, filter_spec, filter_con
     repack(kit_path, variants=[variants[0] | {"verdict": 5}, variants[1]], schema="1.4")
     with open_kit(kit_path) as kit:
         assert {item.verdict for item in kit.manifest.variants} == {None}
+
+
+NAMES = {"sw": "nyekundu", "pt-BR": "vermelho"}
+RANGE = {"countries": ["KEN", "TZA"], "boxes": [[33.9, -4.7, 41.9, 5.5], [170, -90, -170, 90]]}
+
+
+def test_names_and_ranges_of_classes(refused, kit_path, manifest, contents) -> None:
+    where = Range(tuple(RANGE["countries"]), tuple(map(tuple, RANGE["boxes"])))
+    told = replace(manifest.classes[0], common_names=NAMES, range=where)
+    given = replace(manifest, classes=(told, *manifest.classes[1:]))
+    write_kit(kit_path, given, contents)
+    with open_kit(kit_path) as kit:
+        assert kit.manifest.classes == given.classes
+    classes = json.loads(given.to_json())["classes"]
+    assert classes[0]["range"] == RANGE and not {"range", "common_names"} & {*classes[1]}
+    wrong = (
+        {"countries": [], "boxes": []}, {"countries": ["UK"]}, {"countries": ["ken"]},
+        {"countries": "KEN"}, {"countries": ["KEN"] * 301}, {"boxes": [[0, 0, 0]]}, {"boxes": 1},
+        {"boxes": [[0, 5, 1, 4]]}, {"boxes": [[0, -91, 1, 4]]}, {"boxes": [[0, 0, 181, 4]]},
+        {"boxes": [[0, "0", 1, 4]]}, {"boxes": [RANGE["boxes"][0]] * 101},
+    )  # fmt: skip
+    for change in wrong:
+        repack(kit_path, classes=[classes[0] | {"range": RANGE | change}, *classes[1:]])
+        assert "classes[0].range" in refused(kit_path, KitFormatError)
+    for names in ({"SW": "a"}, {"s": "a"}, {"sw": ""}, {"sw": "\n"}, {"sw": None}, ["sw"]):
+        repack(kit_path, classes=[classes[0] | {"common_names": names}, *classes[1:]])
+        assert "classes[0].common_names" in refused(kit_path, KitFormatError)
+    # Before schema 1.6 the keys meant nothing.
+    old = [item | {"range": 5, "common_names": "x"} for item in classes]
+    repack(kit_path, classes=old, schema="1.5")
+    with open_kit(kit_path) as kit:
+        assert {(item.range, len(item.common_names)) for item in kit.manifest.classes} == {
+            (None, 0)
+        }
 
 
 SETS = {"prevalence": [0.5, 0.3, 0.2], "coverages": [0.5, 0.9], "ratios": [1.5, 0.0]}
@@ -414,7 +450,7 @@ def test_a_variable_may_begin_with_the_home_folder(tmp_path, monkeypatch, name) 
 
 def test_manifest_is_the_schema_of_the_contract(manifest) -> None:
     root = json.loads(manifest.to_json())
-    assert root["format"] == "rskit" and root["schema"] == "1.5"
+    assert root["format"] == "rskit" and root["schema"] == "1.6"
     assert set(Manifest.__dataclass_fields__) | {"format"} == set(root)
 
 

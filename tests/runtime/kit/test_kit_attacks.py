@@ -40,6 +40,7 @@ import rs_runtime.kit.manifest
 from rs_runtime.errors import KitError, KitSignatureError
 from rs_runtime.kit.kit import Kit, open_kit, write_kit
 from rs_runtime.kit.manifest import Manifest
+from rs_runtime.kit.ranges import Range
 from rs_runtime.kit.sets import SetSpec, UnknownSpec
 from rs_runtime.kit.signature import generate_key, write_signature
 from rs_toolkit.folders.kit import extract
@@ -61,7 +62,17 @@ def target(
         sets=SetSpec((0.5, 0.25, 0.25), (0.8, 0.9), (1.5, 0.25)),
         unknown=UnknownSpec("energy", (-1.0, 0.5, 3.0)),
     )
-    manifest = replace(manifest, filter=filter_spec, variants=(fitted, manifest.variants[1]))
+    red = replace(
+        manifest.classes[0],
+        common_names={"sw": "nyekundu"},
+        range=Range(("KEN",), ((33.5, -4.5, 41.5, 5.5),)),
+    )
+    manifest = replace(
+        manifest,
+        filter=filter_spec,
+        variants=(fitted, manifest.variants[1]),
+        classes=(red, *manifest.classes[1:]),
+    )
     write_kit(kit_path, manifest, contents | filter_contents)
     monkeypatch.setattr(rs_runtime.kit.kit, "MAX_KIT_BYTES", MOST_BYTES)
     key, public = generate_key(tmp_path / "key")

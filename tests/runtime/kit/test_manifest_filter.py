@@ -103,4 +103,4 @@ def test_a_filter_put_into_an_old_kit_is_not_lost(
     assert read(old).filter is None
     write_kit(kit_path, old, contents | filter_contents)
     with open_kit(kit_path) as kit:
-        assert (kit.manifest.schema, kit.manifest.filter) == ("1.5", filter_spec)
+        assert (kit.manifest.schema, kit.manifest.filter) == ("1.6", filter_spec)

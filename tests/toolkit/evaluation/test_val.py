@@ -230,6 +230,21 @@ def test_predict_writes_the_formats_of_rs_classify(run, trained, shapes, tmp_pat
     assert len(json.loads((tmp_path / "m.json").read_text())["images"]) == 10
 
 
+def test_predict_takes_a_list_of_species_and_sequences(run, trained, shapes, tmp_path) -> None:
+    (tmp_path / "list.txt").write_text("Trigonidae\n")
+    (tmp_path / "s.csv").write_text("path,sequence\n00.png,first\n02.png,first\n")
+    photos = shapes / "discidae"
+    options = ("--species", tmp_path / "list.txt", "--json")
+    code, out, err = run("predict", trained, photos, *options, "--sequences", tmp_path / "s.csv")
+    assert code == 0 and "rs-toolkit: warning: " in err and "allows 1 of " in err
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {row["top"][0]["name"] for row in rows} == {"trigonidae"}
+    assert {row["original"]["top"][0]["name"] for row in rows} == {"discidae"}
+    told = [row["sequence"] and row["sequence"]["photos"] for row in rows]
+    assert told == [2, None, 2, *[None] * (len(rows) - 3)]
+    assert run("predict", trained, photos, "--sequence", "soon")[0] == 2
+
+
 def test_without_validation_photos_a_run_answers_without_thresholds(
     run, trained, shapes, tmp_path, monkeypatch
 ) -> None:
