@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rs_runtime.ranks import Answer
 
 __all__ = [
+    "UNLISTED",
     "ClassSet",
     "Failure",
     "Original",
@@ -22,6 +23,9 @@ __all__ = [
     "SequenceAnswer",
     "Unknown",
 ]
+
+UNLISTED = 0.05
+"""Below this share of a list's classes, a photo probably shows nothing that is on the list."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rs_runtime.console import complain
 from rs_runtime.outputs.context import common_folder
 from rs_runtime.outputs.writers import Outputs
 from rs_runtime.progress import Progress
-from rs_runtime.results import Failure, Prediction, Result
+from rs_runtime.results import UNLISTED, Failure, Prediction, Result
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
@@ -49,6 +49,7 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
             raise
         finally:
             run.progress.clear()
+        run.say_unlisted()
         outputs.close(complete=not run.out_of_time)
     if run.out_of_time:
         run.say_how_to_go_on("the time is over")
@@ -91,6 +92,7 @@ class _Run:
         self._deadline = math.inf if limit is None else time.monotonic() + limit
         self._codes = {_GOOD}
         self._answers, self._engine_failed = 0, False
+        self._unlisted = 0
         self.out_of_time = False
 
     def photos(self) -> Iterator[Path | Failure]:
@@ -105,6 +107,7 @@ class _Run:
         """Say what is wrong with one photo."""
         if isinstance(found, Prediction):
             self._answers += 1
+            self._unlisted += found.original is not None and found.original.listed < UNLISTED
             if found.note:
                 self.complain(f"warning: photo {found.path!r} {found.note}")
         else:
@@ -112,6 +115,15 @@ class _Run:
             self._engine_failed = self._engine_failed or found.kind == "engine"
             self.complain(found.problem)
         self.progress.step()
+
+    def say_unlisted(self) -> None:
+        """Say how many photos probably show nothing that is on the list of species."""
+        if self._unlisted:
+            self.complain(
+                f"warning: {self._unlisted:,} photos are probably of something that is not on the "
+                f"species list: among all classes, its classes have less than {UNLISTED:.0%}; look "
+                "at these photos, or add what they show"
+            )
 
     def say_how_to_go_on(self, why: str) -> None:
         """Say that not all photos were classified, and what keeps those that were."""
