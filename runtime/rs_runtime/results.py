@@ -142,8 +142,11 @@ class Prediction:
         """Return the fields as JSON values, without ``kept``."""
         found = asdict(self)
         del found["kept"]
-        for part in (found, found["original"]):
-            if part and part["set"]:
+        together = found["sequence"] or {}
+        for part in (found, found["original"], together, together.get("original")):
+            if part:
+                part["top"] = list(part["top"])
+            if part and part.get("set"):
                 part["set"]["classes"] = [item["name"] for item in part["set"]["classes"]]
         return found
 

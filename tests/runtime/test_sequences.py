@@ -117,6 +117,7 @@ def test_with_a_list_of_species_the_sequence_has_both_answers(onnx_kit, card) ->
     assert isinstance(found, Prediction) and found.sequence and found.sequence.original
     assert [score.name for score in found.sequence.top] == ["green", "blue"]
     assert found.sequence.original.top[0].name == "red"
+    assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
 
 
 def photo(path: str, time: str | None, verdict: str | None = None, **camera: str) -> Prediction:

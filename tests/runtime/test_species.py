@@ -149,6 +149,7 @@ def test_other_classes_have_no_probability_and_the_rest_is_renormalized(kit, col
     original = found.original
     assert (original.answer, original.top) == (before.answer, before.top)
     assert (original.set, found.unknown) == (before.set, before.unknown)
+    assert found.to_dict()["original"]["set"] == before.to_dict()["set"]
     assert before.original is None and found.differs
 
 
