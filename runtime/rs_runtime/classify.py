@@ -236,7 +236,7 @@ class Classifier(Model):
 
     def classify_many(
         self,
-        photos: Iterable[Photo | Result],
+        photos: Iterable[Photo | Result | None],
         top: int = 5,
         journal: str | Path | None = None,
     ) -> Generator[Result, None, None]:
@@ -249,7 +249,8 @@ class Classifier(Model):
         Parameters
         ----------
         photos, top
-            Photos as for :meth:`classify`, and results, which are passed on.
+            Photos as for :meth:`classify`, and results, which are passed on.  None says that the
+            next photo may be long in coming: results that wait are yielded before it is asked for.
         journal
             A file that keeps the answers to paths: after a crash, the same call classifies only
             the photos without one.
@@ -270,13 +271,18 @@ class Classifier(Model):
             yield from resumed(self, photos, top, Path(journal))
             return
         photos = iter(photos)
-        for _, photo in zip(range(0 if self._pool else _FEW), photos, strict=False):
+        few = (photo for photo in photos if photo is not None)
+        for _, photo in zip(range(0 if self._pool else _FEW), few, strict=False):
             yield self._attempt(photo, top)
-        for photo in photos:
+        for photo in few:
             pool = self._for_many()
             attempt = partial(self._attempt, top=top, engine=pool)
             rest = chain((photo,), photos)
-            yield from in_order(attempt, rest, pool.size + 1) if pool else map(attempt, rest)
+            yield from (
+                in_order(attempt, rest, pool.size + 1)
+                if pool
+                else map(attempt, chain((photo,), few))
+            )
 
     def _attempt(self, photo: Photo | Result, top: int, engine: EnginePool | None = None) -> Result:
         """Return the result of one photo of many."""

@@ -132,6 +132,9 @@ def resumed(
 
         def unanswered() -> Iterator[Any]:
             for photo in photos:
+                if photo is None:
+                    yield None
+                    continue
                 key = photo_key(photo, classifier.frames)
                 known = journal.find(key) if key else None
                 if known and not _is_whole(known, key, classifier):

@@ -10,6 +10,7 @@ __all__ = [
     "UNSUPPORTED_SUFFIXES",
     "can_read",
     "is_video",
+    "is_zip",
     "photo_kind",
     "photo_suffix",
     "unsupported_kind",
@@ -98,6 +99,11 @@ def photo_kind(data: bytes) -> str | None:
 def is_video(data: bytes) -> bool:
     """Return whether a file is a video, by its first bytes."""
     return _other_kind(data) == "video"
+
+
+def is_zip(data: bytes) -> bool:
+    """Return whether a file is a zip archive, by its first bytes (PKWARE's APPNOTE, 4.3)."""
+    return data.startswith((b"PK\3\4", b"PK\5\6"))
 
 
 def photo_suffix(data: bytes) -> str | None:

@@ -21,7 +21,7 @@ from rs_runtime.photos.folder import is_hidden, photo_problem
 from rs_runtime.photos.formats import HEAD_BYTES
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PhotoBytes, photo_name
 
-__all__ = ["ZipPhoto", "is_zip", "zip_photos"]
+__all__ = ["ZipPhoto", "zip_photos"]
 
 _MAX_DIRECTORY_BYTES = 64_000_000
 _MAX_ENTRIES = 200_000
@@ -109,11 +109,6 @@ def zip_photos(archive: str | Path, videos: bool = False) -> Iterator[tuple[ZipP
             problem = "is in the archive twice; unpack it, and give the folder"
         seen.add(item.filename)
         yield photo, problem or None
-
-
-def is_zip(head: bytes) -> bool:
-    """Return whether a file is a zip archive, by its first bytes (PKWARE's APPNOTE, 4.3)."""
-    return head.startswith((b"PK\3\4", b"PK\5\6"))
 
 
 def _leads_out(name: str) -> bool:
