@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from rs_runtime.batch import in_order
 from rs_runtime.errors import (
     EngineError,
     FilterError,
+    KitIntegrityError,
     PhotoError,
     RuntimeKitError,
     UnreadablePhotoError,
@@ -31,6 +32,8 @@ from rs_runtime.photos.preprocess import load_each
 from rs_runtime.results import Failure, PhotoFacts, Prediction, Result
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.filter import Filter
     from rs_runtime.kit.kit import Kit
@@ -169,7 +172,7 @@ class Classifier(Model):
         if filter not in ("report", "on", "off"):
             raise ValueError(f"filter must be report, on or off, got {filter!r}")
         file = find_kit(None if kit is None else Path(kit))
-        with open_kit(file, find_public_key(public_key)) as opened:
+        with open_kit(file, find_public_key(public_key), every_member=False) as opened:
             if engine == "auto" and variant is None:
                 from rs_runtime.fastest import fastest_variant
 
@@ -202,7 +205,8 @@ class Classifier(Model):
         try:
             self.filter = Filter(kit, engine, threshold)
         except RuntimeKitError as error:
-            if self.only_organisms:
+            # A filter whose bytes differ is a damaged or forged kit.
+            if self.only_organisms or isinstance(error, KitIntegrityError):
                 raise
             self._warn(f"{_WITHOUT_FILTER}: {error}")
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rs_runtime.console import Parser, complain, duration, positive, run_command, say, share
 from rs_runtime.outputs.options import add_output_options
+
+if TYPE_CHECKING:
+    from rs_runtime.classify import Classifier
 
 __all__ = ["main"]
 
@@ -39,14 +44,25 @@ def _run(options: argparse.Namespace) -> int:
         _parser().error("no photos given")
     if options.box_threshold is not None and options.boxes is None:
         _parser().error("--box-threshold is for --boxes; give the file of boxes too")
-    from rs_runtime.classify import Classifier
+    # What is imported and loaded is no garbage, and looking for it takes part of a cold start.
+    gc.disable()
+    try:
+        classifier = _classifier(options)
+    finally:
+        gc.enable()
     from rs_runtime.run import classify_all
+
+    return classify_all(classifier, options)
+
+
+def _classifier(options: argparse.Namespace) -> Classifier:
+    from rs_runtime.classify import Classifier
 
     def tell(text: str) -> None:
         complain(options.program, text)
 
     many = len(options.photos) >= _MANY or options.watch or any(map(_holds_many, options.photos))
-    classifier = Classifier.open(
+    return Classifier.open(
         options.kit,
         engine=options.engine,
         variant=options.variant,
@@ -61,7 +77,6 @@ def _run(options: argparse.Namespace) -> int:
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
     )
-    return classify_all(classifier, options)
 
 
 def _holds_many(path: Path) -> bool:

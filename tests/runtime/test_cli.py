@@ -296,7 +296,7 @@ def test_public_key(classify, onnx_kit, colour_photos, tmp_path, monkeypatch) ->
     code, out, err = classify(colour_photos, "--public-key", public)
     assert (code, out, len(err)) == (2, [], 1) and "onnx.rskit.sig' does not exist" in err[0]
     with open_kit(onnx_kit) as kit:
-        write_signature(onnx_kit, kit.digest(), private)
+        write_signature(onnx_kit, kit.manifest_digest(), private)
     assert classify(colour_photos, "--public-key", public)[::2] == (0, [])
     _, other = generate_key(tmp_path / "other")
     monkeypatch.setenv("RS_PUBLIC_KEY", str(other))

@@ -209,7 +209,12 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
     _require_file(path, where)
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_PHOTO_BYTES + 1)
+            # Python reserves at once all that a call may return.
+            size = min(os.fstat(file.fileno()).st_size, MAX_PHOTO_BYTES)
+            data = file.read(size + 1)
+            if len(data) > size:
+                # It grows, or the system does not know its size.
+                data += file.read(MAX_PHOTO_BYTES - size)
     except OSError as error:
         raise _unreadable(error, where) from error
     if len(data) > MAX_PHOTO_BYTES:

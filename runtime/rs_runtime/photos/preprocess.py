@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
 from rs_runtime.photos import PIXELS_VERSION
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+    from typing_extensions import Self
 
     from rs_runtime.photos.photo import PhotoInfo
 

@@ -28,8 +28,8 @@ def photos_arriving(folder: Path) -> Iterator[Path | Failure | None]:
     time that begins.
     """
     if not os.path.isdir(folder):
-        problem = f"folder {str(folder)!r} to watch is not there; make it, or check the path"
-        yield Failure(str(folder), problem, "folder")
+        absent = f"folder {str(folder)!r} to watch is not there; make it, or check the path"
+        yield Failure(str(folder), absent, "folder")
         return
     # Hashes, because the names of all photos would take much memory.
     taken: set[int] = set()
