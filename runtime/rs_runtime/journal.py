@@ -25,7 +25,7 @@ import numpy as np
 
 from rs_runtime.errors import JournalError, KitFormatError
 from rs_runtime.kit.json_node import JsonNode
-from rs_runtime.photos.boxes import ANIMAL, BoxedPhoto
+from rs_runtime.photos.boxes import BoxedPhoto
 from rs_runtime.photos.formats import PHOTO_SUFFIXES
 from rs_runtime.photos.zipped import ZipPhoto
 from rs_runtime.results import Prediction, Result
@@ -153,9 +153,7 @@ def resumed(
 
 def _is_whole(known: Prediction, key: PhotoKey | None, classifier: Classifier) -> bool:
     """Return whether an answer from the journal is the one that would be given now."""
-    boxes = known.boxes
-    judged = boxes is None or any(box.category == ANIMAL for box in boxes)
-    if classifier.filter and judged and not known.filter:
+    if classifier.filter and not known.filter and not known.without_animal:
         # The filter failed at this photo.
         return False
     # The key of a video with the suffix of a photo does not say how many frames there are.

@@ -108,6 +108,11 @@ class Prediction:
     boxes: tuple[BoxAnswer, ...] | None = None
     frames: int | None = None
 
+    @property
+    def without_animal(self) -> bool:
+        """Whether a detector was used and found no animal; then the photo is not classified."""
+        return self.boxes is not None and all(box.category != "animal" for box in self.boxes)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         found = asdict(self)

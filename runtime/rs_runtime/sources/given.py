@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -53,13 +54,7 @@ def photos_given(
     """
     for path in given:
         if str(path) == STANDARD_INPUT:
-            from rs_runtime.sources.listed import paths_listed
-
-            for item in paths_listed(null):
-                if item is None:
-                    yield None
-                else:
-                    yield from _photos(item, tell)
+            yield from _listed(tell, null)
         elif glob.has_magic(str(path)) and not os.path.lexists(path):
             yield from _matching(str(path), tell)
         else:
@@ -69,7 +64,8 @@ def photos_given(
 def start_folder(given: Sequence[Path]) -> str:
     """Return the deepest folder, as an absolute path, that all that was given lies in.
 
-    An archive counts as a folder; of a list on standard input it is the current folder.
+    An archive counts as a folder, and so do folders in it.  Of a list on standard input it is the
+    current folder.
     """
     folders = [os.path.abspath(_start(str(path))) for path in given]
     try:
@@ -82,7 +78,15 @@ def start_folder(given: Sequence[Path]) -> str:
 def _start(given: str) -> str:
     if given == STANDARD_INPUT:
         return os.curdir
-    if os.path.isdir(given) or _is_archive(given):
+    if os.path.isdir(given):
+        return given
+    if _is_archive(given):
+        from rs_runtime.photos.zipped import zip_photos
+
+        # Most archives hold one folder.
+        with suppress(UnreadablePhotoError):
+            folders = [os.path.dirname(photo.path) for photo, _ in zip_photos(given, videos=True)]
+            return os.path.commonpath(folders or [given])
         return given
     folder = os.path.dirname(given)
     while glob.has_magic(folder) and not os.path.isdir(folder):
@@ -103,6 +107,21 @@ def _photos(path: Path, tell: Callable[[str], object]) -> Iterator[Source]:
         yield from _in_archive(str(path))
     else:
         yield _source(str(path), unsupported(path, videos=True))
+
+
+def _listed(tell: Callable[[str], object], null: bool) -> Iterator[Source]:
+    from rs_runtime.sources.listed import paths_listed
+
+    empty = True
+    for path in paths_listed(null):
+        if path is None:
+            yield None
+        else:
+            empty = False
+            yield from _photos(path, tell)
+    if empty:
+        problem = "the list on standard input names no photos; give one path in each line"
+        yield Failure(STANDARD_INPUT, problem, "folder")
 
 
 def _in_folder(
