@@ -113,7 +113,8 @@ def _box_answers(
     found = iter(zip(logits, shows, strict=True))
     answers = []
     for box in boxes:
-        given = (box.box, box.category, box.confidence)
+        x, y, width, height = (round(side, 6) for side in box.box)
+        given = ((x, y, width, height), box.category, box.confidence)
         own, shown = next(found) if box.category == ANIMAL else (None, None)
         if own is None:
             answers.append(BoxAnswer(*given, filter=shown))

@@ -94,8 +94,10 @@ def sample_video(
 
 def _frames(video: Any, count: int, where: str) -> Iterator[Any]:
     stream = video.streams.video[0]
-    stream.codec_context.thread_count = 1
-    width, height = stream.codec_context.width, stream.codec_context.height
+    if (codec := stream.codec_context) is None:
+        raise UnreadablePhotoError(f"{where} is a video of an unknown kind; save frames as JPEG")
+    codec.thread_count = 1
+    width, height = codec.width, codec.height
     if width * height > MAX_PHOTO_PIXELS:
         problem = f"has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
         raise PhotoTooLargeError(f"{where} {problem}")

@@ -26,6 +26,7 @@ _THRESHOLD = 0.2
 # Below this no model's recommendation lies, so such boxes are not kept; files are full of them.
 _LEAST = 0.05
 _CATEGORIES = {"1": ANIMAL, "2": "person", "3": "vehicle"}
+_ITEM = "images[]"
 _CHUNK = 1 << 20
 _LONGEST_VALUE = 64 << 20
 
@@ -63,9 +64,10 @@ class Detections:
         read = False
         with file.open(encoding="utf-8-sig", errors="surrogateescape") as opened:
             for key, value in _members(opened, self._fail):
-                if key == "images":
-                    read = True
+                if key == _ITEM:
                     self._keep(value)
+                elif key == "images":
+                    read = value == []
                 elif key == "detection_categories":
                     named = value
                 elif key == "info":
@@ -183,9 +185,10 @@ def _four(value: Any) -> tuple[float, float, float, float]:
 
 
 def _members(file: TextIO, fail: Callable[[str], NoReturn]) -> Iterator[tuple[str, Any]]:
-    """Yield the keys and values of a JSON object; of its list ``images``, each item.
+    """Yield the keys and values of a JSON object.
 
-    The file may be larger than the memory; only one value is held at a time.
+    Of a list ``images``, an empty list is yielded, and then each item with the key ``_ITEM``.  The
+    file may be larger than the memory; only one value is held at a time.
     """
     reader = _Reader(file)
     try:
@@ -195,8 +198,9 @@ def _members(file: TextIO, fail: Callable[[str], NoReturn]) -> Iterator[tuple[st
             reader.take(":")
             if key == "images" and reader.ahead() == "[":
                 reader.take("[")
+                yield key, []
                 while reader.ahead() != "]":
-                    yield key, reader.value()
+                    yield _ITEM, reader.value()
                     if reader.ahead() != "]":
                         reader.take(",")
                 reader.take("]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
@@ -27,6 +28,7 @@ STANDARD_INPUT = "-"
 """What is given for a list on standard input."""
 
 _ANY_DEPTH = "**"
+_PATTERN = re.compile(r"[*?]|\[.+\]")
 
 
 def photos_given(
@@ -55,7 +57,7 @@ def photos_given(
     for path in given:
         if str(path) == STANDARD_INPUT:
             yield from _listed(tell, null)
-        elif glob.has_magic(str(path)) and not os.path.lexists(path):
+        elif _PATTERN.search(str(path)) and not os.path.lexists(path):
             yield from _matching(str(path), tell)
         else:
             yield from _photos(path, tell)
@@ -89,7 +91,7 @@ def _start(given: str) -> str:
             return os.path.commonpath(folders or [given])
         return given
     folder = os.path.dirname(given)
-    while glob.has_magic(folder) and not os.path.isdir(folder):
+    while _PATTERN.search(folder) and not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     return folder
 
