@@ -31,11 +31,14 @@ if TYPE_CHECKING:
         Variant,
     )
     from rs_runtime.kit.sets import SetSpec, UnknownSpec
+    from rs_runtime.photos.boxes import BoxedPhoto, DetectedBox
     from rs_runtime.photos.exif import Exif
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
+    from rs_runtime.photos.zipped import ZipPhoto, zip_photos
     from rs_runtime.ranks import Answer
     from rs_runtime.results import (
+        BoxAnswer,
         ClassSet,
         Failure,
         PhotoFacts,
@@ -47,9 +50,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "BoxAnswer",
+    "BoxedPhoto",
     "ClassInfo",
     "ClassSet",
     "Classifier",
+    "DetectedBox",
     "Engine",
     "EngineError",
     "EngineMissingError",
@@ -78,10 +84,12 @@ __all__ = [
     "Unknown",
     "UnknownSpec",
     "Variant",
+    "ZipPhoto",
     "find_kit",
     "load_engine",
     "open_kit",
     "write_kit",
+    "zip_photos",
 ]
 
 # Names are imported on first use, so that `rs-classify --help` starts without NumPy and Pillow.
@@ -89,6 +97,7 @@ __all__ = [
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest", "kit.sets"),
     *("results", "ranks", "photos.exif", "photos.photo", "engines.engine", "classify", "filter"),
+    *("photos.boxes", "photos.zipped"),
 )
 
 
