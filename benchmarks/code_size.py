@@ -27,8 +27,10 @@ PACKAGES = ("toolkit", "train", "export", "runtime")
 # val and predict, with benchmarks of their intervals and of unknown families (2,100); 14 backbones,
 # losses, rates and refits, stage 1's solver, presets, compare and the page of a run (2,900); known
 # files and batches made ahead, tune, teachers, refits on every photo with their export by folds,
-# augmentations, and the runtime's batches, journal and Python interface (6,000).
-MAX_LINES, MAX_MEDIAN, MAX_FILE, MAX_FUNCTION = 46_500, 140, 350, 45
+# augmentations, and the runtime's batches, journal and Python interface (6,000); the runtime's
+# outputs for other tools, inputs, species lists and sequences, small machines, with benchmarks, and
+# a probe and CLIP models in training (7,500).
+MAX_LINES, MAX_MEDIAN, MAX_FILE, MAX_FUNCTION = 49_900, 140, 350, 45
 
 # Run once with the code of each revision: prints a line for each command and each option.
 LIST_COMMANDS = """

@@ -12,7 +12,8 @@ points of these photos, ends at the output of an undisturbed run.  ``fuzz``: how
 damaged photos ended (``runtime_fuzz.py``).  ``odd``: how rs-classify ended on the photos of
 ../shared/data/odd_files and edge_cases.
 
-Writes ``results/runtime.json``; parts that were not asked for stay.  Nothing else should run.
+Writes ``results/runtime.json`` and ``.md``; parts that were not asked for stay, and ``kits`` says
+with which kit each was measured.  Nothing else should run.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, SHARED, options, publish
+from common import RESULTS, SHARED, grid, on, options, publish
 from PIL import Image
 from runtime_cold import cold, help_ms
 from runtime_fuzz import fuzz
@@ -185,6 +186,31 @@ def odd(kit: Path) -> dict[str, Any]:
     }
 
 
+def table(result: dict[str, Any]) -> str:
+    """Return the parts that were measured as Markdown."""
+    parts = ["# rs-classify in the field", f"On {on(result['machine'])}."]
+
+    def add(title: str, part: str, rows: list[dict[str, Any]]) -> None:
+        if part in result:
+            head = list(rows[0])
+            body = grid(head, [[row[key] for key in head] for row in rows])
+            parts.append(f"## {title}\n\nKit: {result['kits'][part]}.\n\n{body.strip()}")
+
+    add("One photo of 12 megapixels, against a bare script", "cold", result.get("cold", []))
+    if "help_ms" in result:
+        parts.append(f"`--help` takes {result['help_ms']:.0f} ms more than bare Python.")
+    add("Many photos, against the machine's limit", "batch", result.get("batch", []))
+    for title, part in (
+        ("Memory in MB, with a journal", "memory"),
+        ("Killed and gone on", "resumed"),
+        ("Odd photos", "odd"),
+    ):
+        add(title, part, [result.get(part, {})])
+    fuzz = result.get("fuzz", {})
+    add("Damaged photos", "fuzz", [{**fuzz, "failures": len(fuzz.get("failures", []))}])
+    return "\n\n".join(parts) + "\n"
+
+
 def main() -> None:
     """Measure the parts and write the file."""
     parser = options(__doc__)
@@ -216,7 +242,8 @@ def main() -> None:
             result["fuzz"] = fuzz(given.kit, given.inputs, print)
         if "odd" in given.only:
             result["odd"] = odd(given.kit)
-    publish("runtime", {**result, "kit": given.kit.name})
+    kits = {**result.get("kits", {}), **dict.fromkeys(given.only, given.kit.name)}
+    publish("runtime", {**result, "kits": kits}, table)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,14 @@ venv=${RS_VENV:-$PWD/.venv}
 
 step() { printf '\n==> %s\n' "$*"; "$@"; }
 
-[ -x "$venv/bin/pip" ] || step "${RS_PYTHON:-python3}" -m venv "$venv"
+if [ ! -x "$venv/bin/pip" ]; then
+    python=${RS_PYTHON:-python3}
+    if ! "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))'; then
+        echo "quickstart.sh: training needs Python 3.11 or 3.12; name one, such as RS_PYTHON=python3.12" >&2
+        exit 2
+    fi
+    step "$python" -m venv "$venv"
+fi
 step "$venv/bin/pip" install --quiet --disable-pip-version-check --constraint requirements.lock uv
 # Modules are compiled now: in containers that set PYTHONDONTWRITEBYTECODE, each start of TensorFlow
 # would take 10 s longer.

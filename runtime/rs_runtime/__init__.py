@@ -33,11 +33,14 @@ if TYPE_CHECKING:
         Variant,
     )
     from rs_runtime.kit.sets import SetSpec, UnknownSpec
+    from rs_runtime.photos.boxes import BoxedPhoto, DetectedBox
     from rs_runtime.photos.exif import Exif
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
+    from rs_runtime.photos.zipped import ZipPhoto, zip_photos
     from rs_runtime.ranks import Answer
     from rs_runtime.results import (
+        BoxAnswer,
         ClassSet,
         Failure,
         Original,
@@ -52,11 +55,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "BoxAnswer",
+    "BoxedPhoto",
     "ByTable",
     "ByTime",
     "ClassInfo",
     "ClassSet",
     "Classifier",
+    "DetectedBox",
     "Engine",
     "EngineError",
     "EngineMissingError",
@@ -89,12 +95,14 @@ __all__ = [
     "Unknown",
     "UnknownSpec",
     "Variant",
+    "ZipPhoto",
     "classify_sequences",
     "find_kit",
     "load_engine",
     "open_kit",
     "read_sequences",
     "write_kit",
+    "zip_photos",
 ]
 
 # Names are imported on first use, so that `rs-classify --help` starts without NumPy and Pillow.
@@ -102,6 +110,7 @@ __all__ = [
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest", "kit.sets"),
     *("results", "ranks", "photos.exif", "photos.photo", "engines.engine", "classify", "filter"),
+    *("photos.boxes", "photos.zipped"),
     "sequences",
 )
 

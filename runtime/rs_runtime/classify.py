@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from rs_runtime.batch import in_order
 from rs_runtime.errors import (
     EngineError,
     FilterError,
+    KitIntegrityError,
     PhotoError,
     RuntimeKitError,
     UnreadablePhotoError,
@@ -25,27 +26,31 @@ from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.model import Model
 from rs_runtime.photos.exif import Exif
-from rs_runtime.photos.photo import photo_name
+from rs_runtime.photos.folder import shows_video
+from rs_runtime.photos.photo import photo_name, photo_path
 from rs_runtime.photos.preprocess import load_each
 from rs_runtime.results import Failure, PhotoFacts, Prediction, Result
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.filter import Filter
     from rs_runtime.kit.kit import Kit
+    from rs_runtime.photos.boxes import BoxedPhoto
     from rs_runtime.photos.preprocess import PhotoSource
+    from rs_runtime.photos.zipped import ZipPhoto
 
-    Photo = str | PhotoSource
+    Photo = str | PhotoSource | ZipPhoto | BoxedPhoto
 
-__all__ = ["Classifier"]
+__all__ = ["FRAMES", "Classifier"]
+
+FRAMES = 8
+"""How many frames of a video are classified, unless another number is asked for."""
 
 # For fewer photos, to load the model once more for each core costs more than it saves.
 _FEW = 16
 _WITHOUT_FILTER = "photos are not judged by the filter"
-
-
-def _path(photo: object) -> str | None:
-    return str(photo) if isinstance(photo, str | Path) else None
 
 
 def _check_top(top: int) -> None:
@@ -86,6 +91,8 @@ class Classifier(Model):
         Refuse photos that lack a few bytes at their end.
     warn
         Called with one line of text for each problem that does not stop the work.
+    frames
+        How many frames of a video are classified, at least 1.
 
     Raises
     ------
@@ -109,10 +116,11 @@ class Classifier(Model):
         coverage: float | None = None,
         strict_photos: bool = False,
         warn: Callable[[str], object] = _warn,
+        frames: int = FRAMES,
     ) -> None:
         super().__init__(kit, engine, variant, threads, min_probability, coverage)
         self.filter, self.only_organisms = filter, only_organisms
-        self.strict_photos, self._warn = strict_photos, warn
+        self.strict_photos, self._warn, self.frames = strict_photos, warn, frames
 
     @classmethod
     def open(
@@ -129,6 +137,7 @@ class Classifier(Model):
         strict_photos: bool = False,
         public_key: Path | None = None,
         warn: Callable[[str], object] = _warn,
+        frames: int = FRAMES,
         measure: Callable[[str], object] | None = None,
         species: str | Path | Iterable[str] | None = None,
     ) -> Self:
@@ -168,7 +177,7 @@ class Classifier(Model):
         if filter not in ("report", "on", "off"):
             raise ValueError(f"filter must be report, on or off, got {filter!r}")
         file = find_kit(None if kit is None else Path(kit))
-        with open_kit(file, find_public_key(public_key)) as opened:
+        with open_kit(file, find_public_key(public_key), every_member=False) as opened:
             if engine == "auto" and variant is None:
                 from rs_runtime.fastest import fastest_variant
 
@@ -183,6 +192,7 @@ class Classifier(Model):
                 coverage=coverage,
                 strict_photos=strict_photos,
                 warn=warn,
+                frames=frames,
             )
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)
@@ -204,7 +214,8 @@ class Classifier(Model):
         try:
             self.filter = Filter(kit, engine, threshold)
         except RuntimeKitError as error:
-            if self.only_organisms:
+            # A filter whose bytes differ is a damaged or forged kit.
+            if self.only_organisms or isinstance(error, KitIntegrityError):
                 raise
             self._warn(f"{_WITHOUT_FILTER}: {error}")
 
@@ -214,9 +225,11 @@ class Classifier(Model):
         Parameters
         ----------
         photo
-            A path; a file's bytes; a Pillow image, which is turned as its EXIF data say; or an
+            A path; a file's bytes; a Pillow image, which is turned as its EXIF data say; an
             array, uint8 (height, width, 3) in RGB, or another that
-            :func:`rs_runtime.photos.memory.decode_in_memory` takes.
+            :func:`rs_runtime.photos.memory.decode_in_memory` takes; a
+            :class:`~rs_runtime.photos.zipped.ZipPhoto`; or a
+            :class:`~rs_runtime.photos.boxes.BoxedPhoto`.  A path or bytes may be of a video.
         top
             Limits the classes of the prediction, at least 1.
 
@@ -236,7 +249,7 @@ class Classifier(Model):
 
     def classify_many(
         self,
-        photos: Iterable[Photo | Result],
+        photos: Iterable[Photo | Result | None],
         top: int = 5,
         journal: str | Path | None = None,
     ) -> Generator[Result, None, None]:
@@ -249,7 +262,8 @@ class Classifier(Model):
         Parameters
         ----------
         photos, top
-            Photos as for :meth:`classify`, and results, which are passed on.
+            Photos as for :meth:`classify`, and results, which are passed on.  None says that the
+            next photo may be long in coming: results that wait are yielded before it is asked for.
         journal
             A file that keeps the answers to paths: after a crash, the same call classifies only
             the photos without one.
@@ -270,13 +284,18 @@ class Classifier(Model):
             yield from resumed(self, photos, top, Path(journal))
             return
         photos = iter(photos)
-        for _, photo in zip(range(0 if self._pool else _FEW), photos, strict=False):
+        few = (photo for photo in photos if photo is not None)
+        for _, photo in zip(range(0 if self._pool else _FEW), few, strict=False):
             yield self._attempt(photo, top)
-        for photo in photos:
+        for photo in few:
             pool = self._for_many()
             attempt = partial(self._attempt, top=top, engine=pool)
             rest = chain((photo,), photos)
-            yield from in_order(attempt, rest, pool.size + 1) if pool else map(attempt, rest)
+            yield from (
+                in_order(attempt, rest, pool.size + 1)
+                if pool
+                else map(attempt, chain((photo,), few))
+            )
 
     def _attempt(self, photo: Photo | Result, top: int, engine: EnginePool | None = None) -> Result:
         """Return the result of one photo of many."""
@@ -292,10 +311,10 @@ class Classifier(Model):
                 self._drop(judge, error)
                 return self._classify(photo, top, engine, None)
         except PhotoError as error:
-            return Failure(_path(photo), str(error))
+            return Failure(photo_path(photo), str(error))
         except EngineError as error:
             # Perhaps only this photo was too large for the memory.
-            return Failure(_path(photo), f"{photo_name(photo)}: {error}", "engine")
+            return Failure(photo_path(photo), f"{photo_name(photo)}: {error}", "engine")
 
     def _drop(self, judge: Filter, error: FilterError) -> None:
         """Go on without a filter that failed, and say so once."""
@@ -307,16 +326,21 @@ class Classifier(Model):
     def _classify(
         self, photo: Photo, top: int, engine: EnginePool | None, judge: Filter | None
     ) -> Prediction:
-        models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
         source = Path(photo) if isinstance(photo, str) else photo
         if not isinstance(source, Path | bytes | Image.Image | np.ndarray):
-            kinds = "a path, bytes, a Pillow image or an array"
-            raise TypeError(f"photo must be {kinds}, got {type(photo).__name__}")
+            from rs_runtime.several import opened
+
+            source = opened(source)
+        if shows_video(source) or not isinstance(source, Path | bytes | Image.Image | np.ndarray):
+            from rs_runtime.several import classify_several
+
+            return classify_several(self, source, top, engine, judge)
+        models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
         (pixels, *others), info = load_each(source, models)
         if info.note and self.strict_photos:
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None
-        path, name, verdict = _path(photo), self.variant.name, self.variant.verdict
+        path, name, verdict = photo_path(photo), self.variant.name, self.variant.verdict
         facts = PhotoFacts(info.width, info.height, info.exif or Exif())
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
             return Prediction(path, name, None, (), shows, info.note, verdict, photo=facts)

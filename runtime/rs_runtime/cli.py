@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rs_runtime.console import Parser, complain, duration, positive, run_command, say, share
 from rs_runtime.outputs.options import add_output_options
+
+if TYPE_CHECKING:
+    from rs_runtime.classify import Classifier
 
 __all__ = ["main"]
 
@@ -35,16 +40,29 @@ def _run(options: argparse.Namespace) -> int:
         from rs_runtime.outputs.sort import undo_sort
 
         return undo_sort(options.undo_sort, lambda said: complain(options.program, said))
-    if not options.photos:
+    if not options.photos and options.watch is None:
         _parser().error("no photos given")
-    from rs_runtime.classify import Classifier
+    if options.box_threshold is not None and options.boxes is None:
+        _parser().error("--box-threshold is for --boxes; give the file of boxes too")
+    # What is imported and loaded is no garbage, and looking for it takes part of a cold start.
+    gc.disable()
+    try:
+        classifier = _classifier(options)
+    finally:
+        gc.enable()
     from rs_runtime.run import classify_all
+
+    return classify_all(classifier, options)
+
+
+def _classifier(options: argparse.Namespace) -> Classifier:
+    from rs_runtime.classify import Classifier
 
     def tell(text: str) -> None:
         complain(options.program, text)
 
-    many = len(options.photos) >= _MANY or any(path.is_dir() for path in options.photos)
-    classifier = Classifier.open(
+    many = len(options.photos) >= _MANY or options.watch or any(map(_holds_many, options.photos))
+    return Classifier.open(
         options.kit,
         engine=options.engine,
         variant=options.variant,
@@ -54,12 +72,16 @@ def _run(options: argparse.Namespace) -> int:
         filter=options.filter,
         filter_threshold=options.filter_threshold,
         strict_photos=options.strict_photos,
+        frames=options.frames,
         public_key=options.public_key,
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
         species=options.species,
     )
-    return classify_all(classifier, options)
+
+
+def _holds_many(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".zip" or str(path) == "-" or "*" in str(path)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         "unusable kit or engine, 124 out of time, 130 interrupted, 141 the output was closed.",
     )
     parser.add_argument(
-        "photos", nargs="*", type=Path, metavar="PHOTO|FOLDER", help="photos, folders (recursively)"
+        "photos",
+        nargs="*",
+        type=Path,
+        metavar="PHOTO|FOLDER|ZIP|PATTERN|-",
+        help="photos and videos, folders (recursively), zip archives (which are not unpacked), "
+        "patterns such as 'card/**/*.jpg', or - for a list of these on standard input",
     )
     parser.add_argument(
         "--kit",
@@ -94,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_model_options()
     _add_answer_options(parser)
+    _add_source_options(parser)
     _add_photo_options(parser)
     _add_run_options(parser)
     add_output_options(parser)
@@ -140,6 +168,42 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also answer for the sequences of this CSV with the columns path (relative to the "
         "folder given) and sequence",
+    )
+
+
+def _add_source_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-0",
+        "--null",
+        action="store_true",
+        help="paths on standard input end in NUL, as from find -print0, not in a new line",
+    )
+    parser.add_argument(
+        "--watch",
+        type=Path,
+        metavar="DIR",
+        help="also classify the photos in this folder, and go on with those that arrive in it, "
+        "until Ctrl-C or --max-runtime",
+    )
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE",
+        help="a JSON file of MegaDetector: each box of an animal gets an answer, and the photo one "
+        "from its boxes; photos without such a box are not classified",
+    )
+    parser.add_argument(
+        "--box-threshold",
+        type=share,
+        metavar="P",
+        help="least confidence of a box, 0 to 1 (default: what the file recommends, or else 0.2)",
+    )
+    parser.add_argument(
+        "--frames",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="how many frames of a video are classified, evenly over it",
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rs_runtime.errors import OutputClosedError, RuntimeKitError
 from rs_runtime.stderr import command_process, write_stderr
@@ -85,8 +86,23 @@ def printable(text: str) -> str:
     return safe.encode(encoding, "backslashreplace").decode(encoding)
 
 
+class _Formatter(argparse.HelpFormatter):
+    """argparse's own, which imports shutil for the width of the terminal at each argument."""
+
+    def __init__(self, prog: str) -> None:
+        width = os.environ.get("COLUMNS", "")
+        try:
+            columns = int(width) if width.isdecimal() else os.get_terminal_size().columns
+        except (OSError, ValueError):
+            columns = 0
+        super().__init__(prog, width=(columns or 80) - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, formatter_class=_Formatter)
 
     def error(self, message: str) -> NoReturn:
         self.exit(_UNUSABLE, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")

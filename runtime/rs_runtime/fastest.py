@@ -76,27 +76,32 @@ def _times(kit: Kit, offers: Sequence[Variant]) -> Iterator[tuple[str, float]]:
 
     # In processes of their own: this one needs one engine, and the memory of one model.
     for offer in offers:
-        command = [sys.executable, "-m", "rs_runtime.fastest", str(kit.path), offer.name]
+        arguments = (str(kit.path), offer.name, kit.manifest_digest().hex())
+        command = [sys.executable, "-m", "rs_runtime.fastest", *arguments]
         with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
             done = subprocess.run(command, capture_output=True, check=True, timeout=_LONGEST_S)
             yield offer.name, float(done.stdout)
 
 
-def milliseconds(path: Path, name: str) -> float:
+def milliseconds(path: Path, name: str, manifest_digest: str) -> float:
     """Return how long one photo takes a model of a kit, on one thread: the least of three times.
 
     Raises
     ------
     KitError, EngineError
-        The kit or the model cannot be used.
+        The kit or the model cannot be used, or its manifest has another SHA-256: then it is not the
+        kit whose signature was checked.
     """
     import numpy as np
 
     from rs_runtime.engines.engine import load_engine
+    from rs_runtime.errors import KitIntegrityError
     from rs_runtime.kit.kit import open_kit
     from rs_runtime.kit.variants import choose
 
-    with open_kit(path) as kit:
+    with open_kit(path, every_member=False) as kit:
+        if kit.manifest_digest().hex() != manifest_digest:
+            raise KitIntegrityError(f"kit {str(path)!r} has changed since it was opened")
         manifest = kit.manifest
         offer = choose(manifest.variants, {}, f"kit {manifest.name!r}", name=name)
         engine = load_engine(offer.engine, kit.read(offer.member), 1)
@@ -116,7 +121,7 @@ def _key(kit: Kit) -> str:
     """Return a text that changes with the kit, the machine and the engines."""
     from importlib.util import find_spec
 
-    parts = [hashlib.sha256(kit.manifest.to_json()).hexdigest(), _processor()]
+    parts = [kit.manifest_digest().hex(), _processor()]
     for package in _PACKAGES:
         spec = find_spec(package)
         if spec and spec.origin:
@@ -168,4 +173,4 @@ def _remember(file: Path | None, known: dict[str, dict[str, float]]) -> None:
 if __name__ == "__main__":
     import sys
 
-    print(milliseconds(Path(sys.argv[1]), sys.argv[2]))
+    print(milliseconds(Path(sys.argv[1]), *sys.argv[2:]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +45,7 @@ def temporary_beside(path: Path) -> Path:
     """Make an empty hidden file in the folder of ``path``, with its suffixes, and return it."""
     # A temporary file that kill -9 leaves behind must not be taken for the newest kit.
     suffix = "" if ".rskit" in path.suffixes else "".join(path.suffixes[-2:])
-    temporary = path.with_name(f".tmp-{secrets.token_hex(8)}{suffix}")
+    temporary = path.with_name(f".tmp-{os.urandom(8).hex()}{suffix}")
     # Unlike with tempfile.mkstemp, permissions are those that the umask allows.
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return temporary

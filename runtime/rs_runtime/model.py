@@ -6,12 +6,11 @@ import base64
 import contextlib
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_runtime.engines.engine import load_engine
-from rs_runtime.engines.pool import load_pool
+from rs_runtime.engines.engine import default_threads, load_engine
 from rs_runtime.errors import EngineError, KitFormatError
 from rs_runtime.kit.manifest import RANKS
 from rs_runtime.kit.variants import choose
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from rs_runtime.engines.engine import Engine
     from rs_runtime.engines.pool import EnginePool
@@ -135,8 +135,14 @@ class Model:
 
     def _for_many(self) -> EnginePool | None:
         """Return what runs the model on several photos at a time; None if nothing does."""
+        from rs_runtime.engines.pool import EnginePool, load_pool
+
         with self._lock:
-            if self._model:
+            if self._engine and (self._threads or default_threads()) == 1:
+                # It is what a pool of one would be: a second copy only takes memory.
+                self._pool = self._pool or EnginePool([self._engine])
+                self._model = b""
+            elif self._model:
                 # Without memory for a second copy, the first one answers all photos.
                 with contextlib.suppress(EngineError):
                     self._pool = load_pool(self.variant.engine, self._model, self._threads)

@@ -109,7 +109,7 @@ def probe(
         if path is None:
             path, untimed = _written(stack.enter_context(tempfile.TemporaryDirectory()))
         before, start = _memory("VmRSS"), time.perf_counter()
-        with open_kit(kit) as opened:
+        with open_kit(kit, every_member=False) as opened:
             classifier = Classifier(opened, variant=variant, threads=threads)
         after, loaded = _memory("VmRSS"), time.perf_counter()
         classifier.classify(path)

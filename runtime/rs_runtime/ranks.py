@@ -11,12 +11,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rs_runtime.kit.manifest import RANKS, ClassInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Answer", "FoundTaxon", "Level", "answers", "finest_taxa", "levels"]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNLISTED",
+    "BoxAnswer",
     "ClassSet",
     "Failure",
     "Original",
@@ -96,6 +97,26 @@ class SequenceAnswer:
 
 
 @dataclass(frozen=True)
+class BoxAnswer:
+    """What a detector and the model say of one box in a photo.
+
+    ``box`` is left, top, width, height, fractions of the upright photo's sides, 0 to 1;
+    ``category`` and ``confidence``, 0 to 1, are the detector's.  The other fields are those of a
+    :class:`Prediction`; boxes of other categories than ``animal`` are not classified.
+    """
+
+    box: tuple[float, float, float, float]
+    category: str
+    confidence: float
+    answer: Answer | None = None
+    top: tuple[Score, ...] = ()
+    filter: FilterVerdict | None = None
+    set: ClassSet | None = None
+    unknown: Unknown | None = None
+    original: Original | None = None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the model and the filter say of one photo.
 
@@ -106,6 +127,11 @@ class Prediction:
     the photo.  ``verdict`` says whether shrinking cost the model too much; None where the kit does
     not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
     ``photo`` says what the photo is and when, where and with which camera it was taken.
+
+    ``boxes`` is None unless boxes of a detector were given.  Then the answer is summed up from
+    those of its boxes; a photo without a box of an animal has none, and an empty frame no boxes at
+    all.  ``frames`` is the number of frames of a video that the answer is made from, None for
+    photos.  See :mod:`rs_runtime.summed`.
 
     ``original`` is what the answer would be without a list of species, None without a list.
     ``sequence`` is the answer to the sequence that the photo belongs to, if these are asked for.
@@ -123,9 +149,16 @@ class Prediction:
     set: ClassSet | None = None
     unknown: Unknown | None = None
     photo: PhotoFacts | None = None
+    boxes: tuple[BoxAnswer, ...] | None = None
+    frames: int | None = None
     original: Original | None = None
     sequence: SequenceAnswer | None = None
     kept: str | None = None
+
+    @property
+    def without_animal(self) -> bool:
+        """Whether a detector was used and found no animal; then the photo is not classified."""
+        return self.boxes is not None and all(box.category != "animal" for box in self.boxes)
 
     @property
     def differs(self) -> bool:
@@ -142,11 +175,10 @@ class Prediction:
         """Return the fields as JSON values, without ``kept``."""
         found = asdict(self)
         del found["kept"]
-        together = found["sequence"] or {}
-        for part in (found, found["original"], together, together.get("original")):
-            if part:
-                part["top"] = list(part["top"])
-            if part and part.get("set"):
+        parts = [found, *(found["boxes"] or ()), *([found["sequence"]] if self.sequence else [])]
+        for part in [*parts, *(part["original"] for part in parts if part["original"])]:
+            part["top"] = list(part["top"])
+            if part.get("set"):
                 part["set"]["classes"] = [item["name"] for item in part["set"]["classes"]]
         return found
 

@@ -7,19 +7,21 @@ for photos like those, on average over photos.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from rs_runtime.kit.sets import SetSpec, UnknownSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
 
 __all__ = ["STRANGE", "in_set", "prevalence_ratio", "strangeness", "unknown_score"]
 
 STRANGE = 0.95
 """From this strangeness on, a photo may show none of the classes."""
-
-Floats = NDArray[np.float64]
 
 
 def prevalence_ratio(probabilities: ArrayLike, prevalence: ArrayLike) -> Floats:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,13 +20,18 @@ from rs_runtime.kit.manifest import (
     Manifest,
     Variant,
 )
+from rs_runtime.photos import formats
 from rs_runtime.photos.preprocess import Preprocessing
 
-# For the modules that test_kit_attacks.py is made of.
-sys.path.insert(0, str(Path(__file__).parent / "kit"))
+# For the modules that test_kit_attacks.py is made of, and for colour_models.
+sys.path[:0] = [str(Path(__file__).parent / "kit"), str(Path(__file__).parent)]
 
-SIDE = 32
+import colour_models  # noqa: E402
+from colour_models import SIDE  # noqa: E402
+
 COLOURS = ("red", "green", "blue")
+# A folder of models, for environments that cannot make them.
+MODELS = os.environ.get("RS_TEST_MODELS")
 
 
 @pytest.fixture(autouse=True)
@@ -101,72 +107,22 @@ def kit_path(tmp_path: Path, manifest: Manifest, contents: dict[str, bytes]) -> 
 
 @pytest.fixture(scope="session")
 def onnx_models() -> dict[str, bytes]:
-    """ONNX models by kind: ``float``, ``qdq`` (float ends) and ``uint8`` (integer input)."""
-    pytest.importorskip("onnx")
+    """The models of :func:`colour_models.onnx_models`."""
     pytest.importorskip("onnxruntime")
-    from onnx import TensorProto, helper, numpy_helper
-
-    def build(kind: str) -> bytes:
-        scale, zero = np.float32(2 / 255), np.uint8(128)
-        constants = {"w": np.eye(3, dtype=np.float32) * 8, "scale": scale, "zero": zero}
-        steps = {
-            "float": [helper.make_node("Identity", ["x"], ["real"])],
-            "qdq": [
-                helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
-                helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["real"]),
-            ],
-            "uint8": [helper.make_node("DequantizeLinear", ["x", "scale", "zero"], ["real"])],
-        }[kind]
-        stored = TensorProto.UINT8 if kind == "uint8" else TensorProto.FLOAT
-        graph = helper.make_graph(
-            [
-                *steps,
-                helper.make_node("ReduceMean", ["real"], ["mean"], axes=[1, 2], keepdims=0),
-                helper.make_node("MatMul", ["mean", "w"], ["y"]),
-            ],
-            "colours",
-            [helper.make_tensor_value_info("x", stored, ["n", SIDE, SIDE, 3])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
-            [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
-        )
-        opset = [helper.make_opsetid("", 17)]
-        model = helper.make_model(graph, opset_imports=opset, ir_version=8)
-        if kind == "uint8":
-            notes = {"rs.input_scale": repr(float(scale)), "rs.input_zero_point": str(int(zero))}
-            helper.set_model_props(model, notes)
-        return model.SerializeToString()
-
-    return {kind: build(kind) for kind in ("float", "qdq", "uint8")}
+    if MODELS is None:
+        pytest.importorskip("onnx")
+        return colour_models.onnx_models()
+    return colour_models.read(MODELS, ".onnx")
 
 
 @pytest.fixture(scope="session")
 def tflite_models() -> dict[str, bytes]:
-    """TFLite models by kind: ``float``, ``int8`` (integer ends) and ``fixed`` (batch of one)."""
+    """The models of :func:`colour_models.tflite_models`."""
     pytest.importorskip("ai_edge_litert")
-    tf = pytest.importorskip("tensorflow")
-    generator = np.random.default_rng(0)
-
-    def converter(batch: int | None):
-        spec = tf.TensorSpec((batch, SIDE, SIDE, 3), tf.float32)
-        weights = tf.constant(np.eye(3, dtype=np.float32) * 8)
-        function = tf.function(
-            lambda x: tf.reduce_mean(x, (1, 2)) @ weights, input_signature=[spec]
-        )
-        return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
-
-    quantized = converter(None)
-    quantized.optimizations = [tf.lite.Optimize.DEFAULT]
-    quantized.representative_dataset = lambda: (
-        [np.broadcast_to(generator.uniform(-1, 1, 3), (1, SIDE, SIDE, 3)).astype(np.float32)]
-        for _ in range(50)
-    )
-    quantized.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    quantized.inference_input_type = quantized.inference_output_type = tf.int8
-    return {
-        "float": converter(None).convert(),
-        "fixed": converter(1).convert(),
-        "int8": quantized.convert(),
-    }
+    if MODELS is None:
+        pytest.importorskip("tensorflow")
+        return colour_models.tflite_models()
+    return colour_models.read(MODELS, ".tflite")
 
 
 @pytest.fixture
@@ -209,6 +165,15 @@ def filter_kit(
     }
     write_kit(path, replace(manifest, filter=filter_spec), models)
     return path
+
+
+@pytest.fixture
+def without_extras(monkeypatch) -> Iterator[None]:
+    """As if neither HEIC, AVIF nor videos could be read here."""
+    monkeypatch.setattr(formats, "_READERS", dict.fromkeys(formats._READERS, "absent_package"))
+    formats.can_read.cache_clear()
+    yield
+    formats.can_read.cache_clear()
 
 
 @pytest.fixture

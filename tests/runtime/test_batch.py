@@ -209,7 +209,17 @@ def test_an_error_is_raised_in_its_place_and_stops_the_rest() -> None:
 def test_a_pool_has_as_many_copies_as_the_memory_holds(tflite_models, monkeypatch) -> None:
     model = tflite_models["float"]
     assert load_pool("litert", model, 3).size == 3
-    monkeypatch.setattr("rs_runtime.engines.pool._free_memory", lambda: 0)
+    monkeypatch.setattr("rs_runtime.engines.pool.free_memory", lambda: 0)
     assert load_pool("litert", model, 3).size == 1
-    monkeypatch.setattr("rs_runtime.engines.pool._free_memory", lambda: None)
+    monkeypatch.setattr("rs_runtime.engines.pool.free_memory", lambda: None)
     assert load_pool("litert", model, 2).size == 2
+
+
+def test_one_thread_needs_no_second_copy(litert_kit, monkeypatch) -> None:
+    photos = [np.full((40, 40, 3), number, np.uint8) for number in range(30)]
+    with Classifier.open(litert_kit, threads=2) as two, Classifier.open(litert_kit) as one:
+        wanted = list(two.classify_many(photos))
+        monkeypatch.setattr("rs_runtime.engines.engine.cores", lambda: 1)
+        monkeypatch.setattr("rs_runtime.engines.pool.load_pool", None)
+        assert list(one.classify_many(photos)) == wanted
+        assert one._pool is not None and one._pool.size == 1

@@ -166,7 +166,9 @@ def test_empty_folder(classify, tmp_path, colour_photos) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_photos_in_a_folder_that_are_not_read_are_named(classify, colour_photos, options) -> None:
+def test_photos_in_a_folder_that_are_not_read_are_named(
+    classify, colour_photos, options, without_extras
+) -> None:
     for name in ("IMG_1.HEIC", "IMG_2.heic", "raw.DNG", "clip.mp4"):
         (colour_photos / name).write_bytes(b"x")
     code, out, err = classify(colour_photos, "--top", 1, *options)
@@ -296,7 +298,7 @@ def test_public_key(classify, onnx_kit, colour_photos, tmp_path, monkeypatch) ->
     code, out, err = classify(colour_photos, "--public-key", public)
     assert (code, out, len(err)) == (2, [], 1) and "onnx.rskit.sig' does not exist" in err[0]
     with open_kit(onnx_kit) as kit:
-        write_signature(onnx_kit, kit.digest(), private)
+        write_signature(onnx_kit, kit.manifest_digest(), private)
     assert classify(colour_photos, "--public-key", public)[::2] == (0, [])
     _, other = generate_key(tmp_path / "other")
     monkeypatch.setenv("RS_PUBLIC_KEY", str(other))

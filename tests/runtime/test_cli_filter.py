@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from rs_runtime.cli import main
+from rs_runtime.errors import KitIntegrityError
 from rs_runtime.filter import Filter
-from rs_runtime.kit.kit import write_kit
+from rs_runtime.kit.kit import open_kit, write_kit
 
 
 @pytest.fixture
@@ -168,3 +171,38 @@ def test_one_warning_for_all_photos(classify, monkeypatch) -> None:
     monkeypatch.setattr(Filter, "judge", fails)
     code, out, err = classify()
     assert (code, len(out), len(err), len(calls)) == (0, 12, 1, 1)
+
+
+def damage(kit: Path, member: str) -> None:
+    """Flip the last bit of a member."""
+    with zipfile.ZipFile(kit) as archive:
+        info = archive.getinfo(member)
+    raw = bytearray(kit.read_bytes())
+    # A local header has 30 bytes and the name.
+    raw[info.header_offset + 30 + len(member) + info.file_size - 1] ^= 1
+    kit.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    ("member", "refused"),
+    [
+        ("models/a.tflite", True),
+        ("models/b.onnx", False),
+        ("models/filter_a.tflite", True),
+        ("models/filter_b.onnx", False),
+    ],
+)
+def test_damage_of_what_is_used_is_refused(
+    classify, filter_kit, manifest, filter_spec, models, member, refused
+) -> None:
+    write_kit(filter_kit, replace(manifest, filter=filter_spec), models)
+    sound = classify("--engine", "litert")
+    damage(filter_kit, member)
+    code, out, err = classify("--engine", "litert")
+    if refused:
+        assert (code, out, len(err)) == (2, [], 1)
+        assert f"member '{member}' is damaged" in err[0] and "copy it again" in err[0]
+    else:
+        assert (code, out, err) == sound
+    with pytest.raises(KitIntegrityError):
+        open_kit(filter_kit)

@@ -14,7 +14,8 @@ from PIL import Image
 from rs_runtime import fastest
 from rs_runtime.classify import Classifier
 from rs_runtime.cli import main
-from rs_runtime.fastest import fastest_variant
+from rs_runtime.errors import KitIntegrityError
+from rs_runtime.fastest import fastest_variant, milliseconds
 from rs_runtime.kit.kit import open_kit, write_kit
 from rs_runtime.kit.verdict import LossVerdict
 
@@ -26,8 +27,9 @@ class Clock:
         self.loaded = 0
 
     def run(self, command: list[str], **settings: object) -> subprocess.CompletedProcess:
-        path, name = command[-2:]
+        path, name, digest = command[-3:]
         with open_kit(Path(path)) as kit:
+            assert kit.manifest_digest().hex() == digest
             (member,) = [x.member for x in kit.manifest.variants if x.name == name]
             ms = kit.read(member)[0]
         if ms == 0:
@@ -174,3 +176,11 @@ def test_real_engines_are_measured(both_kit, tmp_path, monkeypatch) -> None:
     times = next(iter(json.loads((tmp_path / "cache" / "fastest.json").read_text()).values()))
     assert set(times) == {"tflite_fp32", "onnx_fp32"} and min(times, key=times.get) == chosen
     assert said[-1] == ", ".join(f"{name} {ms:g} ms" for name, ms in times.items())
+
+
+def test_a_kit_that_was_exchanged_is_not_measured(onnx_kit) -> None:
+    with open_kit(onnx_kit) as kit:
+        (name,), digest = [x.name for x in kit.manifest.variants], kit.manifest_digest().hex()
+    assert milliseconds(onnx_kit, name, digest) > 0
+    with pytest.raises(KitIntegrityError, match="has changed"):
+        milliseconds(onnx_kit, name, "0" * 64)

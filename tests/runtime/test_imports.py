@@ -1,4 +1,4 @@
-"""What the field runtime loads, and that it never touches the network."""
+"""What the field runtime loads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ FORBIDDEN = {
     *("sklearn", "pyarrow", "cryptography", "rs_toolkit", "rs_train", "rs_export"),
 }
 
-NO_NETWORK = """
-import socket
-def refuse(*args, **kwargs):
-    raise AssertionError("the runtime opened a socket")
-socket.socket = socket.create_connection = socket.getaddrinfo = refuse
-"""
 RUN = """
 import json, sys
 from rs_runtime.cli import main
@@ -49,13 +43,6 @@ def test_classifying_loads_nothing_heavy(kit, colour_photos) -> None:
     assert not loaded & FORBIDDEN
     assert {"numpy", "PIL"} <= loaded
     assert len({"ai_edge_litert", "onnxruntime"} & loaded) == 1
-
-
-def test_classifying_needs_no_network(kit, colour_photos) -> None:
-    done = run(NO_NETWORK + RUN, "--kit", kit, "--json", colour_photos)
-    assert done.returncode == 0, done.stderr
-    names = [json.loads(line)["top"][0]["name"] for line in done.stdout.splitlines()]
-    assert names == ["red", "green", "blue"]
 
 
 def test_a_filter_is_loaded_only_where_it_is_used(kit, colour_photos) -> None:

@@ -9,15 +9,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rs_runtime.engines.limits import cores
 from rs_runtime.errors import EngineError, EngineMissingError, reason
 from rs_runtime.stderr import quiet_libraries
 
-__all__ = ["Engine", "cores", "default_threads", "load_engine"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Engine", "default_threads", "load_engine"]
 
 _MAX_BATCH = 64
 _MAX_DEFAULT_THREADS = 4
@@ -172,14 +175,6 @@ class _OnnxRuntime(Engine):
 def default_threads() -> int:
     """Return the number of cores this process may use, at most 4."""
     return min(cores(), _MAX_DEFAULT_THREADS)
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def load_engine(engine: str, model: bytes | Path, threads: int | None = None) -> Engine:

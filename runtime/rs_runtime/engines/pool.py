@@ -8,11 +8,11 @@ nothing more, and LiteRT models have a batch size of 1 (docs/decisions/0024).
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from rs_runtime.engines.engine import Engine, cores, load_engine
+from rs_runtime.engines.engine import Engine, load_engine
+from rs_runtime.engines.limits import cores, free_memory
 from rs_runtime.errors import EngineError
 
 if TYPE_CHECKING:
@@ -56,19 +56,9 @@ def load_pool(engine: str, model: bytes, threads: int | None = None) -> EnginePo
     if engine == "onnxruntime":
         # One session may run in several threads.
         return EnginePool(engines * size)
-    free = _free_memory()
+    free = free_memory()
     if free is not None:
         size = max(1, min(size, free // (_COPY * len(model))))
     with contextlib.suppress(EngineError):
         engines.extend(load_engine(engine, model, 1) for _ in range(size - 1))
     return EnginePool(engines)
-
-
-def _free_memory() -> int | None:
-    """Return the bytes that programs can still take (proc(5)); None if the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text("utf-8").splitlines()
-        found = next(line for line in lines if line.startswith("MemAvailable:"))
-        return int(found.split()[1]) * 1024
-    except (OSError, StopIteration, ValueError):
-        return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ _XZ_MEMORY = 128 * 2**20
 
 @dataclass(frozen=True)
 class Kit:
-    """An open kit, every member of it verified; a context manager that closes the file."""
+    """An open kit, its layout and manifest verified; a context manager that closes the file."""
 
     path: Path
     manifest: Manifest
@@ -42,14 +41,14 @@ class Kit:
         return tuple(sorted(self.manifest.members))
 
     def read(self, member: str) -> bytes:
-        """Return a member's bytes, verified again as they are read.
+        """Return a member's bytes, verified by the manifest's SHA-256.
 
         Raises
         ------
         KitFormatError
             The kit has no such member.
         KitIntegrityError
-            The file changed, or became unreadable, since the kit was opened.
+            The member is damaged, or the file changed or became unreadable since it was opened.
         """
         where = f"kit {str(self.path)!r}"
         if member not in self.manifest.members:
@@ -62,8 +61,15 @@ class Kit:
         except OSError as error:
             raise KitIntegrityError(f"{where} can no longer be read: {error.strerror}") from error
         if hashlib.sha256(data).hexdigest() != expected.sha256:
-            raise KitIntegrityError(f"{where}: member {member!r} changed on disk")
+            raise KitIntegrityError(f"{where}: member {member!r} is damaged: its SHA-256 differs")
         return data
+
+    def manifest_digest(self) -> bytes:
+        """Return the SHA-256, 32 bytes, of the manifest, which holds that of each member.
+
+        The manifest is the one in memory, even if the file has changed since.
+        """
+        return hashlib.sha256(self._head).digest()
 
     def digest(self) -> bytes:
         """Return the SHA-256, 32 bytes, of the whole uncompressed kit.
@@ -95,10 +101,18 @@ class Kit:
         self.close()
 
 
-def open_kit(path: Path, public_key: Path | None = None) -> Kit:
-    """Open a ``.rskit`` or ``.rskit.xz`` file and verify every byte of it.
+def open_kit(path: Path, public_key: Path | None = None, *, every_member: bool = True) -> Kit:
+    """Open a ``.rskit`` or ``.rskit.xz`` file and verify it.
 
-    With a ``public_key``, a PEM file, the kit's signature file must be valid for that key.
+    Parameters
+    ----------
+    path
+        The file.
+    public_key
+        A PEM file: the kit's signature file must be valid for that key.
+    every_member
+        Verify every byte of the file now.  If false, the layout and the manifest are verified
+        now, and each member when :meth:`Kit.read` returns it: what is never used is not hashed.
 
     Raises
     ------
@@ -129,14 +143,14 @@ def open_kit(path: Path, public_key: Path | None = None) -> Kit:
             if file.read(len(_XZ_MAGIC)) == _XZ_MAGIC:
                 packed, file = file, _unpack(file)
                 packed.close()
-            kit = Kit(path, *_verify(file), file)
+            kit = Kit(path, *_verify(file, every_member), file)
         except KitError as error:
             error.args = (f"{where}: {error}",)
             raise
         except OSError as error:
             raise KitIntegrityError(f"{where} cannot be read: {error.strerror}") from error
         if public_key is not None:
-            check_signature(path, kit.digest(), public_key)
+            check_signature(path, kit.manifest_digest(), kit.digest, public_key)
         stack.pop_all()
     return kit
 
@@ -193,7 +207,7 @@ def find_kit(explicit: Path | None = None) -> Path:
     return max(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def _verify(file: BinaryIO) -> tuple[Manifest, bytes, dict[str, Entry]]:
+def _verify(file: BinaryIO, every_member: bool) -> tuple[Manifest, bytes, dict[str, Entry]]:
     entries = read_entries(file, file.seek(0, os.SEEK_END))
     head = entries.get(MANIFEST)
     if head is None:
@@ -209,15 +223,16 @@ def _verify(file: BinaryIO) -> tuple[Manifest, bytes, dict[str, Entry]]:
         place = "not in the manifest" if odd in stored else "in the manifest only"
         raise KitFormatError(f"member {odd[:120]!r} is {place}; export the kit again")
     for name, member in manifest.members.items():
-        _verify_member(file, entries[name], member)
+        if entries[name].size != member.size:
+            raise KitIntegrityError(
+                f"member {name!r} has {entries[name].size} bytes, the manifest says {member.size}"
+            )
+        if every_member:
+            _verify_member(file, entries[name], member)
     return manifest, data, entries
 
 
 def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
-    if entry.size != member.size:
-        raise KitIntegrityError(
-            f"member {entry.name!r} has {entry.size} bytes, the manifest says {member.size}"
-        )
     file.seek(entry.start)
     digest, crc, left = hashlib.sha256(), 0, entry.size
     while left and (chunk := file.read(min(left, _CHUNK))):
@@ -233,6 +248,9 @@ def _verify_member(file: BinaryIO, entry: Entry, member: Member) -> None:
 
 def _unpack(packed: BinaryIO) -> BinaryIO:
     """Return a temporary file of what a .xz file holds."""
+    # Few kits are packed, and its import takes a while.
+    import tempfile
+
     try:
         with contextlib.ExitStack() as stack:
             plain: BinaryIO = stack.enter_context(tempfile.TemporaryFile())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,10 @@ __all__ = [
     "write_signature",
 ]
 
-# Signed together with the digest, so that a signature made for another purpose fits no kit.
-_CONTEXT = b"rskit-signature-v1\0"
+# Signed together with a digest, so that a signature made for another purpose fits no kit: with that
+# of the manifest, and before of the whole kit.
+_CONTEXT = b"rskit-signature-v2\0"
+_FIRST_CONTEXT = b"rskit-signature-v1\0"
 _SIGNATURE_BYTES = 64
 _MOST_FILE_BYTES = {"signature": 200, "public key": 16_384, "private key": 16_384}
 
@@ -40,11 +41,20 @@ def signature_path(kit: Path) -> Path:
     return kit.with_name(kit.name.removesuffix(".xz") + ".sig")
 
 
-def check_signature(kit: Path, digest: bytes, public_key: Path) -> None:
+def check_signature(
+    kit: Path, manifest_digest: bytes, whole_digest: Callable[[], bytes], public_key: Path
+) -> None:
     """Check the signature file beside a kit.  The kit itself is not read.
 
-    ``digest`` is the result of :meth:`Kit.digest`, 32 bytes; ``public_key`` is a PEM file with the
-    ed25519 key of someone whom the reader trusts.
+    Parameters
+    ----------
+    kit
+        The kit's path.
+    manifest_digest, whole_digest
+        :meth:`Kit.manifest_digest`'s 32 bytes, and :meth:`Kit.digest`, which is called only if the
+        signature does not fit the manifest: the first signatures were of the whole kit.
+    public_key
+        A PEM file with the ed25519 key of someone whom the reader trusts.
 
     Raises
     ------
@@ -53,7 +63,7 @@ def check_signature(kit: Path, digest: bytes, public_key: Path) -> None:
         cryptography is not installed.
     """
     key = _load_key(public_key, "public key")
-    from cryptography.exceptions import InvalidSignature
+    import base64
 
     path = signature_path(kit)
     text = _read(path, "signature").strip()
@@ -66,17 +76,26 @@ def check_signature(kit: Path, digest: bytes, public_key: Path) -> None:
             f"signature {str(path)!r} is malformed: wanted one line, the base64 of 64 bytes; "
             "get the kit and its signature again"
         )
-    try:
-        key.verify(signature, _CONTEXT + digest)
-    except InvalidSignature as error:
+    fits = _fits(key, signature, _CONTEXT + manifest_digest)
+    if not fits and not _fits(key, signature, _FIRST_CONTEXT + whole_digest()):
         raise KitSignatureError(
             f"kit {str(kit)!r} is not what the owner of {str(public_key)!r} signed: "
             f"{path.name!r} does not fit it; get both again, from someone you trust"
-        ) from error
+        )
 
 
-def write_signature(kit: Path, digest: bytes, private_key: Path) -> Path:
-    """Sign the result of :meth:`Kit.digest`, 32 bytes; return the path of the signature.
+def _fits(key: Any, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def write_signature(kit: Path, manifest_digest: bytes, private_key: Path) -> Path:
+    """Sign the result of :meth:`Kit.manifest_digest`; return the path of the signature.
 
     Raises
     ------
@@ -85,7 +104,9 @@ def write_signature(kit: Path, digest: bytes, private_key: Path) -> Path:
     OSError
         The signature cannot be written; an older one is as it was.
     """
-    signature = _load_key(private_key, "private key").sign(_CONTEXT + digest)
+    import base64
+
+    signature = _load_key(private_key, "private key").sign(_CONTEXT + manifest_digest)
     path = signature_path(kit)
     with atomic_write(path) as temporary:
         temporary.write_bytes(base64.b64encode(signature) + b"\n")

@@ -75,7 +75,7 @@ def without_texts(data: bytes) -> bytes:
     """Return a PNG without its texts and colour profile, which do not change pixels here."""
     kept, place = [data[:_SIGNATURE_BYTES]], _SIGNATURE_BYTES
     while place < len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4])
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
         if data[place + 4 : place + 8] not in _TEXTS:
             kept.append(data[place:end])
         place = end
@@ -87,7 +87,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     place = 2
     while (found := _NEXT_MARKER.search(data, place)) is not None:
         marker, start = data[found.end() - 1], found.end()
-        place = start + int.from_bytes(data[start : start + 2])
+        place = start + int.from_bytes(data[start : start + 2], "big")
         part = data[start + 2 : place]
         least = {_START_OF_SCAN: 6}.get(marker, 9 if marker in _START_OF_FRAME else 0)
         if marker == _END_OF_IMAGE or place > len(data) or len(part) < least:

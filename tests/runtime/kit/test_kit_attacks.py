@@ -20,6 +20,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -65,7 +66,7 @@ def target(
     monkeypatch.setattr(rs_runtime.kit.kit, "MAX_KIT_BYTES", MOST_BYTES)
     key, public = generate_key(tmp_path / "key")
     with open_kit(kit_path) as kit:
-        write_signature(kit_path, kit.digest(), key)
+        write_signature(kit_path, kit.manifest_digest(), key)
         manifest = kit.manifest
     raw = kit_path.read_bytes()
     members = unzipped(raw)
@@ -137,11 +138,31 @@ def judge(target: Target, mutant: bytes, one_line) -> str:
         shutil.rmtree(out)
     assert time.perf_counter() - start < SECONDS
     assert tree(target.root) == {**target.files, target.path.name: mutant}, "written outside"
+    judge_use(target, one_line)
     if not line:
         assert manifest == target.manifest
         assert {**read, MANIFEST: target.members[MANIFEST]} == target.members
         judge_bytes(target, mutant, one_line)
     return line
+
+
+def judge_use(target: Target, one_line) -> None:
+    """Use a kit of which only the used members are hashed: each is what the manifest says."""
+    for key in (None, target.key):
+        try:
+            kit = open_kit(target.path, key, every_member=False)
+        except KitError as error:
+            one_line(str(error))
+            continue
+        with kit:
+            assert key is None or kit.manifest == target.manifest
+            for name in kit.members:
+                try:
+                    data = kit.read(name)
+                except KitError as error:
+                    one_line(str(error))
+                else:
+                    assert sha256(data).hexdigest() == kit.manifest.members[name].sha256
 
 
 def judge_bytes(target: Target, mutant: bytes, one_line) -> None:
@@ -200,6 +221,7 @@ def unchecked(data: bytes, _: int) -> Any:
             {"kit._verify_member": lambda *_: None, "kit.Kit.read": unverified},
             AssertionError,
         ),
+        ("wrong_hashes", {"kit.Kit.read": unverified}, AssertionError),
         ("wrong_values", {"json_node.MAX_TEXT": 2**31}, AssertionError),
         ("wrong_references", {"manifest._check_references": lambda _: None}, AssertionError),
         ("wrong_filters", {"manifest._check_references": lambda _: None}, AssertionError),

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def refused(kit_path, keys, one_line):
 
 def sign(kit: Path, key: Path) -> Path:
     with open_kit(kit) as opened:
-        return write_signature(kit, opened.digest(), key)
+        return write_signature(kit, opened.manifest_digest(), key)
 
 
 def private_pem(key: Any, password: bytes | None = None) -> bytes:
@@ -68,16 +69,43 @@ def test_the_signature_is_what_the_format_says(kit_path, keys, signed) -> None:
     assert signed == signature_path(kit_path) == kit_path.with_name("colours.rskit.sig")
     line = signed.read_bytes()
     assert len(line) == 89 and line.endswith(b"\n")
-    message = b"rskit-signature-v1\0" + hashlib.sha256(kit_path.read_bytes()).digest()
+    with zipfile.ZipFile(kit_path) as archive:
+        head = archive.read("manifest.json")
     key = pem.load_pem_public_key(keys[1].read_bytes())
     assert isinstance(key, ed25519.Ed25519PublicKey)
-    key.verify(base64.b64decode(line), message)
+    key.verify(base64.b64decode(line), b"rskit-signature-v2\0" + hashlib.sha256(head).digest())
     open_kit(kit_path, keys[1]).close()
 
 
 def test_the_digest_is_the_files(kit_path) -> None:
     with open_kit(kit_path) as kit:
         assert kit.digest() == hashlib.sha256(kit_path.read_bytes()).digest()
+
+
+@pytest.mark.parametrize("every_member", [True, False])
+def test_first_signatures_were_of_the_whole_kit(
+    refused, kit_path, keys, manifest, contents, every_member
+) -> None:
+    message = b"rskit-signature-v1\0" + hashlib.sha256(kit_path.read_bytes()).digest()
+    key = pem.load_pem_private_key(keys[0].read_bytes(), None)
+    assert isinstance(key, ed25519.Ed25519PrivateKey)
+    signature_path(kit_path).write_bytes(base64.b64encode(key.sign(message)))
+    open_kit(kit_path, keys[1], every_member=every_member).close()
+    write_kit(kit_path, manifest, contents | {"models/a.tflite": b"worse"})
+    refused()
+
+
+def test_only_what_is_used_is_hashed(kit_path, keys, signed, contents) -> None:
+    raw = bytearray(kit_path.read_bytes())
+    # The last byte of a model.
+    raw[raw.index(contents["models/a.tflite"]) + len(contents["models/a.tflite"]) - 1] ^= 1
+    kit_path.write_bytes(raw)
+    with pytest.raises(KitIntegrityError, match=r"'models/a.tflite' is damaged"):
+        open_kit(kit_path, keys[1])
+    with open_kit(kit_path, keys[1], every_member=False) as kit:
+        assert kit.read("models/b.onnx") == contents["models/b.onnx"]
+        with pytest.raises(KitIntegrityError, match=r"'models/a.tflite' is damaged"):
+            kit.read("models/a.tflite")
 
 
 def test_both_forms_of_a_kit_share_a_signature(kit_path, keys, signed, contents) -> None:
@@ -172,14 +200,17 @@ def test_a_kit_that_changes_while_it_is_opened(
     kit_path.write_bytes(before)
     verify = rs_runtime.kit.kit._verify
 
-    def swap(file: Any) -> Any:
-        found = verify(file)
+    def swap(file: Any, every_member: bool) -> Any:
+        found = verify(file, every_member)
         kit_path.write_bytes(after)
         return found
 
     monkeypatch.setattr(rs_runtime.kit.kit, "_verify", swap)
-    with pytest.raises((KitIntegrityError, KitSignatureError)):
-        open_kit(kit_path, keys[1])
+    with (
+        pytest.raises((KitIntegrityError, KitSignatureError)),
+        open_kit(kit_path, keys[1]) as kit,
+    ):
+        kit.read("models/a.tflite")
 
 
 def test_wrong_public_keys_are_refused(refused, signed, keys, tmp_path) -> None:

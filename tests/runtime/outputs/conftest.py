@@ -76,6 +76,9 @@ def _photo(
         for tag, value, signs in ((1, place[0], "NS"), (3, place[1], "EW")):
             where[tag] = signs[value < 0]
             where[tag + 1] = (abs(value), 0.0, 0.0)
+        data[0x8825] = where
+    # Pillow 11.0 writes only what is assigned.
+    data[0x8769] = inner
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (96, 64), COLOURS[kind]).save(path, "JPEG", exif=data)
     return path

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 import rs_runtime.photos.photo
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
 from rs_runtime.photos.formats import PHOTO_SUFFIXES, photo_suffix
+from rs_runtime.photos.photo import read_photo
 from rs_runtime.photos.preprocess import Preprocessing
 
 SMALL = Preprocessing(size=32)
@@ -268,6 +271,31 @@ def test_byte_limit(monkeypatch, tmp_path, scene) -> None:
     monkeypatch.setattr(rs_runtime.photos.photo, "MAX_PHOTO_BYTES", 50)
     with pytest.raises(PhotoTooLargeError, match="50 bytes"):
         SMALL.load(path)
+
+
+def test_reading_a_file_takes_no_more_memory_than_it_has_bytes(tmp_path) -> None:
+    path = tmp_path / "small.jpg"
+    path.write_bytes(b"x" * 1000)
+    tracemalloc.start()
+    try:
+        assert read_photo(path) == b"x" * 1000
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("told", [0, 3, 999])
+def test_a_file_that_grows_is_read_whole(tmp_path, monkeypatch, told) -> None:
+    path = tmp_path / "grows.jpg"
+    path.write_bytes(b"x" * 1000)
+    real = os.fstat
+    monkeypatch.setattr(
+        "os.fstat", lambda number: os.stat_result([*real(number)[:6], told, *real(number)[7:]])
+    )
+    assert read_photo(path) == b"x" * 1000
+    monkeypatch.setattr(rs_runtime.photos.photo, "MAX_PHOTO_BYTES", 999)
+    with pytest.raises(PhotoTooLargeError):
+        read_photo(path)
 
 
 def test_model_input_maps_bytes_to_the_unit_range() -> None:

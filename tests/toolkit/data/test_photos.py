@@ -66,6 +66,9 @@ def test_cache_directory(monkeypatch) -> None:
     assert default_cache_dir() == Path("/somewhere")
     monkeypatch.delenv("RS_CACHE")
     assert default_cache_dir() == Path.home() / ".cache" / "rs-toolkit"
+    # A shell leaves ~ alone between quotes, and so does a service's configuration.
+    monkeypatch.setenv("RS_CACHE", "~/pixels")
+    assert default_cache_dir() == Path.home() / "pixels"
 
 
 def test_cached_pixels_are_the_decoded_ones_and_need_no_file(photo, cache, tmp_path) -> None:

@@ -105,4 +105,4 @@ def sign(
     Exit codes: 0 signed, 2 wrong usage, kit or key.
     """
     with open_kit(kit) as opened:
-        print(write_signature(kit, opened.digest(), key))
+        print(write_signature(kit, opened.manifest_digest(), key))
