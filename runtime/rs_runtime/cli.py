@@ -150,7 +150,7 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-0",
+        # Not -0 as well: with it, argparse would take the value of --timezone -03:00 for an option.
         "--null",
         action="store_true",
         help="paths on standard input end in NUL, as from find -print0, not in a new line",

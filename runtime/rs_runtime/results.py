@@ -116,7 +116,10 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         found = asdict(self)
+        if self.boxes is not None:
+            found["boxes"] = [{**box, "box": [*box["box"]]} for box in found["boxes"]]
         for part in (found, *(found["boxes"] or ())):
+            part["top"] = [*part["top"]]
             if part["set"]:
                 part["set"]["classes"] = [item["name"] for item in part["set"]["classes"]]
         return found

@@ -94,7 +94,7 @@ def test_each_box_has_an_answer_and_the_photo_one_of_all(classifier, halves) -> 
     only = classifier.classify(BoxedPhoto(halves.read_bytes(), boxes[1:]))
     assert only.path is None and only.top == only.boxes[0].top == found.boxes[1].top
     whole = found.to_dict()["boxes"]
-    assert whole[0]["box"] == (0.0, 0.0, 0.5, 1.0) and json.dumps(whole)
+    assert whole[0]["box"] == [0.0, 0.0, 0.5, 1.0] and json.dumps(whole)
 
 
 def test_a_photo_without_an_animal_is_looked_at_but_not_classified(
