@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from rs_runtime.batch import in_order
+from rs_runtime.engines.limits import cores
 from rs_runtime.errors import (
     EngineError,
     FilterError,
@@ -37,11 +38,15 @@ if TYPE_CHECKING:
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.filter import Filter
     from rs_runtime.kit.kit import Kit
+    from rs_runtime.kit.manifest import Manifest
+    from rs_runtime.photos.ahead import Ahead
     from rs_runtime.photos.boxes import BoxedPhoto
+    from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import PhotoSource
     from rs_runtime.photos.zipped import ZipPhoto
 
     Photo = str | PhotoSource | ZipPhoto | BoxedPhoto
+    Loaded = tuple[list[np.ndarray], PhotoInfo]
 
 __all__ = ["FRAMES", "Classifier"]
 
@@ -60,6 +65,17 @@ def _check_top(top: int) -> None:
 
 def _warn(problem: str) -> None:
     warnings.warn(problem, RuntimeWarning, stacklevel=3)
+
+
+def _decode_ahead(photo: Path | None, manifest: Manifest, filter: str) -> Ahead[Loaded] | None:
+    """Begin to decode a photo for a kit's models; None where that gains nothing."""
+    if photo is None or cores() < 2:
+        return None
+    from rs_runtime.photos.ahead import Ahead
+
+    judge = None if filter == "off" else manifest.filter
+    models = [manifest.preprocessing, *([judge.preprocessing] if judge else [])]
+    return Ahead((photo, models), lambda: load_each(photo, models))
 
 
 class Classifier(Model):
@@ -121,6 +137,7 @@ class Classifier(Model):
         super().__init__(kit, engine, variant, threads, min_probability, coverage)
         self.filter, self.only_organisms = filter, only_organisms
         self.strict_photos, self._warn, self.frames = strict_photos, warn, frames
+        self._ahead: Ahead[Loaded] | None = None
 
     @classmethod
     def open(
@@ -139,6 +156,7 @@ class Classifier(Model):
         warn: Callable[[str], object] = _warn,
         frames: int = FRAMES,
         measure: Callable[[str], object] | None = None,
+        first: Path | None = None,
     ) -> Self:
         """Open a kit and load its model, and its filter if it has one.
 
@@ -159,6 +177,9 @@ class Classifier(Model):
         measure
             Measure the kit's models first, if that was not done; called with lines that say so.
             It takes seconds, which many photos make up for.  None: measure nothing.
+        first
+            The photo that will be classified first, if that is known: with several cores, it is
+            decoded while the model is loaded.
 
         The other parameters are those of :class:`Classifier`.
 
@@ -177,6 +198,7 @@ class Classifier(Model):
                 from rs_runtime.fastest import fastest_variant
 
                 variant = fastest_variant(opened, measure is not None, measure or (lambda _: None))
+            ahead = _decode_ahead(first, opened.manifest, filter)
             found = cls(
                 opened,
                 engine,
@@ -189,6 +211,7 @@ class Classifier(Model):
                 warn=warn,
                 frames=frames,
             )
+            found._ahead = ahead
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)
         if found.variant.warning:
@@ -327,7 +350,9 @@ class Classifier(Model):
 
             return classify_several(self, source, top, engine, judge)
         models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
-        (pixels, *others), info = load_each(source, models)
+        ahead, self._ahead = self._ahead, None
+        known = ahead.take((source, models)) if ahead else None
+        (pixels, *others), info = known or load_each(source, models)
         if info.note and self.strict_photos:
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None

@@ -76,7 +76,15 @@ def _classifier(options: argparse.Namespace) -> Classifier:
         public_key=options.public_key,
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
+        first=None if options.boxes or options.watch else _first_photo(options.photos),
     )
+
+
+def _first_photo(given: Sequence[Path]) -> Path | None:
+    from rs_runtime.photos.formats import PHOTO_SUFFIXES
+
+    first = given[0]
+    return first if first.suffix.lower() in PHOTO_SUFFIXES and first.is_file() else None
 
 
 def _holds_many(path: Path) -> bool:
