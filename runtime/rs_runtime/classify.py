@@ -134,6 +134,8 @@ class Classifier(Model):
         warn: Callable[[str], object] = _warn,
         frames: int = FRAMES,
     ) -> None:
+        if frames < 1:
+            raise ValueError(f"frames must be at least 1, got {frames!r}")
         super().__init__(kit, engine, variant, threads, min_probability, coverage)
         self.filter, self.only_organisms = filter, only_organisms
         self.strict_photos, self._warn, self.frames = strict_photos, warn, frames

@@ -112,7 +112,9 @@ def test_a_photo_without_an_animal_is_looked_at_but_not_classified(
             classifier.classify(BoxedPhoto(tmp_path / f"{name}.jpg", ()))
 
 
-def test_boxes_are_checked(classifier, halves) -> None:
+def test_boxes_are_checked(classifier, halves, onnx_kit) -> None:
+    with pytest.raises(ValueError, match="frames must be at least 1"):
+        Classifier.open(onnx_kit, frames=0)
     with pytest.raises(ValueError, match="leaves the photo"):
         DetectedBox((0.5, 0.5, 0.6, 0.5))
     assert DetectedBox((-0.005, 0, 0.5, 1.004)).box == (0.0, 0.0, 0.495, 1.0)
@@ -125,10 +127,10 @@ def test_boxes_are_checked(classifier, halves) -> None:
 
 def test_the_filter_judges_each_box(filter_kit, halves) -> None:
     """Red is an organism, blue is none."""
-    boxes = (DetectedBox(RIGHT, 0.9), DetectedBox(LEFT, 0.5))
+    boxes = (DetectedBox(RIGHT, 0.9), DetectedBox(LEFT, 0.5), DetectedBox(LEFT, 0.3))
     with Classifier.open(filter_kit) as opened:
         found = opened.classify(BoxedPhoto(halves, boxes))
-        assert [box.filter.verdict for box in found.boxes] == ["not_organism", "organism"]
+        assert [box.filter.verdict for box in found.boxes] == ["not_organism", *["organism"] * 2]
         assert found.filter == found.boxes[1].filter and found.boxes[0].top
         opened.only_organisms = True
         found = opened.classify(BoxedPhoto(halves, boxes))
