@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from rs_runtime.batch import in_order
-from rs_runtime.engines.limits import cores
 from rs_runtime.errors import (
     EngineError,
     FilterError,
@@ -22,6 +21,7 @@ from rs_runtime.errors import (
     RuntimeKitError,
     UnreadablePhotoError,
 )
+from rs_runtime.first import decode_ahead
 from rs_runtime.kit.kit import find_kit, open_kit
 from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.kit.signature import find_public_key
@@ -37,21 +37,16 @@ if TYPE_CHECKING:
 
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.filter import Filter
+    from rs_runtime.first import Loaded
     from rs_runtime.kit.kit import Kit
-    from rs_runtime.kit.manifest import Manifest
     from rs_runtime.photos.ahead import Ahead
     from rs_runtime.photos.boxes import BoxedPhoto
-    from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import PhotoSource
     from rs_runtime.photos.zipped import ZipPhoto
 
     Photo = str | PhotoSource | ZipPhoto | BoxedPhoto
-    Loaded = tuple[list[np.ndarray], PhotoInfo]
 
-__all__ = ["FRAMES", "Classifier"]
-
-FRAMES = 8
-"""How many frames of a video are classified, unless another number is asked for."""
+__all__ = ["Classifier"]
 
 # For fewer photos, to load the model once more for each core costs more than it saves.
 _FEW = 16
@@ -65,17 +60,6 @@ def _check_top(top: int) -> None:
 
 def _warn(problem: str) -> None:
     warnings.warn(problem, RuntimeWarning, stacklevel=3)
-
-
-def _decode_ahead(photo: Path | None, manifest: Manifest, filter: str) -> Ahead[Loaded] | None:
-    """Begin to decode a photo for a kit's models; None where that gains nothing."""
-    if photo is None or cores() < 2:
-        return None
-    from rs_runtime.photos.ahead import Ahead
-
-    judge = None if filter == "off" else manifest.filter
-    models = [manifest.preprocessing, *([judge.preprocessing] if judge else [])]
-    return Ahead((photo, models), lambda: load_each(photo, models))
 
 
 class Classifier(Model):
@@ -132,7 +116,7 @@ class Classifier(Model):
         coverage: float | None = None,
         strict_photos: bool = False,
         warn: Callable[[str], object] = _warn,
-        frames: int = FRAMES,
+        frames: int = 8,
     ) -> None:
         if frames < 1:
             raise ValueError(f"frames must be at least 1, got {frames!r}")
@@ -156,7 +140,7 @@ class Classifier(Model):
         strict_photos: bool = False,
         public_key: Path | None = None,
         warn: Callable[[str], object] = _warn,
-        frames: int = FRAMES,
+        frames: int = 8,
         measure: Callable[[str], object] | None = None,
         first: Path | None = None,
     ) -> Self:
@@ -200,7 +184,7 @@ class Classifier(Model):
                 from rs_runtime.fastest import fastest_variant
 
                 variant = fastest_variant(opened, measure is not None, measure or (lambda _: None))
-            ahead = _decode_ahead(first, opened.manifest, filter)
+            ahead = decode_ahead(first, opened.manifest, filter, load_each)
             found = cls(
                 opened,
                 engine,
@@ -241,11 +225,9 @@ class Classifier(Model):
         Parameters
         ----------
         photo
-            A path; a file's bytes; a Pillow image, which is turned as its EXIF data say; an
-            array, uint8 (height, width, 3) in RGB, or another that
-            :func:`rs_runtime.photos.memory.decode_in_memory` takes; a
-            :class:`~rs_runtime.photos.zipped.ZipPhoto`; or a
-            :class:`~rs_runtime.photos.boxes.BoxedPhoto`.  A path or bytes may be of a video.
+            A path or a file's bytes, of a photo or a video; a Pillow image, which is turned as its
+            EXIF data say; an array, as :func:`rs_runtime.photos.memory.decode_in_memory` has it; a
+            :class:`~rs_runtime.photos.zipped.ZipPhoto` or BoxedPhoto.
         top
             Limits the classes of the prediction, at least 1.
 

@@ -27,7 +27,7 @@ def test_an_error_is_raised_where_the_result_is_taken() -> None:
 def decoded(monkeypatch) -> list[object]:
     """The photos that are decoded, on a machine with two cores."""
     real, seen = module.load_each, []
-    monkeypatch.setattr(module, "cores", lambda: 2)
+    monkeypatch.setattr("rs_runtime.first.cores", lambda: 2)
     monkeypatch.setattr(module, "load_each", lambda x, models: seen.append(x) or real(x, models))
     return seen
 
@@ -62,6 +62,6 @@ def test_a_damaged_first_photo_costs_only_itself(onnx_kit, colour_photos, decode
 
 
 def test_one_core_decodes_when_the_photo_is_due(onnx_kit, colour_photos, monkeypatch) -> None:
-    monkeypatch.setattr(module, "cores", lambda: 1)
+    monkeypatch.setattr("rs_runtime.first.cores", lambda: 1)
     with Classifier.open(onnx_kit, first=colour_photos / "a.jpg") as classifier:
         assert classifier._ahead is None
