@@ -21,6 +21,7 @@ from rs_runtime.errors import (
     RuntimeKitError,
     UnreadablePhotoError,
 )
+from rs_runtime.first import decode_ahead
 from rs_runtime.kit.kit import find_kit, open_kit
 from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.kit.signature import find_public_key
@@ -36,17 +37,16 @@ if TYPE_CHECKING:
 
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.filter import Filter
+    from rs_runtime.first import Loaded
     from rs_runtime.kit.kit import Kit
+    from rs_runtime.photos.ahead import Ahead
     from rs_runtime.photos.boxes import BoxedPhoto
     from rs_runtime.photos.preprocess import PhotoSource
     from rs_runtime.photos.zipped import ZipPhoto
 
     Photo = str | PhotoSource | ZipPhoto | BoxedPhoto
 
-__all__ = ["FRAMES", "Classifier"]
-
-FRAMES = 8
-"""How many frames of a video are classified, unless another number is asked for."""
+__all__ = ["Classifier"]
 
 # For fewer photos, to load the model once more for each core costs more than it saves.
 _FEW = 16
@@ -116,11 +116,14 @@ class Classifier(Model):
         coverage: float | None = None,
         strict_photos: bool = False,
         warn: Callable[[str], object] = _warn,
-        frames: int = FRAMES,
+        frames: int = 8,
     ) -> None:
+        if frames < 1:
+            raise ValueError(f"frames must be at least 1, got {frames!r}")
         super().__init__(kit, engine, variant, threads, min_probability, coverage)
         self.filter, self.only_organisms = filter, only_organisms
         self.strict_photos, self._warn, self.frames = strict_photos, warn, frames
+        self._ahead: Ahead[Loaded] | None = None
 
     @classmethod
     def open(
@@ -137,8 +140,9 @@ class Classifier(Model):
         strict_photos: bool = False,
         public_key: Path | None = None,
         warn: Callable[[str], object] = _warn,
-        frames: int = FRAMES,
+        frames: int = 8,
         measure: Callable[[str], object] | None = None,
+        first: Path | None = None,
         species: str | Path | Iterable[str] | None = None,
     ) -> Self:
         """Open a kit and load its model, and its filter if it has one.
@@ -160,6 +164,9 @@ class Classifier(Model):
         measure
             Measure the kit's models first, if that was not done; called with lines that say so.
             It takes seconds, which many photos make up for.  None: measure nothing.
+        first
+            The photo that will be classified first, if that is known: with several cores, it is
+            decoded while the model is loaded.
         species
             A list of species, as for :meth:`Model.restrict`: other classes are not answered with.
 
@@ -182,6 +189,7 @@ class Classifier(Model):
                 from rs_runtime.fastest import fastest_variant
 
                 variant = fastest_variant(opened, measure is not None, measure or (lambda _: None))
+            ahead = decode_ahead(first, opened.manifest, filter, load_each)
             found = cls(
                 opened,
                 engine,
@@ -194,6 +202,7 @@ class Classifier(Model):
                 warn=warn,
                 frames=frames,
             )
+            found._ahead = ahead
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)
             problems = [found.variant.warning]
@@ -225,11 +234,9 @@ class Classifier(Model):
         Parameters
         ----------
         photo
-            A path; a file's bytes; a Pillow image, which is turned as its EXIF data say; an
-            array, uint8 (height, width, 3) in RGB, or another that
-            :func:`rs_runtime.photos.memory.decode_in_memory` takes; a
-            :class:`~rs_runtime.photos.zipped.ZipPhoto`; or a
-            :class:`~rs_runtime.photos.boxes.BoxedPhoto`.  A path or bytes may be of a video.
+            A path or a file's bytes, of a photo or a video; a Pillow image, which is turned as its
+            EXIF data say; an array, as :func:`rs_runtime.photos.memory.decode_in_memory` has it; a
+            :class:`~rs_runtime.photos.zipped.ZipPhoto` or BoxedPhoto.
         top
             Limits the classes of the prediction, at least 1.
 
@@ -336,7 +343,9 @@ class Classifier(Model):
 
             return classify_several(self, source, top, engine, judge)
         models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
-        (pixels, *others), info = load_each(source, models)
+        ahead, self._ahead = self._ahead, None
+        known = ahead.take((source, models)) if ahead else None
+        (pixels, *others), info = known or load_each(source, models)
         if info.note and self.strict_photos:
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None

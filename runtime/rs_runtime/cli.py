@@ -76,8 +76,16 @@ def _classifier(options: argparse.Namespace) -> Classifier:
         public_key=options.public_key,
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
+        first=None if options.boxes or options.watch else _first_photo(options.photos),
         species=options.species,
     )
+
+
+def _first_photo(given: Sequence[Path]) -> Path | None:
+    from rs_runtime.photos.formats import PHOTO_SUFFIXES
+
+    first = given[0]
+    return first if first.suffix.lower() in PHOTO_SUFFIXES and first.is_file() else None
 
 
 def _holds_many(path: Path) -> bool:
@@ -173,7 +181,7 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-0",
+        # Not -0 as well: with it, argparse would take the value of --timezone -03:00 for an option.
         "--null",
         action="store_true",
         help="paths on standard input end in NUL, as from find -print0, not in a new line",

@@ -175,9 +175,11 @@ class Prediction:
         """Return the fields as JSON values, without ``kept``."""
         found = asdict(self)
         del found["kept"]
+        if self.boxes is not None:
+            found["boxes"] = [{**box, "box": [*box["box"]]} for box in found["boxes"]]
         parts = [found, *(found["boxes"] or ()), *([found["sequence"]] if self.sequence else [])]
         for part in [*parts, *(part["original"] for part in parts if part["original"])]:
-            part["top"] = list(part["top"])
+            part["top"] = [*part["top"]]
             if part.get("set"):
                 part["set"]["classes"] = [item["name"] for item in part["set"]["classes"]]
         return found

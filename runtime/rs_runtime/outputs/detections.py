@@ -139,13 +139,15 @@ class MegaDetector(_Json):
 
     def _start(self) -> str:
         titles, described = {}, {}
+        given = self._context.options.boxes is not None
+        categories = _CATEGORIES if given else {"animal": "1"}
         for (rank, name), number in self._numbers.items():
             lineage, common = self._context.labels.lineage(rank, name)
             titles[number] = common or name
             described[number] = self._label(rank, lineage, common, name)
         head = {
             "info": {"format_version": "1.5", "classifier": self._context.model},
-            "detection_categories": {number: name for name, number in _CATEGORIES.items()},
+            "detection_categories": {number: name for name, number in categories.items()},
             "classification_categories": titles,
             "classification_category_descriptions": described,
         }

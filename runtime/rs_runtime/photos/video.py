@@ -18,12 +18,9 @@ from rs_runtime.photos.photo import MAX_PHOTO_PIXELS, photo_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MAX_FRAMES", "sample_video"]
+__all__ = ["sample_video"]
 
 T = TypeVar("T")
-
-MAX_FRAMES = 1000
-"""The most frames that are taken of one video."""
 
 # The readers of FFmpeg that may open a file, by its first bytes; else it is "mov".  Others, of
 # playlists for example, would open further files that its content names.
@@ -46,7 +43,7 @@ def sample_video(
     source
         A file, or a file's bytes: MP4, MOV, AVI, Matroska, WebM, MPEG or ASF.
     count
-        1 to 1000.  A video with fewer frames gives each once.
+        At least 1.  A video with fewer frames gives each once.
     use
         Called with each frame: uint8, (height, width, 3), RGB, turned upright as the video says.
 

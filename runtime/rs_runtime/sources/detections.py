@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -30,8 +31,8 @@ _ITEM = "images[]"
 _CHUNK = 1 << 20
 _LONGEST_VALUE = 64 << 20
 
-# The boxes of a photo that is no failure: category, confidence and box of each.
-_Found = tuple[tuple[str, float, tuple[float, float, float, float]], ...]
+# A box in little memory: number of its category, confidence, four sides.
+_BOX = struct.Struct("<H5d")
 
 
 class Detections:
@@ -57,7 +58,8 @@ class Detections:
 
     def __init__(self, file: Path, threshold: float | None, start: str) -> None:
         self._file, self._start = str(file), _normal(start)
-        self._found: dict[str, _Found | str] = {}
+        self._found: dict[str, bytes | str] = {}
+        self._numbers: dict[str, int] = {}
         self._least = _LEAST if threshold is None else threshold
         named: Any = _CATEGORIES
         info: Any = None
@@ -92,19 +94,19 @@ class Detections:
         elif isinstance(found, str):
             problem = f"has no boxes in {self._file!r}: {found}"
         else:
-            kept = [item for item in found if item[1] >= self._threshold]
+            names = [self._categories.get(key) for key in self._numbers]
             try:
-                boxes = [
-                    DetectedBox(box, confidence, self._categories[category])
-                    for category, confidence, box in kept
-                    if category in self._categories
-                ]
+                boxes = (
+                    DetectedBox((left, top, width, height), confidence, name)
+                    for number, confidence, left, top, width, height in _BOX.iter_unpack(found)
+                    if confidence >= self._threshold and (name := names[number])
+                )
                 return BoxedPhoto(photo, tuple(boxes))
             except ValueError as error:
                 problem = f"has a box in {self._file!r} that {error}"
         return Failure(path, f"photo {path!r} {problem}")
 
-    def _find(self, path: str) -> _Found | str | None:
+    def _find(self, path: str) -> bytes | str | None:
         whole = _normal(os.path.abspath(path))
         parts = whole.split("/")
         inside = whole.removeprefix(self._start.rstrip("/") + "/")
@@ -125,15 +127,18 @@ class Detections:
         else:
             self._found[name] = self._boxes(image.get("detections"))
 
-    def _boxes(self, detections: Any) -> _Found | str:
+    def _boxes(self, detections: Any) -> bytes | str:
         try:
-            return tuple(
-                (str(item["category"]), _share(item["conf"]), _four(item["bbox"]))
+            return b"".join(
+                _BOX.pack(self._number(item["category"]), item["conf"], *_four(item["bbox"]))
                 for item in detections
                 if _share(item["conf"]) >= self._least
             )
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, struct.error, OverflowError):
             return "its detections must each have category, conf (0 to 1) and bbox (4 numbers)"
+
+    def _number(self, category: Any) -> int:
+        return self._numbers.setdefault(str(category), len(self._numbers))
 
     def _named(self, categories: Any) -> dict[str, str]:
         """Return the names of categories; unlike those in the file they are known to be text."""
