@@ -174,12 +174,10 @@ class Classifier(Model):
 
         Raises
         ------
-        KitError, EngineError
-            The kit or its model cannot be used; with ``filter="on"``, also its filter.
+        KitError, EngineError, SpeciesListError
+            The kit, its model or the list cannot be used; with ``filter="on"``, also its filter.
         ValueError
             ``filter`` is none of the three, or a number is out of its range.
-        SpeciesListError
-            The list cannot be read, or allows no class of the kit.
         """
         if filter not in ("report", "on", "off"):
             raise ValueError(f"filter must be report, on or off, got {filter!r}")
@@ -191,11 +189,7 @@ class Classifier(Model):
                 variant = fastest_variant(opened, measure is not None, measure or (lambda _: None))
             ahead = decode_ahead(first, opened.manifest, filter, load_each)
             found = cls(
-                opened,
-                engine,
-                variant,
-                threads,
-                min_probability,
+                *(opened, engine, variant, threads, min_probability),
                 only_organisms=filter == "on",
                 coverage=coverage,
                 strict_photos=strict_photos,
@@ -203,14 +197,12 @@ class Classifier(Model):
                 frames=frames,
             )
             found._ahead = ahead
+            if species is not None and (problem := found.restrict(species)):
+                warn(problem)
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)
-            problems = [found.variant.warning]
-            if species is not None:
-                problems.append(found.restrict(species))
-        for problem in problems:
-            if problem:
-                warn(problem)
+        if found.variant.warning:
+            warn(found.variant.warning)
         return found
 
     def _load_filter(self, kit: Kit, engine: str, threshold: float | None) -> None:
