@@ -197,12 +197,11 @@ class Classifier(Model):
                 frames=frames,
             )
             found._ahead = ahead
-            if species is not None and (problem := found.restrict(species)):
-                warn(problem)
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)
-        if found.variant.warning:
-            warn(found.variant.warning)
+        for problem in (found.variant.warning, found.restrict(species)):
+            if problem:
+                warn(problem)
         return found
 
     def _load_filter(self, kit: Kit, engine: str, threshold: float | None) -> None:

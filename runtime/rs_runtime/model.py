@@ -89,13 +89,14 @@ class Model:
                 f"its kit prepares {wanted} px; export the kit again"
             )
 
-    def restrict(self, species: str | Path | Iterable[str]) -> str | None:
+    def restrict(self, species: str | Path | Iterable[str] | None) -> str | None:
         """Allow only the classes of a list of species, before photos are classified.
 
         Parameters
         ----------
         species
-            A file, as for :func:`rs_runtime.species.read_species`, or names of any rank.
+            A file, as for :func:`rs_runtime.species.read_species`, or names of any rank; None
+            allows all classes.
 
         Returns
         -------
@@ -107,6 +108,9 @@ class Model:
         SpeciesListError
             The list cannot be read, or allows no class.
         """
+        self.allowed, self._levels = None, self._all_levels
+        if species is None:
+            return None
         from rs_runtime.species import allowed_classes, allowed_levels, read_species
 
         where = "species list"

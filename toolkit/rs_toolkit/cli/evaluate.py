@@ -208,7 +208,7 @@ def predict(
         opened = Run.open(run)
         classifier = run_classifier(opened, _calibrated, min_probability, progress, coverage)
     classifier.strict_photos, classifier.frames = strict_photos, frames
-    if species is not None and (problem := classifier.restrict(species)):
+    if problem := classifier.restrict(species):
         complain("rs-toolkit", f"warning: {problem}")
     names = ("photos", "format", "output", "json", "csv", "top", "boxes", "box_threshold")
     unused = dict.fromkeys(("journal", "max_runtime", "watch"))
