@@ -35,12 +35,15 @@ if TYPE_CHECKING:
     )
     from rs_runtime.kit.ranges import Range
     from rs_runtime.kit.sets import SetSpec, UnknownSpec
+    from rs_runtime.photos.boxes import BoxedPhoto, DetectedBox
     from rs_runtime.photos.exif import Exif
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
+    from rs_runtime.photos.zipped import ZipPhoto, zip_photos
     from rs_runtime.places import Place
     from rs_runtime.ranks import Answer
     from rs_runtime.results import (
+        BoxAnswer,
         ClassSet,
         Failure,
         Original,
@@ -55,11 +58,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "BoxAnswer",
+    "BoxedPhoto",
     "ByTable",
     "ByTime",
     "ClassInfo",
     "ClassSet",
     "Classifier",
+    "DetectedBox",
     "Engine",
     "EngineError",
     "EngineMissingError",
@@ -95,12 +101,14 @@ __all__ = [
     "Unknown",
     "UnknownSpec",
     "Variant",
+    "ZipPhoto",
     "classify_sequences",
     "find_kit",
     "load_engine",
     "open_kit",
     "read_sequences",
     "write_kit",
+    "zip_photos",
 ]
 
 # Names are imported on first use, so that `rs-classify --help` starts without NumPy and Pillow.
@@ -108,7 +116,7 @@ __all__ = [
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest", "kit.ranges", "kit.sets"),
     *("results", "ranks", "photos.exif", "photos.photo", "engines.engine", "classify", "filter"),
-    *("sequences", "places"),
+    *("photos.boxes", "photos.zipped", "sequences", "places"),
 )
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "EngineError",
     "EngineMissingError",
     "FilterError",
+    "InputError",
     "JournalError",
     "KitError",
     "KitFormatError",
@@ -66,6 +67,10 @@ class PlaceError(RuntimeKitError):
 
 class SequenceError(RuntimeKitError):
     """The table of sequences cannot be used."""
+
+
+class InputError(RuntimeKitError):
+    """What was given beside photos, such as a list of them or a detector's boxes, is no such."""
 
 
 class PhotoError(RuntimeKitError):

@@ -30,24 +30,28 @@ class Narrowing:
         The kit's, with the common names of the language that was asked for.
     allowed
         The classes that a list of species, or a place, allows, bool (classes,); None: all.
+    expected
+        The classes that may occur at a place, bool (classes,); None: no place.
     weights
-        Factors on the probabilities of the classes, float32 (classes,), 1 for classes that are
-        expected at the place; None: no place, or one that leaves the others out.
+        Factors on the probabilities of the classes, float32 (classes,): 1 where they are expected;
+        None: no place, or one that leaves the others out.
     """
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self._levels = self._all_levels = levels(manifest.classes, manifest.rank)
         self.allowed: NDArray[np.bool_] | None = None
+        self.expected: NDArray[np.bool_] | None = None
         self.weights: NDArray[np.float32] | None = None
 
-    def restrict(self, species: str | Path | Iterable[str]) -> str | None:
+    def restrict(self, species: str | Path | Iterable[str] | None) -> str | None:
         """Allow only the classes of a list of species, before photos are classified.
 
         Parameters
         ----------
         species
-            A file, as for :func:`rs_runtime.species.read_species`, or names of any rank.
+            A file, as for :func:`rs_runtime.species.read_species`, or names of any rank; None
+            allows all classes.
 
         Returns
         -------
@@ -59,6 +63,9 @@ class Narrowing:
         SpeciesListError
             The list cannot be read, or allows no class.
         """
+        self.allowed, self._levels = None, self._all_levels
+        if species is None:
+            return None
         from rs_runtime.species import allowed_classes, allowed_levels, read_species
 
         where = "species list"
@@ -100,6 +107,7 @@ class Narrowing:
         both = found.classes if self.allowed is None else found.classes & self.allowed
         if not both.any():
             raise PlaceError(f"no class on the species list is expected in {place}; mend one")
+        self.expected = found.classes
         if place.weight > 0:
             self.weights = np.where(found.classes, 1, place.weight).astype(np.float32)
         else:
@@ -113,12 +121,24 @@ class Narrowing:
         place: Place | None = None,
         locale: str | None = None,
     ) -> list[str]:
-        """Take a list of species, a place and a language for common names; return warnings.
+        """Take what is known of the photos, before they are classified; return warnings.
 
-        Parameters and errors are those of :meth:`restrict`, :meth:`expect` and
-        :func:`rs_runtime.places.localized`; None: nothing of the kind.
+        Parameters
+        ----------
+        species
+            As for :meth:`restrict`: other classes are not answered with.
+        place
+            As for :meth:`expect`: classes outside their range are less probable.
+        locale
+            A language for common names, such as ``sw`` or ``pt-BR``: see
+            :func:`rs_runtime.places.localized`.
+
+        Raises
+        ------
+        SpeciesListError, PlaceError
+            As for these methods.
         """
-        problems = []
+        problems: list[str | None] = []
         if locale is not None:
             from rs_runtime.places import localized
 
@@ -136,7 +156,6 @@ class Narrowing:
 
         None: there is neither a list nor a place.
         """
-        if self.weights is None:
-            return self.allowed
-        expected = self.weights == 1
-        return expected if self.allowed is None else expected & self.allowed
+        if self.expected is None or self.allowed is None:
+            return self.allowed if self.expected is None else self.expected
+        return self.expected & self.allowed

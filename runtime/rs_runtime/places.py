@@ -76,7 +76,7 @@ def given_place(
     country: str | None, latitude: float | None, longitude: float | None, weight: float | None
 ) -> Place | None:
     """Return the place that options give, None if they give none; PlaceError: they do not fit."""
-    if country is latitude is longitude is None:
+    if country is None and latitude is None and longitude is None:
         if weight is not None:
             raise PlaceError("--place-weight needs --country, or --lat and --lon")
         return None

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rs_runtime.ranks import Answer
 
 __all__ = [
+    "UNLISTED",
+    "BoxAnswer",
     "ClassSet",
     "Failure",
     "Original",
@@ -22,6 +24,9 @@ __all__ = [
     "SequenceAnswer",
     "Unknown",
 ]
+
+UNLISTED = 0.05
+"""Below this share of a list's classes, a photo probably shows nothing that is on the list."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,26 @@ class SequenceAnswer:
 
 
 @dataclass(frozen=True)
+class BoxAnswer:
+    """What a detector and the model say of one box in a photo.
+
+    ``box`` is left, top, width, height, fractions of the upright photo's sides, 0 to 1;
+    ``category`` and ``confidence``, 0 to 1, are the detector's.  The other fields are those of a
+    :class:`Prediction`; boxes of other categories than ``animal`` are not classified.
+    """
+
+    box: tuple[float, float, float, float]
+    category: str
+    confidence: float
+    answer: Answer | None = None
+    top: tuple[Score, ...] = ()
+    filter: FilterVerdict | None = None
+    set: ClassSet | None = None
+    unknown: Unknown | None = None
+    original: Original | None = None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the model and the filter say of one photo.
 
@@ -102,6 +127,11 @@ class Prediction:
     the photo.  ``verdict`` says whether shrinking cost the model too much; None where the kit does
     not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
     ``photo`` says what the photo is and when, where and with which camera it was taken.
+
+    ``boxes`` is None unless boxes of a detector were given.  Then the answer is summed up from
+    those of its boxes; a photo without a box of an animal has none, and an empty frame no boxes at
+    all.  ``frames`` is the number of frames of a video that the answer is made from, None for
+    photos.  See :mod:`rs_runtime.summed`.
 
     ``original`` is what the answer would be without a list of species, None without a list.
     ``sequence`` is the answer to the sequence that the photo belongs to, if these are asked for.
@@ -119,9 +149,16 @@ class Prediction:
     set: ClassSet | None = None
     unknown: Unknown | None = None
     photo: PhotoFacts | None = None
+    boxes: tuple[BoxAnswer, ...] | None = None
+    frames: int | None = None
     original: Original | None = None
     sequence: SequenceAnswer | None = None
     kept: str | None = None
+
+    @property
+    def without_animal(self) -> bool:
+        """Whether a detector was used and found no animal; then the photo is not classified."""
+        return self.boxes is not None and all(box.category != "animal" for box in self.boxes)
 
     @property
     def differs(self) -> bool:
@@ -138,8 +175,12 @@ class Prediction:
         """Return the fields as JSON values, without ``kept``."""
         found = asdict(self)
         del found["kept"]
-        for part in (found, found["original"]):
-            if part and part["set"]:
+        if self.boxes is not None:
+            found["boxes"] = [{**box, "box": [*box["box"]]} for box in found["boxes"]]
+        parts = [found, *(found["boxes"] or ()), *([found["sequence"]] if self.sequence else [])]
+        for part in [*parts, *(part["original"] for part in parts if part["original"])]:
+            part["top"] = [*part["top"]]
+            if part.get("set"):
                 part["set"]["classes"] = [item["name"] for item in part["set"]["classes"]]
         return found
 

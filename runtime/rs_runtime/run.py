@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_runtime.console import complain
 from rs_runtime.outputs.context import common_folder
 from rs_runtime.outputs.writers import Outputs
 from rs_runtime.progress import Progress
-from rs_runtime.results import Failure, Prediction, Result
+from rs_runtime.results import UNLISTED, Failure, Prediction, Result
 
 if TYPE_CHECKING:
-    from rs_runtime.classify import Classifier
+    from pathlib import Path
+
+    from rs_runtime.classify import Classifier, Photo
+    from rs_runtime.sources.detections import Detections
+    from rs_runtime.sources.given import Source
 
 __all__ = ["classify_all"]
 
@@ -29,9 +31,9 @@ _OUT_OF_TIME = 124  # as of timeout(1)
 def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
-    ``options`` holds ``photos`` (files and folders), ``top``, ``journal``, ``max_runtime``,
-    ``sequence`` (seconds) or ``sequences`` (a table), the options of outputs as ``rs-classify`` has
-    them, and ``program``, which begins every complaint.
+    ``options`` holds ``photos``, ``null``, ``watch``, ``boxes``, ``box_threshold``, ``top``,
+    ``journal``, ``max_runtime``, ``sequence`` (seconds) or ``sequences`` (a table), the options of
+    outputs as ``rs-classify`` has them, and ``program``, which begins every complaint.
     An interrupted run writes what it has: see :mod:`rs_runtime.outputs.pending`.
     """
     run = _Run(options)
@@ -49,6 +51,7 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
             raise
         finally:
             run.progress.clear()
+        run.say_unlisted()
         outputs.close(complete=not run.out_of_time)
     if run.out_of_time:
         run.say_how_to_go_on("the time is over")
@@ -63,7 +66,7 @@ def _how(
         return classifier.classify_many
     from rs_runtime.sequences import ByTable, ByTime, classify_sequences, read_sequences
 
-    base = common_folder(options.photos)
+    base = common_folder([*options.photos, *([options.watch] if options.watch else [])])
     rule: ByTime | ByTable = ByTime(options.sequence or 0, base)
     if options.sequences is not None:
         rule = ByTable(read_sequences(options.sequences), base)
@@ -71,7 +74,7 @@ def _how(
     classifier.keep_all = True
 
     def classify(
-        photos: Iterator[Path | Failure], top: int, journal: Path | None
+        photos: Iterator[Photo | Result | None], top: int, journal: Path | None
     ) -> Generator[Result, None, None]:
         def warn(problem: str) -> None:
             tell(f"warning: {problem}")
@@ -91,20 +94,49 @@ class _Run:
         self._deadline = math.inf if limit is None else time.monotonic() + limit
         self._codes = {_GOOD}
         self._answers, self._engine_failed = 0, False
+        self._unlisted = 0
         self.out_of_time = False
+        self._detections: Detections | None = None
+        if options.boxes is not None:
+            from rs_runtime.sources.detections import Detections
+            from rs_runtime.sources.given import start_folder
 
-    def photos(self) -> Iterator[Path | Failure]:
+            given = [*options.photos, *([options.watch] if options.watch else [])]
+            self._detections = Detections(options.boxes, options.box_threshold, start_folder(given))
+
+    def photos(self) -> Iterator[Photo | Result | None]:
         """Yield the photos until the time is over; those that have been taken get their results."""
-        for photo in _sources(self._options.photos, self.complain):
+        for photo in self._with_boxes(self._sources(self.complain)):
             if time.monotonic() >= self._deadline:
-                self.out_of_time = True
+                # Where nothing has arrived, nothing is left.
+                self.out_of_time = photo is not None
                 return
             yield photo
+
+    def _sources(self, tell: Callable[[str], object]) -> Iterator[Source]:
+        from rs_runtime.sources.given import photos_given
+
+        yield from photos_given(self._options.photos, tell, self._options.null)
+        if self._options.watch is not None:
+            from rs_runtime.sources.watched import photos_arriving
+
+            yield from photos_arriving(self._options.watch)
+
+    def _with_boxes(self, sources: Iterator[Source]) -> Iterator[Photo | Result | None]:
+        if self._detections is None:
+            yield from sources
+            return
+        for photo in sources:
+            if photo is None or isinstance(photo, Failure):
+                yield photo
+            else:
+                yield self._detections.boxed(photo)
 
     def tell(self, found: Result) -> None:
         """Say what is wrong with one photo."""
         if isinstance(found, Prediction):
             self._answers += 1
+            self._unlisted += found.original is not None and found.original.listed < UNLISTED
             if found.note:
                 self.complain(f"warning: photo {found.path!r} {found.note}")
         else:
@@ -112,6 +144,15 @@ class _Run:
             self._engine_failed = self._engine_failed or found.kind == "engine"
             self.complain(found.problem)
         self.progress.step()
+
+    def say_unlisted(self) -> None:
+        """Say how many photos probably show nothing that is on the list of species."""
+        if self._unlisted:
+            self.complain(
+                f"warning: {self._unlisted:,} photos are probably of something that is not on the "
+                f"species list: among all classes, its classes have less than {UNLISTED:.0%}; look "
+                "at these photos, or add what they show"
+            )
 
     def say_how_to_go_on(self, why: str) -> None:
         """Say that not all photos were classified, and what keeps those that were."""
@@ -134,36 +175,10 @@ class _Run:
         self.progress.clear()
         complain(self._options.program, problem)
 
-    def _count(self) -> int:
-        return sum(1 for _ in _sources(self._options.photos, lambda problem: None))
+    def _count(self) -> int | None:
+        from rs_runtime.sources.given import STANDARD_INPUT
 
-
-def _sources(given: Sequence[Path], tell: Callable[[str], object]) -> Iterator[Path | Failure]:
-    """Yield each photo of files and folders, or what is wrong with it or its folder."""
-    from rs_runtime.photos.folder import photos_below, unsupported
-    from rs_runtime.photos.formats import PHOTO_SUFFIXES
-
-    for path in given:
-        if not os.path.isdir(path):
-            yield _source(str(path), unsupported(path))
-            continue
-        problems: list[OSError] = []
-        empty = True
-        outputs: list[str] = []
-        for name, problem in photos_below(path, problems.append, outputs):
-            empty = False
-            yield _source(name, problem)
-        for error in problems:
-            place = str(error.filename or path)
-            problem = f"folder {place!r} cannot be read: {error.strerror}"
-            yield Failure(place, problem, "folder")
-        for folder in outputs:
-            tell(f"left out: folder {folder!r}, which rs-toolkit wrote")
-        if empty and not problems:
-            kinds = " ".join(sorted(PHOTO_SUFFIXES))
-            problem = f"folder {str(path)!r} holds no photos; wanted files ending in {kinds}"
-            yield Failure(str(path), problem, "folder")
-
-
-def _source(name: str, problem: str | None) -> Path | Failure:
-    return Failure(name, f"photo {name!r}: {problem}") if problem else Path(name)
+        listed = any(str(path) == STANDARD_INPUT for path in self._options.photos)
+        if listed or self._options.watch is not None:
+            return None
+        return sum(1 for _ in self._sources(lambda problem: None))

@@ -117,6 +117,7 @@ def test_with_a_list_of_species_the_sequence_has_both_answers(onnx_kit, card) ->
     assert isinstance(found, Prediction) and found.sequence and found.sequence.original
     assert [score.name for score in found.sequence.top] == ["green", "blue"]
     assert found.sequence.original.top[0].name == "red"
+    assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
 
 
 def photo(path: str, time: str | None, verdict: str | None = None, **camera: str) -> Prediction:
@@ -146,8 +147,9 @@ def test_times_cameras_and_folders_part_sequences() -> None:
         photo("/base/8", "06:00:15", serial="2", model="X"),
         photo("/base/a/9", "06:00:15", serial="2", model="X"),
         Failure("/base/b", "folder cannot be read", "folder"),
-        photo("/base/a/9", "06:00:15", serial="2", model="X"),
-    ) == [0, 0, 1, None, None, 1, 2, 3, 4, None, 4]
+        photo("/base/a/9b", "06:00:15", serial="2", model="X"),
+        photo("/base/a/10", "05:59:00", serial="2", model="X"),
+    ) == [0, 0, 1, None, None, 1, 2, 3, 4, None, 5, 6]
 
 
 def test_a_folder_that_ends_ends_its_sequence() -> None:
@@ -233,14 +235,17 @@ def test_at_most_so_many_results_wait(manifest, monkeypatch, kind) -> None:
     rule = ByTime(30, "/base") if kind == "time" else given
     told: list[str] = []
     yielded = 0
-    parts = []
+    parts, got = [], []
     for found in classify_sequences(fake, [], rule, warn=told.append):
         yielded += 1
         assert fake.taken - yielded < 10
+        got.append(found)
         parts.append(found.sequence.photos if isinstance(found, Prediction) else 0)
     assert yielded == 65 and max(parts) == 10
     assert [found.path for found in results] == [each.path for each in fake.results]
     assert told and "answered in parts" in told[0]
+    names = {found.sequence.id for found in got if isinstance(found, Prediction)}
+    assert names == {"all"} if kind == "given" else len(names) == len(told) + 1
 
 
 def test_a_warning_is_given_where_nobody_takes_it(manifest, monkeypatch) -> None:

@@ -44,7 +44,8 @@ def row(found: Result, context: Context) -> dict[str, Cell]:
 
 
 def _answer(found: Prediction, context: Context) -> dict[str, Cell]:
-    cells = _named(found.answer, "")
+    cells: dict[str, Cell] = {"name": "no animal"} if found.without_animal else {}
+    cells |= _named(found.answer, "")
     if found.answer is not None and found.answer.rank and found.answer.name:
         rank, name = found.answer.rank, found.answer.name
         cells["common_name"] = context.labels.lineage(rank, name, found.top)[1]

@@ -119,7 +119,10 @@ def predict(
     run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
     photos: Annotated[
         list[Path],
-        typer.Argument(metavar="PHOTO|FOLDER...", help="Photos, folders (recursively)."),
+        typer.Argument(
+            metavar="PHOTO|FOLDER|ZIP|PATTERN|-...",
+            help="Photos, folders (recursively), and what else rs-classify takes.",
+        ),
     ],
     top: Annotated[
         int, typer.Option(min=1, max=9999, help="How many classes to list, best first.")
@@ -149,6 +152,19 @@ def predict(
     strict_photos: Annotated[
         bool, typer.Option("--strict-photos", help="Refuse photos that lack a few bytes.")
     ] = False,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file of MegaDetector: classify the boxes of animals in it."),
+    ] = None,
+    box_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Least confidence of a box.", show_default="by the file, else 0.2"
+        ),
+    ] = None,
+    frames: Annotated[
+        int, typer.Option(min=1, max=9999, help="How many frames of a video are classified.")
+    ] = 8,
     species: Annotated[
         Path | None,
         typer.Option(help="Answer only with these names of any rank, one a line, or a CSV."),
@@ -191,13 +207,13 @@ def predict(
     with ConsoleProgress() as progress:
         opened = Run.open(run)
         classifier = run_classifier(opened, _calibrated, min_probability, progress, coverage)
-    classifier.strict_photos = strict_photos
+    classifier.strict_photos, classifier.frames = strict_photos, frames
     for problem in classifier.narrow(species):
         complain("rs-toolkit", f"warning: {problem}")
-    names = ("photos", "format", "output", "json", "csv", "top", "sequences")
-    asked = output_defaults() | {name: given[name] for name in names}
-    asked |= {"sequence": seconds, "journal": None, "max_runtime": None}
-    namespace = Namespace(program="rs-toolkit", **asked)
+    names = ("photos", "format", "output", "json", "csv", "top", "boxes", "box_threshold")
+    unused = dict.fromkeys(("journal", "max_runtime", "watch"))
+    asked = output_defaults() | unused | {name: given[name] for name in (*names, "sequences")}
+    namespace = Namespace(program="rs-toolkit", null=False, sequence=seconds, **asked)
     code = classify_all(classifier, namespace)
     if code:
         raise typer.Exit(code)
