@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rs_export.class_tables import with_tables
 from rs_export.classify import classifier_task
 from rs_export.filter import filter_recipes, filter_task
 from rs_export.kit import packed_mb, ship
@@ -115,7 +116,7 @@ def _made(
 ) -> tuple[Export, str]:
     """Make all variants; return the results, and why there can be no kit, or an empty text."""
     start = time.monotonic()
-    task, beside = classifier_task(run, settings), None
+    task, beside = with_tables(classifier_task(run, settings), settings, progress.note), None
     if settings.filter is not None:
         source = filter_task(FilterFolder.open(Path(settings.filter)))
         with Pipeline(source, settings, folder, progress) as line:

@@ -191,10 +191,8 @@ class Classifier(Model):
 
                 variant = fastest_variant(opened, measure is not None, measure or (lambda _: None))
             ahead = decode_ahead(first, opened.manifest, filter, load_each)
-            found = cls(
-                *(opened, engine, variant, threads, min_probability),
-                *(None, filter == "on", coverage, strict_photos, warn, frames),
-            )
+            others = (None, filter == "on", coverage, strict_photos, warn, frames)
+            found = cls(opened, engine, variant, threads, min_probability, *others)
             found._ahead = ahead
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)

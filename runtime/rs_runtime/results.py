@@ -26,7 +26,8 @@ __all__ = [
 ]
 
 UNLISTED = 0.05
-"""Below this share of a list's classes, a photo probably shows nothing that is on the list."""
+"""Below this share of the classes that a list or a place lets expect, a photo probably shows none
+of them."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ class PhotoFacts:
 
 @dataclass(frozen=True)
 class Original:
-    """What the model says of a photo among all classes, where a list of species allows only some.
+    """What the model says of a photo without the list of species and the place that were given.
 
     ``answer``, ``top`` and ``set`` are as in :class:`Prediction`.  ``listed`` is the share, 0 to 1,
-    that the list's classes have of the probability: where it is low, the photo probably shows
-    something that is not on the list.
+    of the probability that the classes have which are on the list and expected at the place: where
+    it is low, the photo probably shows something else.
     """
 
     answer: Answer | None
@@ -133,7 +134,7 @@ class Prediction:
     all.  ``frames`` is the number of frames of a video that the answer is made from, None for
     photos.  See :mod:`rs_runtime.summed`.
 
-    ``original`` is what the answer would be without a list of species, None without a list.
+    ``original`` is the answer without the list of species and the place, None if there are none.
     ``sequence`` is the answer to the sequence that the photo belongs to, if these are asked for.
     ``kept`` holds the logarithms of all classes' probabilities, without a list, as little-endian
     float32 in base64; only where ``Classifier.keep_all`` asks for it.
@@ -162,7 +163,7 @@ class Prediction:
 
     @property
     def differs(self) -> bool:
-        """Whether a list of species changed the answer, or without thresholds the best class."""
+        """Whether a list or a place changed the answer, or without thresholds the best class."""
         found = self.original
         if found is None:
             return False

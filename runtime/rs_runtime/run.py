@@ -146,12 +146,12 @@ class _Run:
         self.progress.step()
 
     def say_unlisted(self) -> None:
-        """Say how many photos probably show nothing that is on the list of species."""
+        """Say how many photos probably show nothing that a list or a place lets expect."""
         if self._unlisted:
             self.complain(
-                f"warning: {self._unlisted:,} photos are probably of something that is not on the "
-                f"species list: among all classes, its classes have less than {UNLISTED:.0%}; look "
-                "at these photos, or add what they show"
+                f"warning: {self._unlisted:,} photos are probably of something that is not "
+                f"expected: among all classes, those of the species list or place have less than "
+                f"{UNLISTED:.0%}; look at these photos, or add what they show to the list"
             )
 
     def say_how_to_go_on(self, why: str) -> None:

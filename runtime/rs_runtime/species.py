@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from rs_runtime.kit.manifest import ClassInfo
     from rs_runtime.ranks import Level
 
-__all__ = ["Allowed", "allowed_classes", "allowed_levels", "read_species"]
+__all__ = [
+    "Allowed",
+    "allowed_classes",
+    "allowed_levels",
+    "folded",
+    "read_species",
+    "spellings",
+]
 
 MAX_BYTES = 10_000_000
 
@@ -88,20 +95,20 @@ def _names(text: str) -> Iterator[str]:
     yield from (line.strip('"').strip() for line in lines)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """Return a name without differences that do not matter: of case, spaces and underscores."""
     return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").casefold().split())
 
 
-def _spellings(name: str) -> Iterator[str]:
+def spellings(name: str) -> Iterator[str]:
     """Yield what a name may be in a kit: as it is, without its author, without its subspecies."""
-    yield _folded(name)
+    yield folded(name)
     match = _AUTHORED.fullmatch(" ".join(name.split()))
     plain = match[1] if match else name
-    yield _folded(plain)
+    yield folded(plain)
     words = plain.split()
     if len(words) == 3:
-        yield _folded(" ".join(words[:2]))
+        yield folded(" ".join(words[:2]))
 
 
 def allowed_classes(names: Iterable[str], classes: Sequence[ClassInfo], where: str) -> Allowed:
@@ -115,12 +122,12 @@ def allowed_classes(names: Iterable[str], classes: Sequence[ClassInfo], where: s
     SpeciesListError
         No class is allowed.
     """
-    of_class = [{_folded(each) for each in (item.name, *item.taxon.values())} for item in classes]
+    of_class = [{folded(each) for each in (item.name, *item.taxon.values())} for item in classes]
     known = set().union(*of_class)
     wanted: set[str] = set()
     unknown: dict[str, None] = {}
     for name in names:
-        spelling = next((each for each in _spellings(name) if each in known), None)
+        spelling = next((each for each in spellings(name) if each in known), None)
         if spelling is None:
             unknown[name] = None
         else:
@@ -144,7 +151,7 @@ def allowed_classes(names: Iterable[str], classes: Sequence[ClassInfo], where: s
 
 def _told(name: str, known: set[str]) -> str:
     """Return how messages tell an unknown name: with the kit's nearest name."""
-    near = difflib.get_close_matches(_folded(name), known, 1, 0.8)
+    near = difflib.get_close_matches(folded(name), known, 1, 0.8)
     return f"{name[:80]!r}" + (f" (perhaps {near[0]!r})" if near else "")
 
 

@@ -61,7 +61,7 @@ def _beside(prediction: Prediction) -> Iterator[str]:
         without = _named(found.answer)
         if found.answer is None:
             without = f"{found.top[0].name} ({found.top[0].probability:.1%})"
-        yield f"among all classes: {without}; the list's classes have {found.listed:.1%}"
+        yield f"among all classes: {without}; the expected classes have {found.listed:.1%}"
     sequence = prediction.sequence
     if sequence is not None and sequence.photos > 1:
         said = _named(sequence.answer)

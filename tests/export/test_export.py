@@ -19,12 +19,14 @@ from rs_export.recipes import RECIPES, Recipe, default_recipes
 from rs_runtime.classify import Classifier
 from rs_runtime.engines.engine import load_engine
 from rs_runtime.kit.kit import open_kit
+from rs_runtime.kit.ranges import Range
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_runtime.ranks import Answer
 from rs_runtime.stderr import command_process
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.errors import ConfigError, ExportError
+from rs_toolkit.folders.kit import describe
 from rs_toolkit.metrics.noninferiority import Loss, Verdict
 from rs_toolkit.progress import Progress
 
@@ -356,6 +358,24 @@ def test_too_few_validation_photos_give_no_thresholds(toy, tmp_path, monkeypatch
         assert kit.manifest.variants[0].thresholds == {}
         assert "No photo is named" in kit.read("MODEL_CARD.md").decode()
         assert Classifier(kit).classify(photo).answer == Answer(None, None, pytest.approx(1, abs=1))
+
+
+def test_tables_of_ranges_and_names_go_into_the_kit(toy, tmp_path) -> None:
+    ranges, names = tmp_path / "ranges.csv", tmp_path / "names.csv"
+    ranges.write_text(f"scientificName,countries\n{COLOURS[0]},KEN TZA\nunknown,KEN\n")
+    names.write_text(f"scientificName,vernacularName,language\n{COLOURS[1]},jina,sw\n")
+    settings = ExportSettings(
+        recipes=("tflite_fp32",), mend=False, ranges=str(ranges), names=str(names)
+    )
+    lines = Lines()
+    result = export_run(toy.path, settings, out=tmp_path / "out", progress=lines)
+    with open_kit(result.kit) as kit:
+        found = kit.manifest.classes
+        told = describe(kit)
+    assert [item.range for item in found] == [Range(("KEN", "TZA")), *[None] * (len(found) - 1)]
+    assert [item.common_names for item in found[:2]] == [{}, {"sw": "jina"}]
+    assert (told["ranges"], told["languages"]) == (1, {"sw": 1})
+    assert "ranges.csv: 1 names are of no class (unknown)" in lines.said
 
 
 def test_same_run_gives_the_same_kit(exported, toy, tmp_path, converted) -> None:

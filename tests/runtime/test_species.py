@@ -181,7 +181,7 @@ def test_table_lines_and_files_tell_both(kit, colour_photos, written, tmp_path, 
     out, err = capfd.readouterr()
     assert "allows 2 of 3 classes; names that the kit does not know: 1 (" in err.splitlines()[0]
     assert out.count("among all classes: species panthera leo (") == 1
-    assert "; the list's classes have " in out
+    assert "; the expected classes have " in out
     assert main([*base, "--json"]) == 0
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [row["original"]["answer"]["name"] for row in rows] == [
@@ -227,4 +227,4 @@ def test_photos_that_show_nothing_listed_are_counted(
     listed = str(written("red\n"))
     assert main([str(colour_photos), "--kit", str(onnx_kit), "--species", listed]) == 0
     _, last = capfd.readouterr().err.splitlines()
-    assert "warning: 2 photos are probably of something that is not on the species list" in last
+    assert "warning: 2 photos are probably of something that is not expected" in last

@@ -55,7 +55,7 @@ def folder_name(label: Label) -> str:
 
 
 def _said(found: Original) -> str:
-    """Return the answer among all classes, where a list of species allows only some."""
+    """Return the answer among all classes, where a list or a place changed it."""
     answer = found.answer
     if answer is None or answer.name is None or answer.rank is None:
         return f"uncertain, most probable {found.top[0].name} {found.top[0].probability:.4f}"

@@ -169,6 +169,20 @@ def export(
             "meet limits like the classifier.",
         ),
     ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of where the classes occur, for rs-classify --country, --lat and --lon.",
+            metavar="FILE",
+        ),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of common names in other languages, for rs-classify --locale.",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
     """Convert a run to TFLite and ONNX, and write a kit.
 
@@ -185,6 +199,7 @@ def export(
     from rs_toolkit.environment import quiet_tensorflow
 
     given |= {"recipes": tuple(recipe or ()), "filter": filter_folder and str(filter_folder)}
+    given |= {"ranges": ranges and str(ranges), "names": names and str(names)}
     settings = load_settings(ExportSettings, options.settings_among(given, ExportSettings))
     quiet_tensorflow()
     with ConsoleProgress() as progress:

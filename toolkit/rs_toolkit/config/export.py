@@ -36,6 +36,8 @@ class ExportSettings(Settings):
     strict : refuse variants of which the test photos cannot tell whether they lost too much
     mend : try other ways to quantize a variant that lost too much on validation photos
     filter : folder that ``rs-toolkit distill`` made, whose filter goes into the kit too
+    ranges, names : tables of where the classes occur, and of their names in other languages, which
+        go into the kit; see rs_export.class_tables
 
     Raises
     ------
@@ -72,6 +74,8 @@ class ExportSettings(Settings):
     )
     seed: int = number(0, 0, 2**31 - 1, "seed of all random numbers")
     filter: str | None = None
+    ranges: str | None = None
+    names: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,8 @@ def describe(kit: Kit) -> dict[str, Any]:
         "created_by": manifest.created_by,
         "rank": manifest.rank,
         "classes": len(manifest.classes),
+        "ranges": sum(item.range is not None for item in manifest.classes),
+        "languages": dict(Counter(tag for item in manifest.classes for tag in item.common_names)),
         "preprocessing": manifest.preprocessing.to_dict(),
         "default_variants": manifest.default_variants,
         "variants": variants,
