@@ -361,9 +361,10 @@ def test_too_few_validation_photos_give_no_thresholds(toy, tmp_path, monkeypatch
 
 
 def test_tables_of_ranges_and_names_go_into_the_kit(toy, tmp_path) -> None:
+    first, second, *_ = COLOURS
     ranges, names = tmp_path / "ranges.csv", tmp_path / "names.csv"
-    ranges.write_text(f"scientificName,countries\n{COLOURS[0]},KEN TZA\nunknown,KEN\n")
-    names.write_text(f"scientificName,vernacularName,language\n{COLOURS[1]},jina,sw\n")
+    ranges.write_text(f"scientificName,countries\n{first},KEN TZA\nunknown,KEN\n")
+    names.write_text(f"scientificName,vernacularName,language\n{second},jina,sw\n")
     settings = ExportSettings(
         recipes=("tflite_fp32",), mend=False, ranges=str(ranges), names=str(names)
     )

@@ -266,7 +266,7 @@ def test_kit_of_another_version(classify, tmp_path, onnx_kit, colour_photos) -> 
 
     with ZipFile(onnx_kit) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["manifest.json"] = members["manifest.json"].replace(b'"1.5"', b'"2.0"')
+    members["manifest.json"] = members["manifest.json"].replace(b'"1.6"', b'"2.0"')
     placed, tail = layout({name: (len(x), crc32(x)) for name, x in members.items()})
     onnx_kit.write_bytes(b"".join(head + members[entry.name] for entry, head in placed) + tail)
     code, out, err = classify(colour_photos)

@@ -10,7 +10,7 @@ from typing import Any
 
 from rs_runtime.errors import KitFormatError, KitVersionError
 from rs_runtime.kit.json_node import MAX_TEXT, JsonNode, Scalar, parse_json
-from rs_runtime.kit.ranges import Range, is_locale, read_range
+from rs_runtime.kit.ranges import Range, read_names, read_range
 from rs_runtime.kit.sets import SetSpec, UnknownSpec, read_sets, read_unknown
 from rs_runtime.kit.variants import ENGINES
 from rs_runtime.kit.verdict import LossVerdict, read_verdict
@@ -220,17 +220,9 @@ def _class_info(node: JsonNode, minor: int) -> ClassInfo:
         name=node.get("name").text(),
         common_name=node.optional("common_name", JsonNode.text),
         taxon={rank: taxon.get(rank).text() for rank, name in names.items() if name is not None},
-        common_names=_common_names(told.get("common_names", {})),
+        common_names=read_names(told.get("common_names", {})),
         range=told.optional("range", read_range),
     )
-
-
-def _common_names(node: JsonNode) -> dict[str, str]:
-    found = node.mapping(JsonNode.text)
-    for tag in found:
-        if not is_locale(tag):
-            JsonNode(f"key in {node.where}", tag).fail("a language such as sw or pt-BR")
-    return found
 
 
 def _defined(node: JsonNode, minor: int, since: int) -> JsonNode:

@@ -1,4 +1,4 @@
-"""Where the taxon of a class occurs, as a kit tells it."""
+"""Where the taxon of a class occurs, and its names in other languages, as a kit tells them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from rs_runtime.kit.json_node import JsonNode
 
-__all__ = ["MAX_BOXES", "MAX_COUNTRIES", "Range", "is_country", "is_locale", "read_range"]
+__all__ = [
+    "MAX_BOXES",
+    "MAX_COUNTRIES",
+    "Range",
+    "is_country",
+    "is_locale",
+    "read_names",
+    "read_range",
+]
 
 MAX_COUNTRIES, MAX_BOXES = 300, 100
 _COUNTRY = re.compile(r"[A-Z]{3}")
@@ -67,6 +75,15 @@ def read_range(node: JsonNode) -> Range:
     )
     if not (found.countries or found.boxes):
         node.fail("an object with countries or boxes")
+    return found
+
+
+def read_names(node: JsonNode) -> dict[str, str]:
+    """Read a class's ``common_names`` by language; KitFormatError: they are none."""
+    found = node.mapping(JsonNode.text)
+    for tag in found:
+        if not is_locale(tag):
+            JsonNode(f"key in {node.where}", tag).fail("a language such as sw or pt-BR")
     return found
 
 

@@ -77,7 +77,7 @@ def test_inspect_shows_verdicts(run, kit) -> None:
 
 
 def test_verify(run, kit, one_line) -> None:
-    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.5, {UNSIGNED}\n")
+    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.6, {UNSIGNED}\n")
     damaged = bytearray(kit.read_bytes())
     damaged[damaged.index(b"model", 200)] ^= 1
     kit.write_bytes(damaged)
@@ -93,9 +93,9 @@ def test_keygen_sign_and_verify(run, kit, tmp_path, one_line) -> None:
     code, out, err = run("verify", kit, "--public-key", public)
     assert (code, out) == (2, "") and "does not exist" in one_line(err, "rs-toolkit")
     assert run("sign", kit, "--key", key) == (0, f"{signature}\n", "")
-    said = f"{kit}: sound, 2 members, schema 1.5, signed by the owner of {public}\n"
+    said = f"{kit}: sound, 2 members, schema 1.6, signed by the owner of {public}\n"
     assert run("verify", kit, "--public-key", public) == (0, said, "")
-    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.5, {UNSIGNED}\n")
+    assert run("verify", kit)[:2] == (0, f"{kit}: sound, 2 members, schema 1.6, {UNSIGNED}\n")
     write_kit(kit, replace(MANIFEST, name="forged"), MEMBERS)
     code, out, err = run("verify", kit, "--public-key", public)
     assert (code, out) == (2, "") and "is not what the owner" in one_line(err, "rs-toolkit")
