@@ -111,7 +111,7 @@ def with_names(
         As for :func:`with_ranges`.
     """
     found: dict[str, dict[str, str]] = {}
-    for row in _rows(path, "names"):
+    for row in _rows(path, "names", "vernacularName", "language"):
         told, language = (row.cells.get(key, "") for key in ("vernacularname", "language"))
         language = language.replace("_", "-")
         if not is_locale(language):
@@ -142,7 +142,7 @@ def _own_names(item: ClassInfo) -> list[str]:
     return list(dict.fromkeys(folded(name) for name in (item.name, *taxa)))
 
 
-def _rows(path: Path, option: str) -> Iterator[_Row]:
+def _rows(path: Path, option: str, *needed: str) -> Iterator[_Row]:
     where = f"--{option} {str(path)!r}"
     try:
         with path.open("rb") as file:
@@ -154,8 +154,9 @@ def _rows(path: Path, option: str) -> Iterator[_Row]:
     try:
         rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
         heads = [head.strip().lower().replace("_", "") for head in next(rows, [])]
-        if "scientificname" not in heads:
-            raise ExportError(f"{where}: line 1 lacks the column scientificName; add it")
+        for column in ("scientificName", *needed):
+            if column.lower() not in heads:
+                raise ExportError(f"{where}: line 1 lacks the column {column}; add it")
         for row in rows:
             cells = {head: cell.strip() for head, cell in zip(heads, row, strict=False)}
             if name := cells.get("scientificname", ""):

@@ -101,6 +101,11 @@ def test_names_are_those_of_the_class_itself(table) -> None:
     assert notes == ["table.csv: 1 names are of no class (felidae)"]
 
 
+def test_a_table_of_ranges_is_none_of_names(table) -> None:
+    with pytest.raises(ExportError, match="line 1 lacks the column vernacularName"):
+        with_names(CLASSES, "species", table(HEAD + "panthera leo,KEN,,,,\n"), print)
+
+
 def test_classes_of_common_names_are_known_by_their_taxon(table) -> None:
     wild = ClassInfo(0, "lion", None, {**CATS, "species": "panthera leo"})
     path = table(NAMES + "Panthera leo,simba,sw\n")
