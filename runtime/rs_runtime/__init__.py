@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rs_runtime.cameras import judge_cameras
     from rs_runtime.classify import Classifier
     from rs_runtime.engines.engine import Engine, load_engine
     from rs_runtime.errors import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rs_runtime.photos.preprocess import Preprocessing
     from rs_runtime.ranks import Answer
     from rs_runtime.results import (
+        CameraVerdict,
         ClassSet,
         Failure,
         PhotoFacts,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "CameraVerdict",
     "ClassInfo",
     "ClassSet",
     "Classifier",
@@ -79,6 +82,7 @@ __all__ = [
     "UnknownSpec",
     "Variant",
     "find_kit",
+    "judge_cameras",
     "load_engine",
     "open_kit",
     "write_kit",
@@ -89,6 +93,7 @@ __all__ = [
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest", "kit.sets"),
     *("results", "ranks", "photos.exif", "photos.photo", "engines.engine", "classify", "filter"),
+    "cameras",
 )
 
 

@@ -64,6 +64,8 @@ class Classifier(Model):
     """A kit's model, loaded and ready; a context manager that frees it.
 
     Its methods may be called from several threads at the same time, and give the same answers.
+    ``keep_thumbnails``, at first False, makes predictions hold what
+    :func:`rs_runtime.cameras.judge_cameras` needs of the photos.
 
     Parameters
     ----------
@@ -116,6 +118,7 @@ class Classifier(Model):
         super().__init__(kit, engine, variant, threads, min_probability, coverage)
         self.filter, self.only_organisms = filter, only_organisms
         self.strict_photos, self._warn = strict_photos, warn
+        self.keep_thumbnails = False
 
     @classmethod
     def open(
@@ -303,6 +306,10 @@ class Classifier(Model):
         self, photo: Photo, top: int, engine: EnginePool | None, judge: Filter | None
     ) -> Prediction:
         models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
+        if self.keep_thumbnails:
+            from rs_runtime.cameras import thumbnail, view_of
+
+            models.append(view_of(self.preprocessing))
         source = Path(photo) if isinstance(photo, str) else photo
         if not isinstance(source, Path | bytes | Image.Image | np.ndarray):
             kinds = "a path, bytes, a Pillow image or an array"
@@ -313,9 +320,10 @@ class Classifier(Model):
         shows = judge.verdicts(others[0][None])[0] if judge else None
         path, name, verdict = _path(photo), self.variant.name, self.variant.verdict
         facts = PhotoFacts(info.width, info.height, info.exif or Exif())
+        small = thumbnail(others[-1]) if self.keep_thumbnails else None
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
-            return Prediction(path, name, None, (), shows, info.note, verdict, photo=facts)
+            left_out = (path, name, None, (), shows, info.note, verdict)
+            return Prediction(*left_out, photo=facts, thumbnail=small)
         answer, scores, sets, unknown = self.interpret(self.logits(pixels[None], engine), top)
-        return Prediction(
-            path, name, answer, scores, shows, info.note, verdict, sets, unknown, facts
-        )
+        said = (answer, scores, shows, info.note, verdict, sets, unknown, facts)
+        return Prediction(path, name, *said, thumbnail=small)

@@ -152,6 +152,13 @@ def _add_photo_options(parser: argparse.ArgumentParser) -> None:
         "the kit's two thresholds)",
     )
     parser.add_argument(
+        "--cameras",
+        action="store_true",
+        help="the photos of each folder are those of one fixed camera: also compare each with the "
+        "camera's other frames of the same light, and print 'empty frame?' where it is like them; "
+        "docs/filter.md. The answers of a folder come when it is done",
+    )
+    parser.add_argument(
         "--strict-photos",
         action="store_true",
         help="refuse photos that lack a few bytes at their end; without it they are used",

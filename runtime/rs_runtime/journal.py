@@ -80,6 +80,7 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
         "only_organisms": classifier.only_organisms,
         "strict_photos": classifier.strict_photos,
         "top": top,
+        "thumbnails": classifier.keep_thumbnails,
         # Answers of a release that kept less of them are not taken for this one's.
         "fields": [field.name for field in fields(Prediction)],
     }

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from rs_runtime.photos.exif import Exif
     from rs_runtime.ranks import Answer
 
-__all__ = ["ClassSet", "Failure", "PhotoFacts", "Prediction", "Result", "Score", "Unknown"]
+__all__ = [
+    "CameraVerdict",
+    "ClassSet",
+    "Failure",
+    "PhotoFacts",
+    "Prediction",
+    "Result",
+    "Score",
+    "Unknown",
+]
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,22 @@ class Unknown:
 
 
 @dataclass(frozen=True)
+class CameraVerdict:
+    """A frame of a fixed camera against the camera's background; see :mod:`rs_runtime.cameras`.
+
+    ``verdict`` is ``empty``, ``something``, or ``unknown`` where too few other frames have the
+    same light.  ``score``, 0 to 6, says how much the frame differs, in units of the camera's noise;
+    it is None if the verdict is ``unknown``.  ``frames`` is the number of other frames that made
+    the background, ``light`` their light: ``grey`` (such as infrared), ``dark`` or ``day``.
+    """
+
+    verdict: str
+    score: float | None
+    frames: int
+    light: str
+
+
+@dataclass(frozen=True)
 class PhotoFacts:
     """Width and height of a photo in pixels, turned upright, and what its EXIF data say."""
 
@@ -60,6 +85,8 @@ class Prediction:
     the photo.  ``verdict`` says whether shrinking cost the model too much; None where the kit does
     not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
     ``photo`` says what the photo is and when, where and with which camera it was taken.
+    ``camera`` compares it with other frames of a fixed camera, None unless that was asked for;
+    ``thumbnail`` is what that is made of (:func:`rs_runtime.cameras.thumbnail`), until it is done.
     """
 
     path: str | None
@@ -72,10 +99,13 @@ class Prediction:
     set: ClassSet | None = None
     unknown: Unknown | None = None
     photo: PhotoFacts | None = None
+    camera: CameraVerdict | None = None
+    thumbnail: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
+        """Return the fields as JSON values, without ``thumbnail``."""
         found = {**asdict(self), "top": [asdict(score) for score in self.top]}
+        del found["thumbnail"]
         if self.set:
             found["set"] = {**asdict(self.set), "classes": [item.name for item in self.set.classes]}
         return found

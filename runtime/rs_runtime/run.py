@@ -28,13 +28,19 @@ _OUT_OF_TIME = 124  # as of timeout(1)
 def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
-    ``options`` holds ``photos`` (files and folders), ``top``, ``journal``, ``max_runtime`` and the
-    options of outputs as ``rs-classify`` has them, and ``program``, which begins every complaint.
+    ``options`` holds ``photos`` (files and folders), ``top``, ``journal``, ``max_runtime``,
+    ``cameras`` and the options of outputs as ``rs-classify`` has them, and ``program``, which
+    begins every complaint.
     An interrupted run writes what it has: see :mod:`rs_runtime.outputs.pending`.
     """
     run = _Run(options)
+    classifier.keep_thumbnails = options.cameras
     with Outputs(classifier, options, run.complain) as outputs:
         results = classifier.classify_many(run.photos(), options.top, options.journal)
+        if options.cameras:
+            from rs_runtime.cameras import judge_cameras
+
+            results = judge_cameras(results)
         try:
             with closing(results):
                 for found in results:

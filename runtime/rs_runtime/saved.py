@@ -37,6 +37,8 @@ def read_prediction(path: str, found: JsonNode) -> Prediction:
         found.optional("set", _set),
         found.optional("unknown", _unknown),
         found.optional("photo", _facts),
+        # Verdicts of cameras are made anew, from the thumbnails.
+        thumbnail=found.optional("thumbnail", _thumbnail),
     )
 
 
@@ -71,6 +73,16 @@ def _set(node: JsonNode) -> ClassSet:
 
 def _unknown(node: JsonNode) -> Unknown:
     return Unknown(node.get("score").text(), node.get("strangeness").number())
+
+
+def _thumbnail(node: JsonNode) -> str:
+    from rs_runtime.cameras import read_thumbnail
+
+    try:
+        read_thumbnail(node.value)
+    except (TypeError, ValueError):
+        node.fail("a thumbnail")
+    return str(node.value)
 
 
 def _facts(node: JsonNode) -> PhotoFacts:

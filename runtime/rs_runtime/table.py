@@ -16,7 +16,7 @@ def table_lines(prediction: Prediction) -> str:
     rows = [(score.common_name or score.name, score) for score in prediction.top]
     width = max((len(title) for title, _ in rows), default=0)
     told = f"{_answer(prediction)}{_strange(prediction)}{_doubt(prediction)}"
-    lines = [printable(f"{prediction.path}{told}")]
+    lines = [printable(f"{prediction.path}{told}{_frame(prediction)}")]
     for title, score in rows:
         name = "" if title == score.name else score.name
         line = f"  {score.probability:7.1%}  {title:<{width}}  {name}"
@@ -51,3 +51,13 @@ def _doubt(prediction: Prediction) -> str:
         return ""
     left_out = "" if prediction.top else ", not classified"
     return f"  {_DOUBTS[found.verdict]} ({found.probability:.0%}){left_out}"
+
+
+def _frame(prediction: Prediction) -> str:
+    found = prediction.camera
+    if found is None or found.verdict == "something":
+        return ""
+    others = f"{found.frames} other frame{'' if found.frames == 1 else 's'} of this camera"
+    if found.verdict == "empty":
+        return f"  empty frame? (like {others})"
+    return f"  perhaps empty: only {others} in the same light, too few to compare with"

@@ -36,7 +36,7 @@ class Parquet:
             ) from error
         kinds = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int32()}
         self._context, self._file = context, file
-        fields = [(name, kinds[kind]) for name, kind in columns(context.options.top).items()]
+        fields = [(name, kinds[kind]) for name, kind in columns(context).items()]
         self._schema = pyarrow.schema(fields)
         self._make = pyarrow.Table.from_pylist
         self._writer: Any = parquet.ParquetWriter(file.temporary, self._schema)

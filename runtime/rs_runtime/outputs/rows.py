@@ -10,8 +10,12 @@ __all__ = ["Cell", "columns", "row"]
 Cell = str | float | int | None
 
 
-def columns(top: int) -> dict[str, type]:
-    """Return the names of the columns and their types; ``top`` classes are listed."""
+def columns(context: Context) -> dict[str, type]:
+    """Return the names of the columns and their types.
+
+    What ``--cameras`` adds is at the end, and only there if it is asked for.
+    """
+    top = context.options.top
     found: dict[str, type] = {"path": str, "rank": str, "name": str, "common_name": str}
     found["probability"] = float
     for place in range(1, top + 1):
@@ -19,7 +23,10 @@ def columns(top: int) -> dict[str, type]:
         found[f"probability_{place}"] = float
     found |= {"set": str, "strangeness": float, "filter": str, "filter_probability": float}
     found |= {"note": str, "error": str, "taken": str, "latitude": float, "longitude": float}
-    return found | {"width": int, "height": int}
+    found |= {"width": int, "height": int}
+    if context.classifier.keep_thumbnails:
+        found |= {"frame": str, "frame_score": float, "frame_light": str, "frames": int}
+    return found
 
 
 def row(found: Result, context: Context) -> dict[str, Cell]:
@@ -55,6 +62,9 @@ def _judged(found: Prediction) -> dict[str, Cell]:
             found.filter.verdict,
             found.filter.probability,
         )
+    if found.camera is not None:
+        cells["frame"], cells["frame_score"] = found.camera.verdict, found.camera.score
+        cells["frame_light"], cells["frames"] = found.camera.light, found.camera.frames
     return cells
 
 

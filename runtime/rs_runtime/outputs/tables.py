@@ -50,7 +50,7 @@ class Csv:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._columns = columns(context.options.top)
+        self._columns = columns(context)
 
     def head(self) -> str:
         """Return the names of the columns."""

@@ -173,7 +173,8 @@ def predict(
     classifier.strict_photos = strict_photos
     names = ("photos", "format", "output", "json", "csv", "top")
     asked = output_defaults() | {name: given[name] for name in names}
-    namespace = Namespace(program="rs-toolkit", journal=None, max_runtime=None, **asked)
+    off = {"journal": None, "max_runtime": None, "cameras": False}
+    namespace = Namespace(program="rs-toolkit", **off, **asked)
     code = classify_all(classifier, namespace)
     if code:
         raise typer.Exit(code)
