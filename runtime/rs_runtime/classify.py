@@ -307,7 +307,7 @@ class Classifier(Model):
     ) -> Prediction:
         models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
         if self.keep_thumbnails:
-            from rs_runtime.cameras import thumbnail, view_of
+            from rs_runtime.background import thumbnail, view_of
 
             models.append(view_of(self.preprocessing))
         source = Path(photo) if isinstance(photo, str) else photo

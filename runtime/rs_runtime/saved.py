@@ -76,7 +76,7 @@ def _unknown(node: JsonNode) -> Unknown:
 
 
 def _thumbnail(node: JsonNode) -> str:
-    from rs_runtime.cameras import read_thumbnail
+    from rs_runtime.background import read_thumbnail
 
     try:
         read_thumbnail(node.value)

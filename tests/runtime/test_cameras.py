@@ -9,16 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rs_runtime.cameras import (
-    FEWEST,
-    SIDE,
-    evidence,
-    judge_cameras,
-    judge_frames,
-    light_of,
-    read_thumbnail,
-    thumbnail,
-)
+from rs_runtime.background import SIDE, light_of, read_thumbnail, thumbnail
+from rs_runtime.cameras import FEWEST, evidence, judge_cameras, judge_frames
 from rs_runtime.classify import Classifier
 from rs_runtime.cli import main
 from rs_runtime.journal import Journal
