@@ -86,7 +86,7 @@ class Prediction:
     not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
     ``photo`` says what the photo is and when, where and with which camera it was taken.
     ``camera`` compares it with other frames of a fixed camera, None unless that was asked for;
-    ``thumbnail`` is what that is made of (:func:`rs_runtime.background.thumbnail`), until it is done.
+    ``thumbnail`` (:func:`rs_runtime.background.thumbnail`) is what it compares, until it is done.
     """
 
     path: str | None
