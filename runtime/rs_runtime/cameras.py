@@ -32,18 +32,19 @@ FEWEST = 5
 # Frames that make a background, and frames that are judged at a time.
 _MOST, _PIECE = 31, 4096
 # The threshold and the rule of decision 0035.
-_EMPTY_BELOW, _SLOPE, _LIMIT = 1.2, 2.0, 0.95
+_EMPTY_BELOW, _SLOPE, _MOST_CERTAIN = 1.2, 2.0, 0.95
 
 
 def evidence(score: float, probability: float | None) -> float:
     """Return the evidence of something in a frame; below 0 it is taken for empty.
 
-    It is 2 ln(score / 1.2), plus the log odds of the filter's probability of an organism, which
-    is limited to 0.05 to 0.95 so that none of the two decides alone.  Without a filter that is 0.
+    It is 2 ln(score / 1.2), plus the log odds of the filter's probability of an organism if that
+    is above 0.5, but not those of more than 0.95.  So a filter that sees an organism asks for a
+    lower score.  One that sees none changes nothing: it may be wrong about a whole camera.
     """
     found = _SLOPE * math.log(max(score, 1e-3) / _EMPTY_BELOW)
-    if probability is not None:
-        limited = min(max(probability, 1 - _LIMIT), _LIMIT)
+    if probability is not None and probability > 0.5:
+        limited = min(probability, _MOST_CERTAIN)
         found += math.log(limited / (1 - limited))
     return found
 

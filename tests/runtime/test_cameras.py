@@ -114,7 +114,8 @@ def test_too_few_frames() -> None:
 def test_day_and_infrared_are_apart() -> None:
     day, night = Camera(6), Camera(6, infrared=True)
     frames = [values(camera.frame()) for _ in range(8) for camera in (day, night)]
-    frames.append(values(day.frame(light=0.42)))
+    dusk = np.array(day.frame()) * (0.6, 0.3, 0.2)
+    frames.append(values(Image.fromarray(dusk.astype(np.uint8))))
     found = list(judge_frames(frames))
     assert [light for light, _, _ in found] == ["day", "grey"] * 8 + ["dark"]
     assert [count for _, _, count in found] == [7] * 16 + [0]
@@ -136,9 +137,10 @@ def test_the_rule() -> None:
     assert evidence(1.2, None) == pytest.approx(0)
     assert evidence(0.0, None) < 0 < evidence(1.3, None)
     assert evidence(1.2, 0.5) == pytest.approx(0)
-    # None of the two decides alone.
+    # A filter that sees an organism asks for more; one that sees none changes nothing.
     assert evidence(0.6, 1.0) > 0 > evidence(0.2, 1.0)
-    assert evidence(6.0, 0.0) > 0 > evidence(2.0, 0.0)
+    assert evidence(1.1, 0.6) > 0 > evidence(0.9, 0.6)
+    assert evidence(1.3, 0.0) == evidence(1.3, 0.5) == evidence(1.3, None)
 
 
 def prediction(path: str, frame: Image.Image | None) -> Prediction:
