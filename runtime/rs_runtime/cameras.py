@@ -30,7 +30,7 @@ FEWEST = 5
 """Below this number of other frames of the same light there is no verdict."""
 
 # Frames that make a background, and frames that are judged at a time.
-_MOST, _PIECE = 31, 4096
+_MOST, _PIECE = 31, 2048
 # The threshold and the rule of decision 0035.
 _EMPTY_BELOW, _SLOPE, _MOST_CERTAIN = 1.2, 2.0, 0.95
 
@@ -95,7 +95,7 @@ def judge_cameras(results: Generator[Result, None, None]) -> Generator[Result, N
 
     ``results`` are those of :meth:`rs_runtime.classify.Classifier.classify_many` of a classifier
     with ``keep_thumbnails``.  They come folder by folder: those of a folder wait until it is done,
-    or 4,096 of them are there; further ones of the folder are compared with these too.  What has
+    or 2,048 of them are there; further ones of the folder are compared with these too.  What has
     no thumbnail passes as it is.  If something ends the run, those that wait are judged first.
     """
     waiting: list[Result] = []

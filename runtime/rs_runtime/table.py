@@ -60,4 +60,4 @@ def _frame(prediction: Prediction) -> str:
     others = f"{found.frames} other frame{'' if found.frames == 1 else 's'} of this camera"
     if found.verdict == "empty":
         return f"  empty frame? (like {others})"
-    return f"  perhaps empty: only {others} in the same light, too few to compare with"
+    return f"  empty or not: unknown (only {others} in the same light)"

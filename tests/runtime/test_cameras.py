@@ -218,11 +218,11 @@ def test_the_command(classify, tmp_path) -> None:
     code, out = classify("--cameras")
     assert code == 1
     heads = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert "perhaps empty: only 0 other frames of this camera" in heads[0]
+    assert "empty or not: unknown (only 0 other frames of this camera in the same light)" in heads[0]
     # 04.png shows the animal, 06.png is damaged.
     said = ["empty frame? (like 10 other frames of this camera)" in line for line in heads[1:]]
     assert said == [True] * 4 + [False] + [True] * 6
-    plain = [line.split("  empty frame?")[0].split("  perhaps")[0] for line in heads]
+    plain = [line.split("  empty frame?")[0].split("  empty or not")[0] for line in heads]
     usual = classify()[1]
     assert plain == [line for line in usual.splitlines() if not line.startswith(" ")]
 
