@@ -218,7 +218,9 @@ def test_the_command(classify, tmp_path) -> None:
     code, out = classify("--cameras")
     assert code == 1
     heads = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert "empty or not: unknown (only 0 other frames of this camera in the same light)" in heads[0]
+    assert (
+        "empty or not: unknown (only 0 other frames of this camera in the same light)" in heads[0]
+    )
     # 04.png shows the animal, 06.png is damaged.
     said = ["empty frame? (like 10 other frames of this camera)" in line for line in heads[1:]]
     assert said == [True] * 4 + [False] + [True] * 6
