@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +245,36 @@ def test_the_command(classify, tmp_path) -> None:
     assert ",empty,0." in first
     classify("--output", tmp_path / "plain.csv")
     assert "frame" not in (tmp_path / "plain.csv").read_text().splitlines()[0]
+
+
+KILLED = """
+import itertools, os, signal, sys
+from rs_runtime.cli import main
+from rs_runtime.journal import Journal
+
+real, calls = Journal.add, itertools.count()
+
+def add(self, *found):
+    if next(calls) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(self, *found)
+
+Journal.add = add
+raise SystemExit(main())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_run_goes_on_to_the_same_output(classify, onnx_kit, card, tmp_path) -> None:
+    whole = classify("--cameras")
+    journal = tmp_path / "run.journal"
+    command = ["--kit", onnx_kit, card, "--threads", "2", "--cameras", "--journal", journal]
+    script = [sys.executable, "-c", KILLED, *map(str, command)]
+    done = subprocess.run(script, capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert whole[1].startswith(done.stdout.decode())
+    for _ in range(2):
+        assert classify("--cameras", "--journal", journal) == whole
 
 
 def test_a_run_that_was_interrupted_goes_on_with_the_same_output(
