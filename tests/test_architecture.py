@@ -32,7 +32,7 @@ COMMANDS = {
 HEAVY = (
     *("tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"),
     *("torch", "sklearn", "scipy", "matplotlib", "pyarrow", "rich", "cryptography"),
-    *("bottle", "cleanlab", "faiss", "pandas", "optuna"),
+    *("bottle", "cleanlab", "faiss", "pandas", "optuna", "av", "pillow_heif"),
 )
 RUNTIME_MAY_IMPORT = {*sys.stdlib_module_names, "numpy", "PIL", "rs_runtime"}
 # The only files that may import these, inside functions.
@@ -40,6 +40,8 @@ RUNTIME_MAY_IMPORT_LATE = {
     "engines/engine.py": {"ai_edge_litert", "onnxruntime"},
     "kit/signature.py": {"cryptography"},
     "outputs/parquet.py": {"pyarrow"},
+    "photos/opened.py": {"pillow_heif"},
+    "photos/video.py": {"av"},
 }
 FILES = [(name, file) for name, folder in PACKAGES.items() for file in sorted(folder.rglob("*.py"))]
 # The path of each module without suffix: rs_toolkit/data/photos, rs_toolkit/data/__init__.
@@ -59,7 +61,7 @@ FLOORS = {
     "rs_toolkit/data": ("readers",),
     "rs_train": ("tuning", "student", "classifier", "teacher"),
     "rs_export": ("shrink", "tflite", "onnx", "quantize", "measure"),
-    "rs_runtime": ("outputs", OTHERS, "engines", "kit", "photos"),
+    "rs_runtime": ("outputs", "sources", OTHERS, "engines", "kit", "photos"),
 }
 # Files that stand above all folders, where the others do not.
 ROOF = {"rs_runtime": {"cli", "run", "__main__", "__init__"}}

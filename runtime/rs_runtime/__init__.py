@@ -32,11 +32,14 @@ if TYPE_CHECKING:
         Variant,
     )
     from rs_runtime.kit.sets import SetSpec, UnknownSpec
+    from rs_runtime.photos.boxes import BoxedPhoto, DetectedBox
     from rs_runtime.photos.exif import Exif
     from rs_runtime.photos.photo import PhotoInfo
     from rs_runtime.photos.preprocess import Preprocessing
+    from rs_runtime.photos.zipped import ZipPhoto, zip_photos
     from rs_runtime.ranks import Answer
     from rs_runtime.results import (
+        BoxAnswer,
         CameraVerdict,
         ClassSet,
         Failure,
@@ -49,10 +52,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "BoxAnswer",
+    "BoxedPhoto",
     "CameraVerdict",
     "ClassInfo",
     "ClassSet",
     "Classifier",
+    "DetectedBox",
     "Engine",
     "EngineError",
     "EngineMissingError",
@@ -81,11 +87,13 @@ __all__ = [
     "Unknown",
     "UnknownSpec",
     "Variant",
+    "ZipPhoto",
     "find_kit",
     "judge_cameras",
     "load_engine",
     "open_kit",
     "write_kit",
+    "zip_photos",
 ]
 
 # Names are imported on first use, so that `rs-classify --help` starts without NumPy and Pillow.
@@ -93,7 +101,7 @@ __all__ = [
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest", "kit.sets"),
     *("results", "ranks", "photos.exif", "photos.photo", "engines.engine", "classify", "filter"),
-    "cameras",
+    *("photos.boxes", "photos.zipped", "cameras"),
 )
 
 

@@ -21,8 +21,13 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-def in_order(task: Callable[[Item], Found], items: Iterable[Item], workers: int) -> Iterator[Found]:
+def in_order(
+    task: Callable[[Item], Found], items: Iterable[Item | None], workers: int
+) -> Iterator[Found]:
     """Yield ``task(item)`` of each item, in the order of the items.
+
+    An item that is None says that the next one may be long in coming: all results that wait are
+    yielded first.
 
     Tasks run in ``workers`` threads, at least 1.  Items are taken in the caller's thread: at most
     2 for each worker that are not done yet, and 8 whose results are not yielded yet.  What a task
@@ -37,6 +42,10 @@ def in_order(task: Callable[[Item], Found], items: Iterable[Item], workers: int)
     pool = ThreadPoolExecutor(workers)
     try:
         for item in items:
+            if item is None:
+                while waiting:
+                    yield waiting.popleft().result()
+                continue
             places.acquire()
             waiting.append(pool.submit(task, item))
             waiting[-1].add_done_callback(lambda _: places.release())

@@ -21,12 +21,14 @@ from rs_runtime.errors import (
     RuntimeKitError,
     UnreadablePhotoError,
 )
+from rs_runtime.first import decode_ahead
 from rs_runtime.kit.kit import find_kit, open_kit
 from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.model import Model
 from rs_runtime.photos.exif import Exif
-from rs_runtime.photos.photo import photo_name
+from rs_runtime.photos.folder import shows_video
+from rs_runtime.photos.photo import photo_name, photo_path
 from rs_runtime.photos.preprocess import load_each
 from rs_runtime.results import Failure, PhotoFacts, Prediction, Result
 
@@ -35,20 +37,20 @@ if TYPE_CHECKING:
 
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.filter import Filter
+    from rs_runtime.first import Loaded
     from rs_runtime.kit.kit import Kit
+    from rs_runtime.photos.ahead import Ahead
+    from rs_runtime.photos.boxes import BoxedPhoto
     from rs_runtime.photos.preprocess import PhotoSource
+    from rs_runtime.photos.zipped import ZipPhoto
 
-    Photo = str | PhotoSource
+    Photo = str | PhotoSource | ZipPhoto | BoxedPhoto
 
 __all__ = ["Classifier"]
 
 # For fewer photos, to load the model once more for each core costs more than it saves.
 _FEW = 16
 _WITHOUT_FILTER = "photos are not judged by the filter"
-
-
-def _path(photo: object) -> str | None:
-    return str(photo) if isinstance(photo, str | Path) else None
 
 
 def _check_top(top: int) -> None:
@@ -91,6 +93,8 @@ class Classifier(Model):
         Refuse photos that lack a few bytes at their end.
     warn
         Called with one line of text for each problem that does not stop the work.
+    frames
+        How many frames of a video are classified, at least 1.
 
     Raises
     ------
@@ -114,10 +118,14 @@ class Classifier(Model):
         coverage: float | None = None,
         strict_photos: bool = False,
         warn: Callable[[str], object] = _warn,
+        frames: int = 8,
     ) -> None:
+        if frames < 1:
+            raise ValueError(f"frames must be at least 1, got {frames!r}")
         super().__init__(kit, engine, variant, threads, min_probability, coverage)
         self.filter, self.only_organisms = filter, only_organisms
-        self.strict_photos, self._warn = strict_photos, warn
+        self.strict_photos, self._warn, self.frames = strict_photos, warn, frames
+        self._ahead: Ahead[Loaded] | None = None
         self.keep_thumbnails = False
 
     @classmethod
@@ -135,7 +143,9 @@ class Classifier(Model):
         strict_photos: bool = False,
         public_key: Path | None = None,
         warn: Callable[[str], object] = _warn,
+        frames: int = 8,
         measure: Callable[[str], object] | None = None,
+        first: Path | None = None,
     ) -> Self:
         """Open a kit and load its model, and its filter if it has one.
 
@@ -156,6 +166,9 @@ class Classifier(Model):
         measure
             Measure the kit's models first, if that was not done; called with lines that say so.
             It takes seconds, which many photos make up for.  None: measure nothing.
+        first
+            The photo that will be classified first, if that is known: with several cores, it is
+            decoded while the model is loaded.
 
         The other parameters are those of :class:`Classifier`.
 
@@ -174,6 +187,7 @@ class Classifier(Model):
                 from rs_runtime.fastest import fastest_variant
 
                 variant = fastest_variant(opened, measure is not None, measure or (lambda _: None))
+            ahead = decode_ahead(first, opened.manifest, filter, load_each)
             found = cls(
                 opened,
                 engine,
@@ -184,7 +198,9 @@ class Classifier(Model):
                 coverage=coverage,
                 strict_photos=strict_photos,
                 warn=warn,
+                frames=frames,
             )
+            found._ahead = ahead
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)
         if found.variant.warning:
@@ -212,9 +228,9 @@ class Classifier(Model):
         Parameters
         ----------
         photo
-            A path; a file's bytes; a Pillow image, which is turned as its EXIF data say; or an
-            array, uint8 (height, width, 3) in RGB, or another that
-            :func:`rs_runtime.photos.memory.decode_in_memory` takes.
+            A path or a file's bytes, of a photo or a video; a Pillow image, which is turned as its
+            EXIF data say; an array, as :func:`rs_runtime.photos.memory.decode_in_memory` has it; a
+            :class:`~rs_runtime.photos.zipped.ZipPhoto` or BoxedPhoto.
         top
             Limits the classes of the prediction, at least 1.
 
@@ -234,7 +250,7 @@ class Classifier(Model):
 
     def classify_many(
         self,
-        photos: Iterable[Photo | Result],
+        photos: Iterable[Photo | Result | None],
         top: int = 5,
         journal: str | Path | None = None,
     ) -> Generator[Result, None, None]:
@@ -247,7 +263,8 @@ class Classifier(Model):
         Parameters
         ----------
         photos, top
-            Photos as for :meth:`classify`, and results, which are passed on.
+            Photos as for :meth:`classify`, and results, which are passed on.  None says that the
+            next photo may be long in coming: results that wait are yielded before it is asked for.
         journal
             A file that keeps the answers to paths: after a crash, the same call classifies only
             the photos without one.
@@ -268,13 +285,18 @@ class Classifier(Model):
             yield from resumed(self, photos, top, Path(journal))
             return
         photos = iter(photos)
-        for _, photo in zip(range(0 if self._pool else _FEW), photos, strict=False):
+        few = (photo for photo in photos if photo is not None)
+        for _, photo in zip(range(0 if self._pool else _FEW), few, strict=False):
             yield self._attempt(photo, top)
-        for photo in photos:
+        for photo in few:
             pool = self._for_many()
             attempt = partial(self._attempt, top=top, engine=pool)
             rest = chain((photo,), photos)
-            yield from in_order(attempt, rest, pool.size + 1) if pool else map(attempt, rest)
+            yield from (
+                in_order(attempt, rest, pool.size + 1)
+                if pool
+                else map(attempt, chain((photo,), few))
+            )
 
     def _attempt(self, photo: Photo | Result, top: int, engine: EnginePool | None = None) -> Result:
         """Return the result of one photo of many."""
@@ -290,10 +312,10 @@ class Classifier(Model):
                 self._drop(judge, error)
                 return self._classify(photo, top, engine, None)
         except PhotoError as error:
-            return Failure(_path(photo), str(error))
+            return Failure(photo_path(photo), str(error))
         except EngineError as error:
             # Perhaps only this photo was too large for the memory.
-            return Failure(_path(photo), f"{photo_name(photo)}: {error}", "engine")
+            return Failure(photo_path(photo), f"{photo_name(photo)}: {error}", "engine")
 
     def _drop(self, judge: Filter, error: FilterError) -> None:
         """Go on without a filter that failed, and say so once."""
@@ -305,20 +327,27 @@ class Classifier(Model):
     def _classify(
         self, photo: Photo, top: int, engine: EnginePool | None, judge: Filter | None
     ) -> Prediction:
+        source = Path(photo) if isinstance(photo, str) else photo
+        if not isinstance(source, Path | bytes | Image.Image | np.ndarray):
+            from rs_runtime.several import opened
+
+            source = opened(source)
+        if shows_video(source) or not isinstance(source, Path | bytes | Image.Image | np.ndarray):
+            from rs_runtime.several import classify_several
+
+            return classify_several(self, source, top, engine, judge)
         models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
         if self.keep_thumbnails:
             from rs_runtime.background import thumbnail, view_of
 
             models.append(view_of(self.preprocessing))
-        source = Path(photo) if isinstance(photo, str) else photo
-        if not isinstance(source, Path | bytes | Image.Image | np.ndarray):
-            kinds = "a path, bytes, a Pillow image or an array"
-            raise TypeError(f"photo must be {kinds}, got {type(photo).__name__}")
-        (pixels, *others), info = load_each(source, models)
+        ahead, self._ahead = self._ahead, None
+        known = ahead.take((source, models)) if ahead else None
+        (pixels, *others), info = known or load_each(source, models)
         if info.note and self.strict_photos:
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None
-        path, name, verdict = _path(photo), self.variant.name, self.variant.verdict
+        path, name, verdict = photo_path(photo), self.variant.name, self.variant.verdict
         facts = PhotoFacts(info.width, info.height, info.exif or Exif())
         small = thumbnail(others[-1]) if self.keep_thumbnails else None
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:

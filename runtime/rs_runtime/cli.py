@@ -40,8 +40,12 @@ def _run(options: argparse.Namespace) -> int:
         from rs_runtime.outputs.sort import undo_sort
 
         return undo_sort(options.undo_sort, lambda said: complain(options.program, said))
-    if not options.photos:
+    if options.cameras and options.watch is not None:
+        _parser().error("--cameras compares a folder's photos once all are there: not with --watch")
+    if not options.photos and options.watch is None:
         _parser().error("no photos given")
+    if options.box_threshold is not None and options.boxes is None:
+        _parser().error("--box-threshold is for --boxes; give the file of boxes too")
     # What is imported and loaded is no garbage, and looking for it takes part of a cold start.
     gc.disable()
     try:
@@ -59,7 +63,7 @@ def _classifier(options: argparse.Namespace) -> Classifier:
     def tell(text: str) -> None:
         complain(options.program, text)
 
-    many = len(options.photos) >= _MANY or any(path.is_dir() for path in options.photos)
+    many = len(options.photos) >= _MANY or options.watch or any(map(_holds_many, options.photos))
     return Classifier.open(
         options.kit,
         engine=options.engine,
@@ -70,10 +74,28 @@ def _classifier(options: argparse.Namespace) -> Classifier:
         filter=options.filter,
         filter_threshold=options.filter_threshold,
         strict_photos=options.strict_photos,
+        frames=options.frames,
         public_key=options.public_key,
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
+        first=None if _first_is_other(options) else _first_photo(options.photos),
     )
+
+
+def _first_is_other(options: argparse.Namespace) -> bool:
+    """Return whether more or others are made of the first photo than of a photo alone."""
+    return bool(options.boxes or options.watch or options.cameras)
+
+
+def _first_photo(given: Sequence[Path]) -> Path | None:
+    from rs_runtime.photos.formats import PHOTO_SUFFIXES
+
+    first = given[0]
+    return first if first.suffix.lower() in PHOTO_SUFFIXES and first.is_file() else None
+
+
+def _holds_many(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".zip" or str(path) == "-" or "*" in str(path)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,7 +108,12 @@ def _parser() -> argparse.ArgumentParser:
         "unusable kit or engine, 124 out of time, 130 interrupted, 141 the output was closed.",
     )
     parser.add_argument(
-        "photos", nargs="*", type=Path, metavar="PHOTO|FOLDER", help="photos, folders (recursively)"
+        "photos",
+        nargs="*",
+        type=Path,
+        metavar="PHOTO|FOLDER|ZIP|PATTERN|-",
+        help="photos and videos, folders (recursively), zip archives (which are not unpacked), "
+        "patterns such as 'card/**/*.jpg', or - for a list of these on standard input",
     )
     parser.add_argument(
         "--kit",
@@ -108,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_model_options()
     _add_answer_options(parser)
+    _add_source_options(parser)
     _add_photo_options(parser)
     _add_run_options(parser)
     add_output_options(parser)
@@ -132,6 +160,42 @@ def _add_answer_options(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="also list the classes that each photo may show; for this share of photos, 0 to 1, "
         "the true class is among them",
+    )
+
+
+def _add_source_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        # Not -0 as well: with it, argparse would take the value of --timezone -03:00 for an option.
+        "--null",
+        action="store_true",
+        help="paths on standard input end in NUL, as from find -print0, not in a new line",
+    )
+    parser.add_argument(
+        "--watch",
+        type=Path,
+        metavar="DIR",
+        help="also classify the photos in this folder, and go on with those that arrive in it, "
+        "until Ctrl-C or --max-runtime",
+    )
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE",
+        help="a JSON file of MegaDetector: each box of an animal gets an answer, and the photo one "
+        "from its boxes; photos without such a box are not classified",
+    )
+    parser.add_argument(
+        "--box-threshold",
+        type=share,
+        metavar="P",
+        help="least confidence of a box, 0 to 1 (default: what the file recommends, or else 0.2)",
+    )
+    parser.add_argument(
+        "--frames",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="how many frames of a video are classified, evenly over it",
     )
 
 

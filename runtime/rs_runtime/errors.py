@@ -10,6 +10,7 @@ __all__ = [
     "EngineError",
     "EngineMissingError",
     "FilterError",
+    "InputError",
     "JournalError",
     "KitError",
     "KitFormatError",
@@ -51,6 +52,10 @@ class OutputClosedError(OutputError):
 
 class JournalError(RuntimeKitError):
     """The file is no journal, or another command uses it."""
+
+
+class InputError(RuntimeKitError):
+    """What was given beside photos, such as a list of them or a detector's boxes, is no such."""
 
 
 class PhotoError(RuntimeKitError):

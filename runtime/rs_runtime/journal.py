@@ -25,6 +25,9 @@ import numpy as np
 
 from rs_runtime.errors import JournalError, KitFormatError
 from rs_runtime.kit.json_node import JsonNode
+from rs_runtime.photos.boxes import BoxedPhoto
+from rs_runtime.photos.formats import PHOTO_SUFFIXES
+from rs_runtime.photos.zipped import ZipPhoto
 from rs_runtime.results import Prediction, Result
 from rs_runtime.saved import read_prediction
 
@@ -41,28 +44,44 @@ _HELD = (errno.EACCES, errno.EAGAIN)
 
 
 class PhotoKey(NamedTuple):
-    """What a photo file is known by: its path as given, bytes, and time of change in ns."""
+    """What a photo file is known by: its path as given, bytes, and time of change in ns.
+
+    ``more`` is what else its answer depends on: the checksum of a photo in an archive, which has
+    no time of its own (``mtime_ns`` is 0), the boxes in it, the number of frames of a video.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    more: str = ""
 
     def number(self) -> int:
         """Return a hash, 0 to 2**64 - 1, that is the same in every process."""
-        text = f"{self.size}:{self.mtime_ns}:{self.path}"
+        text = f"{self.size}:{self.mtime_ns}:{self.more}:{self.path}"
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest, "little")
 
 
-def photo_key(photo: object) -> PhotoKey | None:
-    """Return the key of a photo's file; None for other objects, and if there is no such file."""
-    if not isinstance(photo, str | Path):
-        return None
-    try:
-        found = os.stat(photo)
-    except (OSError, ValueError):
-        return None
-    return PhotoKey(str(photo), found.st_size, found.st_mtime_ns)
+def photo_key(photo: object, frames: int = 0) -> PhotoKey | None:
+    """Return the key of a photo's file; None for other objects, and if there is no such file.
+
+    ``frames`` are those of the classifier.
+    """
+    if isinstance(photo, str | Path):
+        try:
+            found = os.stat(photo)
+        except (OSError, ValueError):
+            return None
+        # What has the suffix of a photo is hardly ever a video, and is not opened to find out.
+        suffix = os.path.splitext(photo)[1].lower()
+        more = "" if suffix in PHOTO_SUFFIXES else f"frames:{frames}"
+        return PhotoKey(str(photo), found.st_size, found.st_mtime_ns, more)
+    if isinstance(photo, ZipPhoto):
+        return PhotoKey(photo.path, photo.size, 0, f"crc32:{photo.crc32}:frames:{frames}")
+    if isinstance(photo, BoxedPhoto) and (key := photo_key(photo.photo)):
+        digest = hashlib.sha256(repr(photo.boxes).encode()).hexdigest()[:32]
+        return key._replace(more=f"{key.more}:boxes:{digest}")
+    return None
 
 
 def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
@@ -114,10 +133,12 @@ def resumed(
 
         def unanswered() -> Iterator[Any]:
             for photo in photos:
-                key = photo_key(photo)
+                if photo is None:
+                    yield None
+                    continue
+                key = photo_key(photo, classifier.frames)
                 known = journal.find(key) if key else None
-                if known and classifier.filter and not known.filter:
-                    # The filter failed at this photo.
+                if known and not _is_whole(known, key, classifier):
                     known = None
                 keys.append(None if known else key)
                 yield known or photo
@@ -129,6 +150,15 @@ def resumed(
             if key and isinstance(found, Prediction):
                 journal.add(key, found)
             yield found
+
+
+def _is_whole(known: Prediction, key: PhotoKey | None, classifier: Classifier) -> bool:
+    """Return whether an answer from the journal is the one that would be given now."""
+    if classifier.filter and not known.filter and not known.without_animal:
+        # The filter failed at this photo.
+        return False
+    # The key of a video with the suffix of a photo does not say how many frames there are.
+    return not known.frames or (key is not None and "frames" in key.more)
 
 
 class Journal:
@@ -199,7 +229,8 @@ class Journal:
             row = json.loads(match[2])
             if row["settings"] != self._settings:
                 return None
-            return PhotoKey(row["path"], row["size"], row["mtime_ns"]), row["found"]
+            key = PhotoKey(row["path"], row["size"], row["mtime_ns"], row.get("more", ""))
+            return key, row["found"]
         except (ValueError, KeyError, RecursionError):
             return None
 

@@ -32,13 +32,17 @@ class Progress:
     program
         Begins each line.
     count
-        Returns how many photos there are; called in a thread of its own, once, if at all.
+        Returns how many photos there are, None if nobody can know; called in a thread of its own,
+        once, if at all.
     clock
         Returns seconds.
     """
 
     def __init__(
-        self, program: str, count: Callable[[], int], clock: Callable[[], float] = time.monotonic
+        self,
+        program: str,
+        count: Callable[[], int | None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._program, self._count, self._clock = program, count, clock
         self._done = 0

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rs_runtime.ranks import Answer
 
 __all__ = [
+    "BoxAnswer",
     "CameraVerdict",
     "ClassSet",
     "Failure",
@@ -75,6 +76,25 @@ class PhotoFacts:
 
 
 @dataclass(frozen=True)
+class BoxAnswer:
+    """What a detector and the model say of one box in a photo.
+
+    ``box`` is left, top, width, height, fractions of the upright photo's sides, 0 to 1;
+    ``category`` and ``confidence``, 0 to 1, are the detector's.  The other fields are those of a
+    :class:`Prediction`; boxes of other categories than ``animal`` are not classified.
+    """
+
+    box: tuple[float, float, float, float]
+    category: str
+    confidence: float
+    answer: Answer | None = None
+    top: tuple[Score, ...] = ()
+    filter: FilterVerdict | None = None
+    set: ClassSet | None = None
+    unknown: Unknown | None = None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the model and the filter say of one photo.
 
@@ -85,6 +105,12 @@ class Prediction:
     the photo.  ``verdict`` says whether shrinking cost the model too much; None where the kit does
     not say.  ``set`` is None unless a coverage was asked for, ``unknown`` if the kit has none.
     ``photo`` says what the photo is and when, where and with which camera it was taken.
+
+    ``boxes`` is None unless boxes of a detector were given.  Then the answer is summed up from
+    those of its boxes; a photo without a box of an animal has none, and an empty frame no boxes at
+    all.  ``frames`` is the number of frames of a video that the answer is made from, None for
+    photos.  See :mod:`rs_runtime.summed`.
+
     ``camera`` compares it with other frames of a fixed camera, None unless that was asked for;
     ``thumbnail`` (:func:`rs_runtime.background.thumbnail`) is what it compares, until it is done.
     """
@@ -99,15 +125,26 @@ class Prediction:
     set: ClassSet | None = None
     unknown: Unknown | None = None
     photo: PhotoFacts | None = None
+    boxes: tuple[BoxAnswer, ...] | None = None
+    frames: int | None = None
     camera: CameraVerdict | None = None
     thumbnail: str | None = None
 
+    @property
+    def without_animal(self) -> bool:
+        """Whether a detector was used and found no animal; then the photo is not classified."""
+        return self.boxes is not None and all(box.category != "animal" for box in self.boxes)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values, without ``thumbnail``."""
-        found = {**asdict(self), "top": [asdict(score) for score in self.top]}
+        found = asdict(self)
         del found["thumbnail"]
-        if self.set:
-            found["set"] = {**asdict(self.set), "classes": [item.name for item in self.set.classes]}
+        if self.boxes is not None:
+            found["boxes"] = [{**box, "box": [*box["box"]]} for box in found["boxes"]]
+        for part in (found, *(found["boxes"] or ())):
+            part["top"] = [*part["top"]]
+            if part["set"]:
+                part["set"]["classes"] = [item["name"] for item in part["set"]["classes"]]
         return found
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_runtime.console import complain
@@ -17,7 +15,9 @@ from rs_runtime.progress import Progress
 from rs_runtime.results import Failure, Prediction, Result
 
 if TYPE_CHECKING:
-    from rs_runtime.classify import Classifier
+    from rs_runtime.classify import Classifier, Photo
+    from rs_runtime.sources.detections import Detections
+    from rs_runtime.sources.given import Source
 
 __all__ = ["classify_all"]
 
@@ -28,9 +28,9 @@ _OUT_OF_TIME = 124  # as of timeout(1)
 def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
-    ``options`` holds ``photos`` (files and folders), ``top``, ``journal``, ``max_runtime``,
-    ``cameras`` and the options of outputs as ``rs-classify`` has them, and ``program``, which
-    begins every complaint.
+    ``options`` holds ``photos``, ``null``, ``watch``, ``boxes``, ``box_threshold``, ``top``,
+    ``journal``, ``max_runtime``, ``cameras`` and the options of outputs as ``rs-classify`` has
+    them, and ``program``, which begins every complaint.
     An interrupted run writes what it has: see :mod:`rs_runtime.outputs.pending`.
     """
     run = _Run(options)
@@ -69,14 +69,41 @@ class _Run:
         self._codes = {_GOOD}
         self._answers, self._engine_failed = 0, False
         self.out_of_time = False
+        self._detections: Detections | None = None
+        if options.boxes is not None:
+            from rs_runtime.sources.detections import Detections
+            from rs_runtime.sources.given import start_folder
 
-    def photos(self) -> Iterator[Path | Failure]:
+            given = [*options.photos, *([options.watch] if options.watch else [])]
+            self._detections = Detections(options.boxes, options.box_threshold, start_folder(given))
+
+    def photos(self) -> Iterator[Photo | Result | None]:
         """Yield the photos until the time is over; those that have been taken get their results."""
-        for photo in _sources(self._options.photos, self.complain):
+        for photo in self._with_boxes(self._sources(self.complain)):
             if time.monotonic() >= self._deadline:
-                self.out_of_time = True
+                # Where nothing has arrived, nothing is left.
+                self.out_of_time = photo is not None
                 return
             yield photo
+
+    def _sources(self, tell: Callable[[str], object]) -> Iterator[Source]:
+        from rs_runtime.sources.given import photos_given
+
+        yield from photos_given(self._options.photos, tell, self._options.null)
+        if self._options.watch is not None:
+            from rs_runtime.sources.watched import photos_arriving
+
+            yield from photos_arriving(self._options.watch)
+
+    def _with_boxes(self, sources: Iterator[Source]) -> Iterator[Photo | Result | None]:
+        if self._detections is None:
+            yield from sources
+            return
+        for photo in sources:
+            if photo is None or isinstance(photo, Failure):
+                yield photo
+            else:
+                yield self._detections.boxed(photo)
 
     def tell(self, found: Result) -> None:
         """Say what is wrong with one photo."""
@@ -111,36 +138,10 @@ class _Run:
         self.progress.clear()
         complain(self._options.program, problem)
 
-    def _count(self) -> int:
-        return sum(1 for _ in _sources(self._options.photos, lambda problem: None))
+    def _count(self) -> int | None:
+        from rs_runtime.sources.given import STANDARD_INPUT
 
-
-def _sources(given: Sequence[Path], tell: Callable[[str], object]) -> Iterator[Path | Failure]:
-    """Yield each photo of files and folders, or what is wrong with it or its folder."""
-    from rs_runtime.photos.folder import photos_below, unsupported
-    from rs_runtime.photos.formats import PHOTO_SUFFIXES
-
-    for path in given:
-        if not os.path.isdir(path):
-            yield _source(str(path), unsupported(path))
-            continue
-        problems: list[OSError] = []
-        empty = True
-        outputs: list[str] = []
-        for name, problem in photos_below(path, problems.append, outputs):
-            empty = False
-            yield _source(name, problem)
-        for error in problems:
-            place = str(error.filename or path)
-            problem = f"folder {place!r} cannot be read: {error.strerror}"
-            yield Failure(place, problem, "folder")
-        for folder in outputs:
-            tell(f"left out: folder {folder!r}, which rs-toolkit wrote")
-        if empty and not problems:
-            kinds = " ".join(sorted(PHOTO_SUFFIXES))
-            problem = f"folder {str(path)!r} holds no photos; wanted files ending in {kinds}"
-            yield Failure(str(path), problem, "folder")
-
-
-def _source(name: str, problem: str | None) -> Path | Failure:
-    return Failure(name, f"photo {name!r}: {problem}") if problem else Path(name)
+        listed = any(str(path) == STANDARD_INPUT for path in self._options.photos)
+        if listed or self._options.watch is not None:
+            return None
+        return sum(1 for _ in self._sources(lambda problem: None))

@@ -8,7 +8,7 @@ from rs_runtime.kit.json_node import JsonNode
 from rs_runtime.kit.verdict import read_verdict
 from rs_runtime.photos.exif import Exif
 from rs_runtime.ranks import Answer
-from rs_runtime.results import ClassSet, PhotoFacts, Prediction, Score, Unknown
+from rs_runtime.results import BoxAnswer, ClassSet, PhotoFacts, Prediction, Score, Unknown
 
 if TYPE_CHECKING:
     from rs_runtime.filter import FilterVerdict
@@ -37,8 +37,24 @@ def read_prediction(path: str, found: JsonNode) -> Prediction:
         found.optional("set", _set),
         found.optional("unknown", _unknown),
         found.optional("photo", _facts),
+        found.optional("boxes", lambda node: tuple(_box(item) for item in node.items(0, _MOST))),
+        found.optional("frames", lambda node: node.integer(1, _MOST)),
         # Verdicts of cameras are made anew, from the thumbnails.
         thumbnail=found.optional("thumbnail", _thumbnail),
+    )
+
+
+def _box(node: JsonNode) -> BoxAnswer:
+    left, top, width, height = (side.within(0, 1) for side in node.get("box").items(4, 4))
+    return BoxAnswer(
+        (left, top, width, height),
+        node.get("category").text(),
+        node.get("confidence").within(0, 1),
+        node.optional("answer", _answer),
+        _scores(node.get("top")),
+        node.optional("filter", _filter),
+        node.optional("set", _set),
+        node.optional("unknown", _unknown),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rs_runtime.console import printable
-from rs_runtime.results import Prediction
+from rs_runtime.results import BoxAnswer, Prediction
 from rs_runtime.sets import STRANGE
 
 __all__ = ["table_lines"]
@@ -16,6 +16,8 @@ def table_lines(prediction: Prediction) -> str:
     rows = [(score.common_name or score.name, score) for score in prediction.top]
     width = max((len(title) for title, _ in rows), default=0)
     told = f"{_answer(prediction)}{_strange(prediction)}{_doubt(prediction)}"
+    if prediction.without_animal:
+        told = "  no animal, not classified"
     lines = [printable(f"{prediction.path}{told}{_frame(prediction)}")]
     for title, score in rows:
         name = "" if title == score.name else score.name
@@ -25,10 +27,19 @@ def table_lines(prediction: Prediction) -> str:
         names = [score.common_name or score.name for score in prediction.set.classes]
         listed = "; ".join(names) or "no class is probable enough"
         lines.append(printable(f"  set of {100 * prediction.set.coverage:.4g}%: {listed}"))
+    lines += [printable(_box(box)) for box in prediction.boxes or ()]
     return "\n".join(lines)
 
 
-def _answer(prediction: Prediction) -> str:
+def _box(box: BoxAnswer) -> str:
+    """Return the line of one box: what the detector and the model say, and where it is."""
+    place = " ".join(f"{side:.3g}" for side in box.box)
+    told = f"  box {place}: {box.category} ({box.confidence:.0%}){_answer(box)}{_strange(box)}"
+    best = f"  {box.top[0].probability:.1%} {box.top[0].name}" if box.top else ""
+    return f"{told}{_doubt(box)}{best}"
+
+
+def _answer(prediction: Prediction | BoxAnswer) -> str:
     answer = prediction.answer
     if answer is None:
         return ""
@@ -38,14 +49,14 @@ def _answer(prediction: Prediction) -> str:
     return f"  {rank} {answer.name} ({answer.probability:.1%})"
 
 
-def _strange(prediction: Prediction) -> str:
+def _strange(prediction: Prediction | BoxAnswer) -> str:
     found = prediction.unknown
     if found is None or found.strangeness < STRANGE:
         return ""
     return f"  perhaps none of the classes (stranger than {found.strangeness:.0%} of known photos)"
 
 
-def _doubt(prediction: Prediction) -> str:
+def _doubt(prediction: Prediction | BoxAnswer) -> str:
     found = prediction.filter
     if found is None or found.verdict not in _DOUBTS:
         return ""

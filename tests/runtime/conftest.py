@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rs_runtime.kit.manifest import (
     Manifest,
     Variant,
 )
+from rs_runtime.photos import formats
 from rs_runtime.photos.preprocess import Preprocessing
 
 # For the modules that test_kit_attacks.py is made of, and for colour_models.
@@ -163,6 +165,15 @@ def filter_kit(
     }
     write_kit(path, replace(manifest, filter=filter_spec), models)
     return path
+
+
+@pytest.fixture
+def without_extras(monkeypatch) -> Iterator[None]:
+    """As if neither HEIC, AVIF nor videos could be read here."""
+    monkeypatch.setattr(formats, "_READERS", dict.fromkeys(formats._READERS, "absent_package"))
+    formats.can_read.cache_clear()
+    yield
+    formats.can_read.cache_clear()
 
 
 @pytest.fixture

@@ -321,3 +321,8 @@ def test_a_photo_is_decoded_once(onnx_kit, card, monkeypatch) -> None:
     assert len(calls) == 1
     assert kept.thumbnail is not None
     assert kept.to_dict() == plain.to_dict()
+
+
+def test_folders_that_are_watched_are_never_done(card, capfd) -> None:
+    assert main([str(card), "--cameras", "--watch", str(card)]) == 2
+    assert "not with --watch" in capfd.readouterr().err

@@ -166,7 +166,9 @@ def test_empty_folder(classify, tmp_path, colour_photos) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_photos_in_a_folder_that_are_not_read_are_named(classify, colour_photos, options) -> None:
+def test_photos_in_a_folder_that_are_not_read_are_named(
+    classify, colour_photos, options, without_extras
+) -> None:
     for name in ("IMG_1.HEIC", "IMG_2.heic", "raw.DNG", "clip.mp4"):
         (colour_photos / name).write_bytes(b"x")
     code, out, err = classify(colour_photos, "--top", 1, *options)

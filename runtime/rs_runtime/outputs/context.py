@@ -55,7 +55,7 @@ class Context:
     ) -> None:
         self.classifier, self.options, self.tell = classifier, options, tell
         self.manifest = classifier.manifest
-        self.base = common_folder(options.photos)
+        self.base = common_folder([*options.photos, *([options.watch] if options.watch else [])])
         self.model = f"{self.manifest.name} ({classifier.variant.name})"
 
     @cached_property

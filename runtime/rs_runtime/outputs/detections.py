@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rs_runtime.kit.manifest import RANKS
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.labels import BLANK, FAILURE, TAXON, Label
-from rs_runtime.results import Failure, Prediction, Result
+from rs_runtime.results import BoxAnswer, Failure, Prediction, Result
 
 __all__ = ["MegaDetector", "SpeciesNet"]
 
@@ -23,6 +24,15 @@ __all__ = ["MegaDetector", "SpeciesNet"]
 _BLANK_LABEL = "f1856211-cfb7-4a5b-9158-c0f72fd09ee6;;;;;;blank"
 _UNSURE_LABEL = ";".join(("f2efdae9-efb8-48fb-8a91-eccf79ab4ffb", *("no cv result",) * 6))
 _WHOLE = [0.0, 0.0, 1.0, 1.0]
+
+
+# Those of MegaDetector, and one for what other detectors find.
+_CATEGORIES = {"animal": "1", "person": "2", "vehicle": "3", "other": "4"}
+
+
+def _place(box: BoxAnswer) -> dict[str, Any]:
+    number = _CATEGORIES.get(box.category, _CATEGORIES["other"])
+    return {"category": number, "conf": box.confidence, "bbox": [*box.box]}
 
 
 class _Json:
@@ -84,10 +94,13 @@ class SpeciesNet(_Json):
                 "classes": [self._class(score.class_id, found) for score in found.top],
                 "scores": [score.probability for score in found.top],
             }
+        if found.boxes is not None:
+            element["detections"] = [{"label": box.category, **_place(box)} for box in found.boxes]
         label = context.labels.of(found)
         element["prediction"] = self._prediction(label)
-        element["prediction_score"] = label.probability
-        element["prediction_source"] = self._source(label)
+        if label.probability is not None:
+            element["prediction_score"] = label.probability
+        element["prediction_source"] = self._source(label, found)
         return {**element, "model_version": context.model}
 
     def _class(self, class_id: int, found: Prediction) -> str:
@@ -101,7 +114,9 @@ class SpeciesNet(_Json):
             return self._label(label.rank, label.lineage, label.common_name, label.name)
         return _BLANK_LABEL if label.kind == BLANK else _UNSURE_LABEL
 
-    def _source(self, label: Label) -> str:
+    def _source(self, label: Label, found: Prediction) -> str:
+        if found.without_animal:
+            return "detector"
         if label.kind == BLANK:
             return "filter"
         if label.kind == TAXON and label.rank != self._context.labels.rank:
@@ -110,7 +125,7 @@ class SpeciesNet(_Json):
 
 
 class MegaDetector(_Json):
-    """The batch output of MegaDetector, with one detection that is the whole photo."""
+    """The batch output of MegaDetector: the boxes that were given, or one of the whole photo."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -124,13 +139,15 @@ class MegaDetector(_Json):
 
     def _start(self) -> str:
         titles, described = {}, {}
+        given = self._context.options.boxes is not None
+        categories = _CATEGORIES if given else {"animal": "1"}
         for (rank, name), number in self._numbers.items():
             lineage, common = self._context.labels.lineage(rank, name)
             titles[number] = common or name
             described[number] = self._label(rank, lineage, common, name)
         head = {
             "info": {"format_version": "1.5", "classifier": self._context.model},
-            "detection_categories": {"1": "animal"},
+            "detection_categories": {number: name for name, number in categories.items()},
             "classification_categories": titles,
             "classification_category_descriptions": described,
         }
@@ -141,6 +158,8 @@ class MegaDetector(_Json):
         label = self._context.labels.of(found)
         if isinstance(found, Failure) or label.kind == FAILURE:
             return {"file": file, "failure": label.remark, "detections": None}
+        if found.boxes is not None:
+            return {"file": file, "detections": [self._box(box, found) for box in found.boxes]}
         if label.kind == BLANK:
             return {"file": file, "detections": []}
         certain = found.filter.probability if found.filter else label.probability
@@ -151,6 +170,13 @@ class MegaDetector(_Json):
             "classifications": self._classifications(label, found),
         }
         return {"file": file, "detections": [detection]}
+
+    def _box(self, box: BoxAnswer, found: Prediction) -> dict[str, Any]:
+        if not box.top:
+            return _place(box)
+        alone = replace(found, answer=box.answer, top=box.top, filter=box.filter, boxes=None)
+        label = self._context.labels.of(alone)
+        return {**_place(box), "classifications": self._classifications(label, alone)}
 
     def _classifications(self, label: Label, found: Prediction) -> list[list[object]]:
         """Return numbers of categories with probabilities, falling; the answer is the first."""

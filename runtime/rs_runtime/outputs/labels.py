@@ -18,10 +18,11 @@ _FOLDERS = {BLANK: "not an organism", UNSURE: "uncertain", FAILURE: "no answer"}
 class Label:
     """The one thing that is said of a photo.
 
-    ``kind`` is TAXON, BLANK (the filter found no organism), UNSURE (no rank was certain enough) or
-    FAILURE.  ``name`` and ``lineage`` (rank to name, coarsest first) are those of the taxon; they
-    are as the kit writes them.  ``probability`` is that of the taxon, of there being no organism,
-    or of the best class.  ``remark`` is one line for people; it never begins with a formula.
+    ``kind`` is TAXON, BLANK (the filter found no organism, or a detector nothing), UNSURE (no rank
+    was certain enough, or a detector found something else than animals) or FAILURE.  ``name`` and
+    ``lineage`` (rank to name, coarsest first) are those of the taxon; they are as the kit writes
+    them.  ``probability`` is that of the taxon, of there being no organism, or of the best class.
+    ``remark`` is one line for people; it never begins with a formula.
     """
 
     kind: str
@@ -65,6 +66,10 @@ class Labels:
         """Return the label of a result."""
         if isinstance(found, Failure):
             return Label(FAILURE, None, f"no answer: {found.problem}")
+        if found.without_animal:
+            seen = ", ".join(f"{x.category} ({x.confidence:.2f})" for x in found.boxes or ())
+            said = f"no animal: the detector found {seen or 'nothing'}"
+            return Label(UNSURE if seen else BLANK, None, said)
         judged = found.filter
         if judged is not None and judged.verdict == NOT_ORGANISM:
             shown = 1 - judged.probability

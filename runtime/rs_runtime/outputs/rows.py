@@ -38,7 +38,7 @@ def row(found: Result, context: Context) -> dict[str, Cell]:
 
 
 def _answer(found: Prediction, context: Context) -> dict[str, Cell]:
-    cells: dict[str, Cell] = {}
+    cells: dict[str, Cell] = {"name": "no animal"} if found.without_animal else {}
     if found.answer is not None:
         rank, name = found.answer.rank, found.answer.name
         cells = {"rank": rank, "name": name or "uncertain", "probability": found.answer.probability}

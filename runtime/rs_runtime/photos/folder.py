@@ -5,17 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import TypeGuard
 
 from rs_runtime.photos.formats import (
     HEAD_BYTES,
     PHOTO_SUFFIXES,
     UNSUPPORTED_SUFFIXES,
+    can_read,
+    is_video,
     photo_kind,
     unsupported_kind,
     unsupported_suffix,
 )
 
-__all__ = ["MARK", "is_marked", "is_output", "photos_below", "unsupported"]
+__all__ = [
+    "MARK",
+    "file_head",
+    "is_hidden",
+    "is_marked",
+    "is_output",
+    "photo_problem",
+    "photos_below",
+    "shows_video",
+    "unsupported",
+]
 
 MARK = ".rs-toolkit"
 """Name of the file that marks a folder as written by the toolkit."""
@@ -37,9 +51,14 @@ def is_marked(folder: str | os.PathLike[str]) -> bool:
 
 
 def photos_below(
-    root: str | os.PathLike[str], onerror: Callable[[OSError], object], outputs: list[str]
+    root: str | os.PathLike[str],
+    onerror: Callable[[OSError], object],
+    outputs: list[str],
+    videos: bool = False,
 ) -> Iterator[tuple[str, str | None]]:
     """Yield (path, None) for each photo below a folder, or why one cannot be read.
+
+    With ``videos``, those that can be read here are yielded as photos are.
 
     Photos are known by their suffixes; those of formats that are not read, also by their content.
     Links to folders are followed, but each real folder is entered once; links that lead nowhere are
@@ -58,14 +77,14 @@ def photos_below(
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}
         kept = []
         for name in sorted(below):
-            if not name.startswith((".", "__MACOSX")) and real[name] not in seen:
+            if not is_hidden(name) and real[name] not in seen:
                 kept.append(name)
                 seen.add(real[name])
         below[:] = kept
         above = os.path.join(folder, "")
         for name in sorted(files):
             path = above + name
-            problem = None if name.startswith(".") else _problem(path)
+            problem = None if name.startswith(".") else _problem(path, videos)
             if problem is not None:
                 yield path, problem or None
 
@@ -75,30 +94,59 @@ def is_output(folder: str, names: Collection[str]) -> bool:
     return (MARK in names and is_marked(folder)) or any(each <= {*names} for each in _OUTPUTS)
 
 
-def unsupported(path: str | os.PathLike[str]) -> str | None:
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is left out."""
+    return name.startswith((".", "__MACOSX")) and name not in (".", "..")
+
+
+def unsupported(path: str | os.PathLike[str], videos: bool = False) -> str | None:
     """Return why a file with the suffix of a photo or video is not read; None for other files.
 
     Some programs keep the suffix .HEIC when they convert a photo to JPEG; such a file is read.
     TIFF with another suffix is a camera's raw format, of which Pillow would read the thumbnail.
+    ``videos`` as for :func:`photos_below`.
     """
-    problem = unsupported_suffix(os.path.splitext(path)[1])
-    readable = problem is not None and photo_kind(_head(path)) not in (None, "TIFF")
+    return _unsupported(os.fspath(path), lambda: file_head(path), videos)
+
+
+def photo_problem(name: str, head: Callable[[], bytes], videos: bool = False) -> str | None:
+    """Return why a photo cannot be read, an empty text if it can, None for other files.
+
+    ``head`` returns the first bytes of the file, which are read only where they are needed.
+    """
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in PHOTO_SUFFIXES:
+        return ""
+    if suffix in UNSUPPORTED_SUFFIXES:
+        return _unsupported(name, head, videos) or ""
+    first = head()
+    return "" if _is_read_video(first, videos) else unsupported_kind(first)
+
+
+def _unsupported(name: str, head: Callable[[], bytes], videos: bool) -> str | None:
+    problem = unsupported_suffix(os.path.splitext(name)[1])
+    if problem is None:
+        return None
+    first = head()
+    readable = photo_kind(first) not in (None, "TIFF") or _is_read_video(first, videos)
     return None if readable else problem
 
 
-def _problem(path: str) -> str | None:
-    """Return why a photo cannot be read, an empty text if it can, None for other files."""
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in PHOTO_SUFFIXES:
-        return ""
+def _is_read_video(head: bytes, videos: bool) -> bool:
+    return videos and is_video(head) and can_read("video")
+
+
+def _problem(path: str, videos: bool) -> str | None:
     if os.path.islink(path) and not os.path.exists(path):
-        return f"is a link to {os.readlink(path)!r}, which is not there; mend or remove it"
-    if suffix in UNSUPPORTED_SUFFIXES:
-        return unsupported(path) or ""
-    return unsupported_kind(_head(path))
+        suffix = os.path.splitext(path)[1].lower()
+        lost = f"is a link to {os.readlink(path)!r}, which is not there; mend or remove it"
+        # Of a photo, this is said when it is opened.
+        return "" if suffix in PHOTO_SUFFIXES else lost
+    return photo_problem(path, lambda: file_head(path), videos)
 
 
-def _head(path: str | os.PathLike[str]) -> bytes:
+def file_head(path: str | os.PathLike[str]) -> bytes:
+    """Return the first bytes of a file; none of what is no file or cannot be read."""
     # Opening a pipe would wait for its writer.
     if not os.path.isfile(path):
         return b""
@@ -107,3 +155,10 @@ def _head(path: str | os.PathLike[str]) -> bytes:
             return file.read(HEAD_BYTES)
     except OSError:
         return b""
+
+
+def shows_video(source: object) -> TypeGuard[Path | bytes]:
+    """Return whether a file, or a file's bytes, are a video; no other object is."""
+    if isinstance(source, bytes):
+        return is_video(source[:HEAD_BYTES])
+    return isinstance(source, Path) and is_video(file_head(source))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 __all__ = [
     "HEAD_BYTES",
     "PHOTO_SUFFIXES",
     "UNSUPPORTED_SUFFIXES",
+    "can_read",
+    "is_video",
+    "is_zip",
     "photo_kind",
     "photo_suffix",
     "unsupported_kind",
@@ -32,7 +37,12 @@ _OTHER_SUFFIXES = frozenset(
     }
 )
 UNSUPPORTED_SUFFIXES = _VIDEO_SUFFIXES | _OTHER_SUFFIXES
-"""Suffixes of photos and videos, in lower case, that are not read."""
+"""Suffixes of photos and videos, in lower case, that are not read, or only with an extra."""
+
+# What reads each format that not every installation reads.
+_READERS = {"HEIF": "pillow_heif", "AVIF": "PIL._avif", "video": "av"}
+_EXTRAS = {"HEIF": "heic", "AVIF": "heic", "video": "video"}
+_EXTRA_SUFFIXES = {".avif": "AVIF", **dict.fromkeys((".heic", ".heif", ".hif"), "HEIF")}
 
 HEAD_BYTES = 32
 """How many of a file's first bytes show its kind."""
@@ -58,51 +68,92 @@ _UNSUPPORTED = (
 )
 # Major brands of ISO base media files (ISO/IEC 14496-12); all brands but these are of videos.
 _BRANDS = {
-    **dict.fromkeys((b"avif", b"avis"), "AVIF image"),
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC image"),
-    **dict.fromkeys((b"mif1", b"msf1"), "HEIC image"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIF"),
+    **dict.fromkeys((b"mif1", b"msf1"), "HEIF"),
     b"crx ": "raw image",
     b"M4A ": None,
 }
+_TITLES = {"AVIF": "AVIF image", "HEIF": "HEIC image"}
+
+
+@cache
+def can_read(kind: str) -> bool:
+    """Return whether files of a kind, ``HEIF``, ``AVIF`` or ``video``, can be read here."""
+    # Most photos need none of these, and so not this module either.
+    from importlib.util import find_spec
+
+    return find_spec(_READERS[kind]) is not None
 
 
 def photo_kind(data: bytes) -> str | None:
     """Return Pillow's name of a file's format by its first bytes; None if it is not read."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+    kind = next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+    if kind is None and (media := _media_kind(data)) in _TITLES and can_read(media):
+        return media
+    return kind
+
+
+def is_video(data: bytes) -> bool:
+    """Return whether a file is a video, by its first bytes."""
+    return _other_kind(data) == "video"
+
+
+def is_zip(data: bytes) -> bool:
+    """Return whether a file is a zip archive, by its first bytes (PKWARE's APPNOTE, 4.3)."""
+    return data.startswith((b"PK\3\4", b"PK\5\6"))
 
 
 def photo_suffix(data: bytes) -> str | None:
     """Return the suffix of the format that a file's first bytes show; None if it is unknown."""
     kind = photo_kind(data)
-    short = {"JPEG": "jpg", "TIFF": "tif"}
+    short = {"JPEG": "jpg", "TIFF": "tif", "HEIF": "heic"}
     return None if kind is None else f".{short.get(kind, kind.lower())}"
 
 
 def unsupported_kind(data: bytes) -> str | None:
     """Return why a photo or video cannot be read, by its first bytes; None for other files."""
-    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
-        kind: str | None = "video"
-    elif data[4:8] == b"ftyp":
-        kind = _BRANDS.get(data[8:12], "video")
-    elif data[4:8] in (b"moov", b"wide", b"mdat"):
-        kind = "video"
-    else:
-        kind = next((kind for start, kind in _UNSUPPORTED if data.startswith(start)), None)
-    if kind is None:
+    kind = _other_kind(data)
+    if kind is None or photo_kind(data):
         return None
-    article = "an" if kind[0] == "A" else "a"
-    return f"is {article} {kind}, which is not supported; {_advice(kind == 'video')}"
+    title = _TITLES.get(kind, kind)
+    article = "an" if title[0] == "A" else "a"
+    return f"is {article} {title}, which is not supported; {_advice(kind)}"
 
 
 def unsupported_suffix(suffix: str) -> str | None:
     """Return why files of a suffix are not read; None unless it is of a photo or video."""
     suffix = suffix.lower()
-    if suffix not in UNSUPPORTED_SUFFIXES:
+    kind = _EXTRA_SUFFIXES.get(suffix, "video" if suffix in _VIDEO_SUFFIXES else "")
+    if suffix not in UNSUPPORTED_SUFFIXES or (kind in _TITLES and can_read(kind)):
         return None
-    return f"{suffix} is not supported; {_advice(suffix in _VIDEO_SUFFIXES)}"
+    return f"{suffix} is not supported; {_advice(kind)}"
 
 
-def _advice(video: bool) -> str:
-    return "save its frames as JPEG" if video else "convert it to JPEG"
+def _other_kind(data: bytes) -> str | None:
+    """Return what a file is that is no photo which every installation reads."""
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return "video"
+    return _media_kind(data) or next(
+        (kind for start, kind in _UNSUPPORTED if data.startswith(start)), None
+    )
+
+
+def _media_kind(data: bytes) -> str | None:
+    if data[4:8] in (b"moov", b"wide", b"mdat"):
+        return "video"
+    if data[4:8] != b"ftyp":
+        return None
+    kind = _BRANDS.get(data[8:12], "video")
+    # A general brand is made precise by those that follow.
+    return "AVIF" if kind == "HEIF" and b"avif" in data[16:HEAD_BYTES] else kind
+
+
+def _advice(kind: str) -> str:
+    convert = "save its frames as JPEG" if kind == "video" else "convert it to JPEG"
+    if kind not in _EXTRAS or can_read(kind):
+        return convert
+    reads = "rs-classify reads it" if kind == "video" else "it is read"
+    return f'{convert}; {reads} after: pip install "rs-toolkit[{_EXTRAS[kind]}]"'

@@ -6,35 +6,34 @@ import contextlib
 import io
 import os
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import BinaryIO, cast
 
 from PIL import Image, UnidentifiedImageError
 
 from rs_runtime.errors import PhotoError, PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos import PIXELS_VERSION
 from rs_runtime.photos.exif import Exif, read_exif
-from rs_runtime.photos.formats import photo_kind, unsupported_kind
+from rs_runtime.photos.formats import HEAD_BYTES, photo_kind, unsupported_kind
 from rs_runtime.photos.levels import from_bytes, to_rgb
+from rs_runtime.photos.opened import open_image, without_pillow_limit
 from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, row_hashes, without_texts
 from rs_runtime.photos.room import claim_room
-from rs_runtime.photos.upright import upright
+from rs_runtime.photos.upright import upright, upright_size
 from rs_runtime.stderr import quiet_libraries
-
-if TYPE_CHECKING:
-    from PIL import ImageFile
 
 __all__ = [
     "IN_MEMORY",
     "MAX_PHOTO_BYTES",
     "MAX_PHOTO_PIXELS",
+    "PhotoBytes",
     "PhotoInfo",
     "cut",
     "decode",
+    "inspect",
     "photo_name",
+    "photo_path",
     "read_photo",
 ]
 
@@ -59,8 +58,6 @@ _UNSUPPORTED = (
     "unavailable",
 )
 
-_limit_lock = threading.Lock()
-
 
 @dataclass(frozen=True)
 class PhotoInfo:
@@ -76,6 +73,19 @@ class PhotoInfo:
     mode: str
     note: str | None = None
     exif: Exif | None = field(default=None, compare=False)
+
+
+class PhotoBytes(bytes):
+    """The bytes of a photo, and the ``path`` that results and messages call it."""
+
+    path: str
+
+    @classmethod
+    def named(cls, data: bytes, path: str) -> PhotoBytes:
+        """Return ``data`` with a path."""
+        found = cls(data)
+        found.path = path
+        return found
 
 
 def decode(
@@ -99,14 +109,9 @@ def decode(
     """
     where = photo_name(source)
     data = source if isinstance(source, bytes) else read_photo(source, where)
-    if not data:
-        raise UnreadablePhotoError(f"{where} is empty (0 bytes); copy it again from the camera")
     if len(data) > MAX_PHOTO_BYTES:
         raise PhotoTooLargeError(f"{where} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
-    kind = photo_kind(data)
-    if kind is None:
-        known = "is no JPEG, PNG, TIFF, BMP, WebP or GIF image; convert it, or leave it out"
-        raise UnreadablePhotoError(f"{where} {unsupported_kind(data) or known}")
+    kind = _kind(data, where)
     # Pillow documents no closed set of exceptions for malformed files.
     try:
         return _decode(data, kind, side, where, version)
@@ -114,6 +119,42 @@ def decode(
         raise
     except Exception as error:
         raise _refusal(error, data, kind, where) from error
+
+
+def inspect(source: Path | bytes) -> PhotoInfo:
+    """Return what the head of a photo says of it, without decoding it; errors as for decode."""
+    where = photo_name(source)
+    if isinstance(source, bytes):
+        return _inspect(io.BytesIO(source), where)
+    _require_file(source, where)
+    try:
+        with source.open("rb") as file:
+            return _inspect(file, where)
+    except OSError as error:
+        raise _unreadable(error, where) from error
+
+
+def _inspect(file: BinaryIO, where: str) -> PhotoInfo:
+    head = file.read(HEAD_BYTES)
+    kind = _kind(head, where)
+    file.seek(0)
+    try:
+        image = open_image(file, kind)
+        width, height = upright_size(image, image.size)
+        return PhotoInfo(width, height, image.mode, None, read_exif(image))
+    except Exception as error:
+        raise _refusal(error, head, kind, where) from error
+
+
+def _kind(data: bytes, where: str) -> str:
+    """Return Pillow's name of a photo's format; raise UnreadablePhotoError if it is not read."""
+    if not data:
+        raise UnreadablePhotoError(f"{where} is empty (0 bytes); copy it again from the camera")
+    kind = photo_kind(data)
+    if kind is None:
+        known = "is no JPEG, PNG, TIFF, BMP, WebP or GIF image; convert it, or leave it out"
+        raise UnreadablePhotoError(f"{where} {unsupported_kind(data) or known}")
+    return kind
 
 
 def _refusal(error: Exception, data: bytes, kind: str, where: str) -> PhotoError:
@@ -138,28 +179,20 @@ def _refusal(error: Exception, data: bytes, kind: str, where: str) -> PhotoError
 
 def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
     """Crop an image from :func:`decode` to ``edges``: left, top, right, bottom, in pixels."""
-    with _without_pillow_limit():
+    with without_pillow_limit():
         return image.crop(edges)
 
 
 def photo_name(source: object) -> str:
-    """Return what messages call a photo that is a path, or is held in memory."""
-    return f"photo {str(source)!r}" if isinstance(source, str | Path) else IN_MEMORY
+    """Return what messages call a photo."""
+    path = photo_path(source)
+    return IN_MEMORY if path is None else f"photo {path!r}"
 
 
-@contextlib.contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """Turn Pillow's own size limit off, so that only MAX_PHOTO_PIXELS applies.
-
-    When a file is opened or an image cropped, Pillow warns above 89 megapixels and raises an error
-    above 179.
-    """
-    with _limit_lock:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+def photo_path(source: object) -> str | None:
+    """Return the path of a photo as it was given; None of one that is held in memory."""
+    path = source if isinstance(source, str | Path) else getattr(source, "path", None)
+    return str(path) if isinstance(path, str | Path) else None
 
 
 def read_photo(path: Path, name: str | None = None) -> bytes:
@@ -173,10 +206,7 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
         It has more than 200 MB.
     """
     where = name or str(path)
-    # os.path raises no error for impossible names, and isfile is false for devices.
-    if not os.path.isfile(path):
-        problem = "is not a regular file" if os.path.exists(path) else "does not exist"
-        raise UnreadablePhotoError(f"{where} {problem}; check the path")
+    _require_file(path, where)
     try:
         with path.open("rb") as file:
             # Python reserves at once all that a call may return.
@@ -186,12 +216,22 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
                 # It grows, or the system does not know its size.
                 data += file.read(MAX_PHOTO_BYTES - size)
     except OSError as error:
-        raise UnreadablePhotoError(
-            f"{where} cannot be read: {error.strerror}; check its permissions and the disk"
-        ) from error
+        raise _unreadable(error, where) from error
     if len(data) > MAX_PHOTO_BYTES:
         raise PhotoTooLargeError(f"{where} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
     return data
+
+
+def _require_file(path: Path, where: str) -> None:
+    # os.path raises no error for impossible names, and isfile is false for devices.
+    if not os.path.isfile(path):
+        problem = "is not a regular file" if os.path.exists(path) else "does not exist"
+        raise UnreadablePhotoError(f"{where} {problem}; check the path")
+
+
+def _unreadable(error: OSError, where: str) -> UnreadablePhotoError:
+    problem = f"cannot be read: {error.strerror}; check its permissions and the disk"
+    return UnreadablePhotoError(f"{where} {problem}")
 
 
 def _decode(
@@ -250,7 +290,7 @@ def _decoded_share(data: bytes, where: str) -> tuple[float, bytes]:
 
 
 def _load(data: bytes, kind: str, side: int, where: str) -> tuple[Image.Image, tuple[int, int]]:
-    image = _open(data, kind)
+    image = open_image(io.BytesIO(data), kind)
     size = width, height = image.size
     if width * height > MAX_PHOTO_PIXELS:
         raise PhotoTooLargeError(
@@ -272,7 +312,7 @@ def _is_dark(rgb: Image.Image) -> bool:
 
 def _low_bytes(data: bytes, kind: str) -> Image.Image | None:
     """Return the low bytes of RGB with 16 bits a channel; None for other photos."""
-    image = _open(without_texts(data) if kind == "PNG" else data, kind)
+    image = open_image(io.BytesIO(without_texts(data) if kind == "PNG" else data), kind)
     tiles = []
     for tile in image.tile:
         raw, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
@@ -285,14 +325,3 @@ def _low_bytes(data: bytes, kind: str) -> Image.Image | None:
     image.tile = tiles
     image.load()
     return image
-
-
-def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
-    # If formats are named, Pillow loads its basic plugins only; these two are not among them.
-    if kind == "TIFF":
-        from PIL import TiffImagePlugin  # noqa: F401
-    elif kind == "WEBP":
-        from PIL import WebPImagePlugin  # noqa: F401
-    # Only the header is read here.
-    with _without_pillow_limit():
-        return Image.open(io.BytesIO(data), formats=[kind])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     PhotoSource = Path | bytes | Image.Image | NDArray[Any]
 
-__all__ = ["Box", "Preprocessing", "load_each", "load_together"]
+__all__ = ["Box", "Preprocessing", "load_each", "load_parts", "load_together"]
 
 Box = tuple[float, float, float, float]
 """Part of an upright photo: left, top, width, height, fractions of its sides, 0 to 1."""
@@ -191,16 +191,32 @@ def load_together(
     The photo is decoded once, or again for a size that takes another resolution of a JPEG.  Other
     parameters, results and errors are those of :meth:`Preprocessing.load_with_info`.
     """
+    (pixels,), info = load_parts(source, preprocessings, [box])
+    return pixels, info
+
+
+def load_parts(
+    source: Path | bytes, preprocessings: Sequence[Preprocessing], boxes: Sequence[Box | None]
+) -> tuple[list[list[NDArray[np.uint8]]], PhotoInfo]:
+    """Return the results of :func:`load_together` for each of several boxes (at least one).
+
+    They are exactly those of each box alone, but the photo is decoded at each resolution once.
+    """
     from rs_runtime.photos.photo import decode
 
     # The box, not only the photo, must keep this many pixels on both sides.
-    least = 1.0 if box is None else min(_checked(box)[2:])
+    wanted = {
+        (part, place): math.ceil(item.size * _REDUCING_GAP / least)
+        for part, box in enumerate(boxes)
+        for least in [1.0 if box is None else min(_checked(box)[2:])]
+        for place, item in enumerate(preprocessings)
+    }
     decoded: list[tuple[int, int, Image.Image, PhotoInfo]] = []
-    pixels: dict[int, NDArray[np.uint8]] = {}
+    pixels: dict[tuple[int, int], NDArray[np.uint8]] = {}
     # The smallest first: it shows whether the photo is of a format that is decoded at a fraction.
-    for place in sorted(range(len(preprocessings)), key=lambda place: preprocessings[place].size):
-        item = preprocessings[place]
-        side, version = math.ceil(item.size * _REDUCING_GAP / least), item.pixels_version
+    for part, place in sorted(wanted, key=wanted.__getitem__):
+        item, side, box = preprocessings[place], wanted[part, place], boxes[part]
+        version = item.pixels_version
         shared = [
             (image, info)
             for known, other, image, info in decoded
@@ -210,8 +226,9 @@ def load_together(
             shared = [decode(source, side, version)]
             decoded.append((version, side, *shared[0]))
         image, info = shared[0]
-        pixels[place] = item._pixels(image if box is None else _cut(image, info, box))
-    return [pixels[place] for place in range(len(pixels))], info
+        pixels[part, place] = item._pixels(image if box is None else _cut(image, info, box))
+    places = range(len(preprocessings))
+    return [[pixels[part, place] for place in places] for part in range(len(boxes))], info
 
 
 def _same_decode(image: Image.Image, info: PhotoInfo, known: int, side: int) -> bool:

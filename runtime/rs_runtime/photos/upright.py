@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-__all__ = ["upright"]
+__all__ = ["upright", "upright_size"]
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -25,13 +25,15 @@ def upright(
 
     ``size`` is the stored width and height, of which ``rgb`` may be a smaller version.
     """
-    width, height = size
     orientation = _orientation(image)
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
-        if orientation >= 5:
-            width, height = height, width
-    return rgb, (width, height)
+    return rgb, upright_size(image, size)
+
+
+def upright_size(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and height of an image of ``size``, turned as its EXIF data say."""
+    return (size[1], size[0]) if _orientation(image) in (5, 6, 7, 8) else size
 
 
 def _orientation(image: Image.Image) -> int:

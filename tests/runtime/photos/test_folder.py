@@ -47,7 +47,7 @@ def test_links_that_lead_nowhere_are_named(card) -> None:
     assert files == {"a.PNG": None, "b.jpg": None, "c.jpg": None}
 
 
-def test_photos_that_are_not_read_are_named_by_suffix_or_content(card) -> None:
+def test_photos_that_are_not_read_are_named_by_suffix_or_content(card, without_extras) -> None:
     (card / "a.HEIC").write_bytes(b"x")
     (card / "b.Dng").write_bytes(b"II*\0")
     (card / "c.mp4").write_bytes(b"")
@@ -58,7 +58,7 @@ def test_photos_that_are_not_read_are_named_by_suffix_or_content(card) -> None:
     assert all("not supported" in text for text in problems.values())
 
 
-def test_a_jpeg_that_kept_the_suffix_of_another_format_is_read(card) -> None:
+def test_a_jpeg_that_kept_the_suffix_of_another_format_is_read(card, without_extras) -> None:
     Image.new("RGB", (8, 8)).save(card / "a.heic", "JPEG")
     assert found(card)["a.heic"] is None
     assert unsupported(card / "a.heic") is None

@@ -118,7 +118,10 @@ def predict(
     run: Annotated[Path, typer.Argument(help="Run folder that rs-toolkit train made.")],
     photos: Annotated[
         list[Path],
-        typer.Argument(metavar="PHOTO|FOLDER...", help="Photos, folders (recursively)."),
+        typer.Argument(
+            metavar="PHOTO|FOLDER|ZIP|PATTERN|-...",
+            help="Photos, folders (recursively), and what else rs-classify takes.",
+        ),
     ],
     top: Annotated[
         int, typer.Option(min=1, max=9999, help="How many classes to list, best first.")
@@ -148,6 +151,19 @@ def predict(
     strict_photos: Annotated[
         bool, typer.Option("--strict-photos", help="Refuse photos that lack a few bytes.")
     ] = False,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file of MegaDetector: classify the boxes of animals in it."),
+    ] = None,
+    box_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Least confidence of a box.", show_default="by the file, else 0.2"
+        ),
+    ] = None,
+    frames: Annotated[
+        int, typer.Option(min=1, max=9999, help="How many frames of a video are classified.")
+    ] = 8,
 ) -> None:
     """Classify photos with a run's model, before it is exported.
 
@@ -170,11 +186,11 @@ def predict(
     with ConsoleProgress() as progress:
         opened = Run.open(run)
         classifier = run_classifier(opened, _calibrated, min_probability, progress, coverage)
-    classifier.strict_photos = strict_photos
-    names = ("photos", "format", "output", "json", "csv", "top")
-    asked = output_defaults() | {name: given[name] for name in names}
-    off = {"journal": None, "max_runtime": None, "cameras": False}
-    namespace = Namespace(program="rs-toolkit", **off, **asked)
+    classifier.strict_photos, classifier.frames = strict_photos, frames
+    names = ("photos", "format", "output", "json", "csv", "top", "boxes", "box_threshold")
+    unused = dict.fromkeys(("journal", "max_runtime", "watch"))
+    asked = output_defaults() | unused | {name: given[name] for name in names}
+    namespace = Namespace(program="rs-toolkit", null=False, cameras=False, **asked)
     code = classify_all(classifier, namespace)
     if code:
         raise typer.Exit(code)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rs_runtime.errors import UnreadablePhotoError
+from rs_runtime.photos.boxes import box_text, fitted_box
 from rs_runtime.photos.photo import PhotoInfo, read_photo
 from rs_runtime.photos.preprocess import Box, Preprocessing, load_together
 from rs_toolkit.data.remembered import read_array, write_array
@@ -166,14 +167,10 @@ def parse_box(text: str) -> Box:
         left, top, width, height = map(float, text.split(","))
     except ValueError:
         raise ValueError(f"box {text[:80]!r}: wanted four numbers left,top,width,height") from None
-    edges = (left, top, left + width, top + height)
-    # NaN compares false.
-    if not all(-_OVERSHOOT <= edge <= 1 + _OVERSHOOT for edge in edges):
-        raise ValueError(f"box {text[:80]!r} leaves the photo; wanted fractions from 0 to 1")
-    left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in edges)
-    if not (left < right and top < bottom):
-        raise ValueError(f"box {text[:80]!r} has no area; wanted width and height above 0")
-    return left, top, right - left, bottom - top
+    try:
+        return fitted_box(left, top, width, height)
+    except ValueError as error:
+        raise ValueError(f"box {text[:80]!r} {error}") from None
 
 
 def tidy_box(text: str) -> str:
@@ -181,7 +178,7 @@ def tidy_box(text: str) -> str:
 
     Raises as :func:`parse_box` does.
     """
-    tidied = ",".join(f"{round(number, 6):g}" for number in parse_box(text))
+    tidied = box_text(parse_box(text))
     parse_box(tidied)
     return tidied
 

@@ -261,10 +261,10 @@ def test_tree_of_families_and_tree_of_species(tmp_path) -> None:
 
 
 def test_tree_reports_what_it_cannot_use(tmp_path) -> None:
-    touch(tmp_path, "lion/a.jpg", "lion/b.HEIC", "lion/c.nef", "loose.jpg")
+    touch(tmp_path, "lion/a.jpg", "lion/b.CR2", "lion/c.nef", "loose.jpg")
     found = {photo.path: photo for photo in read_dataset(tmp_path).photos}
     assert found["lion/a.jpg"].error is None
-    assert "convert it" in str(found["lion/b.HEIC"].error)
+    assert "convert it" in str(found["lion/b.CR2"].error)
     assert "convert it" in str(found["lion/c.nef"].error)
     assert found["loose.jpg"].label("species") is None
 
@@ -322,12 +322,12 @@ def test_names_that_are_not_utf8_are_reported(tmp_path) -> None:
 
 def test_folders_of_a_split_are_no_classes_and_are_kept(tmp_path) -> None:
     paths = ("Train/lion/a.jpg", "Train/zebra/b.jpg", "test/lion/deep/c.jpg", "valid/d.jpg")
-    touch(tmp_path, *paths, "e.jpg", "test/lion/f.heic")
+    touch(tmp_path, *paths, "e.jpg", "test/lion/f.cr2")
     found = {p.path: (p.taxon.species, p.split) for p in read_dataset(tmp_path).photos}
     assert found == {
         "Train/lion/a.jpg": ("lion", "train"), "Train/zebra/b.jpg": ("zebra", "train"),
         "test/lion/deep/c.jpg": ("lion", "test"), "valid/d.jpg": (None, "val"),
-        "e.jpg": (None, None), "test/lion/f.heic": (None, "test"),
+        "e.jpg": (None, None), "test/lion/f.cr2": (None, "test"),
     }  # fmt: skip
     touch(tmp_path, "lynx/g.jpg")
     assert read_dataset(tmp_path).photos[0].taxon.species == "train"

@@ -53,10 +53,10 @@ def test_names_of_another_length_are_ordinary_names(tmp_path) -> None:
 
 def test_a_bad_file_in_such_a_folder_is_named(tmp_path) -> None:
     folder = f"04178_{'_'.join(YARROW)}_millefolium"
-    touch(tmp_path, f"{folder}/a.jpg", f"{folder}/b.heic")
+    touch(tmp_path, f"{folder}/a.jpg", f"{folder}/b.cr2")
     good, bad = read_dataset(tmp_path).photos
     assert good.label("family") == "asteraceae"
-    assert bad.path == f"{folder}/b.heic"
+    assert bad.path == f"{folder}/b.cr2"
     assert "convert it" in str(bad.error)
 
 

@@ -198,8 +198,8 @@ def test_what_is_no_usable_photo_is_named(tmp_path, one_line) -> None:
         *(row("a"), row("v", filename="v.mp4", location="gs://m/v.mp4")),
         *(row("", location="", filename=""), row("h"), row("z") + ",more"),
     ]
-    found = read(tmp_path, rows, "a.jpg", "h.heic", "z.jpg")
-    said = [None, "is a video", "no file name", ".heic is not supported", "has 19 cells"]
+    found = read(tmp_path, rows, "a.jpg", "h.cr2", "z.jpg")
+    said = [None, "is a video", "no file name", ".cr2 is not supported", "has 19 cells"]
     assert found[0].error is None
     for photo, text in zip(found[1:], said[1:], strict=True):
         assert text in one_line(str(photo.error))

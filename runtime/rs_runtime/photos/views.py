@@ -1,0 +1,57 @@
+"""The pixels of a photo's boxes, or of a video's frames: several views that share one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
+from rs_runtime.photos.boxes import ANIMAL, BoxedPhoto
+from rs_runtime.photos.folder import shows_video
+from rs_runtime.photos.photo import PhotoInfo, inspect, photo_name
+from rs_runtime.photos.preprocess import Preprocessing, load_each, load_parts
+from rs_runtime.photos.room import shared_room
+from rs_runtime.photos.video import sample_video
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    View = list[NDArray[np.uint8]]
+
+__all__ = ["box_views", "frame_views"]
+
+
+def box_views(
+    photo: BoxedPhoto, source: Path | bytes, preprocessings: Sequence[Preprocessing]
+) -> tuple[list[View], PhotoInfo]:
+    """Return the pixels inside each box of an animal, for each preprocessing, as training crops.
+
+    ``source`` is the photo that the boxes are of.  Without such a box nothing is decoded.  Errors
+    are those of :meth:`Preprocessing.load_with_info`; also UnreadablePhotoError for a video.
+    """
+    if shows_video(source):
+        problem = "is a video, whose boxes are not used; leave it out, or give no boxes"
+        raise UnreadablePhotoError(f"{photo_name(source)} {problem}")
+    boxes = [found.box for found in photo.boxes if found.category == ANIMAL]
+    if not boxes:
+        return [], inspect(source)
+    try:
+        with shared_room():
+            return load_parts(source, preprocessings, boxes)
+    except MemoryError as error:
+        problem = f"{photo_name(source)} needs more memory than there is; shrink it"
+        raise PhotoTooLargeError(problem) from error
+
+
+def frame_views(
+    source: Path | bytes, preprocessings: Sequence[Preprocessing], count: int
+) -> tuple[list[View], PhotoInfo]:
+    """Return the pixels of up to ``count`` frames of a video, for each preprocessing.
+
+    Errors are those of :func:`rs_runtime.photos.video.sample_video`.
+    """
+    found, note = sample_video(source, count, lambda frame: load_each(frame, preprocessings))
+    return [view for view, _ in found], replace(found[0][1], note=note, exif=None)
