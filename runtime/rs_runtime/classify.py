@@ -66,8 +66,6 @@ class Classifier(Model):
     """A kit's model, loaded and ready; a context manager that frees it.
 
     Its methods may be called from several threads at the same time, and give the same answers.
-    ``keep_thumbnails``, at first False, makes predictions hold what
-    :func:`rs_runtime.cameras.judge_cameras` needs of the photos.
 
     Parameters
     ----------
@@ -126,7 +124,6 @@ class Classifier(Model):
         self.filter, self.only_organisms = filter, only_organisms
         self.strict_photos, self._warn, self.frames = strict_photos, warn, frames
         self._ahead: Ahead[Loaded] | None = None
-        self.keep_thumbnails = False
 
     @classmethod
     def open(
@@ -336,11 +333,7 @@ class Classifier(Model):
             from rs_runtime.several import classify_several
 
             return classify_several(self, source, top, engine, judge)
-        models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
-        if self.keep_thumbnails:
-            from rs_runtime.background import thumbnail, view_of
-
-            models.append(view_of(self.preprocessing))
+        models = [self.preprocessing, *([judge.preprocessing] if judge else []), *self._small()]
         ahead, self._ahead = self._ahead, None
         known = ahead.take((source, models)) if ahead else None
         (pixels, *others), info = known or load_each(source, models)
@@ -348,11 +341,10 @@ class Classifier(Model):
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None
         path, name, verdict = photo_path(photo), self.variant.name, self.variant.verdict
-        facts = PhotoFacts(info.width, info.height, info.exif or Exif())
-        small = thumbnail(others[-1]) if self.keep_thumbnails else None
+        facts, kept = PhotoFacts(info.width, info.height, info.exif or Exif()), self._kept(others)
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
-            left_out = (path, name, None, (), shows, info.note, verdict)
-            return Prediction(*left_out, photo=facts, thumbnail=small)
+            said = (None, (), shows, info.note, verdict, None, None, facts)
+            return Prediction(path, name, *said, thumbnail=kept)
         answer, scores, sets, unknown = self.interpret(self.logits(pixels[None], engine), top)
-        said = (answer, scores, shows, info.note, verdict, sets, unknown, facts)
-        return Prediction(path, name, *said, thumbnail=small)
+        found = (answer, scores, shows, info.note, verdict, sets, unknown, facts)
+        return Prediction(path, name, *found, thumbnail=kept)
