@@ -333,18 +333,21 @@ class Classifier(Model):
             from rs_runtime.several import classify_several
 
             return classify_several(self, source, top, engine, judge)
-        models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
+        models = [self.preprocessing, *([judge.preprocessing] if judge else []), *self._small()]
         ahead, self._ahead = self._ahead, None
         known = ahead.take((source, models)) if ahead else None
         (pixels, *others), info = known or load_each(source, models)
         if info.note and self.strict_photos:
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None
-        path, name, verdict = photo_path(photo), self.variant.name, self.variant.verdict
-        facts = PhotoFacts(info.width, info.height, info.exif or Exif())
+        named, seen = (
+            (photo_path(photo), self.variant.name),
+            (shows, info.note, self.variant.verdict),
+        )
+        facts, kept = PhotoFacts(info.width, info.height, info.exif or Exif()), self._kept(others)
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
-            return Prediction(path, name, None, (), shows, info.note, verdict, photo=facts)
+            return Prediction(*named, None, (), *seen, photo=facts, thumbnail=kept)
         logits = self.logits(pixels[None], engine)
         answer, scores, sets, unknown = self.interpret(logits, top)
-        said = (answer, scores, shows, info.note, verdict, sets, unknown, facts)
-        return Prediction(path, name, *said, **self.beside(logits, top))
+        said = (answer, scores, *seen, sets, unknown, facts)
+        return Prediction(*named, *said, thumbnail=kept, **self.beside(logits, top))

@@ -101,6 +101,7 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
         "top": top,
         "species": _allowed(classifier),
         "keep_all": classifier.keep_all,
+        "thumbnails": classifier.keep_thumbnails,
         # Answers of a release that kept less of them are not taken for this one's.
         "fields": [field.name for field in fields(Prediction)],
     }
