@@ -165,8 +165,7 @@ class Classifier(Model):
             Measure the kit's models first, if that was not done; called with lines that say so.
             It takes seconds, which many photos make up for.  None: measure nothing.
         first
-            The photo that will be classified first, if that is known: with several cores, it is
-            decoded while the model is loaded.
+            The photo that will be first: on several cores, decoded while the model is loaded.
         species
             A list of species, as for :meth:`Model.restrict`: other classes are not answered with.
 
@@ -340,14 +339,12 @@ class Classifier(Model):
         if info.note and self.strict_photos:
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None
-        named, seen = (
-            (photo_path(photo), self.variant.name),
-            (shows, info.note, self.variant.verdict),
-        )
+        path, name, verdict = photo_path(photo), self.variant.name, self.variant.verdict
         facts, kept = PhotoFacts(info.width, info.height, info.exif or Exif()), self._kept(others)
+        seen = (shows, info.note, verdict)
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
-            return Prediction(*named, None, (), *seen, photo=facts, thumbnail=kept)
+            return Prediction(path, name, None, (), *seen, photo=facts, thumbnail=kept)
         logits = self.logits(pixels[None], engine)
         answer, scores, sets, unknown = self.interpret(logits, top)
         said = (answer, scores, *seen, sets, unknown, facts)
-        return Prediction(*named, *said, thumbnail=kept, **self.beside(logits, top))
+        return Prediction(path, name, *said, thumbnail=kept, **self.beside(logits, top))
