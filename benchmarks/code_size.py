@@ -29,8 +29,9 @@ PACKAGES = ("toolkit", "train", "export", "runtime")
 # files and batches made ahead, tune, teachers, refits on every photo with their export by folds,
 # augmentations, and the runtime's batches, journal and Python interface (6,000); the runtime's
 # outputs for other tools, inputs, species lists and sequences, small machines, with benchmarks, and
-# a probe and CLIP models in training (7,500).
-MAX_LINES, MAX_MEDIAN, MAX_FILE, MAX_FUNCTION = 49_900, 140, 350, 45
+# a probe and CLIP models in training (7,500); places and common names by
+# language, in kits, export and runtime (500).
+MAX_LINES, MAX_MEDIAN, MAX_FILE, MAX_FUNCTION = 50_400, 140, 350, 45
 
 # Run once with the code of each revision: prints a line for each command and each option.
 LIST_COMMANDS = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rs_runtime.cameras import judge_cameras
     from rs_runtime.classify import Classifier
     from rs_runtime.engines.engine import Engine, load_engine
     from rs_runtime.errors import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from rs_runtime.ranks import Answer
     from rs_runtime.results import (
         BoxAnswer,
+        CameraVerdict,
         ClassSet,
         Failure,
         Original,
@@ -62,6 +64,7 @@ __all__ = [
     "BoxedPhoto",
     "ByTable",
     "ByTime",
+    "CameraVerdict",
     "ClassInfo",
     "ClassSet",
     "Classifier",
@@ -104,6 +107,7 @@ __all__ = [
     "ZipPhoto",
     "classify_sequences",
     "find_kit",
+    "judge_cameras",
     "load_engine",
     "open_kit",
     "read_sequences",
@@ -116,7 +120,7 @@ __all__ = [
 _MODULES = (
     *("errors", "kit.kit", "kit.manifest", "kit.ranges", "kit.sets"),
     *("results", "ranks", "photos.exif", "photos.photo", "engines.engine", "classify", "filter"),
-    *("photos.boxes", "photos.zipped", "sequences", "places"),
+    *("photos.boxes", "photos.zipped", "cameras", "sequences", "places"),
 )
 
 

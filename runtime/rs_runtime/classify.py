@@ -168,8 +168,7 @@ class Classifier(Model):
             Measure the kit's models first, if that was not done; called with lines that say so.
             It takes seconds, which many photos make up for.  None: measure nothing.
         first
-            The photo that will be classified first, if that is known: with several cores, it is
-            decoded while the model is loaded.
+            The photo that will be first: on several cores, decoded while the model is loaded.
         species, place, locale
             As for :meth:`narrow`: what is known of the photos, and the language of common names.
 
@@ -330,7 +329,7 @@ class Classifier(Model):
             from rs_runtime.several import classify_several
 
             return classify_several(self, source, top, engine, judge)
-        models = [self.preprocessing, *([judge.preprocessing] if judge else [])]
+        models = [self.preprocessing, *([judge.preprocessing] if judge else []), *self._small()]
         ahead, self._ahead = self._ahead, None
         known = ahead.take((source, models)) if ahead else None
         (pixels, *others), info = known or load_each(source, models)
@@ -338,10 +337,11 @@ class Classifier(Model):
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")
         shows = judge.verdicts(others[0][None])[0] if judge else None
         path, name, verdict = photo_path(photo), self.variant.name, self.variant.verdict
-        facts = PhotoFacts(info.width, info.height, info.exif or Exif())
+        facts, kept = PhotoFacts(info.width, info.height, info.exif or Exif()), self._kept(others)
+        seen = (shows, info.note, verdict)
         if self.only_organisms and shows is not None and shows.verdict == NOT_ORGANISM:
-            return Prediction(path, name, None, (), shows, info.note, verdict, photo=facts)
+            return Prediction(path, name, None, (), *seen, photo=facts, thumbnail=kept)
         logits = self.logits(pixels[None], engine)
         answer, scores, sets, unknown = self.interpret(logits, top)
-        said = (answer, scores, shows, info.note, verdict, sets, unknown, facts)
-        return Prediction(path, name, *said, **self.beside(logits, top))
+        said = (answer, scores, *seen, sets, unknown, facts)
+        return Prediction(path, name, *said, thumbnail=kept, **self.beside(logits, top))

@@ -41,6 +41,8 @@ def _run(options: argparse.Namespace) -> int:
         from rs_runtime.outputs.sort import undo_sort
 
         return undo_sort(options.undo_sort, lambda said: complain(options.program, said))
+    if options.cameras and options.watch is not None:
+        _parser().error("--cameras compares a folder's photos once all are there: not with --watch")
     if not options.photos and options.watch is None:
         _parser().error("no photos given")
     if options.box_threshold is not None and options.boxes is None:
@@ -77,7 +79,7 @@ def _classifier(options: argparse.Namespace) -> Classifier:
         public_key=options.public_key,
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
-        first=None if options.boxes or options.watch else _first_photo(options.photos),
+        first=None if _first_is_other(options) else _first_photo(options.photos),
         species=options.species,
         place=_place(options),
         locale=options.locale,
@@ -91,6 +93,11 @@ def _place(options: argparse.Namespace) -> Place | None:
     from rs_runtime.places import given_place
 
     return given_place(*given)
+
+
+def _first_is_other(options: argparse.Namespace) -> bool:
+    """Return whether more or others are made of the first photo than of a photo alone."""
+    return bool(options.boxes or options.watch or options.cameras)
 
 
 def _first_photo(given: Sequence[Path]) -> Path | None:
@@ -269,6 +276,13 @@ def _add_photo_options(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="judge that a photo shows an organism from this probability on, 0 to 1 (default: by "
         "the kit's two thresholds)",
+    )
+    parser.add_argument(
+        "--cameras",
+        action="store_true",
+        help="the photos of each folder are those of one fixed camera: also compare each with the "
+        "camera's other frames of the same light, and print 'empty frame?' where it is like them; "
+        "docs/filter.md. The answers of a folder come when it is done",
     )
     parser.add_argument(
         "--strict-photos",

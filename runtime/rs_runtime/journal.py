@@ -104,6 +104,7 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
         "species": _digest(classifier.allowed),
         "place": _digest(classifier.weights),
         "keep_all": classifier.keep_all,
+        "thumbnails": classifier.keep_thumbnails,
         # Answers of a release that kept less of them are not taken for this one's.
         "fields": [field.name for field in fields(Prediction)],
     }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rs_runtime.engines.engine import Engine
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.kit.kit import Kit
+    from rs_runtime.photos.preprocess import Preprocessing
     from rs_runtime.ranks import Level
 
 __all__ = ["Model"]
@@ -37,6 +38,8 @@ class Model(Narrowing):
     ----------
     keep_all
         Keep the probabilities of all classes with each answer, as sequences need them.
+    keep_thumbnails
+        Keep what :func:`rs_runtime.cameras.judge_cameras` needs of each photo.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Model(Narrowing):
                 f"{owner} has no sets of classes for model {self.variant.name!r}; "
                 "leave out the coverage, or export the kit again"
             )
-        self.coverage = coverage
+        self.coverage, self.keep_thumbnails = coverage, False
         self.thresholds = self.variant.thresholds
         if min_probability is not None:
             self.thresholds = dict.fromkeys((*RANKS, "common_name"), min_probability)
@@ -114,6 +117,22 @@ class Model(Narrowing):
                     self._pool = load_pool(self.variant.engine, self._model, self._threads)
                 self._model = b""
             return self._pool
+
+    def _small(self) -> list[Preprocessing]:
+        """Return what makes the pixels of a thumbnail, if thumbnails are kept."""
+        if not self.keep_thumbnails:
+            return []
+        from rs_runtime.background import view_of
+
+        return [view_of(self.preprocessing)]
+
+    def _kept(self, views: list[NDArray[np.uint8]]) -> str | None:
+        """Return the thumbnail, of which the last of a photo's views are the pixels, if any."""
+        if not self.keep_thumbnails:
+            return None
+        from rs_runtime.background import thumbnail
+
+        return thumbnail(views[-1])
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the calibrated probabilities of photos, float32 (n, classes); each row sums to 1.

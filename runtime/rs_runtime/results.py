@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "UNLISTED",
     "BoxAnswer",
+    "CameraVerdict",
     "ClassSet",
     "Failure",
     "Original",
@@ -54,6 +55,22 @@ class Unknown:
 
     score: str
     strangeness: float
+
+
+@dataclass(frozen=True)
+class CameraVerdict:
+    """A frame of a fixed camera against the camera's background; see :mod:`rs_runtime.cameras`.
+
+    ``verdict`` is ``empty``, ``something``, or ``unknown`` where too few other frames have the
+    same light.  ``score``, 0 to 6, says how much the frame differs, in units of the camera's noise;
+    it is None if the verdict is ``unknown``.  ``frames`` is the number of other frames that made
+    the background, ``light`` their light: ``grey`` (such as infrared), ``dark`` or ``day``.
+    """
+
+    verdict: str
+    score: float | None
+    frames: int
+    light: str
 
 
 @dataclass(frozen=True)
@@ -138,6 +155,8 @@ class Prediction:
     ``sequence`` is the answer to the sequence that the photo belongs to, if these are asked for.
     ``kept`` holds the logarithms of all classes' probabilities, without a list, as little-endian
     float32 in base64; only where ``Classifier.keep_all`` asks for it.
+    ``camera`` compares it with other frames of a fixed camera, None unless that was asked for;
+    ``thumbnail`` (:func:`rs_runtime.background.thumbnail`) is what it compares, until it is done.
     """
 
     path: str | None
@@ -155,6 +174,8 @@ class Prediction:
     original: Original | None = None
     sequence: SequenceAnswer | None = None
     kept: str | None = None
+    camera: CameraVerdict | None = None
+    thumbnail: str | None = None
 
     @property
     def without_animal(self) -> bool:
@@ -173,9 +194,9 @@ class Prediction:
         return own != (found.answer.rank, found.answer.name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values, without ``kept``."""
+        """Return the fields as JSON values, without ``kept`` and ``thumbnail``."""
         found = asdict(self)
-        del found["kept"]
+        del found["kept"], found["thumbnail"]
         if self.boxes is not None:
             found["boxes"] = [{**box, "box": [*box["box"]]} for box in found["boxes"]]
         parts = [found, *(found["boxes"] or ()), *([found["sequence"]] if self.sequence else [])]

@@ -32,14 +32,19 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
     ``options`` holds ``photos``, ``null``, ``watch``, ``boxes``, ``box_threshold``, ``top``,
-    ``journal``, ``max_runtime``, ``sequence`` (seconds) or ``sequences`` (a table), the options of
-    outputs as ``rs-classify`` has them, and ``program``, which begins every complaint.
+    ``journal``, ``max_runtime``, ``sequence`` (seconds) or ``sequences`` (a table), ``cameras`` and
+    the options of outputs as ``rs-classify`` has them, and ``program``, which begins complaints.
     An interrupted run writes what it has: see :mod:`rs_runtime.outputs.pending`.
     """
     run = _Run(options)
     classify = _how(classifier, options, run.complain)
+    classifier.keep_thumbnails = options.cameras
     with Outputs(classifier, options, run.complain) as outputs:
         results = classify(run.photos(), options.top, options.journal)
+        if options.cameras:
+            from rs_runtime.cameras import judge_cameras
+
+            results = judge_cameras(results)
         try:
             with closing(results):
                 for found in results:

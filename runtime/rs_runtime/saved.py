@@ -52,6 +52,8 @@ def read_prediction(path: str, found: JsonNode) -> Prediction:
         found.optional("original", _original),
         # The answers to sequences are made anew, from what is kept of each photo.
         kept=found.optional("kept", _kept),
+        # Verdicts of cameras are made anew, from the thumbnails.
+        thumbnail=found.optional("thumbnail", _thumbnail),
     )
 
 
@@ -112,6 +114,16 @@ def _kept(node: JsonNode) -> str:
     if not isinstance(node.value, str) or not _BASE64.fullmatch(node.value):
         node.fail("base64")
     return node.value
+
+
+def _thumbnail(node: JsonNode) -> str:
+    from rs_runtime.background import read_thumbnail
+
+    try:
+        read_thumbnail(node.value)
+    except (TypeError, ValueError):
+        node.fail("a thumbnail")
+    return str(node.value)
 
 
 def _facts(node: JsonNode) -> PhotoFacts:

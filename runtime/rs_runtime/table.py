@@ -21,7 +21,7 @@ def table_lines(prediction: Prediction) -> str:
     told = f"{_answer(prediction)}{_strange(prediction)}{_doubt(prediction)}"
     if prediction.without_animal:
         told = "  no animal, not classified"
-    lines = [printable(f"{prediction.path}{told}")]
+    lines = [printable(f"{prediction.path}{told}{_frame(prediction)}")]
     lines += [printable(f"  {told}") for told in _beside(prediction)]
     for title, score in rows:
         name = "" if title == score.name else score.name
@@ -84,3 +84,13 @@ def _doubt(prediction: Prediction | BoxAnswer) -> str:
         return ""
     left_out = "" if prediction.top else ", not classified"
     return f"  {_DOUBTS[found.verdict]} ({found.probability:.0%}){left_out}"
+
+
+def _frame(prediction: Prediction) -> str:
+    found = prediction.camera
+    if found is None or found.verdict == "something":
+        return ""
+    others = f"{found.frames} other frame{'' if found.frames == 1 else 's'} of this camera"
+    if found.verdict == "empty":
+        return f"  empty frame? (like {others})"
+    return f"  empty or not: unknown (only {others} in the same light)"

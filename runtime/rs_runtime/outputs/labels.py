@@ -106,6 +106,8 @@ class Labels:
         parts = [said if probability is None else f"{said}, probability {probability:.4f}"]
         if found.filter is not None and found.filter.verdict == UNCERTAIN:
             parts.append(f"maybe no organism: probability of one {found.filter.probability:.4f}")
+        if found.camera is not None and found.camera.verdict == "empty":
+            parts.append(f"maybe an empty frame: like {found.camera.frames} others of its camera")
         if found.note:
             parts.append(f"the photo {found.note}")
         if found.original is not None and found.differs:

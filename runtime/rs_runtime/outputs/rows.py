@@ -14,7 +14,8 @@ Cell = str | float | int | None
 def columns(context: Context) -> dict[str, type]:
     """Return the names of the columns and their types.
 
-    What a list of species or sequences add is at the end, and only there if they are asked for.
+    What a list of species, sequences or ``--cameras`` add is at the end, and only there if they are
+    asked for.
     """
     top, classifier = context.options.top, context.classifier
     found: dict[str, type] = {"path": str, "rank": str, "name": str, "common_name": str}
@@ -31,6 +32,8 @@ def columns(context: Context) -> dict[str, type]:
     if classifier.keep_all:
         found |= {"sequence": str, "sequence_rank": str, "sequence_name": str}
         found["sequence_probability"] = float
+    if classifier.keep_thumbnails:
+        found |= {"frame": str, "frame_score": float, "frame_light": str, "frames": int}
     return found
 
 
@@ -88,6 +91,9 @@ def _judged(found: Prediction) -> dict[str, Cell]:
             found.filter.verdict,
             found.filter.probability,
         )
+    if found.camera is not None:
+        cells["frame"], cells["frame_score"] = found.camera.verdict, found.camera.score
+        cells["frame_light"], cells["frames"] = found.camera.light, found.camera.frames
     return cells
 
 

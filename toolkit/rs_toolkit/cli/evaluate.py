@@ -213,7 +213,8 @@ def predict(
     names = ("photos", "format", "output", "json", "csv", "top", "boxes", "box_threshold")
     unused = dict.fromkeys(("journal", "max_runtime", "watch"))
     asked = output_defaults() | unused | {name: given[name] for name in (*names, "sequences")}
-    namespace = Namespace(program="rs-toolkit", null=False, sequence=seconds, **asked)
+    asked |= {"cameras": False, "sequence": seconds}
+    namespace = Namespace(program="rs-toolkit", null=False, **asked)
     code = classify_all(classifier, namespace)
     if code:
         raise typer.Exit(code)
