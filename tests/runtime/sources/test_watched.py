@@ -117,7 +117,9 @@ def test_a_watch_ends_with_ctrl_c_and_its_journal_keeps_the_answers(
     inbox, journal = tmp_path / "inbox", tmp_path / "run.journal"
     inbox.mkdir()
     fast = "import rs_runtime.sources.watched as w; w._STILL_S = w._PAUSE_S = 0.05\n"
-    script = f"{fast}from rs_runtime.cli import main\nraise SystemExit(main())"
+    # Some shells start what runs in the background deaf to Ctrl-C, and that is inherited.
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script = f"{hears}{fast}from rs_runtime.cli import main\nraise SystemExit(main())"
     options = ["--kit", onnx_kit, "--watch", inbox, "--journal", journal, "--top", "1"]
     command = [sys.executable, "-c", script, *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
