@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rs_runtime.installed import cache_folder
 from rs_runtime.kit.verdict import KEPT
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def _processor() -> str:
 
 def _file() -> Path | None:
     """Return where times are remembered; None if no home folder is known."""
-    folder = os.path.expanduser(os.environ.get("RS_CACHE") or "~/.cache/rs-toolkit")
-    return None if folder.startswith("~") else Path(folder, "fastest.json")
+    folder = cache_folder()
+    return None if folder is None else folder / "fastest.json"
 
 
 def _read(file: Path | None) -> dict[str, dict[str, float]]:

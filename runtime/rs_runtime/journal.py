@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from rs_runtime.errors import JournalError, KitFormatError
+from rs_runtime.installed import installed_version
 from rs_runtime.kit.json_node import JsonNode
 from rs_runtime.photos.boxes import BoxedPhoto
 from rs_runtime.photos.formats import PHOTO_SUFFIXES
@@ -90,7 +91,7 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
     """Return everything that the answers depend on, apart from the photos, as JSON values."""
     judge = classifier.filter
     return {
-        "version": _version(),
+        "version": installed_version(),
         # The manifest holds the hash of each model, and the settings of each filter.
         "kit": hashlib.sha256(classifier.manifest.to_json()).hexdigest(),
         "variant": classifier.variant.name,
@@ -112,14 +113,6 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
 
 def _digest(of_classes: NDArray[Any] | None) -> str | None:
     return None if of_classes is None else hashlib.sha256(of_classes.tobytes()).hexdigest()
-
-
-def _version() -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    with contextlib.suppress(PackageNotFoundError):
-        return version("rs-toolkit")
-    return None
 
 
 def resumed(

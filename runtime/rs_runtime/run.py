@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from rs_runtime.console import complain
-from rs_runtime.outputs.context import common_folder
+from rs_runtime.outputs.context import folder_given
 from rs_runtime.outputs.writers import Outputs
 from rs_runtime.progress import Progress
 from rs_runtime.results import UNLISTED, Failure, Prediction, Result
@@ -71,7 +71,7 @@ def _how(
         return classifier.classify_many
     from rs_runtime.sequences import ByTable, ByTime, classify_sequences, read_sequences
 
-    base = common_folder([*options.photos, *([options.watch] if options.watch else [])])
+    base = folder_given(options)
     rule: ByTime | ByTable = ByTime(options.sequence or 0, base)
     if options.sequences is not None:
         rule = ByTable(read_sequences(options.sequences), base)

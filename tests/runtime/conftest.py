@@ -34,6 +34,30 @@ COLOURS = ("red", "green", "blue")
 MODELS = os.environ.get("RS_TEST_MODELS")
 
 
+_KILLED = """
+import itertools, os, signal, sys
+from rs_runtime.cli import main
+from rs_runtime.journal import Journal
+
+real, calls, last = Journal._write, itertools.count(), int(sys.argv.pop(1))
+
+def write(self, data):
+    if next(calls) == last:
+        os.write(self._file.fileno(), data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(self, data)
+
+Journal._write = write
+raise SystemExit(main())
+"""
+
+
+@pytest.fixture
+def killed_script() -> str:
+    """A program: rs-classify that kills itself within its write number argv[1] to the journal."""
+    return _KILLED
+
+
 @pytest.fixture(autouse=True)
 def preferred_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``auto`` take a kit's preferred model, whichever is faster on this machine."""

@@ -83,34 +83,16 @@ def decoded(monkeypatch) -> list[str]:
     return names
 
 
-KILLED = """
-import itertools, os, signal, sys
-from rs_runtime.cli import main
-from rs_runtime.journal import Journal
-
-real, calls, last = Journal._write, itertools.count(), int(sys.argv.pop(1))
-
-def write(self, data):
-    if next(calls) == last:
-        os.write(self._file.fileno(), data[: len(data) // 2])
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(self, data)
-
-Journal._write = write
-raise SystemExit(main())
-"""
-
-
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_a_run_killed_at_any_point_goes_on_to_the_same_output(
-    classify, onnx_kit, photos, journal, decoded
+    classify, onnx_kit, photos, journal, decoded, killed_script
 ) -> None:
     undisturbed = classify("--json")
     names = [path.name for path in sorted(photos.iterdir())]
     assert sorted(decoded) == names
     command = ["--kit", onnx_kit, photos, "--threads", "2", "--json", "--journal", journal]
     for last in (0, 1, 7, 9):
-        script = [sys.executable, "-c", KILLED, str(last)]
+        script = [sys.executable, "-c", killed_script, str(last)]
         done = subprocess.run([*script, *map(str, command)], capture_output=True, timeout=120)
         assert done.returncode == -signal.SIGKILL
         assert undisturbed[1].startswith(done.stdout.decode().rpartition("\n")[0])

@@ -160,30 +160,12 @@ def card(tmp_path) -> Path:
     return tmp_path
 
 
-KILLED = """
-import itertools, os, signal, sys
-from rs_runtime.cli import main
-from rs_runtime.journal import Journal
-
-real, calls, last = Journal._write, itertools.count(), int(sys.argv.pop(1))
-
-def write(self, data):
-    if next(calls) == last:
-        os.write(self._file.fileno(), data[: len(data) // 2])
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(self, data)
-
-Journal._write = write
-raise SystemExit(main())
-"""
-
-
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize(
     "options", [["card.zip"], *([name, "--boxes", "boxes.json"] for name in ("card", "card.zip"))]
 )
 def test_a_killed_run_of_archives_and_boxes_goes_on(
-    card, onnx_kit, monkeypatch, capfd, options
+    card, onnx_kit, monkeypatch, capfd, options, killed_script
 ) -> None:
     monkeypatch.chdir(card)
     command = ["--kit", str(onnx_kit), *options, "--threads", "2", "--json"]
@@ -196,7 +178,7 @@ def test_a_killed_run_of_archives_and_boxes_goes_on(
     assert len({row["path"] for row in rows}) == len(rows) == 24
     assert undisturbed[0] == 1 and sum("error" in row for row in rows) == 1 + ("--boxes" in options)
     for last in (3, 9):
-        script = [sys.executable, "-c", KILLED, str(last), *command, "--journal", "journal"]
+        script = [sys.executable, "-c", killed_script, str(last), *command, "--journal", "journal"]
         done = subprocess.run(script, capture_output=True, timeout=120)
         assert done.returncode == -signal.SIGKILL
     before = len(Path("journal").read_bytes().splitlines())

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rs_runtime.files import relative_path
+from rs_runtime.installed import installed_version
 from rs_runtime.results import Result
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
     from rs_runtime.outputs.labels import Labels
 
-__all__ = ["Context", "Writer", "common_folder"]
+__all__ = ["Context", "Writer", "folder_given"]
 
 # A random namespace of this project (RFC 9562, version 5), so that identifiers can be made again.
 _NAMESPACE = "0f6a3a0e-5d6b-4f0b-9a5e-6d3f3c1c8a47"
@@ -45,7 +45,7 @@ class Context:
     tell
         Called with one line for the user.
     base
-        The folder that paths are relative to: :func:`common_folder`.
+        The folder that paths are relative to: :func:`folder_given`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Context:
     ) -> None:
         self.classifier, self.options, self.tell = classifier, options, tell
         self.manifest = classifier.manifest
-        self.base = common_folder([*options.photos, *([options.watch] if options.watch else [])])
+        self.base = folder_given(options)
         self.model = f"{self.manifest.name} ({classifier.variant.name})"
 
     @cached_property
@@ -69,12 +69,7 @@ class Context:
     @cached_property
     def software(self) -> str:
         """Name and version of the program."""
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return f"rs-toolkit {version('rs-toolkit')}"
-        except PackageNotFoundError:
-            return "rs-toolkit of unknown version"
+        return f"rs-toolkit {installed_version() or 'of unknown version'}"
 
     def relative(self, path: str | None) -> str:
         """Return a photo's path relative to the run's folder, with ``/`` between its parts.
@@ -93,10 +88,10 @@ class Context:
         return str(uuid.uuid5(uuid.UUID(_NAMESPACE), name))
 
 
-def common_folder(photos: Sequence[Path]) -> str:
-    """Return the folder that holds everything that was given; for one folder, that folder."""
+def folder_given(options: argparse.Namespace) -> str:
+    """Return the folder that holds all ``photos`` and ``watch``; for one folder, that folder."""
     folders = []
-    for path in photos:
+    for path in [*options.photos, *([options.watch] if options.watch else [])]:
         folder = os.path.abspath(path)
         # Of a pattern such as photos/**/*.jpg, the part that is there.
         while not os.path.isdir(folder) and folder != os.path.dirname(folder):

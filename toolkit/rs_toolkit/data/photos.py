@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rs_runtime.errors import UnreadablePhotoError
+from rs_runtime.installed import cache_folder
 from rs_runtime.photos.boxes import box_text, fitted_box
 from rs_runtime.photos.photo import PhotoInfo, read_photo
 from rs_runtime.photos.preprocess import Box, Preprocessing, load_together
@@ -190,13 +191,12 @@ def unlabelled(photos: Iterable[Photo], rank: str) -> tuple[Photo, ...]:
 
 def default_cache_dir() -> Path:
     """Return ``$RS_CACHE``, or ``~/.cache/rs-toolkit``; ConfigError: there is no home folder."""
-    # Not every shell replaces ~ in a variable.
-    folder = os.path.expanduser(os.environ.get("RS_CACHE") or "~/.cache/rs-toolkit")
-    if folder.startswith("~"):
+    folder = cache_folder()
+    if folder is None:
         raise ConfigError(
             "no home folder is known for this user; set RS_CACHE to a folder for decoded photos"
         )
-    return Path(folder)
+    return folder
 
 
 @dataclass(frozen=True)
