@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Iterable
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,10 +22,8 @@ from rs_runtime.errors import (
     RuntimeKitError,
     UnreadablePhotoError,
 )
-from rs_runtime.first import decode_ahead
-from rs_runtime.kit.kit import find_kit, open_kit
+from rs_runtime.kit.kit import Kit, to_classify
 from rs_runtime.kit.manifest import NOT_ORGANISM
-from rs_runtime.kit.signature import find_public_key
 from rs_runtime.model import Model
 from rs_runtime.photos.exif import Exif
 from rs_runtime.photos.folder import shows_video
@@ -35,11 +34,10 @@ from rs_runtime.results import Failure, PhotoFacts, Prediction, Result
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from rs_runtime.ahead import Ahead
     from rs_runtime.engines.pool import EnginePool
     from rs_runtime.filter import Filter
     from rs_runtime.first import Loaded
-    from rs_runtime.kit.kit import Kit
-    from rs_runtime.photos.ahead import Ahead
     from rs_runtime.photos.boxes import BoxedPhoto
     from rs_runtime.photos.preprocess import PhotoSource
     from rs_runtime.photos.zipped import ZipPhoto
@@ -129,7 +127,7 @@ class Classifier(Model):
     @classmethod
     def open(
         cls,
-        kit: str | Path | None = None,
+        kit: str | Path | Kit | None = None,
         *,
         engine: str = "auto",
         variant: str | None = None,
@@ -143,7 +141,7 @@ class Classifier(Model):
         warn: Callable[[str], object] = _warn,
         frames: int = 8,
         measure: Callable[[str], object] | None = None,
-        first: Path | None = None,
+        first: Ahead[Loaded] | None = None,
         species: str | Path | Iterable[str] | None = None,
         place: Place | None = None,
         locale: str | None = None,
@@ -156,7 +154,8 @@ class Classifier(Model):
         Parameters
         ----------
         kit
-            A .rskit or .rskit.xz file; None: as for :func:`rs_runtime.kit.kit.find_kit`.
+            A .rskit or .rskit.xz file; None: as for :func:`rs_runtime.kit.kit.find_kit`.  Or an
+            open kit, whose signature is not checked again.
         filter
             ``report``: use the filter if there is one that can be used; ``on``: also do not
             classify photos that show no organism; ``off``: no filter.
@@ -168,7 +167,7 @@ class Classifier(Model):
             Measure the kit's models first, if that was not done; called with lines that say so.
             It takes seconds, which many photos make up for.  None: measure nothing.
         first
-            The photo that will be first: on several cores, decoded while the model is loaded.
+            The first photo, which :func:`rs_runtime.first.decode_ahead` decodes meanwhile.
         species, place, locale
             As for :meth:`narrow`: what is known of the photos, and the language of common names.
 
@@ -183,16 +182,14 @@ class Classifier(Model):
         """
         if filter not in ("report", "on", "off"):
             raise ValueError(f"filter must be report, on or off, got {filter!r}")
-        file = find_kit(None if kit is None else Path(kit))
-        with open_kit(file, find_public_key(public_key), every_member=False) as opened:
+        with nullcontext(kit) if isinstance(kit, Kit) else to_classify(kit, public_key) as opened:
             if engine == "auto" and variant is None:
                 from rs_runtime.fastest import fastest_variant
 
                 variant = fastest_variant(opened, measure is not None, measure or (lambda _: None))
-            ahead = decode_ahead(first, opened.manifest, filter, load_each)
             others = (None, filter == "on", coverage, strict_photos, warn, frames)
             found = cls(opened, engine, variant, threads, min_probability, *others)
-            found._ahead = ahead
+            found._ahead = first
             if filter == "on" or (filter == "report" and opened.manifest.filter is not None):
                 found._load_filter(opened, engine, filter_threshold)
             for problem in (found.variant.warning, *found.narrow(species, place, locale)):

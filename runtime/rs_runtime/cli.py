@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import gc
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +14,17 @@ from rs_runtime.console import Parser, complain, duration, positive, run_command
 from rs_runtime.outputs.options import add_output_options
 
 if TYPE_CHECKING:
+    from rs_runtime.ahead import Ahead
     from rs_runtime.classify import Classifier
+    from rs_runtime.first import Loaded
+    from rs_runtime.kit.kit import Kit
     from rs_runtime.places import Place
 
 __all__ = ["main"]
 
 # So many photos, or a folder, are worth the seconds that it takes to measure the kit's models.
 _MANY = 16
+_SHORT_S = 1e-4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     be used, or the engine failed on them.  2: wrong usage, no photos, or the kit or the engine
     cannot be used.  124: --max-runtime was over.  130: interrupted.  141: the output was closed.
     """
-    return run_command(_parser(), argv, _run)
+    parser = _parser()
+    # With no arguments given, they are those of the process, which does nothing else.
+    parser.set_defaults(only_this=argv is None)
+    return run_command(parser, argv, _run)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -47,18 +56,45 @@ def _run(options: argparse.Namespace) -> int:
         _parser().error("no photos given")
     if options.box_threshold is not None and options.boxes is None:
         _parser().error("--box-threshold is for --boxes; give the file of boxes too")
-    # What is imported and loaded is no garbage, and looking for it takes part of a cold start.
-    gc.disable()
-    try:
+    with _quick_start(options.only_this):
         classifier = _classifier(options)
-    finally:
-        gc.enable()
-    from rs_runtime.run import classify_all
-
+        from rs_runtime.run import classify_all
     return classify_all(classifier, options)
 
 
+@contextmanager
+def _quick_start(only_this: bool) -> Iterator[None]:
+    """Import and load in the block without what takes a tenth of a cold start.
+
+    ``only_this``: the process ends with this command.
+    """
+    interval = sys.getswitchinterval()
+    # What is imported and loaded is no garbage, and is not searched for it.
+    gc.disable()
+    # The threads that read and decode need Python's lock often, and for a moment each.
+    sys.setswitchinterval(_SHORT_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        if only_this:
+            gc.freeze()
+        gc.enable()
+
+
 def _classifier(options: argparse.Namespace) -> Classifier:
+    from rs_runtime.first import decode_ahead, read_ahead
+    from rs_runtime.kit.kit import to_classify
+
+    with to_classify(options.kit, options.public_key) as kit:
+        # Both go on while NumPy is imported.
+        read_ahead(kit, options.engine, options.variant)
+        photo = None if _first_is_other(options) else _first_photo(options.photos)
+        first = decode_ahead(photo, kit.manifest, options.filter)
+        return _loaded(kit, first, options)
+
+
+def _loaded(kit: Kit, first: Ahead[Loaded] | None, options: argparse.Namespace) -> Classifier:
     from rs_runtime.classify import Classifier
 
     def tell(text: str) -> None:
@@ -66,7 +102,7 @@ def _classifier(options: argparse.Namespace) -> Classifier:
 
     many = len(options.photos) >= _MANY or options.watch or any(map(_holds_many, options.photos))
     return Classifier.open(
-        options.kit,
+        kit,
         engine=options.engine,
         variant=options.variant,
         threads=options.threads,
@@ -76,10 +112,9 @@ def _classifier(options: argparse.Namespace) -> Classifier:
         filter_threshold=options.filter_threshold,
         strict_photos=options.strict_photos,
         frames=options.frames,
-        public_key=options.public_key,
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
-        first=None if _first_is_other(options) else _first_photo(options.photos),
+        first=first,
         species=options.species,
         place=_place(options),
         locale=options.locale,

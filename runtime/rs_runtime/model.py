@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
@@ -208,6 +207,8 @@ class Model(Narrowing):
         """Return ``original`` and ``kept`` of a Prediction; parameters as :meth:`interpret`."""
         found: dict[str, Any] = {}
         if self.keep_all:
+            import base64
+
             scaled = logits[0].astype(np.float64) / self.variant.temperature
             kept = (scaled - np.logaddexp.reduce(scaled)).astype("<f4")
             found["kept"] = base64.b64encode(kept.tobytes()).decode()

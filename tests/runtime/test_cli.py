@@ -385,7 +385,7 @@ def test_an_error_of_the_system_says_what_failed(classify, colour_photos, monkey
     def refused(*_: object) -> Path:
         raise PermissionError(errno.EACCES, "Permission denied", "/mnt/kits")
 
-    monkeypatch.setattr("rs_runtime.classify.find_kit", refused)
+    monkeypatch.setattr("rs_runtime.kit.kit.find_kit", refused)
     code, out, err = classify(colour_photos)
     assert (code, out, len(err)) == (2, [], 1)
     assert "'/mnt/kits': Permission denied" in err[0] and "output" not in err[0]

@@ -148,7 +148,7 @@ def test_a_folder_is_classified_by_the_fastest_and_one_photo_by_what_is_known(
 ) -> None:
     asked = []
 
-    def answer(kit: object, measure: bool, tell: object) -> str | None:
+    def answer(kit: object, measure: bool, tell: object = None) -> str | None:
         asked.append(measure)
         return "onnx_fp32" if measure else None
 
@@ -160,11 +160,13 @@ def test_a_folder_is_classified_by_the_fastest_and_one_photo_by_what_is_known(
 
     assert variant(photos) == "onnx_fp32"
     assert variant(photos / "a.png") == "tflite_fp32"
-    assert asked == [True, False]
+    # It is also asked which model to read ahead, on several cores.
+    assert asked.count(True) == 1 and not asked[-1]
+    before = len(asked)
     # Who names an engine or a model gets it.
     assert variant(photos, "--engine", "litert") == "tflite_fp32"
     assert variant(photos, "--variant", "tflite_fp32") == "tflite_fp32"
-    assert len(asked) == 2
+    assert len(asked) == before
 
 
 def test_real_engines_are_measured(both_kit, tmp_path, monkeypatch) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from rs_runtime.ahead import Ahead
 from rs_runtime.errors import KitError, KitFormatError, KitIntegrityError, KitNotFoundError
 from rs_runtime.files import atomic_write
 from rs_runtime.kit.archive import MAX_KIT_BYTES, Entry, layout, read_entries
 from rs_runtime.kit.manifest import SCHEMA, Manifest, Member
-from rs_runtime.kit.signature import check_signature
+from rs_runtime.kit.signature import check_signature, find_public_key
 
-__all__ = ["Kit", "find_kit", "open_kit", "write_kit"]
+__all__ = ["Kit", "find_kit", "open_kit", "to_classify", "write_kit"]
 
 MANIFEST = "manifest.json"
 _CHUNK = 2**20
@@ -34,6 +36,8 @@ class Kit:
     _head: bytes
     _entries: Mapping[str, Entry]
     _file: BinaryIO
+    _lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
+    _ahead: dict[str, Ahead[bytes]] = field(default_factory=dict, compare=False)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -50,14 +54,24 @@ class Kit:
         KitIntegrityError
             The member is damaged, or the file changed or became unreadable since it was opened.
         """
+        ahead = self._ahead.pop(member, None)
+        found = ahead.take(member) if ahead else None
+        return self._read(member) if found is None else found
+
+    def read_ahead(self, member: str) -> None:
+        """Begin to :meth:`read` a member in a thread; the next call for it returns the result."""
+        self._ahead[member] = Ahead(member, lambda: self._read(member))
+
+    def _read(self, member: str) -> bytes:
         where = f"kit {str(self.path)!r}"
         if member not in self.manifest.members:
             known = ", ".join(self.members)
             raise KitFormatError(f"{where} has no member {member!r}; it has: {known}")
         expected = self.manifest.members[member]
         try:
-            self._file.seek(self._entries[member].start)
-            data = self._file.read(expected.size)
+            with self._lock:
+                self._file.seek(self._entries[member].start)
+                data = self._file.read(expected.size)
         except OSError as error:
             raise KitIntegrityError(f"{where} can no longer be read: {error.strerror}") from error
         if hashlib.sha256(data).hexdigest() != expected.sha256:
@@ -92,7 +106,9 @@ class Kit:
 
     def close(self) -> None:
         """Close the file; :meth:`read` then fails."""
-        self._file.close()
+        self._ahead.clear()
+        with self._lock:
+            self._file.close()
 
     def __enter__(self) -> Kit:
         return self
@@ -153,6 +169,16 @@ def open_kit(path: Path, public_key: Path | None = None, *, every_member: bool =
             check_signature(path, kit.manifest_digest(), kit.digest, public_key)
         stack.pop_all()
     return kit
+
+
+def to_classify(path: str | Path | None, public_key: Path | None) -> Kit:
+    """Open the kit of :func:`find_kit`; a member is verified when it is read.
+
+    Errors are those of :func:`find_kit` and :func:`open_kit`.  ``public_key`` is as for
+    :func:`rs_runtime.kit.signature.find_public_key`.
+    """
+    file = find_kit(None if path is None else Path(path))
+    return open_kit(file, find_public_key(public_key), every_member=False)
 
 
 def write_kit(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:

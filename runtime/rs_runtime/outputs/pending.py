@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,7 +143,7 @@ class PendingFolder:
         if not folder_is_new(path):
             raise OutputError(f"{str(path)!r} is there already; give the name of a new folder")
         self.path = path
-        self.temporary = path.with_name(f".tmp-{secrets.token_hex(8)}")
+        self.temporary = path.with_name(f".tmp-{os.urandom(8).hex()}")
         with _named(path):
             self.temporary.mkdir()
 
@@ -166,4 +164,6 @@ class PendingFolder:
 
     def discard(self) -> None:
         """Remove what was written."""
+        import shutil
+
         shutil.rmtree(self.temporary, ignore_errors=True)

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -247,7 +246,7 @@ def _blocks(source: str) -> Iterator[bytes]:
 
 def _copy(source: str, place: Path) -> None:
     """Copy a file and its time, whole or not at all; raise FileExistsError if one is there."""
-    temporary = place.with_name(f".tmp-{secrets.token_hex(8)}")
+    temporary = place.with_name(f".tmp-{os.urandom(8).hex()}")
     try:
         with temporary.open("xb") as writer:
             for block in _blocks(source):

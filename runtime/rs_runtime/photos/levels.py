@@ -1,4 +1,4 @@
-"""Colour modes of all kinds to 8-bit RGB."""
+"""Integers of more than 8 bits, and floats, to 8 bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["from_bytes", "to_rgb"]
+__all__ = ["from_bytes", "grey"]
 
 # A float image whose values cover less than this share of the usual range is spread over it.
 _NARROW = 0.25
@@ -18,29 +18,19 @@ _NARROW = 0.25
 _GLINTS = 0.01
 
 
-def to_rgb(image: Image.Image, version: int) -> Image.Image:
-    """Return an image as RGB; ``version`` is :attr:`Preprocessing.pixels_version`."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        return _grey(_from_integers(np.asarray(image), version))
-    if image.mode == "F":
-        return _grey(_from_floats(np.asarray(image), version))
-    if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        white = Image.new("RGBA", layers.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layers).convert("RGB")
-    return image.convert("RGB")
+def grey(image: Image.Image, version: int) -> Image.Image:
+    """Return an image of integers (mode I or I;16) or floats (F) with 8 bits, mode L.
+
+    ``version`` is :attr:`Preprocessing.pixels_version`.
+    """
+    convert = _from_floats if image.mode == "F" else _from_integers
+    return Image.fromarray(convert(np.asarray(image), version))
 
 
 def from_bytes(high: Image.Image, low: Image.Image) -> Image.Image:
     """Return the RGB image whose 16-bit values have these high and low bytes."""
     values = np.asarray(high).astype(np.uint16) << 8 | np.asarray(low)
     return Image.fromarray(_from_integers(values, 2))
-
-
-def _grey(levels: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(levels).convert("RGB")
 
 
 def _from_integers(values: NDArray[np.integer[Any]], version: int) -> NDArray[np.uint8]:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos.exif import read_exif
-from rs_runtime.photos.levels import to_rgb
 from rs_runtime.photos.photo import IN_MEMORY, MAX_PHOTO_PIXELS, PhotoInfo
+from rs_runtime.photos.rgb import to_rgb
 from rs_runtime.photos.room import claim_room
 from rs_runtime.photos.upright import upright
 

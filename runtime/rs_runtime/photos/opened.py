@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
@@ -19,20 +20,18 @@ _limit_lock = threading.Lock()
 
 def open_image(file: BinaryIO, kind: str) -> ImageFile.ImageFile:
     """Return the image in a file of format ``kind``, as photo_kind names it; decodes nothing."""
-    # If formats are named, Pillow loads its basic plugins only; these are not among them.
-    if kind == "TIFF":
-        from PIL import TiffImagePlugin  # noqa: F401
-    elif kind == "WEBP":
-        from PIL import WebPImagePlugin  # noqa: F401
-    elif kind == "AVIF":
-        from PIL import AvifImagePlugin  # noqa: F401
-    elif kind == "HEIF":
+    if kind == "HEIF":
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
-    # Only the header is read here.
+    elif kind not in Image.OPEN:
+        name = "WebP" if kind == "WEBP" else kind.capitalize()
+        import_module(f"PIL.{name}ImagePlugin")
+    file.seek(0)
+    # Image.open would import five plugins first, and its errors do not say what is wrong.
     with without_pillow_limit():
-        return Image.open(file, formats=[kind])
+        found: ImageFile.ImageFile = Image.OPEN[kind][0](file, "")
+    return found
 
 
 @contextlib.contextmanager

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rs_runtime.errors import PhotoError, PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos import PIXELS_VERSION
 from rs_runtime.photos.exif import Exif, read_exif
 from rs_runtime.photos.formats import HEAD_BYTES, photo_kind, unsupported_kind
-from rs_runtime.photos.levels import from_bytes, to_rgb
 from rs_runtime.photos.opened import open_image, without_pillow_limit
 from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, row_hashes, without_texts
+from rs_runtime.photos.rgb import to_rgb
 from rs_runtime.photos.room import claim_room
 from rs_runtime.photos.upright import upright, upright_size
 from rs_runtime.stderr import quiet_libraries
@@ -161,12 +161,6 @@ def _refusal(error: Exception, data: bytes, kind: str, where: str) -> PhotoError
     """Return the error that says why a photo cannot be used, and what can be done about it."""
     if isinstance(error, MemoryError) or "out of memory" in str(error):
         return PhotoTooLargeError(f"{where} needs more memory than there is; shrink it")
-    if isinstance(error, UnidentifiedImageError):
-        # It does not say what is wrong; the error of the format's own reader does.
-        try:
-            Image.OPEN[kind][0](io.BytesIO(data), "")
-        except Exception as cause:
-            error = cause
     problem = reason(error)
     if any(text in problem.lower() for text in _UNSUPPORTED):
         return UnreadablePhotoError(
@@ -241,6 +235,8 @@ def _decode(
     rgb = to_rgb(image, version)
     # Pillow keeps only the high bytes of RGB with 16 bits a channel: little of 14 bits or fewer.
     if version > 1 and image.mode == "RGB" and kind in ("PNG", "TIFF") and _is_dark(rgb):
+        from rs_runtime.photos.levels import from_bytes
+
         low = _low_bytes(data, kind)
         rgb = rgb if low is None else from_bytes(rgb, low)
     rgb, (width, height) = upright(rgb, image, size)

@@ -1,4 +1,4 @@
-"""The first photo, decoded while the model is loaded, which shortens a cold start on two cores."""
+"""What a cold start will need, made in a thread of its own while other things are loaded."""
 
 from __future__ import annotations
 
