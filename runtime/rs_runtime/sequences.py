@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from rs_runtime.errors import SequenceError
-from rs_runtime.files import relative_path
+from rs_runtime.files import read_text, relative_path
 from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.results import Prediction, Result, SequenceAnswer
 
@@ -153,18 +153,11 @@ def read_sequences(path: Path) -> dict[str, str]:
         The file cannot be read, has more than 50 MB, or is no such table.
     """
     where = f"sequences {str(path)!r}"
+    text = io.StringIO(read_text(path, _MAX_BYTES, where, SequenceError), newline="")
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SequenceError(f"{where} cannot be read: {error.strerror}; check the path") from error
-    if len(data) > _MAX_BYTES:
-        raise SequenceError(f"{where} is larger than {_MAX_BYTES} bytes; split the photos")
-    try:
-        text = io.StringIO(data.decode("utf-8-sig"), newline="")
         return dict(_rows(csv.DictReader(text), where))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SequenceError(f"{where}: no CSV table in UTF-8 ({error}); save it as one") from error
+    except csv.Error as error:
+        raise SequenceError(f"{where}: no CSV table ({error}); save it as one") from error
 
 
 def _rows(rows: csv.DictReader[str], where: str) -> Iterator[tuple[str, str]]:

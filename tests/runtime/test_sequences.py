@@ -200,7 +200,7 @@ def test_given_sequences(classify, table) -> None:
         ("path,sequence\na,1\n./a,2\n", "line 3 has 'a' in another sequence"),
         (f"path,sequence\na,{'x' * 501}\n", "line 2 has a sequence"),
         ("path,sequence\na,\u202eb\n", "at most 500 printable characters"),
-        (b"path,sequence\n\xff,1\n", "no CSV table in UTF-8"),
+        (b"path,sequence\n\xff,1\n", "no text in UTF-8"),
     ],
 )
 def test_tables_of_no_use_end_the_command(tmp_path, classify, text, problem) -> None:
