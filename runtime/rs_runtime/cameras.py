@@ -110,7 +110,7 @@ def judge_cameras(results: Generator[Result, None, None]) -> Generator[Result, N
                 found = next(results, None)
             except (KeyboardInterrupt, Exception) as error:
                 ended = error
-            path = found and found.path
+            path = None if found is None else found.path
             folder = camera if path is None else os.path.dirname(path)
             if found is None or folder != camera or len(waiting) >= _PIECE:
                 now = _frames(waiting)
