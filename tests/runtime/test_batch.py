@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import rs_runtime.photos.photo
 from rs_runtime.batch import in_order
 from rs_runtime.classify import Classifier
 from rs_runtime.engines.pool import load_pool
@@ -111,14 +110,14 @@ def test_a_photo_without_memory_to_shrink_it_costs_only_itself(onnx_kit, many, m
 
 
 def test_a_photo_without_memory_to_read_it_costs_only_itself(onnx_kit, many, monkeypatch) -> None:
-    real = rs_runtime.photos.photo.read_photo
+    real = Path.open
 
-    def read(path: Path, name: str | None = None) -> bytes:
+    def opened(path: Path, *mode: str, **options: str):
         if path == many[20]:
             raise MemoryError
-        return real(path, name)
+        return real(path, *mode, **options)
 
-    monkeypatch.setattr("rs_runtime.photos.photo.read_photo", read)
+    monkeypatch.setattr(Path, "open", opened)
     with Classifier.open(onnx_kit) as classifier:
         found = list(classifier.classify_many(many[:30]))
     assert isinstance(found[20], Failure) and "more memory than there is" in found[20].problem

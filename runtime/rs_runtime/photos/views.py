@@ -12,7 +12,7 @@ from rs_runtime.photos.boxes import ANIMAL, BoxedPhoto
 from rs_runtime.photos.folder import shows_video
 from rs_runtime.photos.photo import PhotoInfo, inspect, photo_name
 from rs_runtime.photos.preprocess import Preprocessing, load_each, load_parts
-from rs_runtime.photos.room import shared_room
+from rs_runtime.photos.room import enough_memory, shared_room
 from rs_runtime.photos.video import sample_video
 
 if TYPE_CHECKING:
@@ -47,12 +47,8 @@ def box_views(
     boxes = [found.box for found in photo.boxes if found.category == ANIMAL]
     if not boxes:
         return [], inspect(source)
-    try:
-        with shared_room():
-            return load_parts(source, preprocessings, boxes)
-    except MemoryError as error:
-        problem = f"{photo_name(source)} needs more memory than there is; shrink it"
-        raise PhotoTooLargeError(problem) from error
+    with enough_memory(photo_name(source)), shared_room():
+        return load_parts(source, preprocessings, boxes)
 
 
 def frame_views(
@@ -62,5 +58,6 @@ def frame_views(
 
     Errors are those of :func:`rs_runtime.photos.video.sample_video`.
     """
-    found, note = sample_video(source, count, lambda frame: load_each(frame, preprocessings))
+    with enough_memory(photo_name(source)):
+        found, note = sample_video(source, count, lambda frame: load_each(frame, preprocessings))
     return [view for view, _ in found], replace(found[0][1], note=note, exif=None)

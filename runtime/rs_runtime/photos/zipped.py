@@ -20,6 +20,7 @@ from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos.folder import is_hidden, photo_problem
 from rs_runtime.photos.formats import HEAD_BYTES
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PhotoBytes, photo_name
+from rs_runtime.photos.room import enough_memory
 
 __all__ = ["ZipPhoto", "zip_photos"]
 
@@ -64,7 +65,7 @@ class ZipPhoto:
         UnreadablePhotoError
             It is encrypted, damaged, or compressed by a method that is not read.
         PhotoTooLargeError
-            It has more than 200 MB, or is compressed to less than 1/200 of them.
+            It has more than 200 MB or than the memory allows, or is compressed to less than 1/200.
         """
         where, entry = photo_name(self), self._entry
         if self.size > MAX_PHOTO_BYTES:
@@ -72,7 +73,8 @@ class ZipPhoto:
         if self.size > max(_SMALL_BYTES, _MAX_RATIO * entry.compress_size):
             problem = f"is compressed to less than 1/{_MAX_RATIO}, which photos are not"
             raise PhotoTooLargeError(f"{where} {problem}; leave it out, or unpack it")
-        return PhotoBytes.named(_read(self._opened, entry, where), self.path)
+        with enough_memory(where):
+            return PhotoBytes.named(_read(self._opened, entry, where), self.path)
 
     def head(self) -> bytes:
         """Return the photo's first bytes, none if they cannot be read."""
