@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rs_runtime.first import Loaded
     from rs_runtime.kit.kit import Kit
     from rs_runtime.places import Place
+    from rs_runtime.shards import Shard
 
 __all__ = ["main"]
 
@@ -54,6 +55,8 @@ def _run(options: argparse.Namespace) -> int:
         _parser().error("--cameras compares a folder's photos once all are there: not with --watch")
     if not options.photos and options.watch is None:
         _parser().error("no photos given")
+    if options.shard is not None and (options.journal is None or options.watch is not None):
+        _parser().error("--shard keeps its answers in a --journal, and is not for --watch")
     if options.box_threshold is not None and options.boxes is None:
         _parser().error("--box-threshold is for --boxes; give the file of boxes too")
     with _quick_start(options.only_this):
@@ -132,7 +135,7 @@ def _place(options: argparse.Namespace) -> Place | None:
 
 def _first_is_other(options: argparse.Namespace) -> bool:
     """Return whether more or others are made of the first photo than of a photo alone."""
-    return bool(options.boxes or options.watch or options.cameras)
+    return bool(options.boxes or options.watch or options.cameras or options.shard)
 
 
 def _first_photo(given: Sequence[Path]) -> Path | None:
@@ -326,6 +329,12 @@ def _add_photo_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _shard(text: str) -> Shard:
+    from rs_runtime.shards import shard
+
+    return shard(text)
+
+
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--journal",
@@ -334,6 +343,14 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="keep each answer in this file: after a crash, power loss or Ctrl-C, the same command "
         "prints these answers again and classifies the other photos; photos that could not be used "
         "are tried again",
+    )
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="K/N",
+        help="only classify part K of N of the photos, and only write its --journal; with the "
+        "journals of all parts in one file (rs-toolkit merge), the same command without --shard "
+        "prints all answers",
     )
     parser.add_argument(
         "--max-runtime",

@@ -37,7 +37,16 @@ if TYPE_CHECKING:
 
     from rs_runtime.classify import Classifier
 
-__all__ = ["Journal", "PhotoKey", "photo_key", "resumed", "settings_of"]
+__all__ = [
+    "Journal",
+    "PhotoKey",
+    "answer_lines",
+    "locked_for_reading",
+    "photo_key",
+    "resumed",
+    "settings_line",
+    "settings_of",
+]
 
 _HEAD = b'{"journal": "rs-classify", "format": 1, '
 _ROW = re.compile(rb'\{"crc32": ([0-9]{1,10}), "row": (\{.*\})\}\n')
@@ -286,6 +295,38 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         with self._close:
             self.sync()
+
+
+@contextlib.contextmanager
+def locked_for_reading(path: Path) -> Iterator[BinaryIO]:
+    """Open a journal that no command is writing; raises as :class:`Journal`."""
+    with path.open("rb") as file:
+        if not file.read(len(_HEAD)) == _HEAD:
+            raise JournalError(f"{str(path)!r} is no journal of rs-classify; check the path")
+        file.seek(0)
+        _lock(file, path)
+        yield file
+
+
+def answer_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Yield each line of a journal, and whether it is sound, as an answer or settings."""
+    while line := file.readline(_LONGEST):
+        match = _ROW.fullmatch(line)
+        sound = match is not None and zlib.crc32(match[2]) == int(match[1])
+        if sound or line.strip():
+            yield line, sound or settings_line(line) is not None
+
+
+def settings_line(line: bytes) -> dict[str, Any] | None:
+    """Return a line of settings, with ``key`` and ``settings``; None for other lines."""
+    if not line.startswith(_HEAD):
+        return None
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(found.get("key"), str) and isinstance(found.get("settings"), dict)
+    return dict(found) if whole and line.endswith(b"\n") else None
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

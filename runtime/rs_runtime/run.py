@@ -32,11 +32,14 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
     ``options`` holds ``photos``, ``null``, ``watch``, ``boxes``, ``box_threshold``, ``top``,
-    ``journal``, ``max_runtime``, ``sequence`` (seconds) or ``sequences`` (a table), ``cameras`` and
-    the options of outputs as ``rs-classify`` has them, and ``program``, which begins complaints.
+    ``journal``, ``shard`` (of which only the journal is written), ``max_runtime``, ``sequence``
+    (seconds) or ``sequences`` (a table), ``cameras`` and the options of outputs as ``rs-classify``
+    has them, and ``program``, which begins complaints.
     An interrupted run writes what it has: see :mod:`rs_runtime.outputs.pending`.
     """
     run = _Run(options)
+    if options.shard is not None:
+        return _classify_part(classifier, options, run)
     classify = _how(classifier, options, run.complain)
     classifier.keep_thumbnails = options.cameras
     with Outputs(classifier, options, run.complain) as outputs:
@@ -58,6 +61,25 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
             run.progress.clear()
         run.say_unlisted()
         outputs.close(complete=not run.out_of_time)
+    if run.out_of_time:
+        run.say_how_to_go_on("the time is over")
+    return run.exit_code()
+
+
+def _classify_part(classifier: Classifier, options: argparse.Namespace, run: _Run) -> int:
+    """Keep the answers of some photos in a journal, for a run of all; print none."""
+    # What that run needs of each photo.
+    classifier.keep_thumbnails = options.cameras
+    classifier.keep_all = options.sequence is not None or options.sequences is not None
+    try:
+        with closing(classifier.classify_many(run.photos(), options.top, options.journal)) as found:
+            for result in found:
+                run.tell(result)
+    except KeyboardInterrupt:
+        run.say_how_to_go_on("interrupted")
+        raise
+    finally:
+        run.progress.clear()
     if run.out_of_time:
         run.say_how_to_go_on("the time is over")
     return run.exit_code()
@@ -119,9 +141,13 @@ class _Run:
             yield photo
 
     def _sources(self, tell: Callable[[str], object]) -> Iterator[Source]:
+        from rs_runtime.photos.photo import photo_path
         from rs_runtime.sources.given import photos_given
 
-        yield from photos_given(self._options.photos, tell, self._options.null)
+        shard = self._options.shard
+        for photo in photos_given(self._options.photos, tell, self._options.null):
+            if shard is None or photo is None or shard.holds(photo_path(photo) or ""):
+                yield photo
         if self._options.watch is not None:
             from rs_runtime.sources.watched import photos_arriving
 

@@ -27,6 +27,7 @@ from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
 from rs_toolkit.cli.evaluate import compare, predict, report, val
 from rs_toolkit.cli.kit import app as kit_app
+from rs_toolkit.cli.merge import merge
 from rs_toolkit.cli.tune import tune
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
@@ -47,7 +48,7 @@ app = typer.Typer(
 
 app.add_typer(kit_app, name="kit")
 app.add_typer(cache_app, name="cache")
-for command in (check, split, clean, review, distill):
+for command in (check, split, clean, review, distill, merge):
     app.command()(command)
 
 SAMPLE_DIR = Path("rs-sample")
