@@ -34,7 +34,7 @@ from rs_toolkit.progress import ConsoleProgress
 
 _BATCH = 16
 # Of the small network every block is trained, its batch normalization too: it has far to go.
-STUDENT = {"learning_rate": 1e-3, "fine_tune_from": "all", "patience": 0, "crop_scale": 0.35}
+STUDENT = {"learning_rate": 1e-3, "fine_tune_from": "all", "patience": 0}
 
 
 def train(chosen: Any, run: Path, settings: dict[str, Any]) -> Run:
@@ -124,7 +124,9 @@ def main() -> None:
     small["epochs"] = chosen.student_epochs
     taught = {"teacher": teacher.path, "teacher_views": chosen.views}
     rows = [row("xception, float", teacher, teacher, None)]
-    for name, settings in (("taught", {**small, **taught}), ("labels alone", small)):
+    # A teacher has views of its own.
+    alone = {**small, "crop_scale": FULL["crop_scale"]}
+    for name, settings in (("taught", {**small, **taught}), ("labels alone", alone)):
         folder = chosen.work / f"{chosen.student}-{name.split()[0]}-{chosen.imgsz}-{chosen.seed}"
         run = train(chosen, folder, settings)
         title = f"{chosen.student}, {name}"
