@@ -57,12 +57,39 @@ def _run(options: argparse.Namespace) -> int:
         _parser().error("no photos given")
     if options.shard is not None and (options.journal is None or options.watch is not None):
         _parser().error("--shard keeps its answers in a --journal, and is not for --watch")
+    if options.ray is not None and (options.journal is None or options.watch is not None):
+        _parser().error("--ray keeps its answers in a --journal, and is not for --watch")
+    if options.ray is not None and any(str(path) == "-" for path in options.photos):
+        _parser().error("--ray looks for the photos twice; give a folder or files, not -")
     if options.box_threshold is not None and options.boxes is None:
         _parser().error("--box-threshold is for --boxes; give the file of boxes too")
     with _quick_start(options.only_this):
         classifier = _classifier(options)
         from rs_runtime.run import classify_all
+    if options.ray is not None:
+        _on_ray(classifier, options)
     return classify_all(classifier, options)
+
+
+def _on_ray(classifier: Classifier, options: argparse.Namespace) -> None:
+    from rs_runtime.on_ray import fill_journal
+    from rs_runtime.run import Run
+
+    run = Run(options)
+    try:
+        fill_journal(classifier, options, run, _in_worker)
+    except KeyboardInterrupt:
+        run.say_how_to_go_on("interrupted")
+        raise
+    finally:
+        run.progress.clear()
+
+
+def _in_worker(file: Path, options: argparse.Namespace) -> Classifier:
+    from rs_runtime.kit.kit import open_kit
+
+    with open_kit(file, every_member=False) as kit:
+        return _loaded(kit, None, options)
 
 
 @contextmanager
@@ -351,6 +378,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="only classify part K of N of the photos, and only write its --journal; with the "
         "journals of all parts in one file (rs-toolkit merge), the same command without --shard "
         "prints all answers",
+    )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="classify on a Ray cluster: its address, auto, or local for the cores of this "
+        "machine; the answers go into the --journal first (needs rs-toolkit[ray])",
     )
     parser.add_argument(
         "--max-runtime",
