@@ -12,22 +12,23 @@ import contextlib
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rs_runtime.cli import open_classifier
 from rs_runtime.engines.limits import cores
 from rs_runtime.errors import EngineMissingError, JournalError, RuntimeKitError
 from rs_runtime.journal import Journal, answer_line, key_of, photo_key, settings_of
 from rs_runtime.kit.kit import find_kit
 from rs_runtime.results import Failure, Prediction
-from rs_runtime.run import keep_for
+from rs_runtime.run import Run, keep_for
 from rs_runtime.stderr import quiet_libraries
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
-    from rs_runtime.run import Run
 
 __all__ = ["fill_journal"]
 
@@ -42,10 +43,8 @@ _STORE_BYTES = 256 * 2**20
 _RETRIES = 3
 _CONNECT_S = 10.0
 
-Load = Callable[[Path, argparse.Namespace], "Classifier"]
 
-
-def fill_journal(classifier: Classifier, options: argparse.Namespace, run: Run, load: Load) -> None:
+def fill_journal(classifier: Classifier, options: argparse.Namespace, address: str) -> None:
     """Classify on Ray what the journal does not hold yet, and keep the answers there.
 
     Parameters
@@ -53,37 +52,48 @@ def fill_journal(classifier: Classifier, options: argparse.Namespace, run: Run, 
     classifier
         What this process would classify with; workers must have the same settings.
     options
-        Those of the command; ``ray`` is the address of a cluster, ``auto``, or ``local``.
-    run
-        Finds the photos, and counts.
-    load
-        Opens a kit's file by the options, in a worker.
+        Those of ``rs-classify``.
+    address
+        Of a cluster, or ``auto`` or ``local``.
 
     Raises
     ------
     EngineMissingError
         Ray is not installed.
     RuntimeKitError
-        The cluster cannot be reached.
+        The options leave Ray nothing to do, the cluster cannot be reached, or its workers fail.
     JournalError
-        As for :class:`rs_runtime.journal.Journal`.
+        As for :class:`rs_runtime.journal.Journal`; or the settings of a worker differ.
     """
+    if options.journal is None or options.watch is not None or Path("-") in options.photos:
+        raise RuntimeKitError(
+            "Ray keeps its answers in a --journal, and looks for the photos before they are "
+            "classified: give a journal, no --watch, and no list on standard input"
+        )
     keep_for(classifier, options)
-    settings = settings_of(classifier, options.top)
-    key = key_of(settings)
-    with (
-        Journal(options.journal, settings) as journal,
-        quiet_libraries(),
-        _ray(options.ray, options.threads) as ray,
-    ):
-        kit = ray.put(find_kit(options.kit).read_bytes())
-        for photos in _windows(_unanswered(run, journal, classifier.frames)):
-            for row in _rows(ray, photos, kit, _for_workers(options), load, key):
-                if row:
-                    journal.add_line(row)
-                run.progress.step()
-                if run.is_late():
-                    return
+    settings, run = settings_of(classifier, options.top), Run(options)
+    begun = time.monotonic()
+    try:
+        with (
+            Journal(options.journal, settings) as journal,
+            quiet_libraries(),
+            _ray(address, options.threads) as ray,
+        ):
+            kit = ray.put(find_kit(options.kit).read_bytes())
+            for photos in _windows(_unanswered(run, journal, classifier.frames)):
+                for row in _rows(ray, photos, kit, _for_workers(options), key_of(settings)):
+                    if row:
+                        journal.add_line(row)
+                    run.progress.step()
+                    if run.is_late():
+                        return
+    except KeyboardInterrupt:
+        run.say_how_to_go_on("interrupted")
+        raise
+    finally:
+        run.progress.clear()
+        if options.max_runtime is not None:
+            options.max_runtime = max(0.0, options.max_runtime - (time.monotonic() - begun))
 
 
 def _unanswered(run: Run, journal: Journal, frames: int) -> Iterator[object]:
@@ -110,7 +120,7 @@ def _ray(address: str, threads: int | None) -> Iterator[Any]:
         import ray.data
     except ImportError as error:
         raise EngineMissingError(
-            "Ray is not installed; pip install 'rs-toolkit[ray]', or leave out --ray"
+            "Ray is not installed; pip install 'rs-toolkit[ray]', or classify with rs-classify"
         ) from error
     quiet = {"logging_level": "error", "log_to_driver": False}
     try:
@@ -126,7 +136,7 @@ def _ray(address: str, threads: int | None) -> Iterator[Any]:
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise RuntimeKitError(
-            f"--ray {address}: no cluster there ({_reason(error)}); check the address, or give "
+            f"--address {address}: no cluster there ({_reason(error)}); check the address, or give "
             f"{LOCAL}"
         ) from error
     context = ray.data.DataContext.get_current()
@@ -153,14 +163,13 @@ def _rows(
     photos: list[object],
     kit: Any,
     options: argparse.Namespace,
-    load: Load,
     key: str,
 ) -> Iterator[bytes]:
     """Yield a line for the journal of each photo, empty of one without an answer, in any order."""
     workers = min(int(ray.cluster_resources().get("CPU", 1)), -(-len(photos) // _BATCH))
     answers = ray.data.from_items([{"photo": photo} for photo in photos]).map_batches(
         _Worker,
-        fn_constructor_args=(kit, options, load, key),
+        fn_constructor_args=(kit, options, key),
         batch_size=_BATCH,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, workers)),
         num_cpus=1,
@@ -182,7 +191,7 @@ def _reason(error: Exception) -> str:
 
 def _for_workers(options: argparse.Namespace) -> argparse.Namespace:
     """Return the options for a worker, which has one core, and no file but the kit and photos."""
-    changed: dict[str, Any] = {"threads": 1, "photos": [], "watch": None, "public_key": None}
+    changed: dict[str, Any] = {"threads": 1, "photos": [], "before": None}
     if options.species is not None:
         from rs_runtime.species import read_species
 
@@ -193,13 +202,13 @@ def _for_workers(options: argparse.Namespace) -> argparse.Namespace:
 class _Worker:
     """A process of Ray that holds a kit's model."""
 
-    def __init__(self, kit: Any, options: argparse.Namespace, load: Load, key: str) -> None:
+    def __init__(self, kit: Any, options: argparse.Namespace, key: str) -> None:
         import ray
 
         with tempfile.TemporaryDirectory(prefix="rs-classify-") as folder:
             file = Path(folder) / "worker.rskit"
             file.write_bytes(ray.get(kit) if isinstance(kit, ray.ObjectRef) else kit)
-            self._classifier = load(file, options)
+            self._classifier = open_classifier(file, options)
         keep_for(self._classifier, options)
         self._top, self._key = options.top, key
         if key_of(settings_of(self._classifier, self._top)) != key:
