@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +21,20 @@ if TYPE_CHECKING:
     from rs_runtime.places import Place
     from rs_runtime.shards import Shard
 
-__all__ = ["main"]
+__all__ = ["main", "open_classifier"]
 
 # So many photos, or a folder, are worth the seconds that it takes to measure the kit's models.
 _MANY = 16
 _SHORT_S = 1e-4
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    before: Callable[[Classifier, argparse.Namespace], object] | None = None,
+) -> int:
     """Run ``rs-classify`` and return its exit code.
+
+    ``before`` is called with the classifier and the options before photos are classified.
 
     0: every photo was classified, or left out as ``--filter on`` asks.  1: some photos could not
     be used, or the engine failed on them.  2: wrong usage, no photos, or the kit or the engine
@@ -37,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     # With no arguments given, they are those of the process, which does nothing else.
-    parser.set_defaults(only_this=argv is None)
+    parser.set_defaults(only_this=argv is None, before=before)
     return run_command(parser, argv, _run)
 
 
@@ -62,7 +67,17 @@ def _run(options: argparse.Namespace) -> int:
     with _quick_start(options.only_this):
         classifier = _classifier(options)
         from rs_runtime.run import classify_all
+    if options.before is not None:
+        options.before(classifier, options)
     return classify_all(classifier, options)
+
+
+def open_classifier(file: Path, options: argparse.Namespace) -> Classifier:
+    """Return what ``rs-classify`` would classify with by its options, but for the kit's file."""
+    from rs_runtime.kit.kit import open_kit
+
+    with open_kit(file, every_member=False) as kit:
+        return _loaded(kit, None, options)
 
 
 @contextmanager

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Journal",
     "PhotoKey",
+    "answer_line",
     "answer_lines",
+    "key_of",
     "locked_for_reading",
     "photo_key",
     "resumed",
@@ -120,6 +122,18 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
     }
 
 
+def key_of(settings: dict[str, Any]) -> str:
+    """Return what the lines of a journal call settings: 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def answer_line(key: PhotoKey, found: Prediction, settings: str) -> bytes:
+    """Return the line of a journal that keeps an answer; ``settings`` is of :func:`key_of`."""
+    answer = {name: value for name, value in asdict(found).items() if name != "path"}
+    text = json.dumps({**key._asdict(), "settings": settings, "found": answer}).encode()
+    return b'{"crc32": %d, "row": %s}\n' % (zlib.crc32(text), text)
+
+
 def _digest(of_classes: NDArray[Any] | None) -> str | None:
     return None if of_classes is None else hashlib.sha256(of_classes.tobytes()).hexdigest()
 
@@ -192,7 +206,7 @@ class Journal:
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         text = json.dumps(settings, sort_keys=True)
-        self._settings = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._settings = key_of(settings)
         self._path = path
         self._synced = time.monotonic()
         head = _HEAD + f'"key": "{self._settings}", "settings": {text}}}\n'.encode()
@@ -262,10 +276,11 @@ class Journal:
 
     def add(self, key: PhotoKey, found: Prediction) -> None:
         """Append an answer: safe from ``kill -9`` at once, from power loss after the next sync."""
-        answer = {name: value for name, value in asdict(found).items() if name != "path"}
-        row = {**key._asdict(), "settings": self._settings, "found": answer}
-        text = json.dumps(row).encode()
-        self._write(b'{"crc32": %d, "row": %s}\n' % (zlib.crc32(text), text))
+        self.add_line(answer_line(key, found, self._settings))
+
+    def add_line(self, line: bytes) -> None:
+        """Append what :func:`answer_line` made."""
+        self._write(line)
         if time.monotonic() - self._synced >= _SYNC_S:
             self.sync()
 

@@ -25,7 +25,7 @@ from rs_toolkit.cli.cache import app as cache_app
 from rs_toolkit.cli.cache import limit_cache
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
-from rs_toolkit.cli.evaluate import compare, predict, report, val
+from rs_toolkit.cli.evaluate import classify, compare, predict, report, val
 from rs_toolkit.cli.kit import app as kit_app
 from rs_toolkit.cli.merge import merge
 from rs_toolkit.cli.tune import tune
@@ -214,6 +214,7 @@ def export(
 app.command()(tune)
 app.command()(val)
 app.command()(predict)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(classify)
 app.command()(compare)
 app.command()(report)
 app.command()(backbones)
