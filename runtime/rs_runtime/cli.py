@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -157,11 +158,13 @@ def _first_photo(given: Sequence[Path]) -> Path | None:
     from rs_runtime.photos.formats import PHOTO_SUFFIXES
 
     first = given[0]
-    return first if first.suffix.lower() in PHOTO_SUFFIXES and first.is_file() else None
+    # Unlike os.path, pathlib raises for names that are too long, and folders that are locked.
+    known = first.suffix.lower() in PHOTO_SUFFIXES and os.path.isfile(first)
+    return first if known else None
 
 
 def _holds_many(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() == ".zip" or str(path) == "-" or "*" in str(path)
+    return os.path.isdir(path) or path.suffix.lower() == ".zip" or str(path) == "-" or "*" in str(path)
 
 
 def _parser() -> argparse.ArgumentParser:

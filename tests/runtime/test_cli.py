@@ -151,7 +151,9 @@ def test_json_lines_tell_the_verdict(
     }
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "absent.jpg", "two\nlines.jpg", "esc\x1b[2J.jpg"])
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "absent.jpg", "two\nlines.jpg", "esc\x1b[2J.jpg", "n" * 300 + ".jpg"]
+)
 def test_bad_photos_cost_one_line_each(classify, colour_photos, name) -> None:
     code, out, err = classify(colour_photos / name, colour_photos / "a.jpg")
     assert code == 1 and len(err) == 1 and len(out) == 4

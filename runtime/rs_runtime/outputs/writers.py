@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
 
 __all__ = ["Outputs"]
+
+# What is read, or is a file of its own, and what is written.
+_READ = ("kit", "public_key", "boxes", "species", "sequences", "deployments", "metadata", "journal")
+_WRITTEN = ("output", "csv", "page", "sort_into", "explain")
 
 
 class Outputs:
@@ -117,6 +122,17 @@ def _check(name: str, options: argparse.Namespace) -> None:
     for option, formats in needed.items():
         if getattr(options, option) is not None and name not in formats:
             raise OutputError(f"--{option} is for --format {' or '.join(formats)}, not for {name}")
+    _check_places(options)
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Refuse to write over what is read, and over what is written too."""
+    read = [*options.photos, *(getattr(options, option, None) for option in _READ)]
+    taken = {os.path.realpath(path) for path in read if path is not None}
+    for path in filter(None, (getattr(options, option, None) for option in _WRITTEN)):
+        if (place := os.path.realpath(path)) in taken:
+            raise OutputError(f"{str(path)!r} is named twice in this command; give another name")
+        taken.add(place)
 
 
 def _answers(name: str, context: Context) -> Writer:
