@@ -64,7 +64,7 @@ FLOORS = {
     "rs_runtime": ("outputs", "sources", OTHERS, "engines", "kit", "photos"),
 }
 # Files that stand above all folders, where the others do not.
-ROOF = {"rs_runtime": {"cli", "run", "__main__", "__init__"}}
+ROOF = {"rs_runtime": {"cli", "arguments", "run", "__main__", "__init__"}}
 # Files beside those folders that stand below them all.
 GROUND = {
     "rs_toolkit": {"errors", "files", "progress", "environment", "pictures"},

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from rs_runtime.errors import JournalError
 from rs_runtime.files import atomic_write
-from rs_runtime.journal import answer_lines, locked_for_reading, settings_line
+from rs_runtime.journal_file import answer_lines, locked_for_reading, settings_line
 
 __all__ = ["Merged", "Shard", "merge_journals", "shard"]
 

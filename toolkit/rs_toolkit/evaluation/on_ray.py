@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from rs_runtime.cli import open_classifier
 from rs_runtime.engines.limits import cores
 from rs_runtime.errors import EngineMissingError, JournalError, RuntimeKitError
-from rs_runtime.journal import Journal, answer_line, key_of, photo_key, settings_of
+from rs_runtime.journal import photo_key, settings_of
+from rs_runtime.journal_file import Journal, answer_line, key_of
 from rs_runtime.kit.kit import find_kit
 from rs_runtime.results import Failure, Prediction
 from rs_runtime.run import Run, keep_for
@@ -63,7 +64,7 @@ def fill_journal(classifier: Classifier, options: argparse.Namespace, address: s
     RuntimeKitError
         The options leave Ray nothing to do, the cluster cannot be reached, or its workers fail.
     JournalError
-        As for :class:`rs_runtime.journal.Journal`; or the settings of a worker differ.
+        As for :class:`rs_runtime.journal_file.Journal`; or the settings of a worker differ.
     """
     if options.journal is None or options.watch is not None or Path("-") in options.photos:
         raise RuntimeKitError(
