@@ -8,9 +8,6 @@ command itself, which then says why.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,30 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_runtime.cli import open_classifier
-from rs_runtime.engines.limits import cores
-from rs_runtime.errors import EngineMissingError, JournalError, RuntimeKitError
+from rs_runtime.errors import JournalError, RuntimeKitError
 from rs_runtime.journal import photo_key, settings_of
 from rs_runtime.journal_file import Journal, answer_line, key_of
 from rs_runtime.kit.kit import find_kit
 from rs_runtime.results import Failure, Prediction
 from rs_runtime.run import Run, keep_for
-from rs_runtime.stderr import quiet_libraries
+from rs_toolkit.ray_cluster import RETRIES, connected, rows_of
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
 
 __all__ = ["fill_journal"]
 
-LOCAL = "local"
-"""The address that starts Ray on this machine, for the time of the command."""
-
 # So many photos are one job of Ray, for which the workers load the kit once: it bounds the memory
 # that this process takes.
 _WINDOW = 200_000
 _BATCH = 16
-_STORE_BYTES = 256 * 2**20
-_RETRIES = 3
-_CONNECT_S = 10.0
 
 
 def fill_journal(classifier: Classifier, options: argparse.Namespace, address: str) -> None:
@@ -77,8 +67,7 @@ def fill_journal(classifier: Classifier, options: argparse.Namespace, address: s
     try:
         with (
             Journal(options.journal, settings) as journal,
-            quiet_libraries(),
-            _ray(address, options.threads) as ray,
+            connected(address, options.threads) as ray,
         ):
             kit = ray.put(find_kit(options.kit).read_bytes())
             for photos in _windows(_unanswered(run, journal, classifier.frames)):
@@ -111,54 +100,6 @@ def _windows(photos: Iterator[object]) -> Iterator[list[object]]:
         yield window
 
 
-@contextlib.contextmanager
-def _ray(address: str, threads: int | None) -> Iterator[Any]:
-    """Connect to a cluster, or start one here, without usage statistics or a dashboard."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise EngineMissingError(
-            "Ray is not installed; pip install 'rs-toolkit[ray]', or classify with rs-classify"
-        ) from error
-    quiet = {"logging_level": "error", "log_to_driver": False}
-    try:
-        _require_server(address)
-        if address == LOCAL:
-            ray.init(
-                num_cpus=threads or cores(),
-                object_store_memory=_STORE_BYTES,
-                include_dashboard=False,
-                **quiet,
-            )
-        else:
-            ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise RuntimeKitError(
-            f"--address {address}: no cluster there ({_reason(error)}); check the address, or give "
-            f"{LOCAL}"
-        ) from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    # Photos of a block that fails are left to the command itself.
-    context.max_errored_blocks = -1
-    # Ray also prints to standard output, which is for answers.
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        try:
-            yield ray
-        finally:
-            ray.shutdown()
-
-
-def _require_server(address: str) -> None:
-    """Raise OSError if nothing answers at an address, for which Ray would wait many minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), _CONNECT_S).close()
-
-
 def _rows(
     ray: Any,
     photos: list[object],
@@ -175,19 +116,10 @@ def _rows(
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, workers)),
         num_cpus=1,
         # Without a limit, a photo that kills its worker would be tried for ever.
-        ray_remote_args_fn=lambda: {"max_restarts": _RETRIES, "max_task_retries": _RETRIES},
+        ray_remote_args_fn=lambda: {"max_restarts": RETRIES, "max_task_retries": RETRIES},
     )
-    try:
-        for row in answers.iter_rows():
-            yield row["line"]
-    except ray.exceptions.RayError as error:
-        raise RuntimeKitError(f"Ray could not go on: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return the last line of an error of Ray, which holds a worker's whole traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
+    for row in rows_of(ray, answers):
+        yield row["line"]
 
 
 def _for_workers(options: argparse.Namespace) -> argparse.Namespace:
