@@ -142,7 +142,8 @@ class Sort:
 
     def discard(self) -> None:
         """Keep what was sorted: the record lists it."""
-        self._record.close()
+        with contextlib.suppress(OSError):
+            self._record.close()
 
 
 def undo_sort(folder: Path, tell: Callable[[str], object]) -> int:
