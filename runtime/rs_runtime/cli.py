@@ -146,7 +146,9 @@ def _first_photo(given: Sequence[Path]) -> Path | None:
 
 
 def _holds_many(path: Path) -> bool:
-    return os.path.isdir(path) or path.suffix.lower() == ".zip" or str(path) == "-" or "*" in str(path)
+    return (
+        os.path.isdir(path) or path.suffix.lower() == ".zip" or str(path) == "-" or "*" in str(path)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -137,7 +137,7 @@ class Sort:
                 f"where they stay; to sort again, begin with --undo-sort {folder}"
             )
         if self._absent:
-            tell(f"{self._absent:,} inputs are no files, or cannot be read, and were not sorted")
+            tell(f"{self._absent:,} inputs are in archives, or cannot be read, and were not sorted")
         tell(f"sorted {self._count:,} photos into {folder!r}; --undo-sort takes it back")
 
     def discard(self) -> None:

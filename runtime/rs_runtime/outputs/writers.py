@@ -165,7 +165,7 @@ def _text_format(name: str, context: Context) -> TextFormat:
     # What is printed keeps the paths as they were given.
     printed = context.options.output is None
     if name == "table":
-        return Table(str if printed else context.relative)
+        return Table(str if printed else context.relative, failures=not printed)
     if name == "jsonl":
         return JsonLines((lambda path: path) if printed else context.relative)
     if name == "csv":
