@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rs_runtime.errors import OutputError
@@ -63,13 +64,9 @@ class Outputs:
 
     def add(self, found: Result) -> None:
         """Write one result everywhere."""
-        try:
+        with self._named():
             for writer in self._writers:
                 writer.add(found)
-        except OSError as error:
-            # Unlike errors of opening, those of writing do not say where.
-            error.filename = error.filename or str(self._output)
-            raise
 
     def close(self, complete: bool) -> None:
         """Put every output in its place; the first error is raised after the last of them."""
@@ -77,13 +74,23 @@ class Outputs:
         while self._writers:
             writer = self._writers[0]
             try:
-                writer.close(complete)
+                with self._named():
+                    writer.close(complete)
             except (OSError, OutputError) as error:
                 writer.discard()
                 problem = problem or error
             self._writers.pop(0)
         if problem is not None:
             raise problem
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the output in errors: unlike those of opening, those of writing do not say where."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self._output)
+            raise
 
     def __enter__(self) -> Outputs:
         return self
@@ -158,7 +165,7 @@ def _text_format(name: str, context: Context) -> TextFormat:
     # What is printed keeps the paths as they were given.
     printed = context.options.output is None
     if name == "table":
-        return Table(str if printed else context.relative)
+        return Table(str if printed else context.relative, failures=not printed)
     if name == "jsonl":
         return JsonLines((lambda path: path) if printed else context.relative)
     if name == "csv":

@@ -114,6 +114,16 @@ def test_a_run_that_fails_leaves_everything_as_it_was(classify, cameras, tmp_pat
     assert sorted(path for path in tmp_path.rglob("*")) == before
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is full")
+def test_a_full_disk_leaves_nothing_half_done(classify, cameras, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("rs_runtime.outputs.camtrap._SPOOL", "/dev/full")
+    page = tmp_path / "a.html"
+    asked = ("--format", "camtrap-dp", "-o", tmp_path / "new", "--page", page)
+    code, _, err = classify(cameras, *asked)
+    assert code == 2 and f"'{tmp_path / 'new'}': No space left" in err
+    assert page.is_file() and not (tmp_path / "new").exists() and not [*tmp_path.glob(".tmp*")]
+
+
 @pytest.mark.parametrize("form", ["csv", "speciesnet", "megadetector", "darwin-core"])
 def test_a_run_that_goes_on_writes_what_an_undisturbed_one_does(
     classify, cameras, tmp_path, form, monkeypatch
