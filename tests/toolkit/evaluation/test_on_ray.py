@@ -68,7 +68,7 @@ def command(*arguments: object, start: tuple[str, ...], path: str = "") -> tuple
         check=False,
     )
     # Where it takes long, it says how far it is.
-    said = [line for line in done.stderr.splitlines() if " a second, " not in line]
+    said = [line for line in done.stderr.splitlines() if " a second" not in line]
     return done.returncode, done.stdout, "\n".join(said)
 
 
