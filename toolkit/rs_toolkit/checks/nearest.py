@@ -1,9 +1,9 @@
 """The most similar photos by features: exact for some thousand photos, measured for more.
 
-Among more than :data:`EXACT_ROWS` photos, faiss searches an inverted file of their 128 principal
+Among more than :data:`EXACT_ROWS` photos, faiss searches an inverted file of at most 256 principal
 components (Jégou, Douze, Schmid 2011, Product quantization for nearest neighbor search): k-means
-divides them into lists, and only the lists nearest a query are searched.  How many lists suffice is
-measured for each data set on a sample of its photos, against an exact search.
+divides the photos into lists, and only the lists nearest a query are searched.  How many lists
+suffice is measured for each data set on a sample of its photos, against an exact search.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ RECALL = 0.98
 Features = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
-_COMPONENTS = 128
+_COMPONENTS = 256
 _FIRST_LISTS = 16
+_PER_LIST = 40  # photos from which each list's centre is learnt; faiss wants 39 or more
 _SAMPLE = 500
 _BATCH = 2048
 # Photos that are compared in full for each that is returned, as components lose a little.
@@ -93,11 +94,12 @@ class Search:
         import faiss
 
         count, width = self._unit.shape
-        lists = int(4 * np.sqrt(count))
+        lists = max(1, min(int(4 * np.sqrt(count)), count // _PER_LIST))
         generator = np.random.default_rng(0)
-        kind = f"PCA{min(_COMPONENTS, width)},L2norm,IVF{lists},Flat"
+        reduced = f"PCA{_COMPONENTS},L2norm," if width > _COMPONENTS else ""
+        kind = f"{reduced}IVF{lists},Flat"
         index = faiss.index_factory(width, kind, faiss.METRIC_INNER_PRODUCT)
-        index.train(self._unit[generator.choice(count, min(40 * lists, count), False)])
+        index.train(self._unit[generator.choice(count, min(_PER_LIST * lists, count), False)])
         index.add(self._unit)
         sample = np.sort(generator.choice(count, min(_SAMPLE, count), False))
         # One more, because the nearest photo is the query itself.
