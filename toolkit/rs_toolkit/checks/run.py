@@ -136,15 +136,15 @@ class Checks:
             return []
         assert self._features is not None
         features = self._features[[place for place, _ in used]]
-        settings = {"classes": len(names), "seed": config.seed}
+        settings: dict[str, int] = {"classes": len(names), "seed": config.seed}
 
         def compute() -> NDArray[np.float64]:
-            return out_of_fold(features, labels, groups, **settings)
+            return out_of_fold(features, labels, groups, **settings, progress=self._progress)
 
         inputs = (features, labels, repr(groups), repr(settings))
-        probabilities = remembered(self._cache.directory, "out-of-fold-1", inputs, compute)
+        probabilities = remembered(self._cache.directory, "out-of-fold-2", inputs, compute)
         doubts = doubt_labels(labels, probabilities, filter_by=label_filter)
         return [
             *noise_findings(photos, labels, names.tolist(), doubts),
-            *outlier_findings(photos, features, labels, names.tolist()),
+            *outlier_findings(photos, features, labels, names.tolist(), self._progress),
         ]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from rs_toolkit.checks import nearest
 from rs_toolkit.checks.duplicates import neighbours
 from rs_toolkit.checks.duplicates import pairs as search
 from rs_toolkit.checks.duplicates.groups import (
@@ -160,7 +161,7 @@ def test_a_heap_of_equal_frames_is_bounded() -> None:
 
 @pytest.mark.parametrize("exact", [20_000, 100])
 def test_near_features_are_found(exact, monkeypatch) -> None:
-    monkeypatch.setattr(neighbours, "_EXACT_FEATURES", exact)
+    monkeypatch.setattr(nearest, "EXACT_ROWS", exact)
     generator = np.random.default_rng(0)
     features = generator.normal(size=(2000, 40)).astype(np.float32)
     features[1000:1020] = 3 * features[:20] + generator.normal(0, 0.1, (20, 40))
