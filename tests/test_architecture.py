@@ -68,7 +68,7 @@ ROOF = {"rs_runtime": {"cli", "arguments", "run", "__main__", "__init__"}}
 # Files beside those folders that stand below them all.
 GROUND = {
     "rs_toolkit": {"errors", "files", "progress", "environment", "pictures", "ray_cluster"},
-    "rs_toolkit/checks": {"findings"},
+    "rs_toolkit/checks": {"findings", "nearest"},
     "rs_toolkit/data": {
         *("photos", "index", "known_files", "table", "remembered", "taxonomy", "groups", "labels"),
     },
