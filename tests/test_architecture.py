@@ -57,7 +57,7 @@ FLOORS = {
         *("cli", "evaluation", "clean", "audit", "review", "checks", "folders", "splits", "config"),
         *("batches", "metrics", "sample", "data"),
     ),
-    "rs_toolkit/checks": ("duplicates", "labels"),
+    "rs_toolkit/checks": ("duplicates", "labels", "similar"),
     "rs_toolkit/data": ("readers",),
     "rs_train": ("tuning", "student", "classifier", "teacher"),
     "rs_export": ("shrink", "tflite", "onnx", "quantize", "measure"),
