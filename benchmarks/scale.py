@@ -180,9 +180,9 @@ def main() -> None:
     parts: list[tuple[str, Callable[[int], Measured], int]] = [
         ("hashes", hash_searches, chosen.hashes),
         ("near_features", feature_pairs, chosen.features),
-        ("outliers", outliers, chosen.features),
-        ("label_votes", label_votes, chosen.features),
         ("split", split_rows, chosen.rows),
+        ("label_votes", label_votes, chosen.features),
+        ("outliers", outliers, chosen.features),
     ]
     searches = dict(result.get("searches", {}))
     for name, work, count in parts:
@@ -191,14 +191,11 @@ def main() -> None:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             found = pool.submit(work, count).result()
         found["load_average"] = round(os.getloadavg()[1], 1)
-        print(name, found, flush=True)
         if name == "split":
             result["split"] = found
         else:
-            searches[name] = found
-    if searches:
-        result["searches"] = searches
-    publish("scale", result)
+            result["searches"] = searches = {**searches, name: found}
+        publish("scale", result)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Votes of labelled photos about others: each has the weight ``exp(cosine / 0.05)``.
 
 This is kernel regression (Nadaraya 1964, Watson 1964).  Up to
-:data:`rs_toolkit.checks.similar.nearest.EXACT_ROWS` voters, all vote.  Of more, the 64 nearest
+:data:`rs_toolkit.checks.similar.nearest.EXACT_ROWS` voters, all vote.  Of more, the 32 nearest
 vote, and a random sample of 8,192 stands for all others: each of its votes counts as often as there
 are others for each in the sample.
 """
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 _TEMPERATURE = 0.05
 # Similarities that are in memory at once: 128 MiB of float32.
 _BLOCK = 2**25
-_NEAREST, _SAMPLE = 64, 8192
+_NEAREST, _SAMPLE = 32, 8192
 
 
 def votes(
