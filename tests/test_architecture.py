@@ -57,7 +57,7 @@ FLOORS = {
         *("cli", "evaluation", "clean", "audit", "review", "checks", "folders", "splits", "config"),
         *("batches", "metrics", "sample", "data"),
     ),
-    "rs_toolkit/checks": ("duplicates", "labels"),
+    "rs_toolkit/checks": ("duplicates", "labels", "similar"),
     "rs_toolkit/data": ("readers",),
     "rs_train": ("tuning", "student", "classifier", "teacher"),
     "rs_export": ("shrink", "tflite", "onnx", "quantize", "measure"),
@@ -68,7 +68,7 @@ ROOF = {"rs_runtime": {"cli", "arguments", "run", "__main__", "__init__"}}
 # Files beside those folders that stand below them all.
 GROUND = {
     "rs_toolkit": {"errors", "files", "progress", "environment", "pictures", "ray_cluster"},
-    "rs_toolkit/checks": {"findings", "nearest"},
+    "rs_toolkit/checks": {"findings"},
     "rs_toolkit/data": {
         *("photos", "index", "known_files", "table", "remembered", "taxonomy", "groups", "labels"),
     },

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rs_toolkit.checks import nearest
 from rs_toolkit.checks.duplicates import neighbours
 from rs_toolkit.checks.duplicates import pairs as search
 from rs_toolkit.checks.duplicates.groups import (
@@ -26,6 +25,7 @@ from rs_toolkit.checks.duplicates.hashes import greys, perceptual_hashes
 from rs_toolkit.checks.duplicates.neighbours import near_features, near_hashes
 from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
 from rs_toolkit.checks.duplicates.same_picture import THUMBNAIL, picture_similarity
+from rs_toolkit.checks.similar import nearest
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.progress import Progress

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rs_runtime.engines.limits import cores
 from rs_toolkit.checks.duplicates.bands import Near, banded, banded_seconds
 from rs_toolkit.checks.duplicates.equal import equal_rows, spread
-from rs_toolkit.checks.nearest import Search
+from rs_toolkit.checks.similar.nearest import Search
 from rs_toolkit.progress import Progress
 
 __all__ = ["BANDED_HASHES", "near_features", "near_hashes"]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.checks.labels.out_of_fold import group_numbers
-from rs_toolkit.checks.nearest import Search
+from rs_toolkit.checks.similar.nearest import Search
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.progress import Progress
 
@@ -65,7 +65,7 @@ def find_outliers(
 
     Features have the shape (n, d) and are finite; labels, (n,), are 0 or more; groups are n names,
     equal for near-duplicates, None alone.  Among many photos, of a class or of all, the nearest are
-    searched by :class:`rs_toolkit.checks.nearest.Search`, whose recall ``progress`` notes.
+    searched by :class:`rs_toolkit.checks.similar.nearest.Search`, whose recall ``progress`` notes.
     """
     from sklearn.preprocessing import normalize
 

@@ -1,9 +1,9 @@
 """Votes of labelled photos about others: each has the weight ``exp(cosine / 0.05)``.
 
 This is kernel regression (Nadaraya 1964, Watson 1964).  Up to
-:data:`rs_toolkit.checks.nearest.EXACT_ROWS` voters, all vote.  Of more, the 64 nearest vote, and a
-random sample of 8,192 stands for all others: each of its votes counts as often as there are others
-for each in the sample.
+:data:`rs_toolkit.checks.similar.nearest.EXACT_ROWS` voters, all vote.  Of more, the 32 nearest
+vote, and a random sample of 8,192 stands for all others: each of its votes counts as often as there
+are others for each in the sample.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rs_toolkit.checks import nearest
+from rs_toolkit.checks.similar import nearest
 from rs_toolkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 _TEMPERATURE = 0.05
 # Similarities that are in memory at once: 128 MiB of float32.
 _BLOCK = 2**25
-_NEAREST, _SAMPLE = 64, 8192
+_NEAREST, _SAMPLE = 32, 8192
 
 
 def votes(
