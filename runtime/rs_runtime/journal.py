@@ -67,7 +67,8 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
         "strict_photos": classifier.strict_photos,
         "top": top,
         "species": _digest(classifier.allowed),
-        "place": _digest(classifier.weights),
+        # Weights of 1 are those of every place; the answer tells what is expected at this one.
+        "place": [_digest(classifier.weights), _digest(classifier.expected)],
         "keep_all": classifier.keep_all,
         "thumbnails": classifier.keep_thumbnails,
         # Answers of a release that kept less of them are not taken for this one's.

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import rs_runtime.photos.photo
 from rs_runtime.batch import in_order
 from rs_runtime.classify import Classifier
 from rs_runtime.engines.pool import load_pool
@@ -107,6 +108,21 @@ def test_a_photo_without_memory_to_shrink_it_costs_only_itself(onnx_kit, many, m
         found = list(classifier.classify_many(many[:30]))
     (lost,) = (result for result in found if isinstance(result, Failure))
     assert len(found) == 30 and "more memory" in lost.problem and lost.path in lost.problem
+
+
+def test_a_photo_without_memory_to_read_it_costs_only_itself(onnx_kit, many, monkeypatch) -> None:
+    real = rs_runtime.photos.photo.read_photo
+
+    def read(path: Path, name: str | None = None) -> bytes:
+        if path == many[20]:
+            raise MemoryError
+        return real(path, name)
+
+    monkeypatch.setattr("rs_runtime.photos.photo.read_photo", read)
+    with Classifier.open(onnx_kit) as classifier:
+        found = list(classifier.classify_many(many[:30]))
+    assert isinstance(found[20], Failure) and "more memory than there is" in found[20].problem
+    assert sum(isinstance(item, Prediction) for item in found) == 29
 
 
 def test_without_memory_for_a_second_copy_the_first_answers_all(

@@ -201,6 +201,9 @@ def test_a_damaged_line_costs_its_photo_only(classify, journal, decoded, damage)
         ('"filter": null', '"filter": {}'),
         (r'"found": .*', '"found": [[]]}'),
         ('"name": "red"', r'"name": "\\u001b[2J"'),
+        ('"taken": null', '"taken": "2025-99-09T06:30:00"'),
+        ('"taken": null', '"taken": "some time of a day in the year"'),
+        ('"latitude": null', '"latitude": 91'),
     ],
 )
 def test_a_row_with_wrong_values_costs_its_photo_only(classify, journal, decoded, old, new) -> None:

@@ -170,6 +170,7 @@ def test_journals_tell_places_apart(kit) -> None:
     found = []
     for settings in ({}, {"place": Place("KEN")}, {"place": Place("FJI")},
                      {"place": Place("KEN", weight=0.5)}, {"place": Place("KEN", weight=0)},
+                     {"place": Place("KEN", weight=1)}, {"place": Place("FJI", weight=1)},
                      {"locale": "sw"}):  # fmt: skip
         with Classifier.open(kit, warn=lambda _: None, **settings) as classifier:
             found.append(json.dumps(settings_of(classifier, 5)))

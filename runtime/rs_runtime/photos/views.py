@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["box_views", "frame_views"]
 
+# As many as MegaDetector gives at most: the pixels of all are in memory at a time.
+_MOST_BOXES = 300
+
 
 def box_views(
     photo: BoxedPhoto, source: Path | bytes, preprocessings: Sequence[Preprocessing]
@@ -30,11 +33,17 @@ def box_views(
     """Return the pixels inside each box of an animal, for each preprocessing, as training crops.
 
     ``source`` is the photo that the boxes are of.  Without such a box nothing is decoded.  Errors
-    are those of :meth:`Preprocessing.load_with_info`; also UnreadablePhotoError for a video.
+    are those of :meth:`Preprocessing.load_with_info`; also UnreadablePhotoError for a video, and
+    PhotoTooLargeError for more than 300 boxes.
     """
     if shows_video(source):
         problem = "is a video, whose boxes are not used; leave it out, or give no boxes"
         raise UnreadablePhotoError(f"{photo_name(source)} {problem}")
+    if len(photo.boxes) > _MOST_BOXES:
+        problem = f"has {len(photo.boxes):,} boxes, more than {_MOST_BOXES}"
+        raise PhotoTooLargeError(
+            f"{photo_name(source)} {problem}; give a higher threshold of boxes"
+        )
     boxes = [found.box for found in photo.boxes if found.category == ANIMAL]
     if not boxes:
         return [], inspect(source)

@@ -24,7 +24,7 @@ from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PhotoBytes, photo_name
 __all__ = ["ZipPhoto", "zip_photos"]
 
 _MAX_DIRECTORY_BYTES = 64_000_000
-_MAX_ENTRIES = 200_000
+_MAX_ENTRIES, _ENTRY = 200_000, b"PK\1\2"
 # Photos shrink little, blank bitmaps to a thousandth; small ones do no harm.
 _MAX_RATIO, _SMALL_BYTES = 200, 10_000_000
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
@@ -120,12 +120,16 @@ class _Bounded(io.BufferedReader):
     """A file for zipfile, which would read a directory of any size at once."""
 
     limit = _MAX_DIRECTORY_BYTES
+    listed = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         most = self.limit + 1
         data = super().read(most if size is None or size < 0 else min(size, most))
         if len(data) == most:
             raise zipfile.BadZipFile("its directory is too large")
+        # Before zipfile makes an object of each; other numbers of entries may be false.
+        if not self.listed and data.count(_ENTRY) > _MAX_ENTRIES:
+            raise zipfile.BadZipFile(f"more than {_MAX_ENTRIES} entries: unpack it")
         return data
 
 
@@ -140,12 +144,9 @@ def _open(archive: str) -> zipfile.ZipFile:
         raise UnreadablePhotoError(
             f"archive {archive!r} cannot be read as a zip ({reason(error)}); copy it again"
         ) from error
-    file.limit = MAX_PHOTO_BYTES
+    file.limit, file.listed = MAX_PHOTO_BYTES, True
     # It is open as long as any of its photos is wanted.
     weakref.finalize(opened, file.close)
-    if len(opened.infolist()) > _MAX_ENTRIES:
-        problem = f"has more than {_MAX_ENTRIES} entries; unpack it, and give the folder"
-        raise UnreadablePhotoError(f"archive {archive!r} {problem}")
     return opened
 
 
