@@ -157,7 +157,7 @@ def classifiers(birds: Embedded, labels: NDArray[np.int64]) -> dict[str, NDArray
 
     module = "rs_toolkit.checks.labels.out_of_fold."
     found = {}
-    for name, muted in (("regression", "votes"), ("votes", "_regression")):
+    for name, muted in (("regression", "_votes"), ("votes", "_regression")):
         with patch(module + muted, silent):
             found[f"{name} alone"] = birds.out_of_fold(labels)
     found["both (default)"] = birds.out_of_fold(labels)

@@ -8,7 +8,7 @@ Each part runs in a process of its own, so that its peak memory is its own.  Wri
 
 - ``hashes``: the six searches of cleaning (whole, mirrored and middle frames; three crops) on
   random hashes, in which 1,000 pairs are planted at each even distance up to 12 bits.
-- ``features``: near-duplicates, outliers and votes on features of 256 numbers around one centre
+- ``features``: near-duplicates and outliers on features of 256 numbers around one centre
   for each 50 photos; one photo in 20 has a near-duplicate.
 - ``split``: a split of rows of an index, in groups of 3 photos on average, of 1,000 species.
 
@@ -33,8 +33,6 @@ from numpy.typing import NDArray
 
 from rs_toolkit.checks.duplicates.neighbours import near_features, near_hashes
 from rs_toolkit.checks.labels.outliers import find_outliers
-from rs_toolkit.checks.labels.votes import votes
-from rs_toolkit.checks.similar import nearest
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
@@ -134,22 +132,6 @@ def outliers(count: int) -> Measured:
     return {"rows": count, **result, "exact_distances": round(same, 4), "notes": notes.texts}
 
 
-def label_votes(count: int) -> Measured:
-    """Vote about a fifth of the photos; compare a sample with the votes of all."""
-    features, notes = some_features(count), Notes()
-    labels = np.random.default_rng(3).integers(0, CLASSES, count)
-    cut = count // 5
-    rest, known, ones = features[cut:], labels[cut:], np.ones(count - cut)
-    found, result = timed(lambda: votes(rest, known, ones, features[:cut], notes))
-    rows = np.random.default_rng(4).choice(cut, SAMPLE, False)
-    nearest.EXACT_ROWS = count
-    exact = votes(rest, known, ones, features[rows])
-    same = float(np.mean(found[rows].argmax(axis=1) == exact.argmax(axis=1)))
-    away = float(np.abs(found[rows] - exact).sum(axis=1).mean() / 2)
-    shown = {"same_first_class": round(same, 4), "mean_share_moved": round(away, 4)}
-    return {"rows": count, **result, **shown, "notes": notes.texts}
-
-
 def split_rows(count: int) -> Measured:
     """Split generated rows by species, groups and observations."""
     generator = np.random.default_rng(0)
@@ -171,7 +153,9 @@ def split_rows(count: int) -> Measured:
 def main() -> None:
     """Run the benchmark."""
     parser = options(__doc__)
-    parser.add_argument("--hashes", type=int, default=100_000, help="0: leave this out")
+    parser.add_argument(
+        "--hashes", type=int, default=100_000, help="12000 or more; 0: leave this out"
+    )
     parser.add_argument("--features", type=int, default=30_000, help="0: leave this out")
     parser.add_argument("--rows", type=int, default=100_000, help="0: leave this out")
     chosen = parser.parse_args()
@@ -181,7 +165,6 @@ def main() -> None:
         ("hashes", hash_searches, chosen.hashes),
         ("near_features", feature_pairs, chosen.features),
         ("split", split_rows, chosen.rows),
-        ("label_votes", label_votes, chosen.features),
         ("outliers", outliers, chosen.features),
     ]
     searches = dict(result.get("searches", {}))

@@ -136,13 +136,13 @@ class Checks:
             return []
         assert self._features is not None
         features = self._features[[place for place, _ in used]]
-        settings: dict[str, int] = {"classes": len(names), "seed": config.seed}
+        settings = {"classes": len(names), "seed": config.seed}
 
         def compute() -> NDArray[np.float64]:
-            return out_of_fold(features, labels, groups, **settings, progress=self._progress)
+            return out_of_fold(features, labels, groups, **settings)
 
         inputs = (features, labels, repr(groups), repr(settings))
-        probabilities = remembered(self._cache.directory, "out-of-fold-2", inputs, compute)
+        probabilities = remembered(self._cache.directory, "out-of-fold-1", inputs, compute)
         doubts = doubt_labels(labels, probabilities, filter_by=label_filter)
         return [
             *noise_findings(photos, labels, names.tolist(), doubts),

@@ -11,7 +11,6 @@ import pytest
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.labels import out_of_fold as out_of_fold_module
 from rs_toolkit.checks.labels import outliers
-from rs_toolkit.checks.labels import votes as votes_module
 from rs_toolkit.checks.labels.label_noise import FILTERS, doubt_labels, noise_findings
 from rs_toolkit.checks.labels.noise_model import fit_share, label_doubt, own_probability
 from rs_toolkit.checks.labels.out_of_fold import group_numbers, out_of_fold
@@ -81,7 +80,7 @@ def test_a_seed_gives_one_result(noisy, probabilities) -> None:
 
 
 def test_little_memory_gives_the_same(noisy, probabilities, monkeypatch) -> None:
-    monkeypatch.setattr(votes_module, "_BLOCK", 1000)
+    monkeypatch.setattr(out_of_fold_module, "_BLOCK", 1000)
     assert np.allclose(out_of_fold(noisy.features, noisy.given, classes=CLASSES), probabilities)
 
 

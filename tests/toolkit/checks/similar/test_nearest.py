@@ -1,13 +1,11 @@
-"""The search for similar photos: exact for few, measured for many; and the votes it serves."""
+"""The search for similar photos: exact for few, measured for many."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from rs_toolkit.checks.labels import votes as votes_module
 from rs_toolkit.checks.labels.outliers import find_outliers
-from rs_toolkit.checks.labels.votes import votes
 from rs_toolkit.checks.similar import nearest
 from rs_toolkit.checks.similar.nearest import Search
 from rs_toolkit.progress import Progress
@@ -73,38 +71,3 @@ def test_outliers_among_many_photos_are_those_of_the_exact_search(monkeypatch) -
     assert np.mean(np.abs(found.any - exact.any) < 1e-5) > 0.95
     assert np.mean(np.abs(found.own - exact.own) < 1e-5) > 0.95
     assert len(notes.texts) == 3
-
-
-def test_votes_of_the_nearest_and_a_sample_are_close_to_those_of_all(monkeypatch) -> None:
-    photos, labels = unit(3000, 24), np.arange(3000) % 10
-    labels = np.random.default_rng(0).permutation(labels)
-    arguments = photos[600:], labels[600:], np.ones(2400), photos[:600]
-    exact = votes(*arguments)
-    alike = np.exp((photos[:600] @ photos[600:].T).astype(float) / 0.05)
-    wanted = np.stack([alike[:, labels[600:] == k].sum(axis=1) for k in range(10)], axis=1)
-    assert np.allclose(exact, wanted / wanted.sum(axis=1, keepdims=True), atol=1e-4)
-    monkeypatch.setattr(nearest, "EXACT_ROWS", 1000)
-    monkeypatch.setattr(nearest, "RECALL", 1.0)
-    monkeypatch.setattr(votes_module, "_NEAREST", 8)
-
-    def moved(sample: int) -> float:
-        """Return the share of votes that another class got: half of the sum of differences."""
-        monkeypatch.setattr(votes_module, "_SAMPLE", sample)
-        found = votes(*arguments)
-        assert np.allclose(found.sum(axis=1), 1)
-        return float(np.abs(found - exact).sum(axis=1).mean() / 2)
-
-    assert moved(2400) < 1e-4
-    assert 0 < moved(1200) < 0.2
-
-
-def test_the_sample_of_voters_stands_for_all_others(monkeypatch) -> None:
-    photos, labels = unit(3000, 24), np.arange(3000) % 40 // 4
-    arguments, own = (photos[600:], labels[600:], np.ones(2400), photos[:600]), labels[:600, None]
-    # Where a near photo has hardly more votes than another, the nearest few must not count more.
-    monkeypatch.setattr(votes_module, "_TEMPERATURE", 1.0)
-    exact = np.take_along_axis(votes(*arguments), own, 1).mean()
-    monkeypatch.setattr(nearest, "EXACT_ROWS", 1000)
-    monkeypatch.setattr(votes_module, "_NEAREST", 8)
-    monkeypatch.setattr(votes_module, "_SAMPLE", 100)
-    assert np.take_along_axis(votes(*arguments), own, 1).mean() == pytest.approx(exact, abs=0.02)

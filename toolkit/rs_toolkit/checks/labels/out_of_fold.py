@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rs_toolkit.checks.labels.noise_model import fit_share, log_likelihood, own_probability
-from rs_toolkit.checks.labels.votes import votes
-from rs_toolkit.progress import Progress
 from rs_toolkit.splits.folds import deal_folds
 
 __all__ = ["group_numbers", "out_of_fold"]
@@ -22,12 +20,16 @@ Floats = NDArray[np.float64]
 _COMPONENTS = 256
 # Inverse L2 strength C, for features of mean squared length 1.
 _STRENGTH = 20.0
+# A photo whose cosine similarity is higher by this has e times the vote.
+_TEMPERATURE = 0.05
 # Added to classes that were learnt, so that the probability 0 always means: not learnt.
 _LEAST = 1e-9
 _POWERS = (0.25, 4.0)
 # The solvers take many small steps, after each of which threads wait for each other: two threads
 # took 3 to 19 s on 2 idle cores, and over 100 s on busy ones, for what one thread does in 2 s.
 _THREADS = 1
+# Similarities that are in memory at once: 128 MiB of float32.
+_BLOCK = 2**25
 
 
 def out_of_fold(
@@ -38,7 +40,6 @@ def out_of_fold(
     classes: int,
     folds: int = 5,
     seed: int = 0,
-    progress: Progress | None = None,
 ) -> Floats:
     """Return each photo's class probabilities by classifiers that were fitted without it.
 
@@ -47,7 +48,8 @@ def out_of_fold(
     (logarithmic opinion pool: Genest, Zidek 1986), because they err on different photos:
 
     - multinomial logistic regression, each class with the same total weight;
-    - votes of the photos of the other folds (:mod:`rs_toolkit.checks.labels.votes`).
+    - votes of the photos of the other folds, each of weight ``exp(cosine / 0.05)`` (kernel
+      regression: Nadaraya 1964, Watson 1964).
 
     Finally, all probabilities are raised to one power, and normalized.  The power is the one under
     which the labels are most likely by :mod:`rs_toolkit.checks.labels.noise_model`.  This is
@@ -62,7 +64,6 @@ def out_of_fold(
         There are at least two groups.
     classes : 2 or more
     folds : at least 2; each class is spread evenly over them
-    progress : where the recall of an approximate search is noted
 
     Returns
     -------
@@ -75,7 +76,7 @@ def out_of_fold(
     table = _components(features.astype(np.float32), first, seed)
     # The seed (seed, 0) gives the folds with which benchmarks/results were measured.
     fold = deal_folds(labels, group, folds, np.random.default_rng((seed, 0)))
-    return _sharpen(_predict_folds(table, labels, group, fold, classes, progress), labels, first)
+    return _sharpen(_predict_folds(table, labels, group, fold, classes), labels, first)
 
 
 def group_numbers(groups: Sequence[str | None] | None, count: int) -> Numbers:
@@ -114,12 +115,7 @@ def _components(features: Features, first: Numbers, seed: int) -> Features:
 
 
 def _predict_folds(
-    features: Features,
-    labels: Numbers,
-    group: Numbers,
-    fold: Numbers,
-    classes: int,
-    progress: Progress | None,
+    features: Features, labels: Numbers, group: Numbers, fold: Numbers, classes: int
 ) -> Floats:
     """Return probabilities (n, classes): each fold's photos by classifiers of the other folds."""
     once = 1 / np.bincount(group)[group]
@@ -127,8 +123,7 @@ def _predict_folds(
     for number in np.unique(fold):
         train, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         present, given = np.unique(labels[train], return_inverse=True)
-        voted = votes(features[train], given, once[train], features[held], progress)
-        pooled = _LEAST + voted
+        pooled = _LEAST + _votes(features[train], given, once[train], features[held])
         if len(present) > 1:
             fitted = _regression(features[train], given, once[train], features[held])
             pooled = np.sqrt(pooled * (_LEAST + fitted))
@@ -149,6 +144,21 @@ def _regression(features: Features, labels: Numbers, weights: Floats, held: Feat
         warnings.simplefilter("ignore", ConvergenceWarning)
         solver.fit(features, labels, sample_weight=balanced * weights.sum() / balanced.sum())
     return np.asarray(solver.predict_proba(held), np.float64)
+
+
+def _votes(features: Features, labels: Numbers, weights: Floats, held: Features) -> Floats:
+    """Return each class's share of the other folds' votes, (held, classes)."""
+    from scipy.sparse import csr_array
+    from sklearn.preprocessing import normalize
+
+    members = csr_array((weights, (np.arange(len(labels)), labels)))
+    voters, found = normalize(features).T, np.empty((len(held), members.shape[1]))
+    rows = max(1, _BLOCK // len(labels))
+    for start in range(0, len(held), rows):
+        alike = normalize(held[start : start + rows]) @ voters
+        votes = np.exp((alike - alike.max(axis=1, keepdims=True)) / _TEMPERATURE)
+        found[start : start + rows] = votes @ members
+    return np.asarray(found / found.sum(axis=1, keepdims=True), np.float64)
 
 
 def _sharpen(probabilities: Floats, labels: Numbers, first: Numbers) -> Floats:
