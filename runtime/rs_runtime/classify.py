@@ -303,9 +303,6 @@ class Classifier(Model):
                 return self._classify(photo, top, engine, None)
         except PhotoError as error:
             return Failure(photo_path(photo), str(error))
-        except MemoryError:
-            problem = f"{photo_name(photo)} needs more memory than there is; shrink it"
-            return Failure(photo_path(photo), problem)
         except EngineError as error:
             # Perhaps only this photo was too large for the memory.
             return Failure(photo_path(photo), f"{photo_name(photo)}: {error}", "engine")
