@@ -19,7 +19,7 @@ from rs_runtime.background import SIDE, light_of, read_thumbnail, thumbnail
 from rs_runtime.cameras import FEWEST, evidence, judge_cameras, judge_frames
 from rs_runtime.classify import Classifier
 from rs_runtime.cli import main
-from rs_runtime.journal import Journal
+from rs_runtime.journal_file import Journal
 from rs_runtime.results import Failure, Prediction
 
 W, H = 160, 120
@@ -269,7 +269,7 @@ def test_the_command(classify, tmp_path) -> None:
 KILLED = """
 import itertools, os, signal, sys
 from rs_runtime.cli import main
-from rs_runtime.journal import Journal
+from rs_runtime.journal_file import Journal
 
 real, calls = Journal.add, itertools.count()
 

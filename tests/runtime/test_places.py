@@ -222,6 +222,7 @@ def test_the_command_takes_places_and_languages(kit, colour_photos, capsys) -> N
     [
         (["--country", "ENG"], "has no class whose range holds ENG; the kit's ranges tell of"),
         (["--country", "England"], "three letters of ISO 3166-1"),
+        (["--lat", "-.5"], "latitude and longitude go together"),
         (["--lat", "1"], "latitude and longitude go together"),
         (["--lat", "nan", "--lon", "1"], "latitude must be"),
         (["--place-weight", "0.5"], "--place-weight needs --country"),

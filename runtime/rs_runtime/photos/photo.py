@@ -108,7 +108,10 @@ def decode(
         Above 200 MB or 200 megapixels, or larger than the memory allows.
     """
     where = photo_name(source)
-    data = source if isinstance(source, bytes) else read_photo(source, where)
+    try:
+        data = source if isinstance(source, bytes) else read_photo(source, where)
+    except MemoryError as error:
+        raise _refusal(error, b"", "", where) from error
     if len(data) > MAX_PHOTO_BYTES:
         raise PhotoTooLargeError(f"{where} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
     kind = _kind(data, where)
