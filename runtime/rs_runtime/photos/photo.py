@@ -108,10 +108,7 @@ def decode(
         Above 200 MB or 200 megapixels, or larger than the memory allows.
     """
     where = photo_name(source)
-    try:
-        data = source if isinstance(source, bytes) else read_photo(source, where)
-    except MemoryError as error:
-        raise _refusal(error, b"", "", where) from error
+    data = source if isinstance(source, bytes) else read_photo(source, where)
     if len(data) > MAX_PHOTO_BYTES:
         raise PhotoTooLargeError(f"{where} is larger than {MAX_PHOTO_BYTES} bytes; shrink it")
     kind = _kind(data, where)
