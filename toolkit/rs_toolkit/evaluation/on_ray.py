@@ -22,7 +22,7 @@ from rs_runtime.journal_file import Journal, answer_line, key_of
 from rs_runtime.kit.kit import find_kit
 from rs_runtime.results import Failure, Prediction
 from rs_runtime.run import Run, keep_for
-from rs_toolkit.ray_cluster import RETRIES, connected, rows_of
+from rs_toolkit.ray_cluster import RESTARTS, connected, rows_of
 
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
@@ -115,8 +115,7 @@ def _rows(
         batch_size=_BATCH,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, workers)),
         num_cpus=1,
-        # Without a limit, a photo that kills its worker would be tried for ever.
-        ray_remote_args_fn=lambda: {"max_restarts": RETRIES, "max_task_retries": RETRIES},
+        ray_remote_args_fn=lambda: RESTARTS,
     )
     for row in rows_of(ray, answers):
         yield row["line"]
