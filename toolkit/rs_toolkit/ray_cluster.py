@@ -20,11 +20,13 @@ LOCAL = "local"
 """The address that starts Ray on this machine."""
 
 RETRIES = 3
-"""How often a worker that died is started again for the same photos."""
+"""How often the same photos are tried again after the worker that had them died."""
 
-RESTARTS = {"max_restarts": RETRIES, "max_task_retries": RETRIES}
-"""The same, as Ray's options of an actor: without a limit, a photo that kills its worker would be
-tried for ever."""
+RESTARTS = {"max_restarts": -1, "max_task_retries": RETRIES}
+"""The same, as Ray's options of an actor.
+
+Workers themselves are started again without a limit: Ray waits forever for one that is not.
+"""
 
 _STORE_BYTES = 256 * 2**20
 _CONNECT_S = 10.0
