@@ -14,7 +14,10 @@ from rs_runtime.engines.limits import cores
 from rs_runtime.errors import EngineMissingError, RuntimeKitError
 from rs_runtime.stderr import quiet_libraries
 
-__all__ = ["LOCAL", "RESTARTS", "RETRIES", "Workers", "connected", "rows_of", "whole_machines"]
+__all__ = [
+    *("LOCAL", "RESTARTS", "RETRIES", "Workers", "connected", "one_core_each", "rows_of"),
+    "whole_machines",
+]
 
 LOCAL = "local"
 """The address that starts Ray on this machine."""
@@ -126,6 +129,11 @@ class Workers(NamedTuple):
 
     most: int
     each: dict[str, int]
+
+
+def one_core_each(ray: Any) -> Workers:
+    """Return a worker for each core of a cluster."""
+    return Workers(max(1, int(ray.cluster_resources().get("CPU", 1))), {"num_cpus": 1})
 
 
 def whole_machines(ray: Any) -> Workers:

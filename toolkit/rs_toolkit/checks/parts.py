@@ -21,7 +21,14 @@ from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import Dataset, Photo, PhotoCache, default_cache_dir
 from rs_toolkit.data.readers import index_and_tell, read_and_tell, require_data
 from rs_toolkit.progress import Progress
-from rs_toolkit.ray_cluster import RESTARTS, Workers, connected, rows_of, whole_machines
+from rs_toolkit.ray_cluster import (
+    RESTARTS,
+    Workers,
+    connected,
+    one_core_each,
+    rows_of,
+    whole_machines,
+)
 
 __all__ = ["PartWorker", "PhotoWork", "work_on_ray"]
 
@@ -134,9 +141,8 @@ def work_on_ray(work: PhotoWork, address: str, *, progress: Progress) -> None:
     require_data(work.data)
     work = replace(work, data=work.data.resolve())
     with connected(address, None) as ray:
-        cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        parts = _PARTS * cores
-        decode = Workers(cores, {"num_cpus": 1})
+        decode = one_core_each(ray)
+        parts = _PARTS * decode.most
         _pass(ray, work, decode, parts, "read", progress)
         if work.needs_tensorflow:
             _pass(ray, work, whole_machines(ray), parts, "compute", progress)

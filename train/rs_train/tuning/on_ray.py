@@ -16,7 +16,7 @@ from rs_toolkit.data.photos import default_cache_dir
 from rs_toolkit.environment import quiet_tensorflow, use_device
 from rs_toolkit.errors import ToolkitError
 from rs_toolkit.progress import Progress
-from rs_toolkit.ray_cluster import RETRIES, Workers, whole_machines
+from rs_toolkit.ray_cluster import RETRIES, Workers, one_core_each, whole_machines
 from rs_train.tuning.study import Study
 from rs_train.tuning.tune import tune
 
@@ -70,10 +70,7 @@ def run_trials(ray: Any, job: Job, progress: Progress, study: Study, seconds: fl
 
 
 def _workers(ray: Any, job: Job) -> Workers:
-    if job.tuning.stage == 2:
-        found = whole_machines(ray)
-    else:
-        found = Workers(max(1, int(ray.cluster_resources().get("CPU", 1))), {"num_cpus": 1})
+    found = whole_machines(ray) if job.tuning.stage == 2 else one_core_each(ray)
     return found._replace(most=min(found.most, job.trials or found.most))
 
 
