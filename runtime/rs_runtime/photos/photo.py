@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -29,6 +30,7 @@ __all__ = [
     "MAX_PHOTO_PIXELS",
     "PhotoBytes",
     "PhotoInfo",
+    "StoredPhoto",
     "cut",
     "decode",
     "inspect",
@@ -73,6 +75,31 @@ class PhotoInfo:
     mode: str
     note: str | None = None
     exif: Exif | None = field(default=None, compare=False)
+
+
+class StoredPhoto(ABC):
+    """A photo that is no file of its own, such as one in an archive.
+
+    ``size`` is its number of bytes, ``mtime_ns`` the time of its last change in ns, 0 if that is
+    not known; ``mark`` tells it from others of the same size and time.
+    """
+
+    size: int
+    mtime_ns: int = 0
+
+    @property
+    @abstractmethod
+    def path(self) -> str:
+        """What results call the photo."""
+
+    @property
+    @abstractmethod
+    def mark(self) -> str:
+        """What the journal knows it by, beside path, size and time."""
+
+    @abstractmethod
+    def read(self) -> PhotoBytes:
+        """Return the photo's bytes; PhotoError: it cannot be read."""
 
 
 class PhotoBytes(bytes):

@@ -19,7 +19,7 @@ from pathlib import Path
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos.folder import is_hidden, photo_problem
 from rs_runtime.photos.formats import HEAD_BYTES
-from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PhotoBytes, photo_name
+from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PhotoBytes, StoredPhoto, photo_name
 from rs_runtime.photos.room import enough_memory
 
 __all__ = ["ZipPhoto", "zip_photos"]
@@ -38,7 +38,7 @@ _DAMAGED = (
 
 
 @dataclass(frozen=True)
-class ZipPhoto:
+class ZipPhoto(StoredPhoto):
     """A photo in a zip archive; :func:`zip_photos` makes them.
 
     ``archive`` is the path of the file, ``name`` that of the photo inside.  ``size`` in bytes and
@@ -56,6 +56,11 @@ class ZipPhoto:
     def path(self) -> str:
         """What results call the photo: ``archive.zip/inner/photo.jpg``."""
         return f"{self.archive}/{self.name}"
+
+    @property
+    def mark(self) -> str:
+        """The checksum."""
+        return f"crc32:{self.crc32}"
 
     def read(self) -> PhotoBytes:
         """Return the photo's bytes; several threads may read from one archive.

@@ -23,6 +23,7 @@ from rs_runtime.journal_file import Journal, answer_line, key_of
 from rs_runtime.kit.kit import find_kit
 from rs_runtime.results import Failure, Prediction
 from rs_runtime.run import Run, keep_for
+from rs_toolkit.evaluation.remote import is_remote, with_remote
 from rs_toolkit.ray_cluster import (
     RESTARTS,
     Workers,
@@ -41,6 +42,8 @@ __all__ = ["fill_journal"]
 # that this process takes.
 _WINDOW = 200_000
 _BATCH = 16
+# Options that open photos once more, as files.
+_READ_AGAIN = ("page", "sort_into", "explain")
 
 
 def fill_journal(
@@ -56,7 +59,8 @@ def fill_journal(
     classifier
         What this process would classify with; workers must have the same settings.
     options
-        Those of ``rs-classify``.
+        Those of ``rs-classify``; addresses among the photos are replaced by what is there, as
+        :func:`rs_toolkit.evaluation.remote.with_remote` does it.
     address
         Of a cluster, or ``auto`` or ``local``.
     opening
@@ -76,6 +80,11 @@ def fill_journal(
             "Ray keeps its answers in a --journal, and looks for the photos before they are "
             "classified: give a journal, no --watch, and no list on standard input"
         )
+    again = [name for name in _READ_AGAIN if getattr(options, name) is not None]
+    if again and any(map(is_remote, options.photos)):
+        name = again[0].replace("_", "-")
+        raise RuntimeKitError(f"--{name} opens photos as files; leave it out for those of a store")
+    options.photos = with_remote(options.photos)
     keep_for(classifier, options)
     settings, run = settings_of(classifier, options.top), Run(options)
     begun = time.monotonic()
