@@ -120,8 +120,10 @@ def _spread(
     if address is None:
         yield None
         return
+    from rs_toolkit.data.readers import require_data
     from rs_toolkit.ray_cluster import connected
     from rs_train.tuning.on_ray import Job, run_trials
 
+    require_data(what[0])
     with connected(address, None) as ray:
         yield partial(run_trials, ray, Job(*what, trials, device), progress)
