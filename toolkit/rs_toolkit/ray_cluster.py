@@ -145,7 +145,7 @@ def whole_machines(ray: Any) -> Workers:
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     with_gpu = [(int(found.get("CPU", 0)), int(found.get("GPU", 0))) for found in machines]
     with_gpu = [(cores, gpus) for cores, gpus in with_gpu if cores and gpus]
-    if with_gpu and _answer(ray, ray.remote(num_cpus=0, num_gpus=1)(tensorflow_sees_gpu)):
+    if with_gpu and _answer(ray, ray.remote(num_cpus=0, num_gpus=1)(_sees_gpu)):
         cores = min(max(1, cores // gpus) for cores, gpus in with_gpu)
         count = sum(min(gpus, total // cores) for total, gpus in with_gpu)
         return Workers(count, {"num_cpus": cores, "num_gpus": 1})
@@ -162,7 +162,7 @@ def _answer(ray: Any, task: Any) -> bool:
         return False
 
 
-def tensorflow_sees_gpu() -> bool:
+def _sees_gpu() -> bool:
     """Return whether TensorFlow can use a GPU in this process."""
     from rs_toolkit.environment import quiet_tensorflow
 

@@ -160,7 +160,7 @@ def test_ray_changes_nothing_also_where_a_photo_kills_its_workers(clean, work, m
     sees.__module__ = "__main__"
     asked: list[ray_cluster.Workers] = []
     monkeypatch.setattr(ray_cluster, "_connect", start)
-    monkeypatch.setattr(ray_cluster, "tensorflow_sees_gpu", sees)
+    monkeypatch.setattr(ray_cluster, "_sees_gpu", sees)
     wanted, _, _ = clean("alone")
     before = work()
     found, _, err = clean("ray", "--address", "local", kills="05.png")
