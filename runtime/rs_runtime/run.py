@@ -148,7 +148,7 @@ class Run:
         return time.monotonic() >= self._deadline
 
     def _sources(self, tell: Callable[[str], object]) -> Iterator[Source]:
-        from rs_runtime.photos.photo import photo_path
+        from rs_runtime.photos.stored import photo_path
         from rs_runtime.sources.given import photos_given
 
         shard = self._options.shard

@@ -76,7 +76,10 @@ class Context:
 
         A path outside of the folder is absolute; a photo without a path has the empty text.
         """
-        return "" if path is None else relative_path(path, self.base)
+        if path is None:
+            return ""
+        # That of a photo elsewhere, such as s3://bucket/name, is no path of this machine.
+        return path if "://" in path else relative_path(path, self.base)
 
     def identifier(self, kind: str, *facts: str | None) -> str:
         """Return an identifier (UUID) that is the same each time for the same facts."""

@@ -11,9 +11,10 @@ from PIL import Image
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos.exif import read_exif
-from rs_runtime.photos.photo import IN_MEMORY, MAX_PHOTO_PIXELS, PhotoInfo
+from rs_runtime.photos.photo import MAX_PHOTO_PIXELS, PhotoInfo
 from rs_runtime.photos.rgb import to_rgb
 from rs_runtime.photos.room import claim_room, require_memory
+from rs_runtime.photos.stored import IN_MEMORY
 from rs_runtime.photos.upright import upright
 
 __all__ = ["decode_in_memory"]

@@ -17,30 +17,24 @@ from rs_runtime.photos.formats import HEAD_BYTES, photo_kind, unsupported_kind
 from rs_runtime.photos.opened import load_image, open_image, without_pillow_limit
 from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, row_hashes, without_texts
 from rs_runtime.photos.rgb import to_rgb
+from rs_runtime.photos.stored import photo_name
 from rs_runtime.photos.upright import upright, upright_size
 
 if TYPE_CHECKING:
     from PIL import ImageFile
 
 __all__ = [
-    "IN_MEMORY",
     "MAX_PHOTO_BYTES",
     "MAX_PHOTO_PIXELS",
-    "PhotoBytes",
     "PhotoInfo",
     "cut",
     "decode",
     "inspect",
-    "photo_name",
-    "photo_path",
     "read_photo",
 ]
 
 MAX_PHOTO_BYTES = 200_000_000
 MAX_PHOTO_PIXELS = 200_000_000
-
-IN_MEMORY = "photo in memory"
-"""What messages call a photo that has no path."""
 
 # A JPEG that lacks its last bytes is compared at a fraction of its size if both sides keep so many
 # pixels.  It does not depend on the model, so that a photo is used at every size or at none.
@@ -72,19 +66,6 @@ class PhotoInfo:
     mode: str
     note: str | None = None
     exif: Exif | None = field(default=None, compare=False)
-
-
-class PhotoBytes(bytes):
-    """The bytes of a photo, and the ``path`` that results and messages call it."""
-
-    path: str
-
-    @classmethod
-    def named(cls, data: bytes, path: str) -> PhotoBytes:
-        """Return ``data`` with a path."""
-        found = cls(data)
-        found.path = path
-        return found
 
 
 def decode(
@@ -175,18 +156,6 @@ def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
     """Crop an image from :func:`decode` to ``edges``: left, top, right, bottom, in pixels."""
     with without_pillow_limit():
         return image.crop(edges)
-
-
-def photo_name(source: object) -> str:
-    """Return what messages call a photo."""
-    path = photo_path(source)
-    return IN_MEMORY if path is None else f"photo {path!r}"
-
-
-def photo_path(source: object) -> str | None:
-    """Return the path of a photo as it was given; None of one that is held in memory."""
-    path = source if isinstance(source, str | Path) else getattr(source, "path", None)
-    return str(path) if isinstance(path, str | Path) else None
 
 
 def read_photo(path: Path, name: str | None = None) -> bytes:

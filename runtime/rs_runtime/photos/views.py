@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
 from rs_runtime.photos.boxes import ANIMAL, BoxedPhoto
 from rs_runtime.photos.folder import shows_video
-from rs_runtime.photos.photo import PhotoInfo, inspect, photo_name
+from rs_runtime.photos.photo import PhotoInfo, inspect
 from rs_runtime.photos.preprocess import Preprocessing, load_each, load_parts
 from rs_runtime.photos.room import enough_memory, shared_room
+from rs_runtime.photos.stored import photo_name
 from rs_runtime.photos.video import sample_video
 
 if TYPE_CHECKING:

@@ -14,13 +14,16 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos.folder import is_hidden, photo_problem
 from rs_runtime.photos.formats import HEAD_BYTES
-from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PhotoBytes, photo_name
+from rs_runtime.photos.photo import MAX_PHOTO_BYTES
 from rs_runtime.photos.room import enough_memory
+from rs_runtime.photos.stored import PhotoBytes, StoredPhoto, photo_name
 
 __all__ = ["ZipPhoto", "zip_photos"]
 
@@ -38,7 +41,7 @@ _DAMAGED = (
 
 
 @dataclass(frozen=True)
-class ZipPhoto:
+class ZipPhoto(StoredPhoto):
     """A photo in a zip archive; :func:`zip_photos` makes them.
 
     ``archive`` is the path of the file, ``name`` that of the photo inside.  ``size`` in bytes and
@@ -56,6 +59,11 @@ class ZipPhoto:
     def path(self) -> str:
         """What results call the photo: ``archive.zip/inner/photo.jpg``."""
         return f"{self.archive}/{self.name}"
+
+    @property
+    def mark(self) -> str:
+        """The checksum."""
+        return f"crc32:{self.crc32}"
 
     def read(self) -> PhotoBytes:
         """Return the photo's bytes; several threads may read from one archive.
@@ -76,12 +84,32 @@ class ZipPhoto:
         with enough_memory(where):
             return PhotoBytes.named(_read(self._opened, entry, where), self.path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens the archive itself.
+        return _opened_again, (self.archive, self.name, self.size, self.crc32)
+
     def head(self) -> bytes:
         """Return the photo's first bytes, none if they cannot be read."""
         try:
             return _read(self._opened, self._entry, "", HEAD_BYTES)
         except UnreadablePhotoError:
             return b""
+
+
+def _opened_again(archive: str, name: str, size: int, crc32: int) -> ZipPhoto:
+    opened = _kept_open(archive)
+    try:
+        entry = opened.getinfo(name)
+    except KeyError:
+        entry = None
+    if entry is None or (entry.file_size, entry.CRC) != (size, crc32):
+        raise UnreadablePhotoError(f"archive {archive!r} has changed while it was read")
+    return ZipPhoto(archive, name, size, crc32, opened, entry)
+
+
+@lru_cache(4)
+def _kept_open(archive: str) -> zipfile.ZipFile:
+    return _open(archive)
 
 
 def zip_photos(archive: str | Path, videos: bool = False) -> Iterator[tuple[ZipPhoto, str | None]]:

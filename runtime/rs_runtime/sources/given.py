@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photos.folder import file_head, photo_problem, photos_below, unsupported
 from rs_runtime.photos.formats import PHOTO_SUFFIXES, is_zip
+from rs_runtime.photos.stored import StoredPhoto
 from rs_runtime.results import Failure
 
 if TYPE_CHECKING:
-    from rs_runtime.photos.zipped import ZipPhoto
-
-    Source = Path | ZipPhoto | Failure | None
+    Source = Path | StoredPhoto | Failure | None
 
 __all__ = ["STANDARD_INPUT", "photos_given", "start_folder", "unreadable_folder"]
 
@@ -32,7 +31,7 @@ _PATTERN = re.compile(r"[*?]|\[.+\]")
 
 
 def photos_given(
-    given: Sequence[Path], tell: Callable[[str], object], null: bool = False
+    given: Sequence[Path | StoredPhoto], tell: Callable[[str], object], null: bool = False
 ) -> Iterator[Source]:
     """Yield each photo of what was given, or what is wrong with it, in a stable order.
 
@@ -42,7 +41,7 @@ def photos_given(
         Files; folders, which are searched as :func:`rs_runtime.photos.folder.photos_below` says;
         zip archives, told by their first bytes; patterns with ``*``, ``?``, ``[...]``, and ``**``
         for folders of any depth, unless a file has that very name; ``-`` for a list of files,
-        folders and archives on standard input.
+        folders and archives on standard input; and stored photos, which are yielded as they are.
     tell
         Called with one line for each folder that is left out.
     null
@@ -51,11 +50,13 @@ def photos_given(
     Yields
     ------
     photo
-        A path, a photo in an archive, a Failure, or None: no path has come on standard input for a
-        moment.
+        A path, a stored photo such as one in an archive, a Failure, or None: no path has come on
+        standard input for a moment.
     """
     for path in given:
-        if str(path) == STANDARD_INPUT:
+        if isinstance(path, StoredPhoto):
+            yield path
+        elif str(path) == STANDARD_INPUT:
             yield from _listed(tell, null)
         elif _PATTERN.search(str(path)) and not os.path.lexists(path):
             yield from _matching(str(path), tell)
