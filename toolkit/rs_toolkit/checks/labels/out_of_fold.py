@@ -164,9 +164,11 @@ def _votes(
     weight = weight.astype(np.float32)
     found = np.zeros((len(labels), classes))
     ends = [*np.flatnonzero(np.diff(fold[order], prepend=-1)).tolist(), len(labels)]
-    for first, last in pairwise(ends):
-        for rows in _blocks(first, last, _ROWS):
-            for others in _blocks(last, len(labels), _COLUMNS):
+    parts = list(pairwise(ends))
+    for number, part in enumerate(parts):
+        later = [block for other in parts[number + 1 :] for block in _blocks(*other, _COLUMNS)]
+        for rows in _blocks(*part, _ROWS):
+            for others in later:
                 alike = unit[rows] @ unit[others].T
                 # At most 1, so that float32 holds all of them: exp(-40) at least.
                 votes = np.exp((alike - 1) / np.float32(_TEMPERATURE), out=alike)
@@ -182,7 +184,7 @@ def _blocks(first: int, last: int, size: int) -> list[slice]:
 def _count(found: Floats, voted: Numbers, label: Numbers, votes: Features, axis: int) -> None:
     """Add each class's votes, which lie along an axis, to the rows ``voted`` of ``found``.
 
-    ``label`` are the classes of the voters; voters of a class stand together.
+    ``label`` are the classes of the voters; all voters of a class stand together.
     """
     starts = np.flatnonzero(np.diff(label, prepend=-1))
     sums = np.add.reduceat(votes, starts, axis)
