@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rs_toolkit.checks.labels.noise_model import fit_share, log_likelihood, own_probability
 from rs_toolkit.splits.folds import deal_folds
 
-__all__ = ["group_numbers", "out_of_fold"]
+__all__ = ["group_numbers", "label_votes", "out_of_fold"]
 
 Features = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -121,7 +121,7 @@ def _predict_folds(
 ) -> Floats:
     """Return probabilities (n, classes): each fold's photos by classifiers of the other folds."""
     once = 1 / np.bincount(group)[group]
-    votes = _votes(features, labels, once, fold, classes)
+    votes = label_votes(features, labels, once, fold, classes)
     found = np.zeros((len(labels), classes))
     for number in np.unique(fold):
         train, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
@@ -149,12 +149,13 @@ def _regression(features: Features, labels: Numbers, weights: Floats, held: Feat
     return np.asarray(solver.predict_proba(held), np.float64)
 
 
-def _votes(
+def label_votes(
     features: Features, labels: Numbers, weights: Floats, fold: Numbers, classes: int
 ) -> Floats:
-    """Return each class's share of the votes of the other folds, (n, classes).
+    """Return each class's share, 0 to 1, of the votes of the other folds, (n, classes).
 
-    Each similarity is computed once, for the votes of both photos.
+    ``features`` are (n, d); ``labels``, ``weights`` and ``fold`` (n,).  Exact; each similarity is
+    computed once, for the votes of both photos.
     """
     from sklearn.preprocessing import normalize
 
