@@ -220,7 +220,7 @@ class Classifier(Model):
         photo
             A path or a file's bytes, of a photo or a video; a Pillow image, which is turned as its
             EXIF data say; an array, as :func:`rs_runtime.photos.memory.decode_in_memory` has it; a
-            :class:`~rs_runtime.photos.photo.StoredPhoto`, such as a ZipPhoto; or a BoxedPhoto.
+            :class:`~rs_runtime.photos.stored.StoredPhoto`, such as a ZipPhoto; or a BoxedPhoto.
         top
             Limits the classes of the prediction, at least 1.
 
