@@ -16,6 +16,7 @@ from rs_runtime.stderr import command_process, write_stderr
 __all__ = [
     "Parser",
     "complain",
+    "counted",
     "duration",
     "positive",
     "printable",
@@ -77,6 +78,11 @@ def complain(program: str, problem: str) -> None:
 def say(text: str) -> None:
     """Print to standard output and flush it; raises OutputError within a command."""
     print(text, flush=True)
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number of things in words, such as ``1 photo`` or ``2,000 photos``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def printable(text: str) -> str:

@@ -127,13 +127,14 @@ class ByTable:
     def __init__(self, sequences: Mapping[str, str], base: str = "") -> None:
         self._sequences, self._base = sequences, os.path.abspath(base)
         self._left = Counter(sequences.values())
+        self._absent = dict(sequences)
 
     def place(self, found: Result) -> str | None:
         """Return the name of a result's sequence."""
         path = relative_path(found.path, self._base) if found.path else ""
         name = self._sequences.get(path)
-        if name is not None:
-            self._left[name] -= 1
+        if self._absent.pop(path, None) is not None:
+            self._left[self._sequences[path]] -= 1
         return name
 
     def goes_on(self, name: str) -> bool:

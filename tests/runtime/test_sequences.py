@@ -192,6 +192,26 @@ def test_given_sequences(classify, table) -> None:
     assert [row["sequence"]["photos"] for row in (rows[0], rows[1])] == [2, 1]
 
 
+@pytest.mark.parametrize("rule", ["time", "given"])
+def test_a_photo_given_twice_counts_once(onnx_kit, card, table, rule, capfd) -> None:
+    options = ["--sequence", "30s"] if rule == "time" else ["--sequences", str(table)]
+    again = card / "A" / ".." / "A" / "1.png"
+    given = [*(str(again),) * (rule == "given"), str(card), str(again), str(card / "B")]
+    main([*given, "--kit", str(onnx_kit), "--json", *options])
+    out, err = capfd.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == 8 and f"{3 + (rule == 'given')} photos given twice" in err
+    first = next(row for row in rows if row["path"].endswith("A/1.png"))
+    assert first["sequence"]["photos"] == (3 if rule == "time" else 2)
+
+
+def test_a_photo_given_twice_does_not_end_its_sequence(manifest) -> None:
+    results = [photo(f"/base/{name}", "06:00:00") for name in ("1", "1", "2", "1")]
+    rule = ByTable({"1": "night", "2": "night"}, "/base")
+    found = [*classify_sequences(Results(manifest, results), [], rule)]
+    assert [item.sequence.photos for item in found] == [3, 3, 3, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
