@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rs_runtime.arguments import parser_of_arguments as _parser
 from rs_runtime.console import complain, run_command, say
+from rs_runtime.interrupts import hear_interrupts
 
 if TYPE_CHECKING:
     from rs_runtime.ahead import Ahead
@@ -40,6 +41,8 @@ def main(
     be used, or the engine failed on them.  2: wrong usage, no photos, or the kit or the engine
     cannot be used.  124: --max-runtime was over.  130: interrupted.  141: the output was closed.
     """
+    if argv is None:
+        hear_interrupts()
     parser = _parser()
     # With no arguments given, they are those of the process, which does nothing else.
     parser.set_defaults(only_this=argv is None, before=before)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from rs_runtime.errors import OutputClosedError, RuntimeKitError
+from rs_runtime.interrupts import INTERRUPTED
 from rs_runtime.stderr import command_process, write_stderr
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
 ]
 
 _UNUSABLE = 2
-_INTERRUPTED = 130  # 128 + the signal's number, as shells have it
 
 
 def run_command(
@@ -48,7 +48,7 @@ def run_command(
     except SystemExit as stop:
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except OutputClosedError as error:
         return error.exit_code
     except RuntimeKitError as error:

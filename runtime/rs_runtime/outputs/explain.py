@@ -14,6 +14,7 @@ import numpy as np
 
 from rs_runtime.errors import PhotoError
 from rs_runtime.files import atomic_write
+from rs_runtime.interrupts import interrupted
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.labels import TAXON
 from rs_runtime.outputs.places import flat_name, open_folder
@@ -51,7 +52,8 @@ class Explain:
 
     def add(self, found: Result) -> None:
         """Draw one photo, unless its picture is there."""
-        if not isinstance(found, Prediction) or not found.top:
+        # After Ctrl-C, what is not drawn is drawn when the same command goes on.
+        if not isinstance(found, Prediction) or not found.top or interrupted():
             return
         if found.path is None or not Path(found.path).is_file():
             self._absent += 1
