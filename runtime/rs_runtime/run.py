@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from rs_runtime.console import complain
+from rs_runtime.console import complain, counted
 from rs_runtime.interrupts import INTERRUPTED, begin_work, interrupted
 from rs_runtime.outputs.context import folder_given
 from rs_runtime.outputs.writers import Outputs
@@ -34,6 +34,7 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
     ``options`` holds ``photos``, ``null``, ``watch``, ``boxes``, ``box_threshold``, ``top``,
+    ``frames`` (None unless it was asked for),
     ``journal``, ``shard`` (of which only the journal is written), ``max_runtime``, ``sequence``
     (seconds) or ``sequences`` (a table), ``cameras`` and the options of outputs as ``rs-classify``
     has them, and ``program``, which begins complaints.
@@ -63,7 +64,7 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
             raise
         finally:
             run.progress.clear()
-        run.say_unlisted()
+        run.say_what_is_odd()
         run.say_why_it_ends()
         outputs.close(complete=not run.why)
     return run.exit_code()
@@ -126,7 +127,7 @@ class Run:
         self._deadline = math.inf if limit is None else time.monotonic() + limit
         self._codes = {_GOOD}
         self._answers, self._engine_failed = 0, False
-        self._unlisted = 0
+        self._unlisted = self._videos = 0
         self.why = ""
         """Why photos are left, in words; empty if none are."""
         self._detections: Detections | None = None
@@ -184,6 +185,7 @@ class Run:
         """Say what is wrong with one photo."""
         if isinstance(found, Prediction):
             self._answers += 1
+            self._videos += found.frames is not None
             self._unlisted += found.original is not None and found.original.listed < UNLISTED
             if found.note:
                 self.complain(f"warning: photo {found.path!r} {found.note}")
@@ -193,11 +195,13 @@ class Run:
             self.complain(found.problem)
         self.progress.step()
 
-    def say_unlisted(self) -> None:
-        """Say how many photos probably show nothing that a list or a place lets expect."""
+    def say_what_is_odd(self) -> None:
+        """Say how many photos a list or a place does not fit, and what was asked for in vain."""
+        if self._options.frames is not None and not self._videos and self._answers:
+            self.complain("warning: --frames is for videos, and no video was classified")
         if self._unlisted:
             self.complain(
-                f"warning: {self._unlisted:,} photos are probably of something that is not "
+                f"warning: {counted(self._unlisted, 'photo')} probably of something that is not "
                 f"expected: among all classes, those of the species list or place have less than "
                 f"{UNLISTED:.0%}; look at these photos, or add what they show to the list"
             )
@@ -215,7 +219,7 @@ class Run:
             kept = "without --journal, the same command begins again"
         else:
             return
-        self.complain(f"{why}; {self._answers:,} photos have answers: {kept}")
+        self.complain(f"{why}; {counted(self._answers, 'photo')} with an answer: {kept}")
 
     def exit_code(self) -> int:
         """Return the exit code of a run that has ended."""

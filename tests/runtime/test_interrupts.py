@@ -111,7 +111,7 @@ def test_later_it_ends_with_the_answers_of_what_is_begun(run, tmp_path, lines) -
     ending, journal, wrote = done.stderr.splitlines()
     assert "Ctrl-C again ends at once" in ending and "interrupted; " in journal
     rows = (tmp_path / "out.partial.csv").read_text().splitlines()
-    assert f"{len(rows) - 1} photos have answers" in journal and "out.partial.csv" in wrote
+    assert f"{len(rows) - 1} photos with an answer" in journal and "out.partial.csv" in wrote
     assert 16 <= len(rows) - 1 == kept(tmp_path) < 60
     assert run().returncode == 0
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 61 and kept(tmp_path) == 60

@@ -311,7 +311,7 @@ def test_ctrl_c_keeps_what_is_done(classify, journal, decoded, monkeypatch) -> N
         patched.setattr(Classifier, "logits", interrupted)
         code, out, err = classify("--json", "--journal", journal)
     assert code == 130 and whole[1].startswith(out) and len(out.splitlines()) == 10
-    assert "9 photos have answers" in err[-1] and "the same command goes on" in err[-1]
+    assert "9 photos with an answer" in err[-1] and "the same command goes on" in err[-1]
     decoded.clear()
     assert classify("--json", "--journal", journal) == whole
     assert len(decoded) == COUNT - 9

@@ -212,7 +212,7 @@ def test_the_command_takes_places_and_languages(kit, colour_photos, capsys) -> N
     assert {item["name"] for item in red["top"]} == {"panthera onca", "capra hircus"}
     assert red["original"]["top"][0]["common_name"] == "simba"
     assert "1 of 3 classes have no such range" in err
-    assert "1 photos are probably of something that is not expected" in err
+    assert "1 photo probably of something that is not expected" in err
     assert main([str(colour_photos / "a.jpg"), "--kit", str(kit), "--country", "FJI"]) == 0
     assert "among all classes: species panthera leo" in capsys.readouterr().out
 

@@ -349,3 +349,23 @@ def test_folders_may_be_relative(tmp_path, monkeypatch) -> None:
     assert rule.place(photo("card/a/1.png", None)) == "night"
     assert ByTime(5, "card").place(photo("card/a/1.png", "06:00:00")) == "a/1.png"
     assert ByTime(5).place(photo("card/a/1.png", "06:00:00")) == "card/a/1.png"
+
+
+def test_a_table_that_names_no_photo_is_said_once(classify, card, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "MOST", 2)
+    table = tmp_path / "other.csv"
+    table.write_text("path,sequence\ncard/A/1.png,night\n")
+    _, rows, err = classify("--sequences", table)
+    assert ids(rows) == [None] * 8 and err.count("no photo so far is in the table") == 1
+    assert "'card/A/1.png'" in err and "'A/1.png'" in err and repr(str(card)) in err
+    table.write_text("path,sequence\n")
+    assert "which is empty" in classify("--sequences", table)[2]
+    table.write_text("path,sequence\nB/2.png,night\n")
+    monkeypatch.setattr(module, "MOST", 500)
+    assert "no photo so far" not in classify("--sequences", table)[2]
+
+
+def test_photos_without_a_time_are_said_to_be_in_no_sequence(onnx_kit, card, capfd) -> None:
+    for name, said in (("6.png", 1), ("5.png", 0)):
+        main([str(card / "A" / name), "--kit", str(onnx_kit), "--sequence", "30"])
+        assert capfd.readouterr().err.count("no photo so far says when it was taken") == said

@@ -211,11 +211,11 @@ def _in_archive(archive: str) -> Iterator[Source]:
 def _matching(pattern: str, asked: _Asked) -> Iterator[Source]:
     """Yield the photos whose names match a pattern, and those in folders and archives that do."""
     parts = pattern.replace(os.altsep or os.sep, os.sep).split(os.sep)
-    found = False
+    found, again = False, asked.again
     for source in _deep(parts, asked) if _ANY_DEPTH in parts else _flat(pattern, asked):
         found = True
         yield source
-    if not found:
+    if not found and asked.again == again:
         yield _without_photos("pattern", pattern)
 
 

@@ -212,7 +212,7 @@ def predict(
     for problem in classifier.narrow(species):
         complain("rs-toolkit", f"warning: {problem}")
     names = ("photos", "format", "output", "json", "csv", "top", "boxes", "box_threshold")
-    unused = dict.fromkeys(("journal", "max_runtime", "watch", "shard"))
+    unused = dict.fromkeys(("journal", "max_runtime", "watch", "shard", "frames"))
     asked = output_defaults() | unused | {name: given[name] for name in (*names, "sequences")}
     asked |= {"cameras": False, "sequence": seconds}
     namespace = Namespace(program="rs-toolkit", null=False, **asked)
