@@ -200,7 +200,7 @@ def test_a_photo_given_twice_counts_once(onnx_kit, card, table, rule, capfd) -> 
     main([*given, "--kit", str(onnx_kit), "--json", *options])
     out, err = capfd.readouterr()
     rows = [json.loads(line) for line in out.splitlines()]
-    assert len(rows) == 8 and f"{3 + (rule == 'given')} photos given twice" in err
+    assert len(rows) == 8 and f"{3 + (rule == 'given')} files given twice" in err
     first = next(row for row in rows if row["path"].endswith("A/1.png"))
     assert first["sequence"]["photos"] == (3 if rule == "time" else 2)
 

@@ -69,7 +69,7 @@ def photos_given(
         else:
             yield from _photos(name, asked)
     if asked.again:
-        tell(f"left out: {counted(asked.again, 'photo')} given twice")
+        tell(f"left out: {counted(asked.again, 'file')} given twice")
 
 
 class _Asked:

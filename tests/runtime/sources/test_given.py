@@ -101,7 +101,7 @@ def test_what_is_given_twice_is_found_once(card) -> None:
         *("card/a.jpg", "card/own-name.jpg", "card/x[1].jpg", "card/sub/b.jpg"),
         *("card/sub/deep/c.png", "card.zip/in/a.jpg", "absent.jpg"),
     ]
-    assert told == ["left out: 6 photos given twice"]
+    assert told == ["left out: 6 files given twice"]
 
 
 def listed(data: bytes, monkeypatch, tmp_path: Path, **options: bool) -> list[str]:
