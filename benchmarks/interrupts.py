@@ -76,6 +76,8 @@ class Start:
                 env={**os.environ, "PYTHONFAULTHANDLER": "1"},
             )
             time.sleep(self._random.uniform(0, self._longest))
+            # Others share the machine, so that a run may take more or less than those before.
+            self._longest *= 1.03 if process.poll() is None else 0.9
             if process.poll() is not None:
                 return
             begun = time.monotonic()
@@ -116,9 +118,8 @@ def table(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     names = ("start", "interrupts", "hangs", "codes", "median_s", "slowest_s", "resumed", "whole")
     rows = [[found[name] for name in names] for found in result["starts"]]
-    about = (
-        f"{on(result['machine'])}, {result['busy']} of them kept busy. Columns: the script says."
-    )
+    about = f"{on(result['machine'])}, {result['busy']} kept busy; kit {result['kit']}, of a tiny"
+    about += " model (tests/runtime/colour_models.py). The script says what the columns are."
     return f"# Ctrl-C at random times\n\n{about}\n\n{grid(names, rows)}"
 
 
