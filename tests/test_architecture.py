@@ -74,7 +74,7 @@ GROUND = {
     },
     "rs_train": {"run_folder"},
     "rs_export": {"recipes", "metadata", "tables"},
-    "rs_runtime": {"errors", "files", "console", "stderr", "streams", "ahead"},
+    "rs_runtime": {"errors", "files", "console", "stderr", "streams", "ahead", "interrupts"},
 }
 
 

@@ -328,7 +328,8 @@ class Classifier(Model):
             return classify_several(self, source, top, engine, judge)
         models = [self.preprocessing, *([judge.preprocessing] if judge else []), *self._small()]
         ahead, self._ahead = self._ahead, None
-        known = ahead.take((source, models)) if ahead else None
+        # An array cannot be compared with a path.
+        known = ahead.take((source, models)) if ahead and isinstance(source, Path) else None
         (pixels, *others), info = known or load_each(source, models)
         if info.note and self.strict_photos:
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")

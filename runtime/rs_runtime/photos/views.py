@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["box_views", "frame_views"]
 
-# As many as MegaDetector gives at most: the pixels of all are in memory at a time.
+# The pixels of all boxes are in memory at a time.  MegaDetector keeps at most 300 boxes of a photo:
+# max_det of nms in megadetector/detection/pytorch_detector.py (agentmorris/MegaDetector), and of
+# non_max_suppression in utils/general.py (ultralytics/yolov5).  Its run_tiled_inference.py joins
+# the boxes of several tiles without a limit.
 _MOST_BOXES = 300
 
 

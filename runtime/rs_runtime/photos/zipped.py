@@ -8,6 +8,7 @@ decides how much memory is needed.  Names are labels and never paths: none of th
 from __future__ import annotations
 
 import io
+import os
 import struct
 import weakref
 import zipfile
@@ -25,7 +26,7 @@ from rs_runtime.photos.photo import MAX_PHOTO_BYTES
 from rs_runtime.photos.room import enough_memory
 from rs_runtime.photos.stored import PhotoBytes, StoredPhoto, photo_name
 
-__all__ = ["ZipPhoto", "zip_photos"]
+__all__ = ["ZipPhoto", "archive_of", "photo_in_archive", "zip_photos"]
 
 _MAX_DIRECTORY_BYTES = 64_000_000
 _MAX_ENTRIES, _ENTRY = 200_000, b"PK\1\2"
@@ -38,6 +39,9 @@ _DAMAGED = (
     *(zipfile.BadZipFile, RuntimeError, ValueError, OverflowError, EOFError),
     *(OSError, struct.error, zlib.error),
 )
+
+# Archives that are open, by path: those whose photos are being classified.
+_OPEN: weakref.WeakValueDictionary[str, zipfile.ZipFile] = weakref.WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,32 @@ def zip_photos(archive: str | Path, videos: bool = False) -> Iterator[tuple[ZipP
         yield photo, problem or None
 
 
+def archive_of(path: str) -> str | None:
+    """Return the archive that the path of a ZipPhoto begins with; None if it begins with none."""
+    while path and not os.path.exists(path):
+        path = path.rpartition("/")[0]
+    return path if os.path.isfile(path) else None
+
+
+def photo_in_archive(path: str) -> ZipPhoto | None:
+    """Return the photo of a :attr:`ZipPhoto.path`; None if it is not there any more.
+
+    The archive stays open as long as the photo is kept.  Of one that holds two photos of a name
+    there is none.
+    """
+    archive = archive_of(path)
+    if archive is None or archive == path:
+        return None
+    try:
+        opened = _OPEN.get(archive) or _open(archive)
+        item = opened.getinfo(path[len(archive) + 1 :])
+    except (UnreadablePhotoError, KeyError):
+        return None
+    if len(opened.NameToInfo) != len(opened.filelist):
+        return None
+    return ZipPhoto(archive, item.filename, item.file_size, item.CRC, opened, item)
+
+
 def _leads_out(name: str) -> bool:
     # Programs that read our results may take the path of a photo for that of a file.
     return name.startswith("/") or ".." in name.split("/") or ":" in name.partition("/")[0]
@@ -177,6 +207,7 @@ def _open(archive: str) -> zipfile.ZipFile:
     file.limit, file.listed = MAX_PHOTO_BYTES, True
     # It is open as long as any of its photos is wanted.
     weakref.finalize(opened, file.close)
+    _OPEN[archive] = opened
     return opened
 
 

@@ -223,7 +223,7 @@ def predict(
     for problem in classifier.narrow(species):
         complain("rs-toolkit", f"warning: {problem}")
     names = ("photos", "format", "output", "json", "csv", "top", "boxes", "box_threshold")
-    unused = dict.fromkeys(("max_runtime", "watch", "shard", "threads"))
+    unused = dict.fromkeys(("max_runtime", "watch", "shard", "threads", "frames"))
     more = (*names, "sequences", "journal")
     asked = output_defaults() | unused | {name: given[name] for name in more}
     asked |= {"cameras": False, "sequence": seconds}
