@@ -67,7 +67,7 @@ FLOORS = {
 ROOF = {"rs_runtime": {"cli", "run", "__main__", "__init__"}}
 # Files beside those folders that stand below them all.
 GROUND = {
-    "rs_toolkit": {"errors", "files", "progress", "environment", "pictures"},
+    "rs_toolkit": {"errors", "files", "progress", "environment", "pictures", "garbage"},
     "rs_toolkit/checks": {"findings"},
     "rs_toolkit/data": {
         *("photos", "index", "known_files", "table", "remembered", "taxonomy", "groups", "labels"),

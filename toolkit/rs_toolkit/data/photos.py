@@ -258,7 +258,8 @@ class PhotoCache:
 
     def holds(self, photo: Photo) -> bool:
         """Return whether there is a file of a photo's pixels; it may be damaged."""
-        return os.path.isfile(self._file(photo))
+        # os.path.isfile takes twice as long, and nothing but files has such names.
+        return os.access(self._file(photo), os.F_OK)
 
     def info(self, photo: Photo) -> PhotoInfo | None:
         """Return what a photo is; None where its pixels are not cached, or it is refused."""
