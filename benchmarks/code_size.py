@@ -30,8 +30,10 @@ PACKAGES = ("toolkit", "train", "export", "runtime")
 # augmentations, and the runtime's batches, journal and Python interface (6,000); the runtime's
 # outputs for other tools, inputs, species lists and sequences, small machines, with benchmarks, and
 # a probe and CLIP models in training (7,500); places and common names by
-# language, in kits, export and runtime (500).
-MAX_LINES, MAX_MEDIAN, MAX_FILE, MAX_FUNCTION = 50_400, 140, 350, 45
+# language, in kits, export and runtime (500); the
+# cache's size, runs in parts and on Ray, near-linear searches, and benchmarks of these and of a
+# small kit (2,400).
+MAX_LINES, MAX_MEDIAN, MAX_FILE, MAX_FUNCTION = 52_800, 140, 350, 45
 
 # Run once with the code of each revision: prints a line for each command and each option.
 LIST_COMMANDS = """

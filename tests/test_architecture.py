@@ -57,17 +57,19 @@ FLOORS = {
         *("cli", "evaluation", "clean", "audit", "review", "checks", "folders", "splits", "config"),
         *("batches", "metrics", "sample", "data"),
     ),
-    "rs_toolkit/checks": ("duplicates", "labels"),
+    "rs_toolkit/checks": ("duplicates", "labels", "similar"),
     "rs_toolkit/data": ("readers",),
     "rs_train": ("tuning", "student", "classifier", "teacher"),
     "rs_export": ("shrink", "tflite", "onnx", "quantize", "measure"),
     "rs_runtime": ("outputs", "sources", OTHERS, "engines", "kit", "photos"),
 }
 # Files that stand above all folders, where the others do not.
-ROOF = {"rs_runtime": {"cli", "run", "__main__", "__init__"}}
+ROOF = {"rs_runtime": {"cli", "arguments", "run", "__main__", "__init__"}}
 # Files beside those folders that stand below them all.
 GROUND = {
-    "rs_toolkit": {"errors", "files", "progress", "environment", "pictures", "garbage"},
+    "rs_toolkit": {
+        *("errors", "files", "progress", "environment", "pictures", "garbage", "ray_cluster"),
+    },
     "rs_toolkit/checks": {"findings"},
     "rs_toolkit/data": {
         *("photos", "index", "known_files", "table", "remembered", "taxonomy", "groups", "labels"),

@@ -21,7 +21,9 @@ CODES = {
     "rs-toolkit": {0, ToolkitError.exit_code, RuntimeKitError.exit_code, 130},
     "rs-toolkit kit": {0, RuntimeKitError.exit_code},
     "rs-toolkit kit diff": {0, 1, RuntimeKitError.exit_code},
+    "rs-toolkit cache": {0, ToolkitError.exit_code},
     "rs-toolkit predict": {0, PhotoError.exit_code, ToolkitError.exit_code, 130},
+    "rs-toolkit classify": {0, PhotoError.exit_code, RuntimeKitError.exit_code, 124, 130, 141},
     "rs-classify": {0, PhotoError.exit_code, RuntimeKitError.exit_code, 124, 130, 141},
     "python -m rs_runtime.probe": {0, RuntimeKitError.exit_code, 130, 141},
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rs_export.task import Task
+from rs_runtime.files import read_text
 from rs_runtime.kit.json_node import MAX_TEXT
 from rs_runtime.kit.manifest import RANKS, ClassInfo
 from rs_runtime.kit.ranges import MAX_BOXES, MAX_COUNTRIES, Range, is_country, is_locale
@@ -144,15 +145,9 @@ def _own_names(item: ClassInfo) -> list[str]:
 
 def _rows(path: Path, option: str, *needed: str) -> Iterator[_Row]:
     where = f"--{option} {str(path)!r}"
+    text = read_text(path, _MAX_BYTES, where, ExportError)
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise ExportError(f"{where} cannot be read: {error.strerror}; check the path") from error
-    if len(data) > _MAX_BYTES:
-        raise ExportError(f"{where} is larger than {_MAX_BYTES} bytes; leave out what is no class")
-    try:
-        rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        rows = csv.reader(io.StringIO(text, newline=""))
         heads = [head.strip().lower().replace("_", "") for head in next(rows, [])]
         for column in ("scientificName", *needed):
             if column.lower() not in heads:
@@ -163,8 +158,8 @@ def _rows(path: Path, option: str, *needed: str) -> Iterator[_Row]:
                 # Of a name with its author, the name alone.
                 *_, plain = list(spellings(name))[:2]
                 yield _Row(f"{where}: line {rows.line_num}", plain, cells)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ExportError(f"{where}: no CSV table in UTF-8 ({error}); save it as one") from error
+    except csv.Error as error:
+        raise ExportError(f"{where}: no CSV table ({error}); save it as one") from error
 
 
 def _countries(row: _Row) -> list[str]:

@@ -5,7 +5,12 @@ Takes a kit and photos.  Gives a class, a coarser rank or no answer for each pho
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime sends statistics to Microsoft from version 1.29 on, and keeps them below ~/.cache,
+# unless this is set before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from rs_runtime.cameras import judge_cameras

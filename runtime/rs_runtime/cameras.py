@@ -96,25 +96,32 @@ def judge_cameras(results: Generator[Result, None, None]) -> Generator[Result, N
     ``results`` are those of :meth:`rs_runtime.classify.Classifier.classify_many` of a classifier
     with ``keep_thumbnails``.  They come folder by folder: those of a folder wait until it is done,
     or 2,048 of them are there; further ones of the folder are compared with these too.  What has
-    no thumbnail passes as it is.  If something ends the run, those that wait are judged first.
+    no thumbnail passes as it is.  If something ends ``results``, those that wait are judged first.
     """
     waiting: list[Result] = []
     before: list[NDArray[np.uint8]] = []
     camera: str | None = None
+    ended: BaseException | None = None
     with closing(results):
-        try:
-            for found in results:
-                folder = camera if found.path is None else os.path.dirname(found.path)
-                if folder != camera or len(waiting) >= _PIECE:
-                    now = _frames(waiting)
-                    yield from _judged(waiting, now, before)
-                    before, waiting = (now if folder == camera else []), []
-                camera = folder
-                waiting.append(found)
-        except (KeyboardInterrupt, Exception):
-            yield from _judged(waiting, _frames(waiting), before)
-            raise
-        yield from _judged(waiting, _frames(waiting), before)
+        while True:
+            found = None
+            # Not around the verdicts: an interrupt there must not give rows a second time.
+            try:
+                found = next(results, None)
+            except (KeyboardInterrupt, Exception) as error:
+                ended = error
+            path = None if found is None else found.path
+            folder = camera if path is None else os.path.dirname(path)
+            if found is None or folder != camera or len(waiting) >= _PIECE:
+                now = _frames(waiting)
+                yield from _judged(waiting, now, before)
+                before, waiting = (now if folder == camera else []), []
+            if found is None:
+                break
+            camera = folder
+            waiting.append(found)
+    if ended is not None:
+        raise ended
 
 
 def _frames(results: list[Result]) -> list[NDArray[np.uint8]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rs_runtime.console import Parser, complain, duration, positive, run_command, say, share
-from rs_runtime.outputs.options import add_output_options
+from rs_runtime.arguments import parser_of_arguments as _parser
+from rs_runtime.console import complain, run_command, say
 
 if TYPE_CHECKING:
     from rs_runtime.ahead import Ahead
@@ -20,15 +21,20 @@ if TYPE_CHECKING:
     from rs_runtime.kit.kit import Kit
     from rs_runtime.places import Place
 
-__all__ = ["main"]
+__all__ = ["main", "open_classifier"]
 
 # So many photos, or a folder, are worth the seconds that it takes to measure the kit's models.
 _MANY = 16
 _SHORT_S = 1e-4
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    before: Callable[[Classifier, argparse.Namespace], object] | None = None,
+) -> int:
     """Run ``rs-classify`` and return its exit code.
+
+    ``before`` is called with the classifier and the options before photos are classified.
 
     0: every photo was classified, or left out as ``--filter on`` asks.  1: some photos could not
     be used, or the engine failed on them.  2: wrong usage, no photos, or the kit or the engine
@@ -36,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     # With no arguments given, they are those of the process, which does nothing else.
-    parser.set_defaults(only_this=argv is None)
+    parser.set_defaults(only_this=argv is None, before=before)
     return run_command(parser, argv, _run)
 
 
@@ -54,12 +60,24 @@ def _run(options: argparse.Namespace) -> int:
         _parser().error("--cameras compares a folder's photos once all are there: not with --watch")
     if not options.photos and options.watch is None:
         _parser().error("no photos given")
+    if options.shard is not None and (options.journal is None or options.watch is not None):
+        _parser().error("--shard keeps its answers in a --journal, and is not for --watch")
     if options.box_threshold is not None and options.boxes is None:
         _parser().error("--box-threshold is for --boxes; give the file of boxes too")
     with _quick_start(options.only_this):
         classifier = _classifier(options)
         from rs_runtime.run import classify_all
+    if options.before is not None:
+        options.before(classifier, options)
     return classify_all(classifier, options)
+
+
+def open_classifier(file: Path, options: argparse.Namespace) -> Classifier:
+    """Return what ``rs-classify`` would classify with by its options, but for the kit's file."""
+    from rs_runtime.kit.kit import open_kit
+
+    with open_kit(file, every_member=False) as kit:
+        return _loaded(kit, None, options)
 
 
 @contextmanager
@@ -132,213 +150,19 @@ def _place(options: argparse.Namespace) -> Place | None:
 
 def _first_is_other(options: argparse.Namespace) -> bool:
     """Return whether more or others are made of the first photo than of a photo alone."""
-    return bool(options.boxes or options.watch or options.cameras)
+    return bool(options.boxes or options.watch or options.cameras or options.shard)
 
 
 def _first_photo(given: Sequence[Path]) -> Path | None:
     from rs_runtime.photos.formats import PHOTO_SUFFIXES
 
     first = given[0]
-    return first if first.suffix.lower() in PHOTO_SUFFIXES and first.is_file() else None
+    # Unlike os.path, pathlib raises for names that are too long, and folders that are locked.
+    known = first.suffix.lower() in PHOTO_SUFFIXES and os.path.isfile(first)
+    return first if known else None
 
 
 def _holds_many(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() == ".zip" or str(path) == "-" or "*" in str(path)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="rs-classify",
-        description="Classify wildlife photos with a kit, offline. Names the finest rank that is "
-        "certain enough, and lists the most probable classes with common names and calibrated "
-        "probabilities.",
-        epilog="Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage, no photos or an "
-        "unusable kit or engine, 124 out of time, 130 interrupted, 141 the output was closed.",
-    )
-    parser.add_argument(
-        "photos",
-        nargs="*",
-        type=Path,
-        metavar="PHOTO|FOLDER|ZIP|PATTERN|-",
-        help="photos and videos, folders (recursively), zip archives (which are not unpacked), "
-        "patterns such as 'card/**/*.jpg', or - for a list of these on standard input",
-    )
-    parser.add_argument(
-        "--kit",
-        type=Path,
-        help="the .rskit file (default: $RS_KIT, or the newest .rskit in this folder)",
-    )
-    parser.add_argument(
-        "--public-key",
-        type=Path,
-        metavar="FILE",
-        help="refuse kits that this public key does not verify (default: $RS_PUBLIC_KEY, or none)",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "litert", "onnxruntime"),
-        default="auto",
-        help="what runs the model; auto: the fastest on this machine, which is measured before a "
-        "folder or many photos are classified for the first time, or else the first installed one",
-    )
-    parser.add_model_options()
-    _add_answer_options(parser)
-    _add_source_options(parser)
-    _add_photo_options(parser)
-    _add_run_options(parser)
-    add_output_options(parser)
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
-    parser.set_defaults(program=parser.prog)
-    return parser
-
-
-def _add_answer_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--top", type=positive, default=5, metavar="K", help="how many classes to list, best first"
-    )
-    parser.add_argument(
-        "--min-probability",
-        type=share,
-        metavar="P",
-        help="least probability, 0 to 1, of the rank that is named (default: the kit's thresholds)",
-    )
-    parser.add_argument(
-        "--coverage",
-        type=share,
-        metavar="P",
-        help="also list the classes that each photo may show; for this share of photos, 0 to 1, "
-        "the true class is among them",
-    )
-    parser.add_argument(
-        "--species",
-        type=Path,
-        metavar="FILE",
-        help="answer only with these: scientific names of any rank, one a line, or a CSV with a "
-        "column scientificName; the answer among all classes is told beside it",
-    )
-    _add_place_options(parser)
-    sequences = parser.add_mutually_exclusive_group()
-    sequences.add_argument(
-        "--sequence",
-        type=duration,
-        metavar="TIME",
-        help="also answer for sequences: photos of one camera (folder, make, model, serial number) "
-        "within this time, such as 30s, of the one before",
-    )
-    sequences.add_argument(
-        "--sequences",
-        type=Path,
-        metavar="FILE",
-        help="also answer for the sequences of this CSV with the columns path (relative to the "
-        "folder given) and sequence",
-    )
-
-
-def _add_place_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--country",
-        metavar="CODE",
-        help="where the photos were taken, such as GBR or KEN (ISO 3166-1 alpha-3): classes that "
-        "do not occur there, by the kit's ranges, become less probable; the answer without the "
-        "place is told beside it",
-    )
-    parser.add_argument(
-        "--lat", type=float, metavar="DEGREES", help="the same by latitude, north is positive"
-    )
-    parser.add_argument("--lon", type=float, metavar="DEGREES", help="longitude, east is positive")
-    parser.add_argument(
-        "--place-weight",
-        type=share,
-        metavar="W",
-        help="the factor on the probability of a class outside its range, 0 to 1; 0 leaves it out "
-        "(default: 0.01)",
-    )
-    parser.add_argument(
-        "--locale",
-        metavar="LANGUAGE",
-        help="common names in this language, such as sw or pt-BR, where the kit has them",
-    )
-
-
-def _add_source_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        # Not -0 as well: with it, argparse would take the value of --timezone -03:00 for an option.
-        "--null",
-        action="store_true",
-        help="paths on standard input end in NUL, as from find -print0, not in a new line",
-    )
-    parser.add_argument(
-        "--watch",
-        type=Path,
-        metavar="DIR",
-        help="also classify the photos in this folder, and go on with those that arrive in it, "
-        "until Ctrl-C or --max-runtime",
-    )
-    parser.add_argument(
-        "--boxes",
-        type=Path,
-        metavar="FILE",
-        help="a JSON file of MegaDetector: each box of an animal gets an answer, and the photo one "
-        "from its boxes; photos without such a box are not classified",
-    )
-    parser.add_argument(
-        "--box-threshold",
-        type=share,
-        metavar="P",
-        help="least confidence of a box, 0 to 1 (default: what the file recommends, or else 0.2)",
-    )
-    parser.add_argument(
-        "--frames",
-        type=positive,
-        default=8,
-        metavar="N",
-        help="how many frames of a video are classified, evenly over it",
-    )
-
-
-def _add_photo_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--filter",
-        choices=("on", "off", "report"),
-        default="report",
-        help="let the kit's filter judge first whether a photo shows an organism. report: print "
-        "'not an organism (3%%)' or 'maybe no organism (40%%)' beside the answer, if the kit has "
-        "a filter; on: also do not classify photos that show none; off: do not use the filter",
-    )
-    parser.add_argument(
-        "--filter-threshold",
-        type=share,
-        metavar="P",
-        help="judge that a photo shows an organism from this probability on, 0 to 1 (default: by "
-        "the kit's two thresholds)",
-    )
-    parser.add_argument(
-        "--cameras",
-        action="store_true",
-        help="the photos of each folder are those of one fixed camera: also compare each with the "
-        "camera's other frames of the same light, and print 'empty frame?' where it is like them; "
-        "docs/filter.md. The answers of a folder come when it is done",
-    )
-    parser.add_argument(
-        "--strict-photos",
-        action="store_true",
-        help="refuse photos that lack a few bytes at their end; without it they are used",
-    )
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--journal",
-        type=Path,
-        metavar="FILE",
-        help="keep each answer in this file: after a crash, power loss or Ctrl-C, the same command "
-        "prints these answers again and classifies the other photos; photos that could not be used "
-        "are tried again",
-    )
-    parser.add_argument(
-        "--max-runtime",
-        type=duration,
-        metavar="TIME",
-        help="take no more photos after this time, such as 45s, 30m or 1h30m, and end with those "
-        "that were taken; exit code 124 if some are left",
+    return (
+        os.path.isdir(path) or path.suffix.lower() == ".zip" or str(path) == "-" or "*" in str(path)
     )

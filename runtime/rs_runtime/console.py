@@ -43,7 +43,7 @@ def run_command(
         # Pillow warns about odd metadata of photos that can be used all the same.
         with command_process(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return run(parser.parse_args(argv))
+            return run(parser.parse_intermixed_args(argv))
     except SystemExit as stop:
         return int(stop.code or 0)
     except KeyboardInterrupt:

@@ -29,6 +29,12 @@ _LONGEST_S = 60.0
 _MOST_KITS = 100
 # The engines' packages; another version may be faster or slower.
 _PACKAGES = ("ai_edge_litert", "onnxruntime")
+# Unlike -m, this imports nothing from the current folder, which may be a card of photos.
+_PROGRAM = (
+    "import sys; sys.path[:] = {path!r}; from pathlib import Path; "
+    "from rs_runtime.fastest import milliseconds; "
+    "print(milliseconds(Path(sys.argv[1]), *sys.argv[2:]))"
+)
 
 
 def fastest_variant(
@@ -78,7 +84,7 @@ def _times(kit: Kit, offers: Sequence[Variant]) -> Iterator[tuple[str, float]]:
     # In processes of their own: this one needs one engine, and the memory of one model.
     for offer in offers:
         arguments = (str(kit.path), offer.name, kit.manifest_digest().hex())
-        command = [sys.executable, "-m", "rs_runtime.fastest", *arguments]
+        command = [sys.executable, "-c", _PROGRAM.format(path=sys.path), *arguments]
         with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
             done = subprocess.run(command, capture_output=True, check=True, timeout=_LONGEST_S)
             yield offer.name, float(done.stdout)
@@ -169,9 +175,3 @@ def _remember(file: Path | None, known: dict[str, dict[str, float]]) -> None:
     # On a disk that cannot be written, the next run measures again.
     with contextlib.suppress(OSError), atomic_write(file) as temporary:
         temporary.write_text(json.dumps(kept, indent=1), "utf-8")
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(milliseconds(Path(sys.argv[1]), *sys.argv[2:]))

@@ -1,4 +1,4 @@
-"""Write files atomically: whole or not at all."""
+"""Write files atomically: whole or not at all.  Read small ones that may be anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write", "put", "relative_path", "temporary_beside"]
+__all__ = ["atomic_write", "put", "read_text", "relative_path", "temporary_beside"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -63,3 +63,24 @@ def relative_path(path: str, base: str) -> str:
     whole, start = os.path.abspath(path), os.path.join(base, "")
     inside = whole[len(start) :] if whole.startswith(start) else whole
     return inside.replace(os.sep, "/")
+
+
+def read_text(path: Path, most: int, where: str, error: type[Exception]) -> str:
+    """Return the text of a small file in UTF-8, without a byte order mark.
+
+    Raises
+    ------
+    error
+        The file cannot be read, has more than ``most`` bytes, or is not UTF-8; ``where`` begins
+        its message.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise error(f"{where} is larger than {most} bytes; shorten it")
+        return data.decode("utf-8-sig")
+    except OSError as problem:
+        raise error(f"{where} cannot be read: {problem.strerror}; check the path") from problem
+    except UnicodeDecodeError as problem:
+        raise error(f"{where} is no text in UTF-8 ({problem}); save it as UTF-8") from problem

@@ -1,68 +1,32 @@
 """The journal of a long run: what was answered is kept, through ``kill -9`` and power loss.
 
-docs/decisions/0024-a-journal-of-answers.md specifies the file and says why.  It is only appended
-to.  A line that a crash has cut off or damaged is ignored; its photo is classified again.
+:mod:`rs_runtime.journal_file` is its file; docs/decisions/0024-a-journal-of-answers.md says why.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import json
 import os
-import re
-import time
-import zlib
-from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from rs_runtime.errors import JournalError, KitFormatError
 from rs_runtime.installed import installed_version
-from rs_runtime.kit.json_node import JsonNode
+from rs_runtime.journal_file import Journal, PhotoKey
 from rs_runtime.photos.boxes import BoxedPhoto
 from rs_runtime.photos.formats import PHOTO_SUFFIXES
 from rs_runtime.photos.zipped import ZipPhoto
 from rs_runtime.results import Prediction, Result
-from rs_runtime.saved import read_prediction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rs_runtime.classify import Classifier
 
-__all__ = ["Journal", "PhotoKey", "photo_key", "resumed", "settings_of"]
-
-_HEAD = b'{"journal": "rs-classify", "format": 1, '
-_ROW = re.compile(rb'\{"crc32": ([0-9]{1,10}), "row": (\{.*\})\}\n')
-_LONGEST = 2**24
-_SYNC_S = 2.0
-_HELD = (errno.EACCES, errno.EAGAIN)
-
-
-class PhotoKey(NamedTuple):
-    """What a photo file is known by: its path as given, bytes, and time of change in ns.
-
-    ``more`` is what else its answer depends on: the checksum of a photo in an archive, which has
-    no time of its own (``mtime_ns`` is 0), the boxes in it, the number of frames of a video.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    more: str = ""
-
-    def number(self) -> int:
-        """Return a hash, 0 to 2**64 - 1, that is the same in every process."""
-        text = f"{self.size}:{self.mtime_ns}:{self.more}:{self.path}"
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(digest, "little")
+__all__ = ["photo_key", "resumed", "settings_of"]
 
 
 def photo_key(photo: object, frames: int = 0) -> PhotoKey | None:
@@ -103,7 +67,8 @@ def settings_of(classifier: Classifier, top: int) -> dict[str, Any]:
         "strict_photos": classifier.strict_photos,
         "top": top,
         "species": _digest(classifier.allowed),
-        "place": _digest(classifier.weights),
+        # Weights of 1 are those of every place; the answer tells what is expected at this one.
+        "place": [_digest(classifier.weights), _digest(classifier.expected)],
         "keep_all": classifier.keep_all,
         "thumbnails": classifier.keep_thumbnails,
         # Answers of a release that kept less of them are not taken for this one's.
@@ -125,7 +90,7 @@ def resumed(
     Raises
     ------
     JournalError
-        As for :class:`Journal`.
+        As for :class:`rs_runtime.journal_file.Journal`.
     OSError
         The journal cannot be read or written.
     """
@@ -161,153 +126,3 @@ def _is_whole(known: Prediction, key: PhotoKey | None, classifier: Classifier) -
         return False
     # The key of a video with the suffix of a photo does not say how many frames there are.
     return not known.frames or (key is not None and "frames" in key.more)
-
-
-class Journal:
-    """An open journal, which no other command can open; a context manager.
-
-    Parameters
-    ----------
-    path
-        The file; it is made if it is not there.
-    settings
-        Answers of other settings (:func:`settings_of`) are left alone.
-
-    Raises
-    ------
-    JournalError
-        The file is no journal, or another command uses it.
-    OSError
-        It cannot be opened, read or written.
-    """
-
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        text = json.dumps(settings, sort_keys=True)
-        self._settings = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._path = path
-        self._synced = time.monotonic()
-        head = _HEAD + f'"key": "{self._settings}", "settings": {text}}}\n'.encode()
-        with contextlib.ExitStack() as stack:
-            self._file: BinaryIO = stack.enter_context(path.open("ab", buffering=0))
-            self._reader: BinaryIO = stack.enter_context(path.open("rb"))
-            start = self._reader.read(len(_HEAD))
-            if not _HEAD.startswith(start):
-                raise JournalError(f"journal {str(path)!r} is another file; give a new name")
-            _lock(self._file, path)
-            known, whole = self._read(head)
-            if not known:
-                self._write(head if whole else b"\n" + head)
-                self.sync()
-                _sync_folder(path)
-            elif not whole:
-                self._write(b"\n")
-            self._close = stack.pop_all()
-
-    def _read(self, head: bytes) -> tuple[bool, bool]:
-        """Index the rows; return whether ``head`` is among the lines, and the last line whole."""
-        numbers, offsets = array("Q"), array("Q")
-        known, line, offset = False, b"\n", 0
-        self._reader.seek(0)
-        while part := self._reader.readline(_LONGEST):
-            line = part
-            known = known or line == head
-            row = self._row(line)
-            if row is not None:
-                numbers.append(row[0].number())
-                offsets.append(offset)
-            offset += len(line)
-        # 16 bytes a row: an index of objects would take a hundred.
-        found = np.array([numbers, offsets], np.uint64)
-        order = np.argsort(found[0], kind="stable")
-        self._numbers, self._offsets = found[0][order], found[1][order]
-        return known, line.endswith(b"\n")
-
-    def _row(self, line: bytes) -> tuple[PhotoKey, dict[str, Any]] | None:
-        """Return the key and the answer in a line; None if it has none of these settings."""
-        match = _ROW.fullmatch(line)
-        if match is None or zlib.crc32(match[2]) != int(match[1]):
-            return None
-        try:
-            row = json.loads(match[2])
-            if row["settings"] != self._settings:
-                return None
-            key = PhotoKey(row["path"], row["size"], row["mtime_ns"], row.get("more", ""))
-            return key, row["found"]
-        except (ValueError, KeyError, RecursionError):
-            return None
-
-    def find(self, key: PhotoKey) -> Prediction | None:
-        """Return a photo's answer, the last one if there are several; None if there is none."""
-        number = np.uint64(key.number())
-        place = int(np.searchsorted(self._numbers, number, "right")) - 1
-        if place < 0 or self._numbers[place] != number:
-            return None
-        self._reader.seek(int(self._offsets[place]))
-        row = self._row(self._reader.readline(_LONGEST))
-        if row is None or row[0] != key:
-            return None
-        try:
-            return read_prediction(key.path, JsonNode("found", row[1]))
-        except KitFormatError:
-            return None
-
-    def add(self, key: PhotoKey, found: Prediction) -> None:
-        """Append an answer: safe from ``kill -9`` at once, from power loss after the next sync."""
-        answer = {name: value for name, value in asdict(found).items() if name != "path"}
-        row = {**key._asdict(), "settings": self._settings, "found": answer}
-        text = json.dumps(row).encode()
-        self._write(b'{"crc32": %d, "row": %s}\n' % (zlib.crc32(text), text))
-        if time.monotonic() - self._synced >= _SYNC_S:
-            self.sync()
-
-    def sync(self) -> None:
-        """Return when everything is on the disk."""
-        with self._named():
-            os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
-
-    def _write(self, data: bytes) -> None:
-        with self._named():
-            if self._file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """Name the file in the system's errors."""
-        try:
-            yield
-        except OSError as error:
-            error.filename = str(self._path)
-            raise
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._close:
-            self.sync()
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Keep other commands out; the lock ends with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some network disks have no locks.
-        if error.errno in _HELD:
-            problem = f"journal {str(path)!r} is in use by another command; wait, or give another"
-            raise JournalError(problem) from error
-
-
-def _sync_folder(path: Path) -> None:
-    """Put a new file's name on the disk too: it is data of its folder."""
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rs_runtime.sources.detections import Detections
     from rs_runtime.sources.given import Source
 
-__all__ = ["classify_all"]
+__all__ = ["Run", "classify_all", "keep_for"]
 
 _GOOD, _SOME_FAILED, _UNUSABLE = 0, 1, 2
 _OUT_OF_TIME = 124  # as of timeout(1)
@@ -32,13 +32,17 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
     ``options`` holds ``photos``, ``null``, ``watch``, ``boxes``, ``box_threshold``, ``top``,
-    ``journal``, ``max_runtime``, ``sequence`` (seconds) or ``sequences`` (a table), ``cameras`` and
-    the options of outputs as ``rs-classify`` has them, and ``program``, which begins complaints.
+    ``journal``, ``shard`` (of which only the journal is written), ``max_runtime``, ``sequence``
+    (seconds) or ``sequences`` (a table), ``cameras`` and the options of outputs as ``rs-classify``
+    has them, and ``program``, which begins complaints.
     An interrupted run writes what it has: see :mod:`rs_runtime.outputs.pending`.
     """
-    run = _Run(options)
+    run = Run(options)
+    if options.shard is not None:
+        return _classify_part(classifier, options, run)
+    # The outputs that are opened next have columns for sequences.
+    keep_for(classifier, options)
     classify = _how(classifier, options, run.complain)
-    classifier.keep_thumbnails = options.cameras
     with Outputs(classifier, options, run.complain) as outputs:
         results = classify(run.photos(), options.top, options.journal)
         if options.cameras:
@@ -63,6 +67,29 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     return run.exit_code()
 
 
+def _classify_part(classifier: Classifier, options: argparse.Namespace, run: Run) -> int:
+    """Keep the answers of some photos in a journal, for a run of all; print none."""
+    keep_for(classifier, options)
+    try:
+        with closing(classifier.classify_many(run.photos(), options.top, options.journal)) as found:
+            for result in found:
+                run.tell(result)
+    except KeyboardInterrupt:
+        run.say_how_to_go_on("interrupted")
+        raise
+    finally:
+        run.progress.clear()
+    if run.out_of_time:
+        run.say_how_to_go_on("the time is over")
+    return run.exit_code()
+
+
+def keep_for(classifier: Classifier, options: argparse.Namespace) -> None:
+    """Let a classifier keep of each photo what ``--cameras`` and sequences need later."""
+    classifier.keep_thumbnails = options.cameras
+    classifier.keep_all = options.sequence is not None or options.sequences is not None
+
+
 def _how(
     classifier: Classifier, options: argparse.Namespace, tell: Callable[[str], object]
 ) -> Callable[..., Generator[Result, None, None]]:
@@ -75,8 +102,6 @@ def _how(
     rule: ByTime | ByTable = ByTime(options.sequence or 0, base)
     if options.sequences is not None:
         rule = ByTable(read_sequences(options.sequences), base)
-    # The outputs that are opened next have columns for sequences.
-    classifier.keep_all = True
 
     def classify(
         photos: Iterator[Photo | Result | None], top: int, journal: Path | None
@@ -89,7 +114,7 @@ def _how(
     return classify
 
 
-class _Run:
+class Run:
     """Complains about results, and knows what they mean for the exit code."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -112,16 +137,24 @@ class _Run:
     def photos(self) -> Iterator[Photo | Result | None]:
         """Yield the photos until the time is over; those that have been taken get their results."""
         for photo in self._with_boxes(self._sources(self.complain)):
-            if time.monotonic() >= self._deadline:
+            if self.is_late():
                 # Where nothing has arrived, nothing is left.
                 self.out_of_time = photo is not None
                 return
             yield photo
 
+    def is_late(self) -> bool:
+        """Return whether the time is over."""
+        return time.monotonic() >= self._deadline
+
     def _sources(self, tell: Callable[[str], object]) -> Iterator[Source]:
+        from rs_runtime.photos.photo import photo_path
         from rs_runtime.sources.given import photos_given
 
-        yield from photos_given(self._options.photos, tell, self._options.null)
+        shard = self._options.shard
+        for photo in photos_given(self._options.photos, tell, self._options.null):
+            if shard is None or photo is None or shard.holds(photo_path(photo) or ""):
+                yield photo
         if self._options.watch is not None:
             from rs_runtime.sources.watched import photos_arriving
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rs_runtime.kit.json_node import JsonNode
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["read_prediction"]
 
 _MOST = 2**24
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,6})?([+-]\d\d:\d\d)?", re.A)
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
@@ -128,9 +130,19 @@ def _thumbnail(node: JsonNode) -> str:
 
 def _facts(node: JsonNode) -> PhotoFacts:
     exif = node.get("exif")
-    taken, make, model, serial = (
-        exif.optional(key, JsonNode.text) for key in ("taken", "make", "model", "serial")
-    )
-    latitude, longitude = (exif.optional(key, JsonNode.number) for key in ("latitude", "longitude"))
+    taken = exif.optional("taken", _taken)
+    make, model, serial = (exif.optional(key, JsonNode.text) for key in ("make", "model", "serial"))
+    latitude = exif.optional("latitude", lambda node: node.within(-90, 90))
+    longitude = exif.optional("longitude", lambda node: node.within(-180, 180))
     width, height = (node.get(key).integer(1, _MOST) for key in ("width", "height"))
     return PhotoFacts(width, height, Exif(taken, latitude, longitude, make, model, serial))
+
+
+def _taken(node: JsonNode) -> str:
+    """Read a time as :class:`rs_runtime.photos.exif.Exif` has it."""
+    match = _TIME.fullmatch(node.text())
+    try:
+        datetime.fromisoformat(match[1] + (match[2] or "") if match else "")
+    except ValueError:
+        node.fail("a time such as 2025-03-09T06:30:12")
+    return node.text()

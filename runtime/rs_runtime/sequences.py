@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from rs_runtime.errors import SequenceError
-from rs_runtime.files import relative_path
+from rs_runtime.files import read_text, relative_path
 from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.results import Prediction, Result, SequenceAnswer
 
@@ -153,18 +153,11 @@ def read_sequences(path: Path) -> dict[str, str]:
         The file cannot be read, has more than 50 MB, or is no such table.
     """
     where = f"sequences {str(path)!r}"
+    text = io.StringIO(read_text(path, _MAX_BYTES, where, SequenceError), newline="")
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SequenceError(f"{where} cannot be read: {error.strerror}; check the path") from error
-    if len(data) > _MAX_BYTES:
-        raise SequenceError(f"{where} is larger than {_MAX_BYTES} bytes; split the photos")
-    try:
-        text = io.StringIO(data.decode("utf-8-sig"), newline="")
         return dict(_rows(csv.DictReader(text), where))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SequenceError(f"{where}: no CSV table in UTF-8 ({error}); save it as one") from error
+    except csv.Error as error:
+        raise SequenceError(f"{where}: no CSV table ({error}); save it as one") from error
 
 
 def _rows(rows: csv.DictReader[str], where: str) -> Iterator[tuple[str, str]]:
@@ -197,8 +190,8 @@ def classify_sequences(
 ) -> Generator[Result, None, None]:
     """Classify photos as :meth:`Classifier.classify_many`, and the sequences they are in.
 
-    A photo's result waits until its sequence ends.  From now on the classifier keeps all classes'
-    probabilities of each photo.
+    A photo's result waits until its sequence ends, or until something ends the run.  From now on
+    the classifier keeps all classes' probabilities of each photo.
 
     Parameters
     ----------
@@ -213,26 +206,37 @@ def classify_sequences(
     waiting: deque[tuple[Result, _Sequence | None]] = deque()
     unfinished: dict[str, _Sequence] = {}
     with closing(classifier.classify_many(photos, top, journal)) as results:
-        for found in results:
-            name, sequence = rule.place(found), None
-            if isinstance(found, Prediction):
-                if name is not None:
-                    sequence = unfinished.setdefault(name, _Sequence(name, classifier, top))
-                    sequence.add(found)
-                found = replace(found, kept=None)
-            waiting.append((found, sequence))
-            for each in [each for each in unfinished if not rule.goes_on(each)]:
-                unfinished.pop(each).end()
-            yield from _ended(waiting)
-            if len(waiting) >= MOST:
-                problem = f"has more than {MOST} photos, or they lie apart; it is answered in parts"
-                warn(f"sequence {next(iter(unfinished))!r} {problem}")
-                rule.cut()
-                while unfinished:
-                    unfinished.popitem()[1].end()
+        try:
+            for found in results:
+                name, sequence = rule.place(found), None
+                if isinstance(found, Prediction):
+                    if name is not None:
+                        sequence = unfinished.setdefault(name, _Sequence(name, classifier, top))
+                        sequence.add(found)
+                    found = replace(found, kept=None)
+                waiting.append((found, sequence))
+                for each in [each for each in unfinished if not rule.goes_on(each)]:
+                    unfinished.pop(each).end()
                 yield from _ended(waiting)
-    for sequence in unfinished.values():
-        sequence.end()
+                if len(waiting) >= MOST:
+                    problem = (
+                        f"has more than {MOST} photos, or they lie apart; it is answered in parts"
+                    )
+                    warn(f"sequence {next(iter(unfinished))!r} {problem}")
+                    rule.cut()
+                    unfinished.clear()
+                    yield from _all(waiting)
+        except (KeyboardInterrupt, Exception):
+            yield from _all(waiting)
+            raise
+    yield from _all(waiting)
+
+
+def _all(waiting: deque[tuple[Result, _Sequence | None]]) -> Iterator[Result]:
+    """End all sequences, and yield the results that wait."""
+    for _, sequence in waiting:
+        if sequence is not None and sequence.answer is None:
+            sequence.end()
     yield from _ended(waiting)
 
 

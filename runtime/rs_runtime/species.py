@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rs_runtime.errors import SpeciesListError
+from rs_runtime.files import read_text
+from rs_runtime.kit.json_node import MAX_TEXT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,21 +63,11 @@ def read_species(path: Path) -> tuple[str, ...]:
         The file cannot be read, has more than 10 MB, is not UTF-8, or names nothing.
     """
     where = f"species list {str(path)!r}"
+    text = read_text(path, MAX_BYTES, where, SpeciesListError)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise SpeciesListError(
-            f"{where} cannot be read: {error.strerror}; check the path"
-        ) from error
-    if len(data) > MAX_BYTES:
-        raise SpeciesListError(f"{where} is larger than {MAX_BYTES} bytes; shorten it")
-    try:
-        text = data.decode("utf-8-sig")
         names = tuple(name for name in _names(text) if name)
-    except (UnicodeDecodeError, csv.Error) as error:
-        problem = f"is no list or CSV table in UTF-8 ({error})"
-        raise SpeciesListError(f"{where} {problem}; save it as UTF-8") from error
+    except csv.Error as error:
+        raise SpeciesListError(f"{where} is no CSV table ({error}); save it as one") from error
     if not names:
         raise SpeciesListError(f"{where} has no names; write one a line")
     return names
@@ -103,6 +95,9 @@ def folded(name: str) -> str:
 def spellings(name: str) -> Iterator[str]:
     """Yield what a name may be in a kit: as it is, without its author, without its subspecies."""
     yield folded(name)
+    if len(name) > MAX_TEXT:
+        # No kit has it, and to look for its author would take long.
+        return
     match = _AUTHORED.fullmatch(" ".join(name.split()))
     plain = match[1] if match else name
     yield folded(plain)
@@ -151,7 +146,7 @@ def allowed_classes(names: Iterable[str], classes: Sequence[ClassInfo], where: s
 
 def _told(name: str, known: set[str]) -> str:
     """Return how messages tell an unknown name: with the kit's nearest name."""
-    near = difflib.get_close_matches(folded(name), known, 1, 0.8)
+    near = difflib.get_close_matches(folded(name[:80]), known, 1, 0.8)
     return f"{name[:80]!r}" + (f" (perhaps {near[0]!r})" if near else "")
 
 

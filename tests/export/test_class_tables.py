@@ -68,7 +68,7 @@ def test_short_names_of_limits(table) -> None:
         (HEAD + "\ncanis lupus,DEU,,,,\n", r"none of its 1 names is of a class \(canis lupus\)"),
         (HEAD + "".join(f"panthera leo,,0,{i},0,1\n" for i in range(1, 85)) * 2, None),
         (HEAD + "".join(f"panthera leo,,0,{i / 2},0,1\n" for i in range(101)), "100 boxes"),
-        (b"scientificName,countries\npanthera leo,\xff", "no CSV table in UTF-8"),
+        (b"scientificName,countries\npanthera leo,\xff", "no text in UTF-8"),
     ],
 )
 def test_tables_of_ranges_that_are_refused(table, text, problem, one_line) -> None:

@@ -37,7 +37,7 @@ MODELS = os.environ.get("RS_TEST_MODELS")
 _KILLED = """
 import itertools, os, signal, sys
 from rs_runtime.cli import main
-from rs_runtime.journal import Journal
+from rs_runtime.journal_file import Journal
 
 real, calls, last = Journal._write, itertools.count(), int(sys.argv.pop(1))
 

@@ -109,6 +109,21 @@ def test_a_photo_without_memory_to_shrink_it_costs_only_itself(onnx_kit, many, m
     assert len(found) == 30 and "more memory" in lost.problem and lost.path in lost.problem
 
 
+def test_a_photo_without_memory_to_read_it_costs_only_itself(onnx_kit, many, monkeypatch) -> None:
+    real = Path.open
+
+    def opened(path: Path, *mode: str, **options: str):
+        if path == many[20]:
+            raise MemoryError
+        return real(path, *mode, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    with Classifier.open(onnx_kit) as classifier:
+        found = list(classifier.classify_many(many[:30]))
+    assert isinstance(found[20], Failure) and "more memory than there is" in found[20].problem
+    assert sum(isinstance(item, Prediction) for item in found) == 29
+
+
 def test_without_memory_for_a_second_copy_the_first_answers_all(
     onnx_kit, many, monkeypatch
 ) -> None:

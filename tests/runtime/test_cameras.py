@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -13,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rs_runtime import cameras
 from rs_runtime.background import SIDE, light_of, read_thumbnail, thumbnail
 from rs_runtime.cameras import FEWEST, evidence, judge_cameras, judge_frames
 from rs_runtime.classify import Classifier
 from rs_runtime.cli import main
-from rs_runtime.journal import Journal
+from rs_runtime.journal_file import Journal
 from rs_runtime.results import Failure, Prediction
 
 W, H = 160, 120
@@ -194,6 +196,23 @@ def test_what_waits_is_not_lost(end) -> None:
     assert [item.camera.verdict for item in found] == ["empty"] * 8
 
 
+def test_an_interrupt_among_verdicts_gives_no_row_twice(monkeypatch) -> None:
+    camera, judge = Camera(10), cameras.judge_frames
+
+    def interrupted(*frames: list[np.ndarray]):
+        yield from itertools.islice(judge(*frames), 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cameras, "judge_frames", interrupted)
+    given = [prediction(f"{number}.jpg", camera.frame()) for number in range(8)]
+    given.append(prediction("other/0.jpg", camera.frame()))
+    found = []
+    with pytest.raises(KeyboardInterrupt):
+        for item in judge_cameras(given_one_by_one(given)):
+            found.append(item.path)
+    assert found == ["0.jpg", "1.jpg", "2.jpg"]
+
+
 @pytest.fixture
 def card(tmp_path) -> Path:
     """A folder with a camera of 12 frames, of which one shows an animal and one is damaged."""
@@ -250,7 +269,7 @@ def test_the_command(classify, tmp_path) -> None:
 KILLED = """
 import itertools, os, signal, sys
 from rs_runtime.cli import main
-from rs_runtime.journal import Journal
+from rs_runtime.journal_file import Journal
 
 real, calls = Journal.add, itertools.count()
 

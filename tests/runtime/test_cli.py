@@ -151,7 +151,9 @@ def test_json_lines_tell_the_verdict(
     }
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "absent.jpg", "two\nlines.jpg", "esc\x1b[2J.jpg"])
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "absent.jpg", "two\nlines.jpg", "esc\x1b[2J.jpg", "n" * 300 + ".jpg"]
+)
 def test_bad_photos_cost_one_line_each(classify, colour_photos, name) -> None:
     code, out, err = classify(colour_photos / name, colour_photos / "a.jpg")
     assert code == 1 and len(err) == 1 and len(out) == 4
@@ -434,3 +436,12 @@ def test_shared_edge_cases_are_classified_or_reported(classify, shared) -> None:
     good = [path for path in photos if path not in failed]
     code, out, err = classify(*good, "--json")
     assert (code, len(out), err) == (0, len(good), [])
+
+
+def test_photos_may_stand_before_and_after_options(classify, colour_photos) -> None:
+    first, second = colour_photos / "a.jpg", colour_photos / "b.JPG"
+    code, out, _ = classify(first, "--top", "1", second)
+    assert code == 0 and [line.split()[0] for line in out if line.startswith("/")] == [
+        str(first),
+        str(second),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -178,6 +179,20 @@ def test_real_engines_are_measured(both_kit, tmp_path, monkeypatch) -> None:
     times = next(iter(json.loads((tmp_path / "cache" / "fastest.json").read_text()).values()))
     assert set(times) == {"tflite_fp32", "onnx_fp32"} and min(times, key=times.get) == chosen
     assert said[-1] == ", ".join(f"{name} {ms:g} ms" for name, ms in times.items())
+
+
+def test_nothing_in_the_current_folder_runs(both_kit, photos, monkeypatch, tmp_path) -> None:
+    # A card may hold files that are called as modules of Python are.
+    for module in ("json", "numpy", "bisect"):
+        (photos / f"{module}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(photos)
+    # Here the folder was on the path before, as "".
+    monkeypatch.setattr("sys.path", [folder for folder in sys.path if folder])
+    monkeypatch.setenv("RS_CACHE", str(tmp_path / "cache"))
+    said: list[str] = []
+    with open_kit(both_kit) as kit:
+        assert fastest_variant(kit, True, said.append)
+    assert not (tmp_path / "ran").exists() and " ms" in said[-1]
 
 
 def test_a_kit_that_was_exchanged_is_not_measured(onnx_kit) -> None:

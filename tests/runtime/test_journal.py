@@ -22,7 +22,8 @@ from rs_runtime.classify import Classifier
 from rs_runtime.cli import main
 from rs_runtime.errors import FilterError, JournalError
 from rs_runtime.filter import Filter
-from rs_runtime.journal import Journal, photo_key, settings_of
+from rs_runtime.journal import photo_key, settings_of
+from rs_runtime.journal_file import Journal
 from rs_runtime.kit.kit import write_kit
 from rs_runtime.kit.sets import SetSpec, UnknownSpec
 from rs_runtime.kit.verdict import LossVerdict
@@ -200,6 +201,9 @@ def test_a_damaged_line_costs_its_photo_only(classify, journal, decoded, damage)
         ('"filter": null', '"filter": {}'),
         (r'"found": .*', '"found": [[]]}'),
         ('"name": "red"', r'"name": "\\u001b[2J"'),
+        ('"taken": null', '"taken": "2025-99-09T06:30:00"'),
+        ('"taken": null', '"taken": "some time of a day in the year"'),
+        ('"latitude": null', '"latitude": 91'),
     ],
 )
 def test_a_row_with_wrong_values_costs_its_photo_only(classify, journal, decoded, old, new) -> None:
@@ -218,7 +222,7 @@ def test_errors_of_the_disk_name_the_journal(classify, journal, monkeypatch) -> 
     def fails(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("rs_runtime.journal.os.fsync", fails)
+    monkeypatch.setattr("rs_runtime.journal_file.os.fsync", fails)
     code, _, err = classify("--journal", journal)
     assert code == 2 and str(journal) in err[-1] and "Input/output error" in err[-1]
 
@@ -265,7 +269,7 @@ def test_two_commands_do_not_share_a_journal(classify, onnx_kit, journal) -> Non
 
 
 def test_equal_hashes_are_told_apart(onnx_kit, photos, journal, monkeypatch) -> None:
-    monkeypatch.setattr("rs_runtime.journal.PhotoKey.number", lambda self: 2**64 - 1)
+    monkeypatch.setattr("rs_runtime.journal_file.PhotoKey.number", lambda self: 2**64 - 1)
     first, second = (photo_key(photos / name) for name in ("00.png", "01.png"))
     with Classifier.open(onnx_kit) as classifier:
         settings, found = settings_of(classifier, 5), classifier.classify(photos / "00.png")

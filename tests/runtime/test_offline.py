@@ -171,6 +171,21 @@ def test_commands_work(offline, name, filter_kit, colour_photos, tmp_path) -> No
     assert offline.sockets() == []
 
 
+@pytest.mark.parametrize("engine", ["auto", "onnxruntime", "litert"])
+def test_a_classification_leaves_nothing_at_home(engine, filter_kit, colour_photos, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    # ONNX Runtime sends and keeps no statistics where it finds the variables of a CI service.
+    kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+    plain = {name: os.environ[name] for name in kept if name in os.environ}
+    command = [sys.executable, *CLASSIFY, "--kit", filter_kit, "--engine", engine, colour_photos]
+    asked = {"HOME": str(home), "ORT_DISABLE_TELEMETRY": "0"}
+    subprocess.run(command, env={**plain, **asked}, check=True, timeout=120)
+    found = {file.relative_to(home).as_posix() for file in home.rglob("*") if file.is_file()}
+    # Which model is the fastest is remembered.
+    assert found == ({".cache/rs-toolkit/fastest.json"} if engine == "auto" else set())
+
+
 def network_modules(text: str) -> set[str]:
     """Return the modules of NETWORK that a program imports anywhere."""
     names: set[str] = set()

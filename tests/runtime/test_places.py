@@ -170,6 +170,7 @@ def test_journals_tell_places_apart(kit) -> None:
     found = []
     for settings in ({}, {"place": Place("KEN")}, {"place": Place("FJI")},
                      {"place": Place("KEN", weight=0.5)}, {"place": Place("KEN", weight=0)},
+                     {"place": Place("KEN", weight=1)}, {"place": Place("FJI", weight=1)},
                      {"locale": "sw"}):  # fmt: skip
         with Classifier.open(kit, warn=lambda _: None, **settings) as classifier:
             found.append(json.dumps(settings_of(classifier, 5)))
@@ -221,6 +222,7 @@ def test_the_command_takes_places_and_languages(kit, colour_photos, capsys) -> N
     [
         (["--country", "ENG"], "has no class whose range holds ENG; the kit's ranges tell of"),
         (["--country", "England"], "three letters of ISO 3166-1"),
+        (["--lat", "-.5"], "latitude and longitude go together"),
         (["--lat", "1"], "latitude and longitude go together"),
         (["--lat", "nan", "--lon", "1"], "latitude must be"),
         (["--place-weight", "0.5"], "--place-weight needs --country"),

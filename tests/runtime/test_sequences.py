@@ -200,7 +200,7 @@ def test_given_sequences(classify, table) -> None:
         ("path,sequence\na,1\n./a,2\n", "line 3 has 'a' in another sequence"),
         (f"path,sequence\na,{'x' * 501}\n", "line 2 has a sequence"),
         ("path,sequence\na,\u202eb\n", "at most 500 printable characters"),
-        (b"path,sequence\n\xff,1\n", "no CSV table in UTF-8"),
+        (b"path,sequence\n\xff,1\n", "no text in UTF-8"),
     ],
 )
 def test_tables_of_no_use_end_the_command(tmp_path, classify, text, problem) -> None:
@@ -215,14 +215,16 @@ def test_tables_of_no_use_end_the_command(tmp_path, classify, text, problem) -> 
 class Results:
     """In place of a classifier: gives results, and counts those that wait."""
 
-    def __init__(self, manifest, results: list[Prediction | Failure]) -> None:
-        self.manifest, self.results, self.taken = manifest, results, 0
+    def __init__(self, manifest, results: list[Prediction | Failure], end=None) -> None:
+        self.manifest, self.results, self.taken, self.end = manifest, results, 0, end
         self.keep_all = False
 
     def classify_many(self, photos: object, top: int, journal: object):
         for each in self.results:
             self.taken += 1
             yield each
+        if self.end is not None:
+            raise self.end
 
 
 @pytest.mark.parametrize("kind", ["time", "given"])
@@ -246,6 +248,16 @@ def test_at_most_so_many_results_wait(manifest, monkeypatch, kind) -> None:
     assert told and "answered in parts" in told[0]
     names = {found.sequence.id for found in got if isinstance(found, Prediction)}
     assert names == {"all"} if kind == "given" else len(names) == len(told) + 1
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, OSError])
+def test_what_waits_is_not_lost(manifest, end) -> None:
+    fake = Results(manifest, [photo(f"/base/{i}", "06:00:00") for i in range(3)], end)
+    found = []
+    with pytest.raises(end):
+        for item in classify_sequences(fake, [], ByTime(5, "/base")):
+            found.append(item)
+    assert [item.sequence.photos for item in found] == [3] * 3
 
 
 def test_a_warning_is_given_where_nobody_takes_it(manifest, monkeypatch) -> None:

@@ -120,6 +120,8 @@ def test_boxes_are_checked(classifier, halves, onnx_kit) -> None:
     assert DetectedBox((-0.005, 0, 0.5, 1.004)).box == (0.0, 0.0, 0.495, 1.0)
     with pytest.raises(PhotoError, match="less than one pixel"):
         classifier.classify(BoxedPhoto(halves, (DetectedBox((0, 0, 0.001, 0.001)),)))
+    with pytest.raises(PhotoError, match="301 boxes, more than 300"):
+        classifier.classify(BoxedPhoto(halves, (DetectedBox(RIGHT, category="person"),) * 301))
     for photo in (Image.open(halves), BoxedPhoto(halves, ()), 7):
         with pytest.raises(TypeError):
             classifier.classify(BoxedPhoto(photo, ()))

@@ -16,7 +16,7 @@ from rs_runtime.journal import settings_of
 from rs_runtime.kit.kit import write_kit
 from rs_runtime.kit.manifest import ClassInfo
 from rs_runtime.kit.sets import SetSpec, UnknownSpec
-from rs_runtime.species import allowed_classes, read_species
+from rs_runtime.species import allowed_classes, read_species, spellings
 
 CATS = {"kingdom": "animalia", "order": "carnivora", "family": "felidae", "genus": "panthera"}
 CLASSES = (
@@ -100,6 +100,11 @@ def test_other_names_allow_nothing(name) -> None:
         allowed_classes([name], CLASSES, "list")
 
 
+def test_a_long_name_takes_no_long_time() -> None:
+    name = "a " * 5_000 + "x"
+    assert [*spellings(name)] == [name]
+
+
 def test_unknown_names_are_counted_with_the_nearest_name() -> None:
     names = ["Felidae", "Panthera loe", *(f"Other {i}" for i in range(5)), "Other 1"]
     warning = allowed_classes(names, CLASSES, "list").warning
@@ -116,7 +121,7 @@ def test_unknown_names_are_counted_with_the_nearest_name() -> None:
         ("# nothing\n\n", "has no names"),
         ("Ursus arctos\n", "allows no class of the kit: it has no 'Ursus arctos'"),
         ("species,count\nPanthera leo,3\n", "a table needs a column scientificName"),
-        ("Panthera leo\n".encode("utf-16"), "no list or CSV table in UTF-8"),
+        ("Panthera leo\n".encode("utf-16"), "no text in UTF-8"),
         (b"x" * 10_000_001, "larger than 10000000 bytes"),
         (None, "cannot be read: No such file"),
     ],

@@ -6,6 +6,7 @@ last photo is, so what is needed of each photo is kept in a temporary file until
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mimetypes
 from collections.abc import Iterator, Mapping
@@ -127,7 +128,9 @@ class CamtrapDP:
 
     def discard(self) -> None:
         """Remove what was written."""
-        self._spool.close()
+        # What cannot be written is not wanted any more.
+        with contextlib.suppress(OSError):
+            self._spool.close()
         self._folder.discard()
 
     def _say(self, place: Path, rows: Mapping[str, object]) -> None:

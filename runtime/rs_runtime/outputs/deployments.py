@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from rs_runtime.errors import OutputError
+from rs_runtime.files import read_text
 from rs_runtime.photos.exif import Exif
 
 __all__ = ["COLUMNS", "Gathered", "Given", "camera_folder", "stamp"]
@@ -28,7 +30,7 @@ _NEEDED = ("deploymentID", "latitude", "longitude", "deploymentStart", "deployme
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)", re.A)
 # Folders that cameras make (DCF, CIPA DC-009): DCIM, and in it 100RECNX and the like.
 _DCF = re.compile(r"DCIM|\d{3}[A-Z0-9_]{5}", re.I)
-_MOST_ROWS = 100_000
+_MOST_ROWS, _MAX_BYTES = 100_000, 50_000_000
 _DEGREE_M = 111_195.0
 
 
@@ -123,22 +125,20 @@ class Given:
     Raises
     ------
     OutputError
-        The file is no such table, or a row lacks what Camtrap DP requires.
-    OSError
-        It cannot be read.
+        The file cannot be read, has more than 50 MB, or is no such table; or a row lacks what
+        Camtrap DP requires.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.rows: dict[str, dict[str, str]] = {}
         self._places: dict[str, list[dict[str, str]]] = {}
+        where = f"deployments {str(path)!r}"
+        text = read_text(path, _MAX_BYTES, where, OutputError)
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                self._read(csv.reader(file))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise OutputError(
-                f"deployments {str(path)!r}: no CSV table in UTF-8 ({error}); save it as one"
-            ) from error
+            self._read(csv.reader(io.StringIO(text, newline="")))
+        except csv.Error as error:
+            raise OutputError(f"{where}: no CSV table ({error}); save it as one") from error
 
     def _read(self, lines: Iterable[list[str]]) -> None:
         header: list[str] | None = None

@@ -47,11 +47,14 @@ class Explain:
         self._grid = min(grid, context.classifier.preprocessing.size)
         runs = self._grid**2 + 1
         context.tell(f"--explain: the model runs {runs:,} times more for each photo")
-        self._count = 0
+        self._count = self._absent = 0
 
     def add(self, found: Result) -> None:
         """Draw one photo, unless its picture is there."""
-        if not isinstance(found, Prediction) or not found.top or found.path is None:
+        if not isinstance(found, Prediction) or not found.top:
+            return
+        if found.path is None or not Path(found.path).is_file():
+            self._absent += 1
             return
         name = flat_name(self._context.relative(found.path), ".explained.jpg")
         place = self._folder / name
@@ -60,6 +63,7 @@ class Explain:
         try:
             pixels = self._context.classifier.preprocessing.load(Path(found.path))
         except PhotoError:
+            self._absent += 1
             return
         members, title = self._target(found)
         before, falls = occlusion(self._probability(members), pixels, self._grid)
@@ -89,7 +93,14 @@ class Explain:
 
     def close(self, complete: bool) -> None:
         """Say how many pictures there are."""
-        self._context.tell(f"explained {self._count:,} photos in {str(self._folder)!r}")
+        self._context.tell(
+            f"explained {self._count:,} photos in {str(self._folder)!r}{self._not()}"
+        )
+
+    def _not(self) -> str:
+        if not self._absent:
+            return ""
+        return f"; not {self._absent:,}, which are videos, in an archive, or cannot be read again"
 
     def discard(self) -> None:
         """Keep the pictures: each is complete."""

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from rs_runtime.console import printable
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.pending import PendingText, Printed
-from rs_runtime.results import Prediction, Result
+from rs_runtime.results import Failure, Result
 from rs_runtime.table import table_lines
 
 __all__ = ["JsonLines", "Table", "TextFormat", "TextWriter"]
@@ -42,12 +43,20 @@ class _Lines:
 
 
 class Table(_Lines):
-    """Lines for people; a photo without an answer has none, its reason is on standard error."""
+    """Lines for people.
+
+    ``failures``: also of photos without an answer; their reasons are on standard error anyway.
+    """
+
+    def __init__(self, relative: Callable[[str | None], str | None], failures: bool) -> None:
+        super().__init__(relative)
+        self._failures = failures
 
     def piece(self, found: Result) -> str:
         """Return the lines of a photo."""
-        if not isinstance(found, Prediction):
-            return ""
+        if isinstance(found, Failure):
+            told = printable(f"{self._relative(found.path)}  no answer: {found.problem}")
+            return f"{told}\n" if self._failures else ""
         return table_lines(replace(found, path=self._relative(found.path))) + "\n"
 
 

@@ -41,7 +41,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     _add_study_options(parser.add_argument)
     _add_other_options(parser.add_argument)
     # Offsets west of Greenwich are values and no options; argparse has no public setting for it.
-    parser._negative_number_matcher = re.compile(r"-\d[\d:.]*$")
+    parser._negative_number_matcher = re.compile(r"-\.?\d[\d:.]*$")
 
 
 def _add_format_options(add: Callable[..., object]) -> None:

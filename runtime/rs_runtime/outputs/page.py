@@ -61,7 +61,7 @@ class Page:
     def __init__(self, context: Context, file: PendingText) -> None:
         self._context, self._file = context, file
         self._groups: dict[tuple[str, str], _Group] = {}
-        self._shown = 0
+        self._shown = self._without = 0
 
     def add(self, found: Result) -> None:
         """Count one photo, and keep a thumbnail if there is room for it."""
@@ -77,6 +77,8 @@ class Page:
             self._shown += 1
             certain = "" if label.probability is None else f"{label.probability:.0%} "
             picture = _thumbnail(found.path)
+            self._without += not picture
+            picture = picture or "<p>no picture</p>"
             caption = f'<b>{certain}</b>{_text(path)}<br><span class="few">{_text(label.remark)}'
             figure = f"<figure>{picture}<figcaption>{caption}</span></figcaption></figure>"
             group.figures.append(figure)
@@ -107,8 +109,10 @@ class Page:
             if group.lines:
                 write("<ul>\n" + "\n".join(group.lines) + "\n</ul>\n")
         write("</body></html>\n")
+        less = f", {self._without:,} of them without a picture: videos, and photos in archives"
         tell(
             f"wrote {str(self._file.close(complete))!r}: {self._shown:,} of {total:,} photos shown"
+            f"{less if self._without else ''}"
         )
 
     @staticmethod
@@ -134,7 +138,7 @@ def _title(label: Label) -> str:
 
 
 def _thumbnail(path: str | None) -> str:
-    """Return a small picture as HTML; a text if the photo cannot be read again."""
+    """Return a small picture as HTML; an empty text if the photo cannot be read again."""
     if path is None:
         return ""
     from rs_runtime.photos.photo import decode
@@ -145,6 +149,6 @@ def _thumbnail(path: str | None) -> str:
         data = io.BytesIO()
         image.convert("RGB").save(data, "JPEG", quality=_QUALITY)
     except PhotoError:
-        return "<p>no picture</p>"
+        return ""
     encoded = base64.b64encode(data.getvalue()).decode("ascii")
     return f'<img alt="" loading="lazy" src="data:image/jpeg;base64,{encoded}">'

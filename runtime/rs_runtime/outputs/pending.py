@@ -15,7 +15,7 @@ from rs_runtime.photos.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES
 
 __all__ = ["PendingFile", "PendingFolder", "PendingText", "Printed", "folder_is_new", "partial"]
 
-_NEVER = (*PHOTO_SUFFIXES, *UNSUPPORTED_SUFFIXES, ".rskit")
+_NEVER = (*PHOTO_SUFFIXES, *UNSUPPORTED_SUFFIXES, ".rskit", ".rskit.xz")
 
 
 def partial(path: Path) -> Path:
@@ -68,7 +68,7 @@ class PendingFile:
         if path.exists() and not path.is_file():
             raise OutputError(f"{str(path)!r} is no file; to print, leave out --output")
         # The shell makes "-o *.jpg" the name of the first photo.
-        if path.suffix.lower() in _NEVER:
+        if path.name.lower().endswith(_NEVER):
             raise OutputError(f"{str(path)!r} is the name of a photo or a kit; give another")
         self.path = path
         with _named(path):

@@ -137,12 +137,13 @@ class Sort:
                 f"where they stay; to sort again, begin with --undo-sort {folder}"
             )
         if self._absent:
-            tell(f"{self._absent:,} inputs are no files, or cannot be read, and were not sorted")
+            tell(f"{self._absent:,} inputs are in archives, or cannot be read, and were not sorted")
         tell(f"sorted {self._count:,} photos into {folder!r}; --undo-sort takes it back")
 
     def discard(self) -> None:
         """Keep what was sorted: the record lists it."""
-        self._record.close()
+        with contextlib.suppress(OSError):
+            self._record.close()
 
 
 def undo_sort(folder: Path, tell: Callable[[str], object]) -> int:

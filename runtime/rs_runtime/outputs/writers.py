@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rs_runtime.errors import OutputError
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
 
 __all__ = ["Outputs"]
+
+# What is read, or is a file of its own, and what is written.
+_READ = ("kit", "public_key", "boxes", "species", "sequences", "deployments", "metadata", "journal")
+_WRITTEN = ("output", "csv", "page", "sort_into", "explain")
 
 
 class Outputs:
@@ -58,13 +64,9 @@ class Outputs:
 
     def add(self, found: Result) -> None:
         """Write one result everywhere."""
-        try:
+        with self._named():
             for writer in self._writers:
                 writer.add(found)
-        except OSError as error:
-            # Unlike errors of opening, those of writing do not say where.
-            error.filename = error.filename or str(self._output)
-            raise
 
     def close(self, complete: bool) -> None:
         """Put every output in its place; the first error is raised after the last of them."""
@@ -72,13 +74,23 @@ class Outputs:
         while self._writers:
             writer = self._writers[0]
             try:
-                writer.close(complete)
+                with self._named():
+                    writer.close(complete)
             except (OSError, OutputError) as error:
                 writer.discard()
                 problem = problem or error
             self._writers.pop(0)
         if problem is not None:
             raise problem
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the output in errors: unlike those of opening, those of writing do not say where."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self._output)
+            raise
 
     def __enter__(self) -> Outputs:
         return self
@@ -117,6 +129,17 @@ def _check(name: str, options: argparse.Namespace) -> None:
     for option, formats in needed.items():
         if getattr(options, option) is not None and name not in formats:
             raise OutputError(f"--{option} is for --format {' or '.join(formats)}, not for {name}")
+    _check_places(options)
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Refuse to write over what is read, and over what is written too."""
+    read = [*options.photos, *(getattr(options, option, None) for option in _READ)]
+    taken = {os.path.realpath(path) for path in read if path is not None}
+    for path in filter(None, (getattr(options, option, None) for option in _WRITTEN)):
+        if (place := os.path.realpath(path)) in taken:
+            raise OutputError(f"{str(path)!r} is named twice in this command; give another name")
+        taken.add(place)
 
 
 def _answers(name: str, context: Context) -> Writer:
@@ -142,7 +165,7 @@ def _text_format(name: str, context: Context) -> TextFormat:
     # What is printed keeps the paths as they were given.
     printed = context.options.output is None
     if name == "table":
-        return Table(str if printed else context.relative)
+        return Table(str if printed else context.relative, failures=not printed)
     if name == "jsonl":
         return JsonLines((lambda path: path) if printed else context.relative)
     if name == "csv":

@@ -156,12 +156,20 @@ def _is_read_video(head: bytes, videos: bool) -> bool:
 
 def _problem(entry: os.DirEntry[str], videos: bool) -> str | None:
     path = entry.path
-    if entry.is_symlink() and not os.path.exists(path):
+    if _is_link(entry) and not os.path.exists(path):
         suffix = os.path.splitext(path)[1].lower()
         lost = f"is a link to {os.readlink(path)!r}, which is not there; mend or remove it"
         # Of a photo, this is said when it is opened.
         return "" if suffix in PHOTO_SUFFIXES else lost
     return photo_problem(path, lambda: file_head(path), videos)
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a link; no where that cannot be found out."""
+    try:
+        return entry.is_symlink()
+    except OSError:
+        return False
 
 
 def file_head(path: str | os.PathLike[str]) -> bytes:

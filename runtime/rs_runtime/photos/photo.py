@@ -19,7 +19,7 @@ from rs_runtime.photos.formats import HEAD_BYTES, photo_kind, unsupported_kind
 from rs_runtime.photos.opened import open_image, without_pillow_limit
 from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, row_hashes, without_texts
 from rs_runtime.photos.rgb import to_rgb
-from rs_runtime.photos.room import claim_room
+from rs_runtime.photos.room import claim_room, enough_memory
 from rs_runtime.photos.upright import upright, upright_size
 from rs_runtime.stderr import quiet_libraries
 
@@ -197,12 +197,12 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
     UnreadablePhotoError
         The file is missing, no regular file, or not readable.
     PhotoTooLargeError
-        It has more than 200 MB.
+        It has more than 200 MB, or than the memory allows.
     """
     where = name or str(path)
     _require_file(path, where)
     try:
-        with path.open("rb") as file:
+        with enough_memory(where), path.open("rb") as file:
             # Python reserves at once all that a call may return.
             size = min(os.fstat(file.fileno()).st_size, MAX_PHOTO_BYTES)
             data = file.read(size + 1)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
+from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.photos import PIXELS_VERSION
 
 # NumPy and Pillow are loaded with the first photo: reading a kit's manifest needs neither.
@@ -257,7 +257,7 @@ def load_each(
     the largest size needs.
     """
     from rs_runtime.photos.photo import decode, photo_name
-    from rs_runtime.photos.room import shared_room
+    from rs_runtime.photos.room import enough_memory, shared_room
 
     side = math.ceil(max(item.size for item in preprocessings) * _REDUCING_GAP)
     versions = {item.pixels_version for item in preprocessings}
@@ -268,11 +268,8 @@ def load_each(
             from rs_runtime.photos.memory import decode_in_memory
 
             found = {version: decode_in_memory(source, version) for version in versions}
-        try:
+        with enough_memory(photo_name(source)):
             pixels = [item._pixels(found[item.pixels_version][0]) for item in preprocessings]
-        except MemoryError as error:
-            problem = f"{photo_name(source)} needs more memory than there is; shrink it"
-            raise PhotoTooLargeError(problem) from error
         info = next(iter(found.values()))[1]
         # Freed here: the next large photo is decoded as soon as the block ends.
         found.clear()

@@ -6,13 +6,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-__all__ = ["LARGE_PIXELS", "claim_room", "shared_room"]
+from rs_runtime.errors import PhotoTooLargeError
+
+__all__ = ["LARGE_PIXELS", "claim_room", "enough_memory", "shared_room"]
 
 LARGE_PIXELS = 20_000_000
 """A photo is large if more pixels than this are decoded: 80 MB in Pillow's 4 bytes a pixel."""
 
 _large = threading.Lock()
 _thread = threading.local()
+
+
+@contextmanager
+def enough_memory(where: str) -> Iterator[None]:
+    """Raise a MemoryError of the block as PhotoTooLargeError: it costs only the photo ``where``."""
+    try:
+        yield
+    except MemoryError as error:
+        problem = "needs more memory than there is; shrink it"
+        raise PhotoTooLargeError(f"{where} {problem}") from error
 
 
 @contextmanager

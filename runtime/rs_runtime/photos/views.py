@@ -12,7 +12,7 @@ from rs_runtime.photos.boxes import ANIMAL, BoxedPhoto
 from rs_runtime.photos.folder import shows_video
 from rs_runtime.photos.photo import PhotoInfo, inspect, photo_name
 from rs_runtime.photos.preprocess import Preprocessing, load_each, load_parts
-from rs_runtime.photos.room import shared_room
+from rs_runtime.photos.room import enough_memory, shared_room
 from rs_runtime.photos.video import sample_video
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["box_views", "frame_views"]
 
+# As many as MegaDetector gives at most: the pixels of all are in memory at a time.
+_MOST_BOXES = 300
+
 
 def box_views(
     photo: BoxedPhoto, source: Path | bytes, preprocessings: Sequence[Preprocessing]
@@ -30,20 +33,22 @@ def box_views(
     """Return the pixels inside each box of an animal, for each preprocessing, as training crops.
 
     ``source`` is the photo that the boxes are of.  Without such a box nothing is decoded.  Errors
-    are those of :meth:`Preprocessing.load_with_info`; also UnreadablePhotoError for a video.
+    are those of :meth:`Preprocessing.load_with_info`; also UnreadablePhotoError for a video, and
+    PhotoTooLargeError for more than 300 boxes.
     """
     if shows_video(source):
         problem = "is a video, whose boxes are not used; leave it out, or give no boxes"
         raise UnreadablePhotoError(f"{photo_name(source)} {problem}")
+    if len(photo.boxes) > _MOST_BOXES:
+        problem = f"has {len(photo.boxes):,} boxes, more than {_MOST_BOXES}"
+        raise PhotoTooLargeError(
+            f"{photo_name(source)} {problem}; give a higher threshold of boxes"
+        )
     boxes = [found.box for found in photo.boxes if found.category == ANIMAL]
     if not boxes:
         return [], inspect(source)
-    try:
-        with shared_room():
-            return load_parts(source, preprocessings, boxes)
-    except MemoryError as error:
-        problem = f"{photo_name(source)} needs more memory than there is; shrink it"
-        raise PhotoTooLargeError(problem) from error
+    with enough_memory(photo_name(source)), shared_room():
+        return load_parts(source, preprocessings, boxes)
 
 
 def frame_views(
@@ -53,5 +58,6 @@ def frame_views(
 
     Errors are those of :func:`rs_runtime.photos.video.sample_video`.
     """
-    found, note = sample_video(source, count, lambda frame: load_each(frame, preprocessings))
+    with enough_memory(photo_name(source)):
+        found, note = sample_video(source, count, lambda frame: load_each(frame, preprocessings))
     return [view for view, _ in found], replace(found[0][1], note=note, exif=None)

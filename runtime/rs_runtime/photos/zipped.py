@@ -20,11 +20,12 @@ from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos.folder import is_hidden, photo_problem
 from rs_runtime.photos.formats import HEAD_BYTES
 from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PhotoBytes, photo_name
+from rs_runtime.photos.room import enough_memory
 
 __all__ = ["ZipPhoto", "zip_photos"]
 
 _MAX_DIRECTORY_BYTES = 64_000_000
-_MAX_ENTRIES = 200_000
+_MAX_ENTRIES, _ENTRY = 200_000, b"PK\1\2"
 # Photos shrink little, blank bitmaps to a thousandth; small ones do no harm.
 _MAX_RATIO, _SMALL_BYTES = 200, 10_000_000
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
@@ -64,7 +65,7 @@ class ZipPhoto:
         UnreadablePhotoError
             It is encrypted, damaged, or compressed by a method that is not read.
         PhotoTooLargeError
-            It has more than 200 MB, or is compressed to less than 1/200 of them.
+            It has more than 200 MB or than the memory allows, or is compressed to less than 1/200.
         """
         where, entry = photo_name(self), self._entry
         if self.size > MAX_PHOTO_BYTES:
@@ -72,7 +73,8 @@ class ZipPhoto:
         if self.size > max(_SMALL_BYTES, _MAX_RATIO * entry.compress_size):
             problem = f"is compressed to less than 1/{_MAX_RATIO}, which photos are not"
             raise PhotoTooLargeError(f"{where} {problem}; leave it out, or unpack it")
-        return PhotoBytes.named(_read(self._opened, entry, where), self.path)
+        with enough_memory(where):
+            return PhotoBytes.named(_read(self._opened, entry, where), self.path)
 
     def head(self) -> bytes:
         """Return the photo's first bytes, none if they cannot be read."""
@@ -120,12 +122,16 @@ class _Bounded(io.BufferedReader):
     """A file for zipfile, which would read a directory of any size at once."""
 
     limit = _MAX_DIRECTORY_BYTES
+    listed = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         most = self.limit + 1
         data = super().read(most if size is None or size < 0 else min(size, most))
         if len(data) == most:
             raise zipfile.BadZipFile("its directory is too large")
+        # Before zipfile makes an object of each; other numbers of entries may be false.
+        if not self.listed and data.count(_ENTRY) > _MAX_ENTRIES:
+            raise zipfile.BadZipFile(f"more than {_MAX_ENTRIES} entries: unpack it")
         return data
 
 
@@ -140,12 +146,9 @@ def _open(archive: str) -> zipfile.ZipFile:
         raise UnreadablePhotoError(
             f"archive {archive!r} cannot be read as a zip ({reason(error)}); copy it again"
         ) from error
-    file.limit = MAX_PHOTO_BYTES
+    file.limit, file.listed = MAX_PHOTO_BYTES, True
     # It is open as long as any of its photos is wanted.
     weakref.finalize(opened, file.close)
-    if len(opened.infolist()) > _MAX_ENTRIES:
-        problem = f"has more than {_MAX_ENTRIES} entries; unpack it, and give the folder"
-        raise UnreadablePhotoError(f"archive {archive!r} {problem}")
     return opened
 
 

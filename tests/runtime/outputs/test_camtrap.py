@@ -159,7 +159,7 @@ def test_a_project_comes_from_the_users_metadata(classify, cameras, tmp_path) ->
         (f"{HEAD}D1,,1,36,2025-03-01T00:00:00,{SPAN},\n", "wanted a time with its offset"),
         (f"{HEAD}D1,,1,36,2025-13-01T00:00:00Z,2025-03-01T00:00:00Z,\n", "2025-13-01"),
         (f"{HEAD}D1,,1,36,{SPAN},\nD1,,1,36,{SPAN},\n", "line 3 has deploymentID 'D1' again"),
-        ("\udcff", "no CSV table in UTF-8"),
+        ("\udcff", "no text in UTF-8"),
     ],
 )
 def test_a_wrong_table_of_deployments_is_one_line(classify, cameras, tmp_path, table, said) -> None:
@@ -168,6 +168,13 @@ def test_a_wrong_table_of_deployments_is_one_line(classify, cameras, tmp_path, t
     code, out, err = classify(cameras, *options)
     assert (code, out, err.count("\n")) == (2, "", 1) and said in err
     assert not [*tmp_path.glob(".tmp*"), *tmp_path.glob("p*")]
+
+
+def test_a_table_of_deployments_has_a_limit(classify, cameras, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("rs_runtime.outputs.deployments._MAX_BYTES", 100)
+    test_a_wrong_table_of_deployments_is_one_line(
+        classify, cameras, tmp_path, "\n" * 101, "larger than 100 bytes"
+    )
 
 
 def test_a_location_with_several_deployments_is_told_by_the_time(

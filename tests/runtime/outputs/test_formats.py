@@ -62,6 +62,13 @@ def test_numbers_of_csv_are_plain() -> None:
     assert csv_line([-1.5, 1e-9, 0.1 + 0.2, 1.0, None, 'a"b']) == '-1.5,0,0.3,1,,"a""b"\r\n'
 
 
+def test_a_table_in_a_file_has_the_photos_without_an_answer(classify, cameras, tmp_path) -> None:
+    classify(cameras, "-o", tmp_path / "a.txt")
+    lines = (tmp_path / "a.txt").read_text("utf-8").splitlines()
+    (bad,) = [line for line in lines if line.startswith("CAM2/bad.jpg")]
+    assert "no answer: photo" in bad and sum(not line.startswith(" ") for line in lines) == 6
+
+
 def test_json_lines_in_a_file_have_relative_paths(classify, cameras, tmp_path) -> None:
     code, printed, _ = classify(cameras, "--json")
     assert classify(cameras, "--json", "-o", tmp_path / "a")[:2] == (code, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -90,3 +91,14 @@ def test_each_photo_is_drawn(classify, cameras, tmp_path, grid) -> None:
     before = [path.stat().st_mtime_ns for path in drawn]
     classify(cameras, *options)
     assert [path.stat().st_mtime_ns for path in drawn] == before
+
+
+def test_photos_in_an_archive_are_said_to_have_no_pictures(classify, cameras, tmp_path) -> None:
+    archive = tmp_path / "card.zip"
+    with zipfile.ZipFile(archive, "w") as writer:
+        writer.write(cameras / "CAM2" / "IMG_0001.JPG", "a.jpg")
+    asked = {"--page": "a.html", "--explain": "explained", "--sort-into": "sorted"}
+    options = [word for name, place in asked.items() for word in (name, tmp_path / place)]
+    code, _, err = classify(archive, *options, "--explain-grid", 1)
+    assert code == 0 and "explained 0 photos" in err and "not 1, which are videos" in err
+    assert "1 of them without a picture" in err and "1 inputs are in archives" in err

@@ -19,6 +19,12 @@ from rs_runtime.outputs.places import flat_name, safe_name
         (["--sort-into", "none/a"], "is not there"),
         (["-o", "."], "is a folder"),
         (["-o", "a.jpg"], "is the name of a photo"),
+        (["-o", "field.rskit.xz"], "is the name of a photo or a kit"),
+        (["-o", "a.csv", "--page", "./a.csv"], "is named twice"),
+        (["-o", "a.csv", "--journal", "a.csv"], "is named twice"),
+        (["-o", "list.csv", "--species", "list.csv"], "is named twice"),
+        (["a.zip", "--format", "darwin-core", "-o", "a.zip"], "is named twice"),
+        (["--sort-into", "a", "--explain", "a"], "is named twice"),
         (["-o", "pipe"], "is no file; to print, leave out --output"),
         (["-o", "link"], "is no file; to print, leave out --output"),
         (["-o", "a.json"], "--format speciesnet or megadetector"),
@@ -40,6 +46,7 @@ def test_what_cannot_be_written_is_said_at_the_start(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
+    (tmp_path / "list.csv").write_text("scientificName\nCanidae\n")
     os.mkfifo("pipe")
     (tmp_path / "link").symlink_to("pipe")
     before = sorted(path for path in tmp_path.rglob("*"))
@@ -105,6 +112,16 @@ def test_a_run_that_fails_leaves_everything_as_it_was(classify, cameras, tmp_pat
     assert code == 2 and "No space left" in err
     assert all((tmp_path / name).read_text() == "of yesterday" for name in names)
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is full")
+def test_a_full_disk_leaves_nothing_half_done(classify, cameras, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("rs_runtime.outputs.camtrap._SPOOL", "/dev/full")
+    page = tmp_path / "a.html"
+    asked = ("--format", "camtrap-dp", "-o", tmp_path / "new", "--page", page)
+    code, _, err = classify(cameras, *asked)
+    assert code == 2 and f"'{tmp_path / 'new'}': No space left" in err
+    assert page.is_file() and not (tmp_path / "new").exists() and not [*tmp_path.glob(".tmp*")]
 
 
 @pytest.mark.parametrize("form", ["csv", "speciesnet", "megadetector", "darwin-core"])

@@ -163,5 +163,5 @@ def test_a_photo_that_cannot_be_read_costs_only_itself(classify, cameras, tmp_pa
         pytest.skip("root may read everything")
     (cameras / "CAM2" / "bad.jpg").chmod(0)
     code, _, err = classify(cameras, "--sort-into", tmp_path / "s")
-    assert code == 1 and "1 inputs are no files, or cannot be read" in err
+    assert code == 1 and "1 inputs are in archives, or cannot be read" in err
     assert len(files(tmp_path / "s")) == 5

@@ -129,6 +129,17 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch) -> None:
         photo.read()
 
 
+def test_a_photo_without_memory_to_read_it(tmp_path, monkeypatch) -> None:
+    [(photo, _)] = zip_photos(packed(tmp_path / "card.zip", {"a.jpg": jpeg()}))
+
+    def read(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(zipped, "_read", read)
+    with pytest.raises(PhotoTooLargeError, match=r"a\.jpg' needs more memory"):
+        photo.read()
+
+
 def test_entries_of_one_name(tmp_path) -> None:
     archive = tmp_path / "card.zip"
     with zipfile.ZipFile(archive, "w") as opened, pytest.warns(UserWarning, match="Duplicate"):
@@ -145,6 +156,8 @@ def test_archives_that_cannot_be_read(tmp_path, damage, monkeypatch) -> None:
     data = archive.read_bytes()
     if damage == "many":
         monkeypatch.setattr(zipped, "_MAX_ENTRIES", 1)
+        # Not even an object of each is made.
+        monkeypatch.setattr(zipfile, "ZipInfo", None)
     elif damage == "long":
         monkeypatch.setattr(zipped._Bounded, "limit", 50)
     elif damage == "absent":

@@ -124,7 +124,7 @@ def test_every_training_flag_is_a_setting_or_known_and_every_setting_has_one() -
 @pytest.mark.parametrize(
     ("command", "kind", "others"),
     [
-        ("check", TrainConfig, {"data", "out"}),
+        ("check", TrainConfig, {"data", "out", "shard", "address"}),
         ("split", TrainConfig, {"data", "out", "config"}),
         ("clean", TrainConfig, {"data", "out", "config", "policy", "filter_", "again"}),
         ("train", TrainConfig, {"data", "out", "config", "resume", "tensorboard", "device"}),

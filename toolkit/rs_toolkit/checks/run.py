@@ -146,5 +146,5 @@ class Checks:
         doubts = doubt_labels(labels, probabilities, filter_by=label_filter)
         return [
             *noise_findings(photos, labels, names.tolist(), doubts),
-            *outlier_findings(photos, features, labels, names.tolist()),
+            *outlier_findings(photos, features, labels, names.tolist(), self._progress),
         ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from argparse import ArgumentTypeError
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,9 @@ from rs_toolkit.config.training import TrainConfig, read_config
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.folders.claim import claimed
 from rs_toolkit.progress import ConsoleProgress
+
+if TYPE_CHECKING:
+    from rs_runtime.shards import Shard
 
 __all__ = ["check", "clean", "review", "split"]
 
@@ -28,6 +32,21 @@ def check(
     keep_names: str | None = None,
     imgsz: int | None = None,
     strict_photos: bool | None = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Only read and decode part K of N of the photos into the cache, for a check of "
+            "all by machines that share it (docs/scale.md).",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Read and decode on a Ray cluster that shares the cache, at this address, auto or "
+            "local, before the check."
+        ),
+    ] = None,
 ) -> None:
     """Check photos and labels, and write a report about them.
 
@@ -38,11 +57,28 @@ def check(
     """
     settings = options.train_settings(None, locals())
     from rs_toolkit.audit.run import check as audit_data
+    from rs_toolkit.audit.run import read_on_ray, read_part
 
+    if shard is not None:
+        with ConsoleProgress() as progress:
+            count = read_part(data, settings, _part(shard), progress=progress)
+        print(f"part {shard}: {count:,} photos are in the cache")
+        return
     folder = out or options.output_folder(Path("check"), data)
     with claimed(folder), ConsoleProgress() as progress:
+        if address is not None:
+            read_on_ray(data, settings, address, progress=progress)
         page = audit_data(data, settings, folder, progress=progress)
     print(page)
+
+
+def _part(text: str) -> Shard:
+    from rs_runtime.shards import shard
+
+    try:
+        return shard(text)
+    except ArgumentTypeError as error:
+        raise ConfigError(f"--shard: {error}") from error
 
 
 @options.takes_settings(TrainConfig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from rs_toolkit.errors import ConfigError, RunError
 from rs_toolkit.folders.claim import claimed
 from rs_toolkit.progress import ConsoleProgress
 
-__all__ = ["compare", "predict", "report", "val"]
+__all__ = ["classify", "compare", "predict", "report", "val"]
 
 MinProbability = Annotated[
     float | None,
@@ -211,11 +212,38 @@ def predict(
     for problem in classifier.narrow(species):
         complain("rs-toolkit", f"warning: {problem}")
     names = ("photos", "format", "output", "json", "csv", "top", "boxes", "box_threshold")
-    unused = dict.fromkeys(("journal", "max_runtime", "watch"))
+    unused = dict.fromkeys(("journal", "max_runtime", "watch", "shard"))
     asked = output_defaults() | unused | {name: given[name] for name in (*names, "sequences")}
     asked |= {"cameras": False, "sequence": seconds}
     namespace = Namespace(program="rs-toolkit", null=False, **asked)
     code = classify_all(classifier, namespace)
+    if code:
+        raise typer.Exit(code)
+
+
+def classify(
+    context: typer.Context,
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Address of a Ray cluster; auto: the one of this machine; local: this machine's "
+            "cores, for the time of the command."
+        ),
+    ] = "local",
+) -> None:
+    """Classify as rs-classify does, but on a Ray cluster.
+
+    All other arguments and options are those of rs-classify, of which --journal is needed: it gets
+    the answers of the cluster, and then the command prints and writes what rs-classify does.
+    docs/scale.md.
+
+    Exit codes: 0 all classified, 1 some photos failed, 2 wrong usage, kit or cluster, 124 out of
+    time, 130 interrupted, 141 the output was closed.
+    """
+    from rs_runtime.cli import main
+    from rs_toolkit.evaluation.on_ray import fill_journal
+
+    code = main(context.args, partial(fill_journal, address=address))
     if code:
         raise typer.Exit(code)
 

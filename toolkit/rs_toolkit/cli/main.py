@@ -21,10 +21,13 @@ from rs_runtime.errors import OutputClosedError, RuntimeKitError
 from rs_runtime.stderr import command_process
 from rs_toolkit.cli import options
 from rs_toolkit.cli.backbones import backbones
+from rs_toolkit.cli.cache import app as cache_app
+from rs_toolkit.cli.cache import limit_cache
 from rs_toolkit.cli.data import check, clean, review, split
 from rs_toolkit.cli.distill import distill
-from rs_toolkit.cli.evaluate import compare, predict, report, val
+from rs_toolkit.cli.evaluate import classify, compare, predict, report, val
 from rs_toolkit.cli.kit import app as kit_app
+from rs_toolkit.cli.merge import merge
 from rs_toolkit.cli.tune import tune
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.export import ExportSettings
@@ -44,7 +47,8 @@ app = typer.Typer(
 )
 
 app.add_typer(kit_app, name="kit")
-for command in (check, split, clean, review, distill):
+app.add_typer(cache_app, name="cache")
+for command in (check, split, clean, review, distill, merge):
     app.command()(command)
 
 SAMPLE_DIR = Path("rs-sample")
@@ -210,6 +214,7 @@ def export(
 app.command()(tune)
 app.command()(val)
 app.command()(predict)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(classify)
 app.command()(compare)
 app.command()(report)
 app.command()(backbones)
@@ -286,6 +291,15 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _run_and_limit_cache() -> None:
+    try:
+        app()
+    except SystemExit as ended:
+        if not ended.code and "--help" not in sys.argv and sys.argv[1:2] != ["cache"]:
+            limit_cache()
+        raise
+
+
 def main() -> None:
     """Run the command line; print an error as one line, and exit with its code."""
     try:
@@ -295,7 +309,7 @@ def main() -> None:
         with command_process(), warnings.catch_warnings():
             # Pillow warns about odd metadata of photos that can be used all the same.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            app()
+            _run_and_limit_cache()
     except OutputClosedError as error:
         sys.exit(error.exit_code)
     except (ToolkitError, RuntimeKitError) as error:

@@ -113,6 +113,14 @@ def make_splits(
         the training photos of weight above 0), a side without photos, nothing to group by, or no
         index at ``config.splits_from``.
     """
+    found, report, _ = _split(photos, config)
+    return found, report
+
+
+def _split(
+    photos: Sequence[Photo], config: TrainConfig
+) -> tuple[tuple[Photo, ...], SplitReport, dict[int, str]]:
+    """Do what :func:`make_splits` does; return also the group of each row that is split."""
     rows = _usable(photos, config.rank)
     usable = [photos[row] for row in rows]
     labels = [str(photo.label(config.rank)) for photo in usable]
@@ -137,7 +145,8 @@ def make_splits(
     _require_sides(usable, labels, sides, report)
     side_of = dict(zip(rows, sides, strict=True))
     found = tuple(photo.having(split=side_of.get(row)) for row, photo in enumerate(photos))
-    return found, replace(report, places=places_of_test(found).to_dict())
+    report = replace(report, places=places_of_test(found).to_dict())
+    return found, report, dict(zip(rows, grouping.names, strict=True))
 
 
 class SplitRow(NamedTuple):
@@ -155,10 +164,7 @@ def split_table(photos: Sequence[Photo], config: TrainConfig) -> tuple[list[Spli
     The photos need not be indexed.  Before indexing, however, copies and near-duplicates are not
     recognized.
     """
-    photos, report = make_splits(photos, config)
-    rows = _usable(photos, config.rank)
-    names = group_photos([photos[row] for row in rows], config.group_by).names
-    group_of = dict(zip(rows, names, strict=True))
+    photos, report, group_of = _split(photos, config)
     return [
         SplitRow(
             photo.path,

@@ -25,6 +25,7 @@ from rs_toolkit.checks.duplicates.hashes import greys, perceptual_hashes
 from rs_toolkit.checks.duplicates.neighbours import near_features, near_hashes
 from rs_toolkit.checks.duplicates.pairs import DuplicateSettings, near_duplicates
 from rs_toolkit.checks.duplicates.same_picture import THUMBNAIL, picture_similarity
+from rs_toolkit.checks.similar import nearest
 from rs_toolkit.data.photos import Photo
 from rs_toolkit.data.taxonomy import Taxon
 from rs_toolkit.progress import Progress
@@ -160,7 +161,7 @@ def test_a_heap_of_equal_frames_is_bounded() -> None:
 
 @pytest.mark.parametrize("exact", [20_000, 100])
 def test_near_features_are_found(exact, monkeypatch) -> None:
-    monkeypatch.setattr(neighbours, "_EXACT_FEATURES", exact)
+    monkeypatch.setattr(nearest, "EXACT_ROWS", exact)
     generator = np.random.default_rng(0)
     features = generator.normal(size=(2000, 40)).astype(np.float32)
     features[1000:1020] = 3 * features[:20] + generator.normal(0, 0.1, (20, 40))

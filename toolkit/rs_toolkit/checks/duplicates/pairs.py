@@ -97,7 +97,7 @@ def near_duplicates(
     with tempfile.TemporaryFile() as file, threadpool_limits(1, user_api="blas"):
         thumbnails = np.memmap(file, np.uint8, "w+", shape=(count, THUMBNAIL, THUMBNAIL))
         views = _hashes(thumbnails, pixels, progress)
-        candidates = _candidates(views, features, settings)
+        candidates = _candidates(views, features, settings, progress)
 
         def alike(numbers: NDArray[np.int64]) -> list[Pair]:
             first, second = (np.asarray(thumbnails[side]) for side in numbers.T)
@@ -161,7 +161,10 @@ def _hashes(
 
 
 def _candidates(
-    views: tuple[Pixels, ...], features: NDArray[np.float32] | None, settings: DuplicateSettings
+    views: tuple[Pixels, ...],
+    features: NDArray[np.float32] | None,
+    settings: DuplicateSettings,
+    progress: Progress,
 ) -> NDArray[np.int64]:
     """Return the pairs to compare, (m, 2): sorted, each once, the smaller position first.
 
@@ -176,7 +179,7 @@ def _candidates(
         *(near_hashes(cut, whole, settings.radius, symmetric=False) for cut in cuts),
     ]
     if features is not None:
-        near.append(near_features(features, settings.cosine))
+        near.append(near_features(features, settings.cosine, progress))
     pairs = np.sort(np.concatenate(near), axis=1)
     codes = np.unique(pairs[:, 0] * len(whole) + pairs[:, 1])
     return np.stack(np.divmod(codes, len(whole)), axis=1)

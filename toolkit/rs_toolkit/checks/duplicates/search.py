@@ -49,7 +49,7 @@ def remembered_pairs(
 
     contents = (photos[row].content for row in rows)
     inputs = [FIXED_PIXELS.fingerprint(), *contents, repr(DuplicateSettings()), features]
-    found = remembered(folder, "near-duplicates-3", inputs, search)
+    found = remembered(folder, "near-duplicates-4", inputs, search)
     return tuple(
         Pair(rows[int(first)], rows[int(second)], similarity)
         for first, second, similarity in found.tolist()

@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.checks.labels.out_of_fold import group_numbers
+from rs_toolkit.checks.similar.nearest import Search
 from rs_toolkit.data.photos import Photo
+from rs_toolkit.progress import Progress
 
 __all__ = ["Outliers", "find_outliers", "outlier_findings"]
 
@@ -54,12 +56,16 @@ class Outliers:
 
 
 def find_outliers(
-    features: Features, labels: Numbers, groups: Sequence[str | None] | None = None
+    features: Features,
+    labels: Numbers,
+    groups: Sequence[str | None] | None = None,
+    progress: Progress | None = None,
 ) -> Outliers:
     """Measure how far each photo is from the photos of its class, and from all photos.
 
-    The search is exact, so its time is quadratic in n.  Features have the shape (n, d) and are
-    finite; labels, (n,), are 0 or more; groups are n names, equal for near-duplicates, None alone.
+    Features have the shape (n, d) and are finite; labels, (n,), are 0 or more; groups are n names,
+    equal for near-duplicates, None alone.  Among many photos, of a class or of all, the nearest are
+    searched by :class:`rs_toolkit.checks.similar.nearest.Search`, whose recall ``progress`` notes.
     """
     from sklearn.preprocessing import normalize
 
@@ -68,22 +74,20 @@ def find_outliers(
     own = np.empty(len(labels))
     for number in np.unique(labels):
         members = np.flatnonzero(labels == number)
-        own[members] = _distances(unit[members], group[members])
+        own[members] = _distances(unit[members], group[members], progress)
     score, typical = _scores(own)
-    return Outliers(own, _distances(unit, group), score, typical)
+    return Outliers(own, _distances(unit, group, progress), score, typical)
 
 
-def _distances(unit: Features, group: Numbers) -> Floats:
+def _distances(unit: Features, group: Numbers, progress: Progress | None = None) -> Floats:
     """Return each photo's distance to the k-th nearest of one photo from every other group."""
-    import faiss
-
     _, first = np.unique(group, return_index=True)
     others = len(first) - 1
     if not others:
         return np.full(len(unit), np.nan)
     k = min(_NEIGHBOUR, (others + 1) // 2)
     # k + 1, because at most one of those that are found belongs to the photo's own group.
-    cosines, found = faiss.knn(unit, unit[first], k + 1, metric=faiss.METRIC_INNER_PRODUCT)
+    cosines, found = Search(unit[first], k + 1, progress=progress).find(unit)
     foreign = group[first][found] != group[:, None]
     place = np.argmax(np.cumsum(foreign, axis=1) == k, axis=1)
     nearest = np.take_along_axis(cosines, place[:, None], axis=1)[:, 0]
@@ -105,15 +109,19 @@ def _scores(distances: Floats) -> tuple[Floats, float]:
 
 
 def outlier_findings(
-    photos: Sequence[Photo], features: Features, labels: Numbers, class_names: Sequence[str]
+    photos: Sequence[Photo],
+    features: Features,
+    labels: Numbers,
+    class_names: Sequence[str],
+    progress: Progress | None = None,
 ) -> list[Finding]:
     """Return a finding for each photo whose score is 0.997 or more, the farthest first.
 
     ``suggested_weight`` is the typical distance divided by the photo's, at least 0.1.  The photos
     have their groups of near-duplicates.  ``features`` and ``labels`` are as in
-    :func:`find_outliers`; a label is a position in ``class_names``.
+    :func:`find_outliers`, as is ``progress``; a label is a position in ``class_names``.
     """
-    found = find_outliers(features, labels, [photo.group for photo in photos])
+    found = find_outliers(features, labels, [photo.group for photo in photos], progress)
     far = (found.score >= _THRESHOLD) & (found.own > found.typical)
     return [
         Finding(

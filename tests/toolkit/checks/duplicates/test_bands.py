@@ -1,0 +1,76 @@
+"""Near hashes by bands, and of equal hashes: what the definition gives, pair by pair."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rs_toolkit.checks.duplicates import bands, equal, neighbours
+from rs_toolkit.checks.duplicates.neighbours import near_hashes
+
+
+def hashes(seed: int, count: int = 300) -> np.ndarray:
+    """Return hashes around few centres, a quarter of them copies of six hashes, one of them 0."""
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).integers(0, 256, (12, 8), dtype=np.uint8)
+    flips = np.packbits(generator.random((count, 64)) < 0.07, axis=1)
+    found = centres[generator.integers(0, 12, count)] ^ flips
+    found[: count // 4] = found[generator.integers(0, 6, count // 4)]
+    found[3] = 0
+    return found
+
+
+def by_definition(one, other, radius: int, limit: int, symmetric: bool) -> list[tuple[int, int]]:
+    bits = np.bitwise_count(one[:, None] ^ other[None]).sum(axis=2, dtype=int)
+    used, pairs = one.any(axis=1) & other.any(axis=1), []
+    for row in np.flatnonzero(used).tolist():
+        near = np.flatnonzero(used & (bits[row] <= radius))
+        near = near[near > row] if symmetric else near[near != row]
+        nearest = near[np.lexsort((near, bits[row][near]))][:limit]
+        pairs += [(row, column) for column in nearest.tolist()]
+    return sorted(pairs)
+
+
+@pytest.fixture(params=["all compared", "by bands"])
+def way(request, monkeypatch) -> str:
+    """Both ways of searching, in small blocks."""
+    monkeypatch.setattr(bands, "_QUERIES", 100)
+    monkeypatch.setattr(bands, "_COMPARED", 37)
+    monkeypatch.setattr(equal, "_COMBINATIONS", 50)
+    if request.param == "by bands":
+        monkeypatch.setattr(neighbours, "BANDED_HASHES", 0)
+        monkeypatch.setattr(neighbours, "banded_seconds", lambda *_: 0.0)
+    return request.param
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3, 8])
+@pytest.mark.parametrize("limit", [2, 32, 400])
+def test_the_pairs_are_those_of_the_definition(way, radius, limit) -> None:
+    one, other = hashes(0), hashes(1)
+    for symmetric, first, second in ((True, one, one), (False, one, other), (False, one, one)):
+        found = near_hashes(first, second, radius, limit, symmetric=symmetric)
+        wanted = by_definition(first, second, radius, limit, symmetric)
+        assert sorted(map(tuple, found.tolist())) == wanted
+        assert wanted
+
+
+def test_too_many_pairs_for_the_memory_are_searched_otherwise(monkeypatch) -> None:
+    one = hashes(0)
+    wanted = near_hashes(one, one, 8)
+    monkeypatch.setattr(bands, "_MOST_PAIRS", 20)
+    monkeypatch.setattr(neighbours, "BANDED_HASHES", 0)
+    monkeypatch.setattr(neighbours, "banded_seconds", lambda *_: 0.0)
+    words = one.view(np.uint64)[:, 0]
+    assert bands.banded(words, words, 8) is None
+    assert (near_hashes(one, one, 8) == wanted).all()
+
+
+def test_work_is_told_before_it_is_done() -> None:
+    spread = np.random.default_rng(0).integers(0, 2**64, 5000, dtype=np.uint64)
+    crowded = spread | np.uint64(2**22 - 1)
+    assert bands.banded_seconds(crowded, crowded, 12) > bands.banded_seconds(spread, spread, 12)
+    assert bands.banded_seconds(spread, spread, 40) == float("inf")
+
+
+def test_nothing_is_near_nothing() -> None:
+    assert near_hashes(np.zeros((3, 8), np.uint8), np.zeros((3, 8), np.uint8), 4).shape == (0, 2)
