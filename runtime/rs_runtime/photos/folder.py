@@ -156,20 +156,24 @@ def _is_read_video(head: bytes, videos: bool) -> bool:
 
 def _problem(entry: os.DirEntry[str], videos: bool) -> str | None:
     path = entry.path
-    if _is_link(entry) and not os.path.exists(path):
+    target = _lost_target(entry)
+    if target is not None:
         suffix = os.path.splitext(path)[1].lower()
-        lost = f"is a link to {os.readlink(path)!r}, which is not there; mend or remove it"
+        lost = f"is a link to {target!r}, which is not there; mend or remove it"
         # Of a photo, this is said when it is opened.
         return "" if suffix in PHOTO_SUFFIXES else lost
     return photo_problem(path, lambda: file_head(path), videos)
 
 
-def _is_link(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a link; no where that cannot be found out."""
-    try:
-        return entry.is_symlink()
-    except OSError:
-        return False
+def _lost_target(entry: os.DirEntry[str]) -> str | None:
+    """Return where a link to nothing leads; None for other entries.
+
+    In a folder that may be listed but not entered, a link is an entry like others.
+    """
+    with suppress(OSError):
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            return os.readlink(entry.path)
+    return None
 
 
 def file_head(path: str | os.PathLike[str]) -> bytes:
