@@ -293,7 +293,9 @@ class PhotoCache:
         for cache, pixels in zip(caches, found, strict=True):
             path = cache._path(photo)
             write_array(path, pixels)
-            write_json(path.with_suffix(".json"), {name: getattr(info, name) for name in _KEPT})
+            kept = {name: getattr(info, name) for name in _KEPT}
+            # One that a loss of power has damaged is no JSON, and is made again.
+            write_json(path.with_suffix(".json"), kept, flush=False)
         return found[0], info
 
     @cached_property
