@@ -67,7 +67,9 @@ FLOORS = {
 ROOF = {"rs_runtime": {"cli", "arguments", "run", "__main__", "__init__"}}
 # Files beside those folders that stand below them all.
 GROUND = {
-    "rs_toolkit": {"errors", "files", "progress", "environment", "pictures", "ray_cluster"},
+    "rs_toolkit": {
+        *("errors", "files", "progress", "environment", "pictures", "garbage", "ray_cluster"),
+    },
     "rs_toolkit/checks": {"findings"},
     "rs_toolkit/data": {
         *("photos", "index", "known_files", "table", "remembered", "taxonomy", "groups", "labels"),

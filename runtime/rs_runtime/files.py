@@ -14,12 +14,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path that replaces ``path`` when the block ends well.
 
     The temporary file lies in the same folder and keeps the suffixes of ``path``, because some
     writers (Keras, matplotlib) choose their format by suffix.  It is flushed to disk before the
-    rename, and removed when the block raises.
+    rename, and removed when the block raises.  Without ``flush``, which takes milliseconds, the
+    file may be empty or damaged after a loss of power: for what is checked when it is read, and can
+    be made again.
 
     Raises
     ------
@@ -31,7 +33,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     temporary = temporary_beside(path)
     try:
         yield temporary
-        put(temporary, path)
+        put(temporary, path, flush=flush)
     except OSError as error:
         # Unlike errors of opening, those of writing do not say where.
         if error.errno in _FULL and error.filename is None:
@@ -51,10 +53,11 @@ def temporary_beside(path: Path) -> Path:
     return temporary
 
 
-def put(temporary: Path, path: Path) -> None:
+def put(temporary: Path, path: Path, *, flush: bool = True) -> None:
     """Flush a closed temporary file to the disk, and let it replace ``path``."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
+    if flush:
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

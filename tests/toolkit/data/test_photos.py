@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,11 +110,20 @@ def test_damaged_cache_file_is_made_again(photo, cache, tmp_path, damage) -> Non
     assert cached_file(cache).read_bytes() == sound
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"width": null, "height": 1, "mode": "L"}'])
+@pytest.mark.parametrize(
+    "text", ["", "\0" * 60, "[]", "{}", '{"width": null, "height": 1, "mode": "L"}']
+)
 def test_damaged_sidecar_counts_as_absent(photo, cache, tmp_path, text) -> None:
     cache.pixels(photo, tmp_path)
     cached_file(cache, ".json").write_text(text)
     assert cache.info(photo) is None
+
+
+def test_of_a_cached_photo_only_the_pixels_wait_for_the_disk(photo, cache, tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    cache.pixels(photo, tmp_path)
+    assert cached_file(cache, ".json").is_file() and len(flushed) == 1
 
 
 def test_other_preprocessing_has_other_files(photo, cache, tmp_path) -> None:
