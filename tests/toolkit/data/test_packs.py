@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,6 +60,12 @@ def test_new_records_of_others_are_looked_for_now_and_then(tmp_path, monkeypatch
 
 def test_threads_write_one_pack_and_a_fork_another(tmp_path, monkeypatch) -> None:
     packs = opened(tmp_path)
+
+    def slowly(count: int, draw=os.urandom) -> bytes:
+        time.sleep(0.02)  # other threads come here meanwhile, unless they wait
+        return draw(count)
+
+    monkeypatch.setattr(os, "urandom", slowly)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: packs.write(key(number), record(number)), range(200)))
     assert len(sizes(tmp_path)) == 2
@@ -103,20 +110,22 @@ def test_a_damaged_entry_is_absent(tmp_path, field) -> None:
     assert [read(opened(tmp_path), number) for number in range(3)] == [record(0), None, record(2)]
 
 
-def test_a_full_disk_is_told_and_spoils_no_later_record(tmp_path) -> None:
+@pytest.mark.parametrize(("sizes", "limit"), [((9, 10_000, 9), 100), ((1, 1, 1), 40)])
+def test_a_full_disk_is_told_and_spoils_no_later_record(tmp_path, sizes, limit) -> None:
+    """Of the second record, only a part fits on the disk, or only a part of its entry."""
     resource = pytest.importorskip("resource", reason="needs limits of file sizes")
-    packs = opened(tmp_path)
-    packs.write(key(0), record(0))
+    packs, (first, second, third) = opened(tmp_path), map(bytes, sizes)
+    packs.write(key(0), first)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
         with pytest.raises(OSError, match="") as caught:
-            packs.write(key(1), bytes(10_000))
+            packs.write(key(1), second)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.filename == str(tmp_path)
-    packs.write(key(2), record(2))
-    assert [read(opened(tmp_path), n) for n in range(3)] == [record(0), None, record(2)]
+    packs.write(key(2), third)
+    assert [read(opened(tmp_path), n) for n in range(3)] == [first, None, third]
 
 
 def test_a_deleted_pack_is_made_again(tmp_path) -> None:
