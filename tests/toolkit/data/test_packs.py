@@ -119,7 +119,7 @@ def test_a_full_disk_is_told_and_spoils_no_later_record(tmp_path, sizes, limit) 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
-        with pytest.raises(OSError, match="") as caught:
+        with pytest.raises(OSError, match="large") as caught:
             packs.write(key(1), second)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
