@@ -14,6 +14,7 @@ Each part runs in a process of its own, so that its peak memory is its own.  Wri
   ``nearest`` is the share of the sample for which a hash at the least distance was found.
 - ``features``: near-duplicates and outliers on features of 256 numbers around one centre
   for each 50 photos; one photo in 20 has a near-duplicate.
+- ``votes``: the votes of the other folds on each label, exact, with 100 classes and 5 folds.
 - ``split``: a split of rows of an index, in groups of 3 photos on average, of 1,000 species.
 
 Recall is measured on a sample against an exact search.  Other jobs slow the seconds, less so the
@@ -39,6 +40,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from rs_toolkit.checks.duplicates.neighbours import near_features, near_hashes
+from rs_toolkit.checks.labels.out_of_fold import label_votes
 from rs_toolkit.checks.labels.outliers import find_outliers
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.data.photos import Photo
@@ -178,6 +180,20 @@ def outliers(count: int) -> Measured:
     return {"rows": count, **result, **shown, "notes": notes.texts}
 
 
+def votes(count: int) -> Measured:
+    """Count the votes on each label; ``largest_error`` is against plain sums for a sample."""
+    features, generator = some_features(count), np.random.default_rng(3)
+    labels, fold = generator.integers(0, CLASSES, count), generator.integers(0, 5, count)
+    found, result = timed(lambda: label_votes(features, labels, np.ones(count), fold, CLASSES))
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    rows = generator.choice(count, SAMPLE, False)
+    weight = np.exp((unit[rows].astype(np.float64) @ unit.T - 1) / 0.05)
+    weight[fold[rows][:, None] == fold] = 0
+    sums = np.stack([weight[:, labels == name].sum(axis=1) for name in range(CLASSES)], axis=1)
+    error = np.abs(found[rows] - sums / sums.sum(axis=1, keepdims=True)).max()
+    return {"rows": count, **result, "largest_error": float(error)}
+
+
 def split_rows(count: int) -> Measured:
     """Split generated rows by species, groups and observations."""
     generator = np.random.default_rng(0)
@@ -213,6 +229,7 @@ def main() -> None:
         ("near_features", feature_pairs, chosen.features),
         ("split", split_rows, chosen.rows),
         ("outliers", outliers, chosen.features),
+        ("votes", votes, chosen.features),
     ]
     searches = dict(result.get("searches", {}))
     for name, work, count in parts:

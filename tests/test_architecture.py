@@ -67,7 +67,9 @@ FLOORS = {
 ROOF = {"rs_runtime": {"cli", "arguments", "run", "__main__", "__init__"}}
 # Files beside those folders that stand below them all.
 GROUND = {
-    "rs_toolkit": {"errors", "files", "progress", "environment", "pictures", "ray_cluster"},
+    "rs_toolkit": {
+        *("errors", "files", "progress", "environment", "pictures", "garbage", "ray_cluster"),
+    },
     "rs_toolkit/checks": {"findings"},
     "rs_toolkit/data": {
         *("photos", "packs", "index", "known_files", "table"),
@@ -75,7 +77,7 @@ GROUND = {
     },
     "rs_train": {"run_folder"},
     "rs_export": {"recipes", "metadata", "tables"},
-    "rs_runtime": {"errors", "files", "console", "stderr", "streams", "ahead"},
+    "rs_runtime": {"errors", "files", "console", "stderr", "streams", "ahead", "interrupts"},
 }
 
 

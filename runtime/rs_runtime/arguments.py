@@ -160,9 +160,8 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames",
         type=positive,
-        default=8,
         metavar="N",
-        help="how many frames of a video are classified, evenly over it",
+        help="how many frames of a video are classified, evenly over it (default: 8)",
     )
 
 

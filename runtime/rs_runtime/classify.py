@@ -27,8 +27,8 @@ from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.model import Model
 from rs_runtime.photos.exif import Exif
 from rs_runtime.photos.folder import shows_video
-from rs_runtime.photos.photo import photo_name, photo_path
 from rs_runtime.photos.preprocess import load_each
+from rs_runtime.photos.stored import photo_name, photo_path
 from rs_runtime.results import Failure, PhotoFacts, Prediction, Result
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from rs_runtime.first import Loaded
     from rs_runtime.photos.boxes import BoxedPhoto
     from rs_runtime.photos.preprocess import PhotoSource
-    from rs_runtime.photos.zipped import ZipPhoto
+    from rs_runtime.photos.stored import StoredPhoto
     from rs_runtime.places import Place
 
-    Photo = str | PhotoSource | ZipPhoto | BoxedPhoto
+    Photo = str | PhotoSource | StoredPhoto | BoxedPhoto
 
 __all__ = ["Classifier"]
 
@@ -220,7 +220,7 @@ class Classifier(Model):
         photo
             A path or a file's bytes, of a photo or a video; a Pillow image, which is turned as its
             EXIF data say; an array, as :func:`rs_runtime.photos.memory.decode_in_memory` has it; a
-            :class:`~rs_runtime.photos.zipped.ZipPhoto` or BoxedPhoto.
+            :class:`~rs_runtime.photos.stored.StoredPhoto`, such as a ZipPhoto; or a BoxedPhoto.
         top
             Limits the classes of the prediction, at least 1.
 
@@ -328,7 +328,8 @@ class Classifier(Model):
             return classify_several(self, source, top, engine, judge)
         models = [self.preprocessing, *([judge.preprocessing] if judge else []), *self._small()]
         ahead, self._ahead = self._ahead, None
-        known = ahead.take((source, models)) if ahead else None
+        # An array cannot be compared with a path.
+        known = ahead.take((source, models)) if ahead and isinstance(source, Path) else None
         (pixels, *others), info = known or load_each(source, models)
         if info.note and self.strict_photos:
             raise UnreadablePhotoError(f"{photo_name(photo)} {info.note}; copy it again")

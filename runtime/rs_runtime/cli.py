@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rs_runtime.arguments import parser_of_arguments as _parser
 from rs_runtime.console import complain, run_command, say
+from rs_runtime.interrupts import hear_interrupts
 
 if TYPE_CHECKING:
     from rs_runtime.ahead import Ahead
@@ -26,6 +27,7 @@ __all__ = ["main", "open_classifier"]
 # So many photos, or a folder, are worth the seconds that it takes to measure the kit's models.
 _MANY = 16
 _SHORT_S = 1e-4
+_FRAMES = 8
 
 
 def main(
@@ -40,6 +42,8 @@ def main(
     be used, or the engine failed on them.  2: wrong usage, no photos, or the kit or the engine
     cannot be used.  124: --max-runtime was over.  130: interrupted.  141: the output was closed.
     """
+    if argv is None:
+        hear_interrupts()
     parser = _parser()
     # With no arguments given, they are those of the process, which does nothing else.
     parser.set_defaults(only_this=argv is None, before=before)
@@ -58,6 +62,10 @@ def _run(options: argparse.Namespace) -> int:
         return undo_sort(options.undo_sort, lambda said: complain(options.program, said))
     if options.cameras and options.watch is not None:
         _parser().error("--cameras compares a folder's photos once all are there: not with --watch")
+    if options.cameras and options.boxes is not None:
+        _parser().error("--cameras judges whole frames: not with --boxes, whose file tells of each")
+    if twice := next((path for path in options.photos if _lies_in(path, options.watch)), None):
+        _parser().error(f"--watch classifies {str(twice)!r} too; leave it out of the photos")
     if not options.photos and options.watch is None:
         _parser().error("no photos given")
     if options.shard is not None and (options.journal is None or options.watch is not None):
@@ -129,7 +137,7 @@ def _loaded(kit: Kit, first: Ahead[Loaded] | None, options: argparse.Namespace) 
         filter=options.filter,
         filter_threshold=options.filter_threshold,
         strict_photos=options.strict_photos,
-        frames=options.frames,
+        frames=options.frames or _FRAMES,
         warn=lambda problem: tell(f"warning: {problem}"),
         measure=tell if many else None,
         first=first,
@@ -160,6 +168,12 @@ def _first_photo(given: Sequence[Path]) -> Path | None:
     # Unlike os.path, pathlib raises for names that are too long, and folders that are locked.
     known = first.suffix.lower() in PHOTO_SUFFIXES and os.path.isfile(first)
     return first if known else None
+
+
+def _lies_in(path: Path, folder: Path | None) -> bool:
+    if folder is None or str(path) == "-":
+        return False
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _holds_many(path: Path) -> bool:

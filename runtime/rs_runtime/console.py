@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from rs_runtime.errors import OutputClosedError, RuntimeKitError
+from rs_runtime.interrupts import INTERRUPTED
 from rs_runtime.stderr import command_process, write_stderr
 
 __all__ = [
     "Parser",
     "complain",
+    "counted",
     "duration",
     "positive",
     "printable",
@@ -26,7 +28,6 @@ __all__ = [
 ]
 
 _UNUSABLE = 2
-_INTERRUPTED = 130  # 128 + the signal's number, as shells have it
 
 
 def run_command(
@@ -47,7 +48,7 @@ def run_command(
     except SystemExit as stop:
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except OutputClosedError as error:
         return error.exit_code
     except RuntimeKitError as error:
@@ -77,6 +78,11 @@ def complain(program: str, problem: str) -> None:
 def say(text: str) -> None:
     """Print to standard output and flush it; raises OutputError within a command."""
     print(text, flush=True)
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number of things in words, such as ``1 photo`` or ``2,000 photos``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def printable(text: str) -> str:

@@ -18,7 +18,7 @@ from rs_runtime.installed import installed_version
 from rs_runtime.journal_file import Journal, PhotoKey
 from rs_runtime.photos.boxes import BoxedPhoto
 from rs_runtime.photos.formats import PHOTO_SUFFIXES
-from rs_runtime.photos.zipped import ZipPhoto
+from rs_runtime.photos.stored import StoredPhoto
 from rs_runtime.results import Prediction, Result
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def photo_key(photo: object, frames: int = 0) -> PhotoKey | None:
         suffix = os.path.splitext(photo)[1].lower()
         more = "" if suffix in PHOTO_SUFFIXES else f"frames:{frames}"
         return PhotoKey(str(photo), found.st_size, found.st_mtime_ns, more)
-    if isinstance(photo, ZipPhoto):
-        return PhotoKey(photo.path, photo.size, 0, f"crc32:{photo.crc32}:frames:{frames}")
+    if isinstance(photo, StoredPhoto):
+        more = f"{photo.mark}:frames:{frames}"
+        return PhotoKey(photo.path, photo.size, photo.mtime_ns, more)
     if isinstance(photo, BoxedPhoto) and (key := photo_key(photo.photo)):
         digest = hashlib.sha256(repr(photo.boxes).encode()).hexdigest()[:32]
         return key._replace(more=f"{key.more}:boxes:{digest}")

@@ -38,7 +38,7 @@ class Narrowing:
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self.manifest = manifest
+        self.manifest = self._own_manifest = manifest
         self._levels = self._all_levels = levels(manifest.classes, manifest.rank)
         self.allowed: NDArray[np.bool_] | None = None
         self.expected: NDArray[np.bool_] | None = None
@@ -46,6 +46,8 @@ class Narrowing:
 
     def restrict(self, species: str | Path | Iterable[str] | None) -> str | None:
         """Allow only the classes of a list of species, before photos are classified.
+
+        A place that was expected before counts no more.
 
         Parameters
         ----------
@@ -64,6 +66,7 @@ class Narrowing:
             The list cannot be read, or allows no class.
         """
         self.allowed, self._levels = None, self._all_levels
+        self.expected = self.weights = None
         if species is None:
             return None
         from rs_runtime.species import allowed_classes, allowed_levels, read_species
@@ -80,7 +83,7 @@ class Narrowing:
     def expect(self, place: Place) -> str | None:
         """Make classes outside their range less probable, before photos are classified.
 
-        It comes after :meth:`restrict`, if there is a list of species.  Odds between classes are
+        It comes once after :meth:`restrict`, which may allow all classes.  Odds between classes are
         those of the model times the factors, as for a change of their prevalences (Saerens,
         Latinne, Decaestecker 2002, "Adjusting the Outputs of a Classifier to New a Priori
         Probabilities").
@@ -123,6 +126,8 @@ class Narrowing:
     ) -> list[str]:
         """Take what is known of the photos, before they are classified; return warnings.
 
+        It replaces what was known before: without a place, or another of these, there is none.
+
         Parameters
         ----------
         species
@@ -138,14 +143,14 @@ class Narrowing:
         SpeciesListError, PlaceError
             As for these methods.
         """
+        self.manifest = self._own_manifest
         problems: list[str | None] = []
         if locale is not None:
             from rs_runtime.places import localized
 
             self.manifest, problem = localized(self.manifest, locale)
             problems.append(problem)
-        if species is not None:
-            problems.append(self.restrict(species))
+        problems.append(self.restrict(species))
         if place is not None:
             problems.append(self.expect(place))
         return [problem for problem in problems if problem]

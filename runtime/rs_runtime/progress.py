@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from rs_runtime.console import complain
+from rs_runtime.console import complain, counted
 from rs_runtime.stderr import write_stderr
 
 __all__ = ["Progress", "duration_text"]
@@ -87,7 +87,7 @@ class Progress:
         before, done = self._past[0]
         rate = (self._done - done) / max(now - before, 1e-9)
         if self._total is None:
-            return f"{self._done:,} photos, {rate:.3g} a second"
+            return f"{counted(self._done, 'photo')}, {rate:.3g} a second"
         left = max(0, self._total - self._done) / max(rate, 1e-9)
         share = self._done / max(self._total, self._done)
         return (

@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from rs_runtime.console import complain
+from rs_runtime.console import complain, counted
+from rs_runtime.interrupts import INTERRUPTED, begin_work, interrupted
 from rs_runtime.outputs.context import folder_given
 from rs_runtime.outputs.writers import Outputs
 from rs_runtime.progress import Progress
@@ -26,12 +27,14 @@ __all__ = ["Run", "classify_all", "keep_for"]
 
 _GOOD, _SOME_FAILED, _UNUSABLE = 0, 1, 2
 _OUT_OF_TIME = 124  # as of timeout(1)
+_LATE, _INTERRUPTED = "the time is over", "interrupted"
 
 
 def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     """Classify each photo, or report why it cannot be used; return the exit code.
 
     ``options`` holds ``photos``, ``null``, ``watch``, ``boxes``, ``box_threshold``, ``top``,
+    ``frames`` (None unless it was asked for),
     ``journal``, ``shard`` (of which only the journal is written), ``max_runtime``, ``sequence``
     (seconds) or ``sequences`` (a table), ``cameras`` and the options of outputs as ``rs-classify``
     has them, and ``program``, which begins complaints.
@@ -43,6 +46,7 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
     # The outputs that are opened next have columns for sequences.
     keep_for(classifier, options)
     classify = _how(classifier, options, run.complain)
+    begin_work()
     with Outputs(classifier, options, run.complain) as outputs:
         results = classify(run.photos(), options.top, options.journal)
         if options.cameras:
@@ -55,32 +59,31 @@ def classify_all(classifier: Classifier, options: argparse.Namespace) -> int:
                     outputs.add(found)
                     run.tell(found)
         except KeyboardInterrupt:
-            run.say_how_to_go_on("interrupted")
+            run.say_how_to_go_on(_INTERRUPTED)
             outputs.close(complete=False)
             raise
         finally:
             run.progress.clear()
-        run.say_unlisted()
-        outputs.close(complete=not run.out_of_time)
-    if run.out_of_time:
-        run.say_how_to_go_on("the time is over")
+        run.say_what_is_odd()
+        run.say_why_it_ends()
+        outputs.close(complete=not run.why)
     return run.exit_code()
 
 
 def _classify_part(classifier: Classifier, options: argparse.Namespace, run: Run) -> int:
     """Keep the answers of some photos in a journal, for a run of all; print none."""
     keep_for(classifier, options)
+    begin_work()
     try:
         with closing(classifier.classify_many(run.photos(), options.top, options.journal)) as found:
             for result in found:
                 run.tell(result)
     except KeyboardInterrupt:
-        run.say_how_to_go_on("interrupted")
+        run.say_how_to_go_on(_INTERRUPTED)
         raise
     finally:
         run.progress.clear()
-    if run.out_of_time:
-        run.say_how_to_go_on("the time is over")
+    run.say_why_it_ends()
     return run.exit_code()
 
 
@@ -124,8 +127,9 @@ class Run:
         self._deadline = math.inf if limit is None else time.monotonic() + limit
         self._codes = {_GOOD}
         self._answers, self._engine_failed = 0, False
-        self._unlisted = 0
-        self.out_of_time = False
+        self._unlisted = self._videos = 0
+        self.why = ""
+        """Why photos are left, in words; empty if none are."""
         self._detections: Detections | None = None
         if options.boxes is not None:
             from rs_runtime.sources.detections import Detections
@@ -135,11 +139,18 @@ class Run:
             self._detections = Detections(options.boxes, options.box_threshold, start_folder(given))
 
     def photos(self) -> Iterator[Photo | Result | None]:
-        """Yield the photos until the time is over; those that have been taken get their results."""
+        """Yield the photos until the time is over, or until Ctrl-C.
+
+        Those that have been taken get their results.
+        """
         for photo in self._with_boxes(self._sources(self.complain)):
+            if interrupted():
+                self.why = _INTERRUPTED
+                self.complain("ending with the photos that are begun; Ctrl-C again ends at once")
+                return
             if self.is_late():
                 # Where nothing has arrived, nothing is left.
-                self.out_of_time = photo is not None
+                self.why = _LATE if photo is not None else ""
                 return
             yield photo
 
@@ -148,7 +159,7 @@ class Run:
         return time.monotonic() >= self._deadline
 
     def _sources(self, tell: Callable[[str], object]) -> Iterator[Source]:
-        from rs_runtime.photos.photo import photo_path
+        from rs_runtime.photos.stored import photo_path
         from rs_runtime.sources.given import photos_given
 
         shard = self._options.shard
@@ -174,6 +185,7 @@ class Run:
         """Say what is wrong with one photo."""
         if isinstance(found, Prediction):
             self._answers += 1
+            self._videos += found.frames is not None
             self._unlisted += found.original is not None and found.original.listed < UNLISTED
             if found.note:
                 self.complain(f"warning: photo {found.path!r} {found.note}")
@@ -183,28 +195,37 @@ class Run:
             self.complain(found.problem)
         self.progress.step()
 
-    def say_unlisted(self) -> None:
-        """Say how many photos probably show nothing that a list or a place lets expect."""
+    def say_what_is_odd(self) -> None:
+        """Say how many photos a list or a place does not fit, and what was asked for in vain."""
+        if self._options.frames is not None and not self._videos and self._answers:
+            self.complain("warning: --frames is for videos, and no video was classified")
         if self._unlisted:
             self.complain(
-                f"warning: {self._unlisted:,} photos are probably of something that is not "
+                f"warning: {counted(self._unlisted, 'photo')} probably of something that is not "
                 f"expected: among all classes, those of the species list or place have less than "
                 f"{UNLISTED:.0%}; look at these photos, or add what they show to the list"
             )
+
+    def say_why_it_ends(self) -> None:
+        """Say how to go on if photos are left."""
+        if self.why:
+            self.say_how_to_go_on(self.why)
 
     def say_how_to_go_on(self, why: str) -> None:
         """Say that not all photos were classified, and what keeps those that were."""
         if journal := self._options.journal:
             kept = f"journal {str(journal)!r} keeps them, and the same command goes on"
-        elif self.out_of_time:
+        elif why == _LATE:
             kept = "without --journal, the same command begins again"
         else:
             return
-        self.complain(f"{why}; {self._answers:,} photos have answers: {kept}")
+        self.complain(f"{why}; {counted(self._answers, 'photo')} with an answer: {kept}")
 
     def exit_code(self) -> int:
-        """Return the exit code of a run that was not interrupted."""
-        if self.out_of_time:
+        """Return the exit code of a run that has ended."""
+        if interrupted():
+            return INTERRUPTED
+        if self.why:
             return _OUT_OF_TIME
         return _UNUSABLE if self._engine_failed and not self._answers else max(self._codes)
 

@@ -68,6 +68,9 @@ class SequenceRule(Protocol):
     def cut(self) -> None:
         """Take note that all sequences were ended."""
 
+    def problem(self) -> str | None:
+        """Return one line if none of the results so far could be in a sequence; None else."""
+
 
 class ByTime:
     """Photos that one camera took within so many seconds of the one before.
@@ -109,6 +112,12 @@ class ByTime:
         """Begin a new sequence with the next photo."""
         self._name = None
 
+    def problem(self) -> str | None:
+        """Return a line if no photo has a time."""
+        if self._count or not self._folder:
+            return None
+        return "no photo so far says when it was taken, so that none is in a sequence"
+
 
 def _seconds(taken: str) -> float:
     """Return a camera's time in seconds; its offset from UTC is the same for all its photos."""
@@ -127,13 +136,16 @@ class ByTable:
     def __init__(self, sequences: Mapping[str, str], base: str = "") -> None:
         self._sequences, self._base = sequences, os.path.abspath(base)
         self._left = Counter(sequences.values())
+        self._absent = dict(sequences)
+        self._first = ""
 
     def place(self, found: Result) -> str | None:
         """Return the name of a result's sequence."""
         path = relative_path(found.path, self._base) if found.path else ""
+        self._first = self._first or path
         name = self._sequences.get(path)
-        if name is not None:
-            self._left[name] -= 1
+        if self._absent.pop(path, None) is not None:
+            self._left[self._sequences[path]] -= 1
         return name
 
     def goes_on(self, name: str) -> bool:
@@ -142,6 +154,17 @@ class ByTable:
 
     def cut(self) -> None:
         """Do nothing: photos that come later make another part of their sequence."""
+
+    def problem(self) -> str | None:
+        """Return a line with a path of each side if no photo is in the table."""
+        if not self._first or len(self._absent) < len(self._sequences):
+            return None
+        named = next(iter(self._sequences), None)
+        wanted = f"which names {named!r}" if named else "which is empty"
+        return (
+            f"no photo so far is in the table of sequences, {wanted}; such paths are relative to "
+            f"{self._base!r}, as {self._first!r} is"
+        )
 
 
 def read_sequences(path: Path) -> dict[str, str]:
@@ -198,7 +221,8 @@ def classify_sequences(
     rule
         Says which photos are a sequence: :class:`ByTime` or :class:`ByTable`.
     warn
-        Called with one line of text if a sequence was answered in parts.
+        Called with one line of text if a sequence was answered in parts, or if no photo can be in
+        a sequence.
 
     The other parameters, and errors, are those of :meth:`Classifier.classify_many`.
     """
@@ -207,8 +231,8 @@ def classify_sequences(
     unfinished: dict[str, _Sequence] = {}
     with closing(classifier.classify_many(photos, top, journal)) as results:
         try:
-            for found in results:
-                name, sequence = rule.place(found), None
+            for name, found in _placed(results, rule, warn):
+                sequence = None
                 if isinstance(found, Prediction):
                     if name is not None:
                         sequence = unfinished.setdefault(name, _Sequence(name, classifier, top))
@@ -230,6 +254,19 @@ def classify_sequences(
             yield from _all(waiting)
             raise
     yield from _all(waiting)
+
+
+def _placed(
+    results: Iterator[Result], rule: SequenceRule, warn: Callable[[str], object]
+) -> Iterator[tuple[str | None, Result]]:
+    """Yield each result with the name of its sequence; say once if none can be in any."""
+    problem = None
+    for count, found in enumerate(results, 1):
+        yield rule.place(found), found
+        if count == MOST and (problem := rule.problem()):
+            warn(problem)
+    if problem is None and (problem := rule.problem()):
+        warn(problem)
 
 
 def _all(waiting: deque[tuple[Result, _Sequence | None]]) -> Iterator[Result]:

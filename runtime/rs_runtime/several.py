@@ -12,9 +12,8 @@ from rs_runtime.errors import UnreadablePhotoError
 from rs_runtime.kit.manifest import NOT_ORGANISM
 from rs_runtime.photos.boxes import ANIMAL, BoxedPhoto, DetectedBox
 from rs_runtime.photos.exif import Exif
-from rs_runtime.photos.photo import photo_name, photo_path
+from rs_runtime.photos.stored import StoredPhoto, photo_name, photo_path
 from rs_runtime.photos.views import box_views, frame_views
-from rs_runtime.photos.zipped import ZipPhoto
 from rs_runtime.results import BoxAnswer, PhotoFacts, Prediction
 from rs_runtime.summed import of_boxes, of_frames
 
@@ -29,11 +28,11 @@ __all__ = ["classify_several", "opened"]
 
 
 def opened(photo: object) -> Path | bytes | BoxedPhoto:
-    """Return a photo that is neither an image nor an array, read from its archive if it is in one.
+    """Return a photo that is neither an image nor an array, read from where it is stored.
 
-    Raises TypeError if it is no photo, and errors as :meth:`ZipPhoto.read`.
+    Raises TypeError if it is no photo, and errors as :meth:`StoredPhoto.read`.
     """
-    if isinstance(photo, ZipPhoto):
+    if isinstance(photo, StoredPhoto):
         return photo.read()
     if isinstance(photo, Path | bytes | BoxedPhoto):
         return photo

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import rs_runtime.photos.preprocess as module
 from rs_runtime.ahead import Ahead
@@ -62,6 +64,13 @@ def test_another_photo_first_is_no_mistake(onnx_kit, colour_photos, decoded) -> 
     with opened(onnx_kit, colour_photos / "b.JPG") as classifier:
         assert classifier.classify(colour_photos / "a.jpg").top[0].name == "red"
         assert classifier.classify(colour_photos / "b.JPG").top[0].name == "green"
+
+
+def test_an_array_or_image_first_is_no_mistake(onnx_kit, colour_photos, decoded) -> None:
+    with Image.open(colour_photos / "a.jpg") as image:
+        for photo in (np.asarray(image), image.copy()):
+            with opened(onnx_kit, colour_photos / "b.JPG") as classifier:
+                assert classifier.classify(photo).top[0].name == "red"
 
 
 def test_a_damaged_first_photo_costs_only_itself(onnx_kit, colour_photos, decoded, capfd) -> None:

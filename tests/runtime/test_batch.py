@@ -221,6 +221,18 @@ def test_an_error_is_raised_in_its_place_and_stops_the_rest() -> None:
     assert list(results) == [] and len(done) == after < 40
 
 
+def test_an_error_of_the_items_comes_after_the_results_of_those_before() -> None:
+    def items():
+        yield from range(12)
+        raise OSError("the disk was pulled")
+
+    found = []
+    with pytest.raises(OSError, match="pulled"):
+        for each in in_order(lambda number: time.sleep(0.01) or number, items(), 2):
+            found.append(each)
+    assert found == list(range(12))
+
+
 def test_a_pool_has_as_many_copies_as_the_memory_holds(tflite_models, monkeypatch) -> None:
     model = tflite_models["float"]
     assert load_pool("litert", model, 3).size == 3

@@ -445,3 +445,26 @@ def test_photos_may_stand_before_and_after_options(classify, colour_photos) -> N
         str(first),
         str(second),
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--explain-grid", "3"], "--explain-grid is for --explain"),
+        (["--timezone", "+03:00"], "--timezone is for --format camtrap-dp or darwin-core"),
+        (["--cameras", "--boxes", "x.json"], "--cameras judges whole frames: not with --boxes"),
+        (["--watch", "."], "leave it out of the photos"),
+        (["--watch", "../photos"], "leave it out of the photos"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    classify, colour_photos, monkeypatch, options, said
+) -> None:
+    monkeypatch.chdir(colour_photos)
+    code, out, err = classify("a.jpg", *options)
+    assert (code, out, len(err)) == (2, [], 1) and said in err[0]
+
+
+def test_frames_without_a_video_are_said(classify, colour_photos) -> None:
+    code, _, err = classify(colour_photos, "--frames", 3)
+    assert code == 0 and len(err) == 1 and "--frames is for videos" in err[0]

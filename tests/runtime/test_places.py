@@ -212,7 +212,7 @@ def test_the_command_takes_places_and_languages(kit, colour_photos, capsys) -> N
     assert {item["name"] for item in red["top"]} == {"panthera onca", "capra hircus"}
     assert red["original"]["top"][0]["common_name"] == "simba"
     assert "1 of 3 classes have no such range" in err
-    assert "1 photos are probably of something that is not expected" in err
+    assert "1 photo probably of something that is not expected" in err
     assert main([str(colour_photos / "a.jpg"), "--kit", str(kit), "--country", "FJI"]) == 0
     assert "among all classes: species panthera leo" in capsys.readouterr().out
 
@@ -233,3 +233,23 @@ def test_the_command_refuses_places(kit, colour_photos, capsys, options, problem
     assert main([str(colour_photos), "--kit", str(kit), *options]) == 2
     out, err = capsys.readouterr()
     assert not out and problem in err and err.count("\n") == 1
+
+
+def test_what_is_known_of_photos_replaces_what_was_known(kit) -> None:
+    grey = np.full((40, 40, 3), 128, np.uint8)
+    known = (
+        {"place": Place("KEN", weight=0.1), "locale": "sw"},
+        {"place": Place("FJI", weight=0)},
+        {"species": ["panthera leo"]},
+        {"place": Place("KEN", weight=0.1), "species": ["panthera"]},
+        {},
+    )
+
+    def told(classifier: Classifier) -> object:
+        return classifier.classify(grey), settings_of(classifier, 5)
+
+    with Classifier.open(kit) as again:
+        for each in known:
+            again.narrow(**each)
+            with Classifier.open(kit, **each) as new:
+                assert told(again) == told(new)

@@ -192,6 +192,26 @@ def test_given_sequences(classify, table) -> None:
     assert [row["sequence"]["photos"] for row in (rows[0], rows[1])] == [2, 1]
 
 
+@pytest.mark.parametrize("rule", ["time", "given"])
+def test_a_photo_given_twice_counts_once(onnx_kit, card, table, rule, capfd) -> None:
+    options = ["--sequence", "30s"] if rule == "time" else ["--sequences", str(table)]
+    again = card / "A" / ".." / "A" / "1.png"
+    given = [*(str(again),) * (rule == "given"), str(card), str(again), str(card / "B")]
+    main([*given, "--kit", str(onnx_kit), "--json", *options])
+    out, err = capfd.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == 8 and f"{3 + (rule == 'given')} files given twice" in err
+    first = next(row for row in rows if row["path"].endswith("A/1.png"))
+    assert first["sequence"]["photos"] == (3 if rule == "time" else 2)
+
+
+def test_a_photo_given_twice_does_not_end_its_sequence(manifest) -> None:
+    results = [photo(f"/base/{name}", "06:00:00") for name in ("1", "1", "2", "1")]
+    rule = ByTable({"1": "night", "2": "night"}, "/base")
+    found = [*classify_sequences(Results(manifest, results), [], rule)]
+    assert [item.sequence.photos for item in found] == [3, 3, 3, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -329,3 +349,23 @@ def test_folders_may_be_relative(tmp_path, monkeypatch) -> None:
     assert rule.place(photo("card/a/1.png", None)) == "night"
     assert ByTime(5, "card").place(photo("card/a/1.png", "06:00:00")) == "a/1.png"
     assert ByTime(5).place(photo("card/a/1.png", "06:00:00")) == "card/a/1.png"
+
+
+def test_a_table_that_names_no_photo_is_said_once(classify, card, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "MOST", 2)
+    table = tmp_path / "other.csv"
+    table.write_text("path,sequence\ncard/A/1.png,night\n")
+    _, rows, err = classify("--sequences", table)
+    assert ids(rows) == [None] * 8 and err.count("no photo so far is in the table") == 1
+    assert "'card/A/1.png'" in err and "'A/1.png'" in err and repr(str(card)) in err
+    table.write_text("path,sequence\n")
+    assert "which is empty" in classify("--sequences", table)[2]
+    table.write_text("path,sequence\nB/2.png,night\n")
+    monkeypatch.setattr(module, "MOST", 500)
+    assert "no photo so far" not in classify("--sequences", table)[2]
+
+
+def test_photos_without_a_time_are_said_to_be_in_no_sequence(onnx_kit, card, capfd) -> None:
+    for name, said in (("6.png", 1), ("5.png", 0)):
+        main([str(card / "A" / name), "--kit", str(onnx_kit), "--sequence", "30"])
+        assert capfd.readouterr().err.count("no photo so far says when it was taken") == said

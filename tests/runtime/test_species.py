@@ -232,4 +232,4 @@ def test_photos_that_show_nothing_listed_are_counted(
     listed = str(written("red\n"))
     assert main([str(colour_photos), "--kit", str(onnx_kit), "--species", listed]) == 0
     _, last = capfd.readouterr().err.splitlines()
-    assert "warning: 2 photos are probably of something that is not expected" in last
+    assert "warning: 2 photos probably of something that is not expected" in last

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rs_runtime.console import counted
 from rs_runtime.errors import OutputError
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.datapackage import GUESSED, descriptor, read_metadata, taxon_entry
@@ -86,6 +87,7 @@ class CamtrapDP:
         self._assumed += assumed
         self._timeless += time is None
         row = {"path": path, "deployment": name, "time": time, **_observed(label)}
+        row["archive"] = context.archive(found.path)
         if isinstance(found, Prediction) and found.sequence:
             row["eventID"] = found.sequence.id
         self._spool.write(json.dumps(row) + "\n")
@@ -142,17 +144,19 @@ class CamtrapDP:
             )
         if self._assumed:
             tell(
-                f"warning: times of {self._assumed:,} photos have no offset and are taken as UTC; "
+                f"warning: times of {counted(self._assumed, 'photo')} without an offset are taken "
+                "as UTC; "
                 "give --timezone, such as +03:00"
             )
         if self._timeless:
             tell(
-                f"warning: {self._timeless:,} photos have no time; their observations last as long "
-                "as the deployment"
+                f"warning: {counted(self._timeless, 'photo')} without a time, whose observations "
+                "last as long as the deployment"
             )
         if "project" not in self._metadata:
             tell(f"warning: datapackage.json says {GUESSED}; correct it, or give --metadata")
-        tell(f"wrote {str(place)!r}: {self._photos:,} photos in {len(rows):,} deployments")
+        of = counted(len(rows), "deployment")
+        tell(f"wrote {str(place)!r}: {counted(self._photos, 'photo')} in {of}")
 
     def _deployments(self) -> dict[str, dict[str, str]]:
         rows = dict(self._given.rows) if self._given else {}
@@ -185,6 +189,8 @@ class CamtrapDP:
             if url_path(path) != path:
                 path = url_path(path)
                 comments.append("filePath is percent-encoded")
+            if row["archive"]:
+                comments.append(f"the file is in the archive {row['archive']}")
             if row["time"] is None:
                 comments.append("time unknown: timestamp is the start of the deployment")
             yield row | {

@@ -6,8 +6,10 @@ import argparse
 import os
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from rs_runtime.errors import PhotoError
 from rs_runtime.files import relative_path
 from rs_runtime.installed import installed_version
 from rs_runtime.results import Result
@@ -15,6 +17,7 @@ from rs_runtime.results import Result
 if TYPE_CHECKING:
     from rs_runtime.classify import Classifier
     from rs_runtime.outputs.labels import Labels
+    from rs_runtime.photos.zipped import ZipPhoto
 
 __all__ = ["Context", "Writer", "folder_given"]
 
@@ -57,6 +60,8 @@ class Context:
         self.classifier, self.options, self.tell = classifier, options, tell
         self.manifest = classifier.manifest
         self.base = folder_given(options)
+        self._archived: ZipPhoto | None = None
+        self._folder: tuple[str, str | None] = ("", None)
         self.model = f"{self.manifest.name} ({classifier.variant.name})"
 
     @cached_property
@@ -71,12 +76,38 @@ class Context:
         """Name and version of the program."""
         return f"rs-toolkit {installed_version() or 'of unknown version'}"
 
+    def photo(self, path: str | None) -> Path | bytes | None:
+        """Return a photo's file, or its bytes if it is in an archive; None if it is not there."""
+        if path is None or os.path.isfile(path):
+            return None if path is None else Path(path)
+        from rs_runtime.photos.zipped import photo_in_archive
+
+        # It keeps its archive open for the next one.
+        self._archived = photo_in_archive(path)
+        try:
+            return None if self._archived is None else self._archived.read()
+        except PhotoError:
+            return None
+
+    def archive(self, path: str | None) -> str | None:
+        """Return the relative path of the archive that a photo is in, None if it is in none."""
+        folder = os.path.dirname(path or "")
+        if folder != self._folder[0]:
+            from rs_runtime.photos.zipped import archive_of
+
+            inside = folder and archive_of(folder)
+            self._folder = folder, inside and self.relative(inside)
+        return self._folder[1] or None
+
     def relative(self, path: str | None) -> str:
         """Return a photo's path relative to the run's folder, with ``/`` between its parts.
 
         A path outside of the folder is absolute; a photo without a path has the empty text.
         """
-        return "" if path is None else relative_path(path, self.base)
+        if path is None:
+            return ""
+        # That of a photo elsewhere, such as s3://bucket/name, is no path of this machine.
+        return path if "://" in path else relative_path(path, self.base)
 
     def identifier(self, kind: str, *facts: str | None) -> str:
         """Return an identifier (UUID) that is the same each time for the same facts."""

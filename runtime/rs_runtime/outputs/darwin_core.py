@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from rs_runtime.console import printable
+from rs_runtime.console import counted, printable
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.deployments import Given, camera_folder, stamp
 from rs_runtime.outputs.labels import TAXON, Label, scientific
@@ -148,8 +148,8 @@ class DarwinCore:
         self._zip.close()
         place = self._file.close(complete)
         context.tell(
-            f"wrote {str(place)!r}: {self._rows:,} occurrences; {self._others:,} photos without "
-            "an answer or an organism are none"
+            f"wrote {str(place)!r}: {counted(self._rows, 'occurrence')}; "
+            f"{counted(self._others, 'photo')} without an answer or an organism"
         )
 
     def discard(self) -> None:

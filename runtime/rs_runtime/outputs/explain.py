@@ -7,13 +7,17 @@ falls when a place is covered, that place mattered.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_runtime.console import counted
 from rs_runtime.errors import PhotoError
 from rs_runtime.files import atomic_write
+from rs_runtime.interrupts import interrupted
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.labels import TAXON
 from rs_runtime.outputs.places import flat_name, open_folder
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from rs_runtime.photos.preprocess import Box
+
 __all__ = ["Explain", "occlusion"]
 
 _SIDE, _BATCH = 448, 8
@@ -32,6 +38,8 @@ _STRONGEST = 0.65
 
 class Explain:
     """Draws each photo, as the model sees it, with the heat map of its answer.
+
+    Of a photo with boxes, each box that has an answer is drawn.
 
     Raises
     ------
@@ -46,22 +54,26 @@ class Explain:
         self._context, self._folder = context, folder
         self._grid = min(grid, context.classifier.preprocessing.size)
         runs = self._grid**2 + 1
-        context.tell(f"--explain: the model runs {runs:,} times more for each photo")
+        context.tell(f"--explain: the model runs {runs:,} times more for each picture")
         self._count = self._absent = 0
 
     def add(self, found: Result) -> None:
         """Draw one photo, unless its picture is there."""
-        if not isinstance(found, Prediction) or not found.top:
+        # After Ctrl-C, what is not drawn is drawn when the same command goes on.
+        if not isinstance(found, Prediction) or not found.top or interrupted():
             return
-        if found.path is None or not Path(found.path).is_file():
+        source = None if found.frames else self._context.photo(found.path)
+        if source is None:
             self._absent += 1
             return
-        name = flat_name(self._context.relative(found.path), ".explained.jpg")
-        place = self._folder / name
-        if place.exists():
-            return
+        for suffix, box, part in _parts(found):
+            place = self._folder / flat_name(self._context.relative(found.path), suffix)
+            if not place.exists():
+                self._draw(source, box, part, place)
+
+    def _draw(self, source: Path | bytes, box: Box | None, found: Prediction, place: Path) -> None:
         try:
-            pixels = self._context.classifier.preprocessing.load(Path(found.path))
+            pixels = self._context.classifier.preprocessing.load(source, box)
         except PhotoError:
             self._absent += 1
             return
@@ -94,16 +106,26 @@ class Explain:
     def close(self, complete: bool) -> None:
         """Say how many pictures there are."""
         self._context.tell(
-            f"explained {self._count:,} photos in {str(self._folder)!r}{self._not()}"
+            f"drew {counted(self._count, 'picture')} in {str(self._folder)!r}{self._not()}"
         )
 
     def _not(self) -> str:
         if not self._absent:
             return ""
-        return f"; not {self._absent:,}, which are videos, in an archive, or cannot be read again"
+        return f"; not {self._absent:,}, which are videos, or cannot be read again"
 
     def discard(self) -> None:
         """Keep the pictures: each is complete."""
+
+
+def _parts(found: Prediction) -> Iterator[tuple[str, Box | None, Prediction]]:
+    """Yield the end of each picture's name, its place in the photo, and its answer."""
+    if found.boxes is None:
+        yield ".explained.jpg", None, found
+    for number, box in enumerate(found.boxes or (), 1):
+        if box.top:
+            shown = replace(found, boxes=None, answer=box.answer, top=box.top, filter=box.filter)
+            yield f".box-{number}.explained.jpg", box.box, shown
 
 
 def occlusion(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from rs_runtime.console import printable
+from rs_runtime.console import counted, printable
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.pending import PendingText, Printed
 from rs_runtime.results import Failure, Result
@@ -86,7 +86,7 @@ class TextWriter:
         self._write(self._form.tail())
         place = self._target.close(complete)
         if place is not None:
-            self._context.tell(f"wrote {str(place)!r}: {self._rows:,} photos")
+            self._context.tell(f"wrote {str(place)!r}: {counted(self._rows, 'photo')}")
 
     def discard(self) -> None:
         """Remove what was written."""

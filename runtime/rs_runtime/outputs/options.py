@@ -112,9 +112,9 @@ def _add_other_options(add: Callable[..., object]) -> None:
     add(
         "--explain-grid",
         type=positive,
-        default=7,
         metavar="N",
-        help="N x N places are covered in turn for --explain, N x N + 1 runs for each photo",
+        help="N x N places are covered in turn for --explain, N x N + 1 runs for each photo "
+        "(default: 7)",
     )
 
 

@@ -12,7 +12,7 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rs_runtime.console import printable
+from rs_runtime.console import counted, printable
 from rs_runtime.errors import PhotoError
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.labels import BLANK, FAILURE, TAXON, UNSURE, Label, folder_name
@@ -76,7 +76,7 @@ class Page:
         elif len(group.figures) < _OF_A_GROUP and self._shown < _ON_A_PAGE:
             self._shown += 1
             certain = "" if label.probability is None else f"{label.probability:.0%} "
-            picture = _thumbnail(found.path)
+            picture = _thumbnail(self._context.photo(found.path))
             self._without += not picture
             picture = picture or "<p>no picture</p>"
             caption = f'<b>{certain}</b>{_text(path)}<br><span class="few">{_text(label.remark)}'
@@ -90,7 +90,8 @@ class Page:
         groups = sorted(self._groups.items(), key=self._place)
         total = sum(group.count for _, group in groups)
         write(_HEAD.format(title=_text(title)))
-        write(f"<h1>{_text(title)}</h1>\n<p>{total:,} photos, {self._shown:,} of them shown here")
+        photos = counted(total, "photo")
+        write(f"<h1>{_text(title)}</h1>\n<p>{photos}, {self._shown:,} of them shown here")
         write(f" (at most {_OF_A_GROUP} of a group and {_ON_A_PAGE} in all). ")
         write(
             f"{'' if complete else 'The run was interrupted. '}By {_text(self._context.software)};"
@@ -103,15 +104,16 @@ class Page:
         for number, ((_, name), group) in enumerate(groups):
             shown = len(group.figures) + len(group.lines)
             write(f'<h2 id="g{number}">{_text(name)} <small>{_title(group.label)}</small></h2>\n')
-            write(f'<p class="few">{group.count:,} photos, {shown:,} shown</p>\n')
+            of = counted(group.count, "photo")
+            write(f'<p class="few">{of}, {shown:,} shown</p>\n')
             if group.figures:
                 write('<div class="photos">\n' + "\n".join(group.figures) + "\n</div>\n")
             if group.lines:
                 write("<ul>\n" + "\n".join(group.lines) + "\n</ul>\n")
         write("</body></html>\n")
-        less = f", {self._without:,} of them without a picture: videos, and photos in archives"
+        less = f", {self._without:,} of them without a picture: videos, and photos that are gone"
         tell(
-            f"wrote {str(self._file.close(complete))!r}: {self._shown:,} of {total:,} photos shown"
+            f"wrote {str(self._file.close(complete))!r}: {self._shown:,} of {photos} shown"
             f"{less if self._without else ''}"
         )
 
@@ -137,14 +139,14 @@ def _title(label: Label) -> str:
     return _text(", ".join(part for part in (rank, label.common_name) if part))
 
 
-def _thumbnail(path: str | None) -> str:
+def _thumbnail(photo: Path | bytes | None) -> str:
     """Return a small picture as HTML; an empty text if the photo cannot be read again."""
-    if path is None:
+    if photo is None:
         return ""
     from rs_runtime.photos.photo import decode
 
     try:
-        image = decode(Path(path), _SIDE)[0]
+        image = decode(photo, _SIDE)[0]
         image.thumbnail((_SIDE, _SIDE))
         data = io.BytesIO()
         image.convert("RGB").save(data, "JPEG", quality=_QUALITY)

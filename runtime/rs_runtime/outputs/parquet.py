@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from rs_runtime.console import counted
 from rs_runtime.errors import OutputError
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.pending import PendingFile
@@ -56,7 +57,7 @@ class Parquet:
         self._flush()
         self._writer.close()
         place = self._file.close(complete)
-        self._context.tell(f"wrote {str(place)!r}: {self._count:,} photos")
+        self._context.tell(f"wrote {str(place)!r}: {counted(self._count, 'photo')}")
 
     def discard(self) -> None:
         """Remove what was written."""

@@ -12,16 +12,19 @@ import hashlib
 import json
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rs_runtime.console import counted
 from rs_runtime.errors import OutputError
 from rs_runtime.files import atomic_write
 from rs_runtime.outputs.context import Context
 from rs_runtime.outputs.labels import folder_name
 from rs_runtime.outputs.places import flat_name, open_folder, safe_name
 from rs_runtime.photos.folder import MARK
+from rs_runtime.photos.zipped import photo_in_archive
 from rs_runtime.results import Failure, Result
 
 __all__ = ["Sort", "undo_sort"]
@@ -73,7 +76,8 @@ class Sort:
         path = found.path
         if isinstance(found, Failure) and found.kind == "folder":
             return
-        if path is None or not os.path.isfile(path):
+        photo = self._context.photo(path)
+        if path is None or photo is None or (self._link and isinstance(photo, bytes)):
             self._absent += 1
             return
         source = os.path.abspath(path)
@@ -84,15 +88,15 @@ class Sort:
             self._elsewhere += before != taxon
             return
         try:
-            self._make(source, taxon, flat_name(self._context.relative(path)))
+            self._make(source, photo, taxon, flat_name(self._context.relative(path)))
         except _UnreadableError:
             self._absent += 1
             return
         self._known[_number(source)] = sys.intern(taxon)
         self._count += 1
 
-    def _make(self, source: str, taxon: str, name: str) -> None:
-        """Make the copy or link, and record it."""
+    def _make(self, source: str, photo: Path | bytes, taxon: str, name: str) -> None:
+        """Make the copy or link of a photo, and record it; ``source`` is its absolute path."""
         folder = self._folder / taxon
         folder.mkdir(exist_ok=True)
         stem, dot, suffix = name.rpartition(".")
@@ -103,10 +107,10 @@ class Sort:
                 if self._link:
                     self._hard_link(source, place)
                 else:
-                    _copy(source, place)
+                    _copy(photo, place)
                 break
             # A crash may have come between the file and its line in the record.
-            if _same(source, place):
+            if _same(photo, place):
                 break
         else:
             raise OutputError(f"{str(place)!r} is there already; sort into a new folder")
@@ -137,8 +141,9 @@ class Sort:
                 f"where they stay; to sort again, begin with --undo-sort {folder}"
             )
         if self._absent:
-            tell(f"{self._absent:,} inputs are in archives, or cannot be read, and were not sorted")
-        tell(f"sorted {self._count:,} photos into {folder!r}; --undo-sort takes it back")
+            absent = counted(self._absent, "input")
+            tell(f"{absent} not sorted: unreadable, or, with --link, in an archive")
+        tell(f"sorted {counted(self._count, 'photo')} into {folder!r}; --undo-sort takes it back")
 
     def discard(self) -> None:
         """Keep what was sorted: the record lists it."""
@@ -194,13 +199,27 @@ def _must_stay(made: _Made, place: Path) -> str | None:
     status = os.lstat(place)
     if (status.st_size, status.st_mtime_ns) != (made.size, made.mtime_ns):
         return "was changed"
+    size = None
     try:
         source = os.stat(made.source)
+        size = source.st_size
+        if made.how == "link" and not os.path.samestat(source, status):
+            return f"is no link to {made.source!r} any more"
     except OSError:
+        photo = photo_in_archive(made.source)
+        # Another archive of that name may hold another photo of that size.
+        if photo is not None and photo.crc32 == _checksum(place):
+            size = photo.size
+    if size is None:
         return f"is the last copy: {made.source!r} is gone"
-    if made.how == "link" and not os.path.samestat(source, status):
-        return f"is no link to {made.source!r} any more"
-    return None if source.st_size == made.size else f"differs from {made.source!r}"
+    return None if size == made.size else f"differs from {made.source!r}"
+
+
+def _checksum(place: Path) -> int:
+    found = 0
+    for block in _blocks(place):
+        found = zlib.crc32(block, found)
+    return found
 
 
 def _inside(folder: Path, to: str) -> Path | None:
@@ -236,7 +255,10 @@ def _number(source: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _blocks(source: str) -> Iterator[bytes]:
+def _blocks(source: Path | bytes) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
     try:
         with open(source, "rb") as file:
             while block := file.read(_BLOCK):
@@ -245,15 +267,19 @@ def _blocks(source: str) -> Iterator[bytes]:
         raise _UnreadableError from error
 
 
-def _copy(source: str, place: Path) -> None:
-    """Copy a file and its time, whole or not at all; raise FileExistsError if one is there."""
+def _copy(source: Path | bytes, place: Path) -> None:
+    """Copy a file and its time, whole or not at all; raise FileExistsError if one is there.
+
+    Of a photo in an archive, which has no time of its own, the bytes are written.
+    """
     temporary = place.with_name(f".tmp-{os.urandom(8).hex()}")
     try:
         with temporary.open("xb") as writer:
             for block in _blocks(source):
                 writer.write(block)
-        status = os.stat(source)
-        os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+        if not isinstance(source, bytes):
+            status = os.stat(source)
+            os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
         try:
             # Unlike a renamed file, a link replaces nothing.
             os.link(temporary, place)
@@ -271,8 +297,10 @@ def _copy(source: str, place: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _same(source: str, place: Path) -> bool:
+def _same(source: Path | bytes, place: Path) -> bool:
     """Return whether a file is a link to a photo, or an unchanged copy of it."""
+    if isinstance(source, bytes):
+        return place.stat().st_size == len(source) and zlib.crc32(source) == _checksum(place)
     try:
         one, other = os.stat(source), os.lstat(place)
     except OSError:

@@ -22,6 +22,7 @@ __all__ = ["Outputs"]
 
 # What is read, or is a file of its own, and what is written.
 _READ = ("kit", "public_key", "boxes", "species", "sequences", "deployments", "metadata", "journal")
+_GRID = 7
 _WRITTEN = ("output", "csv", "page", "sort_into", "explain")
 
 
@@ -118,14 +119,17 @@ def _opened(context: Context) -> Iterator[Writer]:
     if options.explain is not None:
         from rs_runtime.outputs.explain import Explain
 
-        yield Explain(context, options.explain, options.explain_grid)
+        yield Explain(context, options.explain, options.explain_grid or _GRID)
 
 
 def _check(name: str, options: argparse.Namespace) -> None:
     """Refuse options that would do nothing."""
     if options.link and options.sort_into is None:
         raise OutputError("--link is for --sort-into; give a folder to sort into")
-    needed = {"deployments": ("camtrap-dp", "darwin-core"), "metadata": ("camtrap-dp",)}
+    if options.explain_grid is not None and options.explain is None:
+        raise OutputError("--explain-grid is for --explain; give a folder to draw into")
+    studies = ("camtrap-dp", "darwin-core")
+    needed = {"deployments": studies, "timezone": studies, "metadata": studies[:1]}
     for option, formats in needed.items():
         if getattr(options, option) is not None and name not in formats:
             raise OutputError(f"--{option} is for --format {' or '.join(formats)}, not for {name}")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rs_runtime.photos.photo import photo_path
 from rs_runtime.photos.preprocess import Box
-from rs_runtime.photos.zipped import ZipPhoto
+from rs_runtime.photos.stored import StoredPhoto, photo_path
 
 __all__ = ["ANIMAL", "BoxedPhoto", "DetectedBox", "box_text", "fitted_box", "tidy_box"]
 
@@ -48,13 +47,13 @@ class DetectedBox:
 
 @dataclass(frozen=True)
 class BoxedPhoto:
-    """A photo (a path, a file's bytes or a ZipPhoto) and the boxes that a detector found in it.
+    """A photo (a path, a file's bytes or a StoredPhoto) and the boxes that a detector found in it.
 
     It gets one answer for each box of an animal, and one that sums them up.  Without such a box
     it is not classified.
     """
 
-    photo: str | Path | bytes | ZipPhoto
+    photo: str | Path | bytes | StoredPhoto
     boxes: tuple[DetectedBox, ...]
 
     @property

@@ -69,24 +69,42 @@ def photos_below(
     that the toolkit wrote hold pictures, but no photos: they are appended to ``outputs`` instead.
     """
     seen = {os.path.realpath(root)}
-    for folder, below, files in os.walk(root, onerror=onerror, followlinks=True):
-        if folder != os.fspath(root) and is_output(folder, files):
-            outputs.append(folder)
-            below.clear()
+    left = [os.fspath(root)]
+    while left:
+        folder = left.pop()
+        try:
+            folders, files = _entries(folder)
+        except OSError as error:
+            onerror(error)
             continue
-        real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}
+        if folder != os.fspath(root) and is_output(folder, [entry.name for entry in files]):
+            outputs.append(folder)
+            continue
         kept = []
-        for name in sorted(below):
-            if not is_hidden(name) and real[name] not in seen:
-                kept.append(name)
-                seen.add(real[name])
-        below[:] = kept
-        above = os.path.join(folder, "")
-        for name in sorted(files):
-            path = above + name
-            problem = None if name.startswith(".") else _problem(path, videos)
+        for entry in folders:
+            if not is_hidden(entry.name) and (real := os.path.realpath(entry.path)) not in seen:
+                kept.append(entry.path)
+                seen.add(real)
+        left += reversed(kept)
+        for entry in files:
+            problem = None if entry.name.startswith(".") else _problem(entry, videos)
             if problem is not None:
-                yield path, problem or None
+                yield entry.path, problem or None
+
+
+def _entries(folder: str) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+    """Return the folders in a folder, also by links, and the other entries, each by name."""
+    folders: list[os.DirEntry[str]] = []
+    files: list[os.DirEntry[str]] = []
+    # Not os.walk: an entry knows without another look at the disk whether it is a link.
+    with os.scandir(folder) as found:
+        for entry in sorted(found, key=lambda entry: entry.name):
+            try:
+                is_folder = entry.is_dir()
+            except OSError:
+                is_folder = False
+            (folders if is_folder else files).append(entry)
+    return folders, files
 
 
 def is_output(folder: str, names: Collection[str]) -> bool:
@@ -136,13 +154,26 @@ def _is_read_video(head: bytes, videos: bool) -> bool:
     return videos and is_video(head) and can_read("video")
 
 
-def _problem(path: str, videos: bool) -> str | None:
-    if os.path.islink(path) and not os.path.exists(path):
+def _problem(entry: os.DirEntry[str], videos: bool) -> str | None:
+    path = entry.path
+    target = _lost_target(entry)
+    if target is not None:
         suffix = os.path.splitext(path)[1].lower()
-        lost = f"is a link to {os.readlink(path)!r}, which is not there; mend or remove it"
+        lost = f"is a link to {target!r}, which is not there; mend or remove it"
         # Of a photo, this is said when it is opened.
         return "" if suffix in PHOTO_SUFFIXES else lost
     return photo_problem(path, lambda: file_head(path), videos)
+
+
+def _lost_target(entry: os.DirEntry[str]) -> str | None:
+    """Return where a link to nothing leads; None for other entries.
+
+    In a folder that may be listed but not entered, a link is an entry like others.
+    """
+    with suppress(OSError):
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            return os.readlink(entry.path)
+    return None
 
 
 def file_head(path: str | os.PathLike[str]) -> bytes:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from rs_runtime.photos.opened import load_image, open_image
+from rs_runtime.photos.repair import without_texts
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["from_bytes", "grey"]
+__all__ = ["from_bytes", "from_integers", "grey", "low_bytes"]
 
 # A float image whose values cover less than this share of the usual range is spread over it.
 _NARROW = 0.25
@@ -23,17 +28,35 @@ def grey(image: Image.Image, version: int) -> Image.Image:
 
     ``version`` is :attr:`Preprocessing.pixels_version`.
     """
-    convert = _from_floats if image.mode == "F" else _from_integers
+    convert = _from_floats if image.mode == "F" else from_integers
     return Image.fromarray(convert(np.asarray(image), version))
 
 
 def from_bytes(high: Image.Image, low: Image.Image) -> Image.Image:
     """Return the RGB image whose 16-bit values have these high and low bytes."""
     values = np.asarray(high).astype(np.uint16) << 8 | np.asarray(low)
-    return Image.fromarray(_from_integers(values, 2))
+    return Image.fromarray(from_integers(values))
 
 
-def _from_integers(values: NDArray[np.integer[Any]], version: int) -> NDArray[np.uint8]:
+def low_bytes(data: bytes, kind: str) -> Image.Image | None:
+    """Return the low bytes of RGB with 16 bits a channel; None for other photos."""
+    image = open_image(io.BytesIO(without_texts(data) if kind == "PNG" else data), kind)
+    tiles = []
+    for tile in image.tile:
+        raw, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        # N is the order of this machine, as libtiff gives it.
+        order = sys.byteorder[0].upper() if raw == "RGB;16N" else str(raw)[-1]
+        if raw not in ("RGB;16N", "RGB;16L", "RGB;16B"):
+            return None
+        swapped = "RGB;16B" if order == "L" else "RGB;16L"
+        tiles.append(tile._replace(args=(swapped, *rest) if rest else swapped))
+    image.tile = tiles
+    load_image(image)
+    return image
+
+
+def from_integers(values: NDArray[np.integer[Any]], version: int = 2) -> NDArray[np.uint8]:
+    """Return integers of any number of bits as 8 bits."""
     if version == 1:
         return (np.clip(values, 0, 65535) >> 8).astype(np.uint8)
     values = np.maximum(values, 0)

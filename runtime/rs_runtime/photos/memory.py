@@ -11,9 +11,10 @@ from PIL import Image
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos.exif import read_exif
-from rs_runtime.photos.photo import IN_MEMORY, MAX_PHOTO_PIXELS, PhotoInfo
+from rs_runtime.photos.photo import MAX_PHOTO_PIXELS, PhotoInfo
 from rs_runtime.photos.rgb import to_rgb
-from rs_runtime.photos.room import claim_room
+from rs_runtime.photos.room import claim_room, require_memory
+from rs_runtime.photos.stored import IN_MEMORY
 from rs_runtime.photos.upright import upright
 
 __all__ = ["decode_in_memory"]
@@ -50,6 +51,7 @@ def decode_in_memory(
             f"{IN_MEMORY} has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
         )
     claim_room(width * height)
+    require_memory(image, width * height, IN_MEMORY)
     try:
         with _LOCKS[id(image) // 16 % len(_LOCKS)]:
             image.load()

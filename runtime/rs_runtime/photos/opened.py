@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
+from rs_runtime.photos.room import LARGE_PIXELS
+from rs_runtime.stderr import quiet_libraries
+
 if TYPE_CHECKING:
     from PIL import ImageFile
 
-__all__ = ["open_image", "without_pillow_limit"]
+__all__ = ["load_image", "open_image", "without_pillow_limit"]
 
 _limit_lock = threading.Lock()
 
@@ -32,6 +35,18 @@ def open_image(file: BinaryIO, kind: str) -> ImageFile.ImageFile:
     with without_pillow_limit():
         found: ImageFile.ImageFile = Image.OPEN[kind][0](file, "")
     return found
+
+
+def load_image(image: ImageFile.ImageFile) -> None:
+    """Decode an image from :func:`open_image`."""
+    with contextlib.ExitStack() as stack:
+        if image.format == "TIFF":
+            # libtiff writes to standard error.
+            stack.enter_context(quiet_libraries())
+            # Of a TIFF, Pillow looks at the size once more.
+            if image.width * image.height > LARGE_PIXELS:
+                stack.enter_context(without_pillow_limit())
+        image.load()
 
 
 @contextlib.contextmanager

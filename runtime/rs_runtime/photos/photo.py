@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from PIL import Image
 
 from rs_runtime.errors import PhotoError, PhotoTooLargeError, UnreadablePhotoError, reason
-from rs_runtime.photos import PIXELS_VERSION
+from rs_runtime.photos import PIXELS_VERSION, room
 from rs_runtime.photos.exif import Exif, read_exif
 from rs_runtime.photos.formats import HEAD_BYTES, photo_kind, unsupported_kind
-from rs_runtime.photos.opened import open_image, without_pillow_limit
+from rs_runtime.photos.opened import load_image, open_image, without_pillow_limit
 from rs_runtime.photos.repair import completed_jpeg, has_blank_tail, row_hashes, without_texts
 from rs_runtime.photos.rgb import to_rgb
-from rs_runtime.photos.room import claim_room, enough_memory
+from rs_runtime.photos.stored import photo_name
 from rs_runtime.photos.upright import upright, upright_size
-from rs_runtime.stderr import quiet_libraries
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
 
 __all__ = [
-    "IN_MEMORY",
     "MAX_PHOTO_BYTES",
     "MAX_PHOTO_PIXELS",
-    "PhotoBytes",
     "PhotoInfo",
     "cut",
     "decode",
     "inspect",
-    "photo_name",
-    "photo_path",
     "read_photo",
 ]
 
 MAX_PHOTO_BYTES = 200_000_000
 MAX_PHOTO_PIXELS = 200_000_000
-
-IN_MEMORY = "photo in memory"
-"""What messages call a photo that has no path."""
 
 # A JPEG that lacks its last bytes is compared at a fraction of its size if both sides keep so many
 # pixels.  It does not depend on the model, so that a photo is used at every size or at none.
@@ -75,26 +68,14 @@ class PhotoInfo:
     exif: Exif | None = field(default=None, compare=False)
 
 
-class PhotoBytes(bytes):
-    """The bytes of a photo, and the ``path`` that results and messages call it."""
-
-    path: str
-
-    @classmethod
-    def named(cls, data: bytes, path: str) -> PhotoBytes:
-        """Return ``data`` with a path."""
-        found = cls(data)
-        found.path = path
-        return found
-
-
 def decode(
     source: Path | bytes, side: int, version: int = PIXELS_VERSION
 ) -> tuple[Image.Image, PhotoInfo]:
     """Decode a photo (of an animation or a document, the first frame) to upright RGB.
 
-    ``source`` is a file, or a file's bytes.  A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size
-    if both sides keep at least ``side`` pixels; the image is then smaller than PhotoInfo says.
+    ``source`` is a file, or a file's bytes.  A JPEG, and a TIFF of more than 20 megapixels, may be
+    decoded at 1/2, 1/4 or 1/8 of its size if both sides keep at least ``side`` pixels; the image is
+    then smaller than PhotoInfo says.
     ``version`` is :attr:`Preprocessing.pixels_version`.
 
     A JPEG that lacks its last bytes is used if at least 95 % of its rows can be decoded; PhotoInfo
@@ -140,7 +121,7 @@ def _inspect(file: BinaryIO, where: str) -> PhotoInfo:
     file.seek(0)
     try:
         image = open_image(file, kind)
-        width, height = upright_size(image, image.size)
+        width, height = upright_size(image, _stored_size(image))
         return PhotoInfo(width, height, image.mode, None, read_exif(image))
     except Exception as error:
         raise _refusal(error, head, kind, where) from error
@@ -177,18 +158,6 @@ def cut(image: Image.Image, edges: tuple[int, int, int, int]) -> Image.Image:
         return image.crop(edges)
 
 
-def photo_name(source: object) -> str:
-    """Return what messages call a photo."""
-    path = photo_path(source)
-    return IN_MEMORY if path is None else f"photo {path!r}"
-
-
-def photo_path(source: object) -> str | None:
-    """Return the path of a photo as it was given; None of one that is held in memory."""
-    path = source if isinstance(source, str | Path) else getattr(source, "path", None)
-    return str(path) if isinstance(path, str | Path) else None
-
-
 def read_photo(path: Path, name: str | None = None) -> bytes:
     """Return the bytes of a photo file.  Error messages call it ``name`` (default: its path).
 
@@ -202,7 +171,7 @@ def read_photo(path: Path, name: str | None = None) -> bytes:
     where = name or str(path)
     _require_file(path, where)
     try:
-        with enough_memory(where), path.open("rb") as file:
+        with room.enough_memory(where), path.open("rb") as file:
             # Python reserves at once all that a call may return.
             size = min(os.fstat(file.fileno()).st_size, MAX_PHOTO_BYTES)
             data = file.read(size + 1)
@@ -231,16 +200,42 @@ def _unreadable(error: OSError, where: str) -> UnreadablePhotoError:
 def _decode(
     data: bytes, kind: str, side: int, where: str, version: int
 ) -> tuple[Image.Image, PhotoInfo]:
+    if kind == "TIFF" and version > 2:
+        found = _reduced_tiff(data, side, where)
+        if found is not None:
+            return found
     image, size, note = _loaded(data, kind, side, where)
     rgb = to_rgb(image, version)
     # Pillow keeps only the high bytes of RGB with 16 bits a channel: little of 14 bits or fewer.
     if version > 1 and image.mode == "RGB" and kind in ("PNG", "TIFF") and _is_dark(rgb):
-        from rs_runtime.photos.levels import from_bytes
+        from rs_runtime.photos.levels import from_bytes, low_bytes
 
-        low = _low_bytes(data, kind)
+        low = low_bytes(data, kind)
         rgb = rgb if low is None else from_bytes(rgb, low)
     rgb, (width, height) = upright(rgb, image, size)
     return rgb, PhotoInfo(width, height, image.mode, note, read_exif(image))
+
+
+def _reduced_tiff(data: bytes, side: int, where: str) -> tuple[Image.Image, PhotoInfo] | None:
+    """Return a large TIFF at 1/2, 1/4 or 1/8 of its size; None for others."""
+    image = _opened(data, "TIFF", where)
+    by = max((by for by in (2, 4, 8) if by * side <= min(image.size)), default=1)
+    if image.width * image.height <= room.LARGE_PIXELS or by == 1:
+        return None
+    from rs_runtime.photos.strips import in_bands
+
+    rgb = in_bands(image, data, by, where)
+    if rgb is None:
+        return None
+    rgb, (width, height) = upright(rgb, image, _stored_size(image))
+    return rgb, PhotoInfo(width, height, image.mode, None, read_exif(image))
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Return the width and height of an image that is not decoded yet, before it is turned."""
+    # Pillow tells those of a TIFF, in some of its releases, as they are after that.
+    tags = getattr(image, "tag_v2", {})
+    return (tags[256], tags[257]) if image.format == "TIFF" else image.size
 
 
 def _loaded(
@@ -286,38 +281,27 @@ def _decoded_share(data: bytes, where: str) -> tuple[float, bytes]:
 
 
 def _load(data: bytes, kind: str, side: int, where: str) -> tuple[Image.Image, tuple[int, int]]:
-    image = open_image(io.BytesIO(data), kind)
+    image = _opened(data, kind, where)
     size = width, height = image.size
+    image.draft(None, (side, side))
+    # Of a progressive JPEG, libjpeg holds all coefficients, whatever the size that is asked for.
+    pixels = width * height if "progressive" in image.info else image.width * image.height
+    room.claim_room(pixels)
+    room.require_memory(image, pixels, where)
+    load_image(image)
+    return image, size
+
+
+def _opened(data: bytes, kind: str, where: str) -> ImageFile.ImageFile:
+    image = open_image(io.BytesIO(data), kind)
+    width, height = image.size
     if width * height > MAX_PHOTO_PIXELS:
         raise PhotoTooLargeError(
             f"{where} has {width} x {height} pixels, more than {MAX_PHOTO_PIXELS}; shrink it"
         )
-    image.draft(None, (side, side))
-    # Of a progressive JPEG, libjpeg holds all coefficients, whatever the size that is asked for.
-    claim_room(width * height if "progressive" in image.info else image.width * image.height)
-    # libtiff writes to standard error.
-    with quiet_libraries() if kind == "TIFF" else contextlib.nullcontext():
-        image.load()
-    return image, size
+    return image
 
 
 def _is_dark(rgb: Image.Image) -> bool:
     extrema = cast("tuple[tuple[int, int], ...]", rgb.getextrema())
     return all(highest < 64 for _, highest in extrema)
-
-
-def _low_bytes(data: bytes, kind: str) -> Image.Image | None:
-    """Return the low bytes of RGB with 16 bits a channel; None for other photos."""
-    image = open_image(io.BytesIO(without_texts(data) if kind == "PNG" else data), kind)
-    tiles = []
-    for tile in image.tile:
-        raw, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        # N is the order of this machine, as libtiff gives it.
-        order = sys.byteorder[0].upper() if raw == "RGB;16N" else str(raw)[-1]
-        if raw not in ("RGB;16N", "RGB;16L", "RGB;16B"):
-            return None
-        swapped = "RGB;16B" if order == "L" else "RGB;16L"
-        tiles.append(tile._replace(args=(swapped, *rest) if rest else swapped))
-    image.tile = tiles
-    image.load()
-    return image

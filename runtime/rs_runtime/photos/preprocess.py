@@ -256,8 +256,9 @@ def load_each(
     For a smaller size they may differ slightly, because a JPEG is decoded at the resolution that
     the largest size needs.
     """
-    from rs_runtime.photos.photo import decode, photo_name
+    from rs_runtime.photos.photo import decode
     from rs_runtime.photos.room import enough_memory, shared_room
+    from rs_runtime.photos.stored import photo_name
 
     side = math.ceil(max(item.size for item in preprocessings) * _REDUCING_GAP)
     versions = {item.pixels_version for item in preprocessings}

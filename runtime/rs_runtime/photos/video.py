@@ -13,7 +13,8 @@ import numpy as np
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos.folder import file_head
 from rs_runtime.photos.formats import HEAD_BYTES, can_read, unsupported_kind
-from rs_runtime.photos.photo import MAX_PHOTO_PIXELS, photo_name
+from rs_runtime.photos.photo import MAX_PHOTO_PIXELS
+from rs_runtime.photos.stored import photo_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
 from rs_runtime.photos.boxes import ANIMAL, BoxedPhoto
 from rs_runtime.photos.folder import shows_video
-from rs_runtime.photos.photo import PhotoInfo, inspect, photo_name
+from rs_runtime.photos.photo import PhotoInfo, inspect
 from rs_runtime.photos.preprocess import Preprocessing, load_each, load_parts
 from rs_runtime.photos.room import enough_memory, shared_room
+from rs_runtime.photos.stored import photo_name
 from rs_runtime.photos.video import sample_video
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["box_views", "frame_views"]
 
-# As many as MegaDetector gives at most: the pixels of all are in memory at a time.
+# The pixels of all boxes are in memory at a time.  MegaDetector keeps at most 300 boxes of a photo:
+# max_det of nms in megadetector/detection/pytorch_detector.py (agentmorris/MegaDetector), and of
+# non_max_suppression in utils/general.py (ultralytics/yolov5).  Its run_tiled_inference.py joins
+# the boxes of several tiles without a limit.
 _MOST_BOXES = 300
 
 

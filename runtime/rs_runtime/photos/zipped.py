@@ -8,21 +8,25 @@ decides how much memory is needed.  Names are labels and never paths: none of th
 from __future__ import annotations
 
 import io
+import os
 import struct
 import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError, reason
 from rs_runtime.photos.folder import is_hidden, photo_problem
 from rs_runtime.photos.formats import HEAD_BYTES
-from rs_runtime.photos.photo import MAX_PHOTO_BYTES, PhotoBytes, photo_name
+from rs_runtime.photos.photo import MAX_PHOTO_BYTES
 from rs_runtime.photos.room import enough_memory
+from rs_runtime.photos.stored import PhotoBytes, StoredPhoto, photo_name
 
-__all__ = ["ZipPhoto", "zip_photos"]
+__all__ = ["ZipPhoto", "archive_of", "photo_in_archive", "zip_photos"]
 
 _MAX_DIRECTORY_BYTES = 64_000_000
 _MAX_ENTRIES, _ENTRY = 200_000, b"PK\1\2"
@@ -36,9 +40,12 @@ _DAMAGED = (
     *(OSError, struct.error, zlib.error),
 )
 
+# Archives that are open, by path: those whose photos are being classified.
+_OPEN: weakref.WeakValueDictionary[str, zipfile.ZipFile] = weakref.WeakValueDictionary()
+
 
 @dataclass(frozen=True)
-class ZipPhoto:
+class ZipPhoto(StoredPhoto):
     """A photo in a zip archive; :func:`zip_photos` makes them.
 
     ``archive`` is the path of the file, ``name`` that of the photo inside.  ``size`` in bytes and
@@ -56,6 +63,11 @@ class ZipPhoto:
     def path(self) -> str:
         """What results call the photo: ``archive.zip/inner/photo.jpg``."""
         return f"{self.archive}/{self.name}"
+
+    @property
+    def mark(self) -> str:
+        """The checksum."""
+        return f"crc32:{self.crc32}"
 
     def read(self) -> PhotoBytes:
         """Return the photo's bytes; several threads may read from one archive.
@@ -76,12 +88,32 @@ class ZipPhoto:
         with enough_memory(where):
             return PhotoBytes.named(_read(self._opened, entry, where), self.path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens the archive itself.
+        return _opened_again, (self.archive, self.name, self.size, self.crc32)
+
     def head(self) -> bytes:
         """Return the photo's first bytes, none if they cannot be read."""
         try:
             return _read(self._opened, self._entry, "", HEAD_BYTES)
         except UnreadablePhotoError:
             return b""
+
+
+def _opened_again(archive: str, name: str, size: int, crc32: int) -> ZipPhoto:
+    opened = _kept_open(archive)
+    try:
+        entry = opened.getinfo(name)
+    except KeyError:
+        entry = None
+    if entry is None or (entry.file_size, entry.CRC) != (size, crc32):
+        raise UnreadablePhotoError(f"archive {archive!r} has changed while it was read")
+    return ZipPhoto(archive, name, size, crc32, opened, entry)
+
+
+@lru_cache(4)
+def _kept_open(archive: str) -> zipfile.ZipFile:
+    return _open(archive)
 
 
 def zip_photos(archive: str | Path, videos: bool = False) -> Iterator[tuple[ZipPhoto, str | None]]:
@@ -111,6 +143,32 @@ def zip_photos(archive: str | Path, videos: bool = False) -> Iterator[tuple[ZipP
             problem = "is in the archive twice; unpack it, and give the folder"
         seen.add(item.filename)
         yield photo, problem or None
+
+
+def archive_of(path: str) -> str | None:
+    """Return the archive that the path of a ZipPhoto begins with; None if it begins with none."""
+    while path and not os.path.exists(path):
+        path = path.rpartition("/")[0]
+    return path if os.path.isfile(path) else None
+
+
+def photo_in_archive(path: str) -> ZipPhoto | None:
+    """Return the photo of a :attr:`ZipPhoto.path`; None if it is not there any more.
+
+    The archive stays open as long as the photo is kept.  Of one that holds two photos of a name
+    there is none.
+    """
+    archive = archive_of(path)
+    if archive is None or archive == path:
+        return None
+    try:
+        opened = _OPEN.get(archive) or _open(archive)
+        item = opened.getinfo(path[len(archive) + 1 :])
+    except (UnreadablePhotoError, KeyError):
+        return None
+    if len(opened.NameToInfo) != len(opened.filelist):
+        return None
+    return ZipPhoto(archive, item.filename, item.file_size, item.CRC, opened, item)
 
 
 def _leads_out(name: str) -> bool:
@@ -149,6 +207,7 @@ def _open(archive: str) -> zipfile.ZipFile:
     file.limit, file.listed = MAX_PHOTO_BYTES, True
     # It is open as long as any of its photos is wanted.
     weakref.finalize(opened, file.close)
+    _OPEN[archive] = opened
     return opened
 
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TextIO
 
 from rs_runtime.errors import InputError, reason
 from rs_runtime.photos.boxes import ANIMAL, BoxedPhoto, DetectedBox
-from rs_runtime.photos.zipped import ZipPhoto
+from rs_runtime.photos.stored import StoredPhoto, photo_path
 from rs_runtime.results import Failure
 
 __all__ = ["Detections"]
@@ -80,14 +80,14 @@ class Detections:
         typical = self._typical(info)
         self._threshold = typical if threshold is None else threshold
 
-    def boxed(self, photo: Path | ZipPhoto) -> BoxedPhoto | Failure:
+    def boxed(self, photo: Path | StoredPhoto) -> BoxedPhoto | Failure:
         """Return a photo with its boxes, or why there are none.
 
         The file's name of a photo is the longest end of its path that is in the file; it reaches at
         least up to the folder that all photos lie in.  So a photo of another folder with the same
         name is not mistaken for it.
         """
-        path = photo.path if isinstance(photo, ZipPhoto) else str(photo)
+        path = photo_path(photo) or ""
         found = self._find(path)
         if found is None:
             problem = f"is not in boxes {self._file!r}; give the folder that the detector was given"

@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rs_runtime.errors import UnreadablePhotoError
+from rs_runtime.console import counted
+from rs_runtime.errors import InputError, UnreadablePhotoError
 from rs_runtime.photos.folder import file_head, photo_problem, photos_below, unsupported
 from rs_runtime.photos.formats import PHOTO_SUFFIXES, is_zip
+from rs_runtime.photos.stored import StoredPhoto
 from rs_runtime.results import Failure
 
 if TYPE_CHECKING:
-    from rs_runtime.photos.zipped import ZipPhoto
-
-    Source = Path | ZipPhoto | Failure | None
+    Source = Path | StoredPhoto | Failure | None
 
 __all__ = ["STANDARD_INPUT", "photos_given", "start_folder", "unreadable_folder"]
 
@@ -32,9 +32,12 @@ _PATTERN = re.compile(r"[*?]|\[.+\]")
 
 
 def photos_given(
-    given: Sequence[Path], tell: Callable[[str], object], null: bool = False
+    given: Sequence[Path | StoredPhoto], tell: Callable[[str], object], null: bool = False
 ) -> Iterator[Source]:
-    """Yield each photo of what was given, or what is wrong with it, in a stable order.
+    """Yield each photo of what was given once, or what is wrong with it, in a stable order.
+
+    A photo that is given again, such as by its folder and by its name, is left out the second time,
+    and so is an archive.
 
     Parameters
     ----------
@@ -42,25 +45,65 @@ def photos_given(
         Files; folders, which are searched as :func:`rs_runtime.photos.folder.photos_below` says;
         zip archives, told by their first bytes; patterns with ``*``, ``?``, ``[...]``, and ``**``
         for folders of any depth, unless a file has that very name; ``-`` for a list of files,
-        folders and archives on standard input.
+        folders and archives on standard input; and stored photos, which are yielded as they are.
     tell
-        Called with one line for each folder that is left out.
+        Called with one line for each folder that is left out, and with the number of photos and
+        archives that were given twice.
     null
         The paths on standard input end in NUL, not in a new line.
 
     Yields
     ------
     photo
-        A path, a photo in an archive, a Failure, or None: no path has come on standard input for a
-        moment.
+        A path, a stored photo such as one in an archive, a Failure, or None: no path has come on
+        standard input for a moment.
     """
-    for path in given:
-        if str(path) == STANDARD_INPUT:
-            yield from _listed(tell, null)
-        elif _PATTERN.search(str(path)) and not os.path.lexists(path):
-            yield from _matching(str(path), tell)
+    names = [str(path) for path in given]
+    asked = _Asked(tell, len(names) > 1 or STANDARD_INPUT in names)
+    for path, name in zip(given, names, strict=True):
+        if isinstance(path, StoredPhoto):
+            yield path
+        elif name == STANDARD_INPUT:
+            yield from _listed(asked, null)
+        elif _PATTERN.search(name) and not os.path.lexists(name):
+            yield from _matching(name, asked)
         else:
-            yield from _photos(path, tell)
+            yield from _photos(name, asked)
+    if asked.again:
+        tell(f"left out: {counted(asked.again, 'file')} given twice")
+
+
+class _Asked:
+    """Speaks to the user, and knows what was found before; ``again`` counts what is left out.
+
+    A search of one folder or archive finds nothing twice, so that it need not be ``remembered``: it
+    takes 64 bytes a photo.
+    """
+
+    def __init__(self, tell: Callable[[str], object], remembered: bool) -> None:
+        self.tell, self.again = tell, 0
+        self._seen: set[int] | None = set() if remembered else None
+        self._folder = self._real = ""
+
+    def is_new(self, name: str) -> bool:
+        """Return whether a file was not found before, also not by another name of its folder."""
+        if self._seen is None:
+            return True
+        folder, _, own = os.path.abspath(name).rpartition(os.sep)
+        if folder != self._folder or not self._real:
+            self._folder, self._real = folder, os.path.realpath(folder + os.sep)
+        number = hash((self._real, own))
+        if number in self._seen:
+            self.again += 1
+            return False
+        self._seen.add(number)
+        return True
+
+    def source(self, name: str, problem: str | None) -> Iterator[Path | Failure]:
+        """Yield a file, or its problem, unless it was found before."""
+        if self.is_new(name):
+            path = Path(name)
+            yield Failure(str(path), f"photo {str(path)!r}: {problem}") if problem else path
 
 
 def start_folder(given: Sequence[Path]) -> str:
@@ -101,33 +144,39 @@ def _is_archive(path: str) -> bool:
     return not photo and is_zip(file_head(path))
 
 
-def _photos(path: Path, tell: Callable[[str], object]) -> Iterator[Source]:
+def _photos(name: str, asked: _Asked) -> Iterator[Source]:
     """Yield the photos of a file, a folder or an archive."""
-    if os.path.isdir(path):
-        yield from _in_folder(str(path), tell)
-    elif _is_archive(str(path)):
-        yield from _in_archive(str(path))
+    if os.path.isdir(name):
+        yield from _in_folder(name, asked)
+    elif _is_archive(name):
+        if asked.is_new(name):
+            yield from _in_archive(name)
     else:
-        yield _source(str(path), unsupported(path, videos=True))
+        yield from asked.source(name, unsupported(name, videos=True))
 
 
-def _listed(tell: Callable[[str], object], null: bool) -> Iterator[Source]:
+def _listed(asked: _Asked, null: bool) -> Iterator[Source]:
     from rs_runtime.sources.listed import paths_listed
 
     empty = True
-    for path in paths_listed(null):
-        if path is None:
-            yield None
-        else:
-            empty = False
-            yield from _photos(path, tell)
+    try:
+        for path in paths_listed(null):
+            if path is None:
+                yield None
+            else:
+                empty = False
+                yield from _photos(str(path), asked)
+    except InputError as error:
+        # What was listed before it keeps its answers.
+        yield Failure(STANDARD_INPUT, str(error), "folder")
+        return
     if empty:
         problem = "the list on standard input names no photos; give one path in each line"
         yield Failure(STANDARD_INPUT, problem, "folder")
 
 
 def _in_folder(
-    folder: str, tell: Callable[[str], object], wanted: Callable[[str], bool] | None = None
+    folder: str, asked: _Asked, wanted: Callable[[str], bool] | None = None
 ) -> Iterator[Source]:
     """Yield the photos below a folder; only those that are ``wanted``, if that is given."""
     problems: list[OSError] = []
@@ -136,10 +185,10 @@ def _in_folder(
     for name, problem in photos_below(folder, problems.append, outputs, videos=True):
         if wanted is None or wanted(name):
             empty = False
-            yield _source(name, problem)
+            yield from asked.source(name, problem)
     yield from map(unreadable_folder, problems)
     for output in outputs:
-        tell(f"left out: folder {output!r}, which rs-toolkit wrote")
+        asked.tell(f"left out: folder {output!r}, which rs-toolkit wrote")
     if empty and not problems and wanted is None:
         yield _without_photos("folder", folder)
 
@@ -160,35 +209,35 @@ def _in_archive(archive: str) -> Iterator[Source]:
         yield _without_photos("archive", archive)
 
 
-def _matching(pattern: str, tell: Callable[[str], object]) -> Iterator[Source]:
+def _matching(pattern: str, asked: _Asked) -> Iterator[Source]:
     """Yield the photos whose names match a pattern, and those in folders and archives that do."""
     parts = pattern.replace(os.altsep or os.sep, os.sep).split(os.sep)
-    found = False
-    for source in _deep(parts, tell) if _ANY_DEPTH in parts else _flat(pattern, tell):
+    found, again = False, asked.again
+    for source in _deep(parts, asked) if _ANY_DEPTH in parts else _flat(pattern, asked):
         found = True
         yield source
-    if not found:
+    if not found and asked.again == again:
         yield _without_photos("pattern", pattern)
 
 
-def _flat(pattern: str, tell: Callable[[str], object]) -> Iterator[Source]:
+def _flat(pattern: str, asked: _Asked) -> Iterator[Source]:
     for name in sorted(glob.glob(pattern)):
         if os.path.isdir(name) or _is_archive(name):
-            yield from _photos(Path(name), tell)
+            yield from _photos(name, asked)
         else:
             problem = photo_problem(name, partial(file_head, name), videos=True)
             if problem is not None:
-                yield _source(name, problem)
+                yield from asked.source(name, problem)
 
 
-def _deep(parts: Sequence[str], tell: Callable[[str], object]) -> Iterator[Source]:
+def _deep(parts: Sequence[str], asked: _Asked) -> Iterator[Source]:
     """Yield the photos of a pattern with ``**``; folders are entered as they are without one."""
     depth = parts.index(_ANY_DEPTH)
     above = os.sep.join([*parts[:depth], ""])
     for root in sorted(glob.glob(above)) if above else [os.curdir]:
         start = len(os.path.join(root, ""))
         fits = partial(_fits, start=start, parts=parts[depth:])
-        yield from _in_folder(root, tell, fits)
+        yield from _in_folder(root, asked, fits)
 
 
 def _fits(name: str, start: int, parts: Sequence[str]) -> bool:
@@ -218,8 +267,3 @@ def _without_photos(kind: str, path: str) -> Failure:
     if kind == "pattern":
         problem = f"pattern {path!r} matches no photos; check it and the folder"
     return Failure(path, problem, "folder")
-
-
-def _source(name: str, problem: str | None) -> Path | Failure:
-    path = Path(name)
-    return Failure(str(path), f"photo {str(path)!r}: {problem}") if problem else path

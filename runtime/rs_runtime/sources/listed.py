@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rs_runtime.errors import InputError
+from rs_runtime.errors import InputError, reason
 
 __all__ = ["paths_listed"]
 
@@ -60,12 +60,17 @@ def _chunks() -> Iterator[bytes | None]:
     """Yield what arrives on standard input, and None when nothing has for a moment."""
     if sys.stdin is None:
         raise InputError("standard input is closed, so no list of photos can be read from it")
-    descriptor = sys.stdin.fileno()
-    while True:
+    while (chunk := _chunk()) != b"":
+        yield chunk
+
+
+def _chunk() -> bytes | None:
+    try:
+        descriptor = sys.stdin.fileno()
         # Windows cannot wait for a pipe with a limit of time.
         if os.name == "posix" and not select.select([descriptor], [], [], _MOMENT_S)[0]:
-            yield None
-            continue
-        if not (chunk := os.read(descriptor, _CHUNK)):
-            return
-        yield chunk
+            return None
+        return os.read(descriptor, _CHUNK)
+    except (OSError, ValueError) as error:
+        problem = f"the list on standard input cannot be read any further: {reason(error)}"
+        raise InputError(f"{problem}; give the rest again") from error

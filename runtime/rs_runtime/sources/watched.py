@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rs_runtime.interrupts import interrupted
 from rs_runtime.photos.folder import photos_below
 from rs_runtime.results import Failure
 from rs_runtime.sources.given import unreadable_folder
@@ -17,6 +18,7 @@ __all__ = ["photos_arriving"]
 _STILL_S = 2.0
 # The folder is looked at again after this time, or after some times of what a look takes.
 _PAUSE_S, _LONGEST_PAUSE_S, _TIMES = 1.0, 10.0, 4
+_MOMENT_S = 0.3
 
 
 def photos_arriving(folder: Path) -> Iterator[Path | Failure | None]:
@@ -55,7 +57,14 @@ def photos_arriving(folder: Path) -> Iterator[Path | Failure | None]:
         unread = {error.filename for error in errors}
         look = time.monotonic() - began
         yield None
-        time.sleep(min(max(_PAUSE_S, _TIMES * look), _LONGEST_PAUSE_S))
+        _pause(min(max(_PAUSE_S, _TIMES * look), _LONGEST_PAUSE_S))
+
+
+def _pause(seconds: float) -> None:
+    """Wait, but not after Ctrl-C."""
+    end = time.monotonic() + seconds
+    while not interrupted() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, _MOMENT_S))
 
 
 def _state(name: str) -> int:

@@ -90,8 +90,11 @@ def test_round_trip(kit_path, manifest, contents) -> None:
 
 
 def test_bytes_are_golden(kit_path, manifest, contents, filter_spec, filter_contents) -> None:
+    golden = replace(manifest, preprocessing=replace(manifest.preprocessing, pixels_version=2))
+    write_kit(kit_path, golden, contents)
     assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == GOLDEN
-    write_kit(kit_path, replace(manifest, filter=filter_spec), contents | filter_contents)
+    judge = replace(filter_spec, preprocessing=replace(filter_spec.preprocessing, pixels_version=2))
+    write_kit(kit_path, replace(golden, filter=judge), contents | filter_contents)
     assert hashlib.sha256(kit_path.read_bytes()).hexdigest() == GOLDEN_WITH_FILTER
 
 
@@ -99,6 +102,7 @@ def test_bytes_are_golden(kit_path, manifest, contents, filter_spec, filter_cont
 def test_kits_of_older_schemas_are_read(schema, kit_path, manifest, contents) -> None:
     missing, golden = OLDER[schema]
     head = json.loads(unpack(kit_path)["manifest.json"]) | {"schema": schema}
+    head["preprocessing"]["pixels_version"] = 2
     if schema < "1.4":
         del head["preprocessing"]["pixels_version"]
     if schema < "1.3":

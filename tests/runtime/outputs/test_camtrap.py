@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_photo_without_a_time_lasts_as_long_as_its_deployment(
     (tmp_path / "d.csv").write_text(GIVEN)
     options = ("--format", "camtrap-dp", "-o", tmp_path / "p", "--deployments", tmp_path / "d.csv")
     _, _, err = classify(cameras, *options)
-    assert "2 photos have no time" in err and "4 photos have no offset and are taken as UTC" in err
+    assert "2 photos without a time" in err and "4 photos without an offset are taken as UTC" in err
     timeless = read(tmp_path / "p", "observations")[2]
     assert [timeless["eventStart"], timeless["eventEnd"]] == SPAN.split(",")
     media = read(tmp_path / "p", "media")[2]
@@ -210,3 +211,15 @@ def test_times_have_the_offset_of_the_photo_or_the_users_or_utc() -> None:
     assert stamp("2025-03-09T06:30:12", zone) == ("2025-03-09T06:30:12-03:00", False)
     assert stamp("2025-03-09T06:30:12", None) == ("2025-03-09T06:30:12+00:00", True)
     assert stamp(None, zone) == (None, False)
+
+
+def test_media_of_an_archive_say_so(classify, cameras, tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "card.zip", "w") as writer:
+        writer.write(next(cameras.rglob("IMG_0001.JPG")), "DCIM/a.jpg")
+    output = ("--format", "camtrap-dp", "-o", tmp_path / "p", "--timezone", "UTC")
+    classify(tmp_path / "card.zip", next(cameras.rglob("IMG_0002.JPG")), *output)
+    (folder,) = tmp_path.glob("p*")
+    media = read(folder, "media")
+    assert media[0]["filePath"] == "card.zip/DCIM/a.jpg"
+    said = [row["mediaComments"] for row in media]
+    assert said == ["the file is in the archive card.zip", ""] and problems(folder) == []

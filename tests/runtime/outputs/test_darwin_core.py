@@ -37,7 +37,7 @@ def test_occurrences(classify, cameras, tmp_path) -> None:
     path = tmp_path / "a.zip"
     code, out, err = classify(cameras, "--format", "darwin-core", "-o", path)
     assert (code, out) == (1, "")
-    assert "3 occurrences; 3 photos without an answer or an organism are none" in err
+    assert "3 occurrences; 3 photos without an answer or an organism" in err
     fox, dog, odd = occurrences(path)
     assert {row["basisOfRecord"] for row in (fox, dog, odd)} == {"MachineObservation"}
     assert fox["scientificName"] == "Vulpes vulpes" and fox["taxonRank"] == "species"

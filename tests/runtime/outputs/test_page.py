@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ from PIL import Image
 
 from rs_runtime.outputs import page
 from rs_runtime.outputs.explain import occlusion
+from rs_runtime.photos.zipped import archive_of, photo_in_archive
 
 
 class Tags(HTMLParser):
@@ -93,12 +95,61 @@ def test_each_photo_is_drawn(classify, cameras, tmp_path, grid) -> None:
     assert [path.stat().st_mtime_ns for path in drawn] == before
 
 
-def test_photos_in_an_archive_are_said_to_have_no_pictures(classify, cameras, tmp_path) -> None:
+def test_photos_in_an_archive_have_pictures_too(classify, cameras, tmp_path) -> None:
+    archive = tmp_path / "card.zip"
+    with zipfile.ZipFile(archive, "w") as writer:
+        for place in sorted(cameras.rglob("*.*")):
+            writer.write(place, place.relative_to(cameras).as_posix())
+    for given, name in ((archive, "zipped"), (cameras, "plain")):
+        places = ("--page", tmp_path / f"{name}.html", "--explain", tmp_path / name)
+        code, _, err = classify(given, *places, "--explain-grid", 1)
+        assert code == 1 and "drew 5 pictures" in err and "without a picture" not in err
+    zipped, plain = (
+        sorted(each.read_bytes() for each in (tmp_path / name).glob("*.jpg"))
+        for name in ("zipped", "plain")
+    )
+    assert zipped == plain and len(plain) == 5
+    zipped, plain = (
+        sorted(re.findall('data:image/jpeg;base64,([^"]+)', (tmp_path / name).read_text()))
+        for name in ("zipped.html", "plain.html")
+    )
+    assert zipped == plain and len(plain) == 5
+
+
+def test_an_archive_that_is_gone_costs_only_pictures(classify, cameras, tmp_path) -> None:
     archive = tmp_path / "card.zip"
     with zipfile.ZipFile(archive, "w") as writer:
         writer.write(cameras / "CAM2" / "IMG_0001.JPG", "a.jpg")
-    asked = {"--page": "a.html", "--explain": "explained", "--sort-into": "sorted"}
-    options = [word for name, place in asked.items() for word in (name, tmp_path / place)]
-    code, _, err = classify(archive, *options, "--explain-grid", 1)
-    assert code == 0 and "explained 0 photos" in err and "not 1, which are videos" in err
-    assert "1 of them without a picture" in err and "1 inputs are in archives" in err
+    name = f"{archive}/a.jpg"
+    found = photo_in_archive(name)
+    assert found is not None and found.path == name and archive_of(name) == str(archive)
+    assert photo_in_archive(f"{archive}/b.jpg") is None
+    assert photo_in_archive(str(archive)) is photo_in_archive(str(cameras)) is None
+    del found
+    archive.write_bytes(b"PK\3\4 and no more")
+    assert photo_in_archive(name) is None
+    archive.unlink()
+    assert photo_in_archive(name) is archive_of(name) is None
+
+
+def test_each_box_is_drawn(classify, cameras, tmp_path) -> None:
+    with Image.open(cameras / "CAM1" / "DCIM" / "100RECNX" / "IMG_0001.JPG") as image:
+        image.paste("blue", (48, 0, 96, 64))
+        image.save(tmp_path / "two.png")
+    boxes = [
+        {"category": category, "conf": 0.9, "bbox": [left, 0, 0.5, 1]}
+        for category, left in (("1", 0), ("2", 0), ("1", 0.5))
+    ]
+    found = {"images": [{"file": "two.png", "detections": boxes}]}
+    (tmp_path / "boxes.json").write_text(json.dumps(found))
+    options = ("--boxes", tmp_path / "boxes.json", "--explain", tmp_path / "e", "--filter", "off")
+    code, _, err = classify(tmp_path / "two.png", *options, "--explain-grid", 1)
+    drawn = sorted(each.name for each in (tmp_path / "e").glob("*.jpg"))
+    assert code == 0 and "drew 2 pictures" in err
+    assert drawn == ["two.png.box-1.explained.jpg", "two.png.box-3.explained.jpg"]
+    shown = []
+    for name in drawn:
+        with Image.open(tmp_path / "e" / name) as image:
+            shown.append(np.asarray(image.convert("L"), float)[:448].std())
+    # Of the whole frame one half would be brighter.
+    assert max(shown) < 3

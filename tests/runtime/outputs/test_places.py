@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -148,7 +149,8 @@ def test_memory_does_not_hold_the_rows(classify, cameras, tmp_path, monkeypatch)
         return str(path)
 
     monkeypatch.setattr("rs_runtime.outputs.context.Context.relative", grow)
-    many = [cameras / "CAM2" / "IMG_0001.JPG"] * 40
+    photo = cameras / "CAM2" / "IMG_0001.JPG"
+    many = [shutil.copy(photo, cameras / f"{number}.jpg") for number in range(40)]
     classify(*many, "--format", "csv", "-o", tmp_path / "a", "--top", 3)
     # The file grows while the run goes on.
     assert sizes[0] < sizes[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -163,5 +164,41 @@ def test_a_photo_that_cannot_be_read_costs_only_itself(classify, cameras, tmp_pa
         pytest.skip("root may read everything")
     (cameras / "CAM2" / "bad.jpg").chmod(0)
     code, _, err = classify(cameras, "--sort-into", tmp_path / "s")
-    assert code == 1 and "1 inputs are in archives, or cannot be read" in err
+    assert code == 1 and "1 input not sorted: unreadable" in err
     assert len(files(tmp_path / "s")) == 5
+
+
+def test_photos_of_an_archive_are_sorted_and_taken_back(classify, cameras, tmp_path) -> None:
+    archive, folder = tmp_path / "card.zip", tmp_path / "s"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as writer:
+        for place in sorted((cameras / "CAM1").rglob("*.JPG")):
+            writer.write(place, place.name)
+    names = ["canidae/card.zip__IMG_0002.JPG", "vulpes vulpes/card.zip__IMG_0001.JPG"]
+    for _ in range(2):
+        assert classify(archive, "--sort-into", folder)[0] == 0
+        assert files(folder) == names
+    assert (folder / names[0]).read_bytes() == next(cameras.rglob("IMG_0002.JPG")).read_bytes()
+    # A crash between a file and its line: it is found again, and not copied twice.
+    record = folder / "sorted.jsonl"
+    record.write_text(record.read_text().splitlines()[0] + "\n")
+    classify(archive, "--sort-into", folder)
+    assert files(folder) == names
+    assert classify("--undo-sort", folder)[0] == 0 and not folder.exists()
+
+
+def test_the_last_copy_of_a_photo_of_an_archive_stays(classify, cameras, tmp_path) -> None:
+    archive, folder = tmp_path / "card.zip", tmp_path / "s"
+    for name in ("IMG_0001.JPG", "IMG_0002.JPG"):
+        with zipfile.ZipFile(archive, "w") as writer:
+            writer.write(next(cameras.rglob(name)), "a.jpg")
+        if not folder.exists():
+            assert classify(archive, "--sort-into", folder)[0] == 0
+    code, _, err = classify("--undo-sort", folder)
+    assert code == 1 and "is the last copy" in err and len(files(folder)) == 1
+
+
+def test_photos_of_an_archive_are_not_linked(classify, cameras, tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "card.zip", "w") as writer:
+        writer.write(next(cameras.rglob("IMG_0001.JPG")), "a.jpg")
+    code, _, err = classify(tmp_path / "card.zip", "--sort-into", tmp_path / "s", "--link")
+    assert code == 0 and "1 input not sorted: unreadable, or, with --link, in an archive" in err

@@ -47,6 +47,19 @@ def test_links_that_lead_nowhere_are_named(card) -> None:
     assert files == {"a.PNG": None, "b.jpg": None, "c.jpg": None}
 
 
+def test_a_link_in_a_folder_that_cannot_be_entered_is_an_entry_like_others(
+    card, monkeypatch
+) -> None:
+    (card / "Lynx lynx").symlink_to(card / "absent")
+    (card / "c.jpg").symlink_to(card / "absent.jpg")
+
+    def refused(path: str) -> str:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "readlink", refused)
+    assert found(card) == {"a.PNG": None, "b.jpg": None, "c.jpg": None}
+
+
 def test_photos_that_are_not_read_are_named_by_suffix_or_content(card, without_extras) -> None:
     (card / "a.HEIC").write_bytes(b"x")
     (card / "b.Dng").write_bytes(b"II*\0")

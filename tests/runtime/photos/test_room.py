@@ -95,6 +95,8 @@ print(_memory("VmHWM") - before)
         ("cut.jpg", 6100, 0.6),
         # 16 bits: a half in the file's depth, and 1 as RGB.
         ("grey.tif", 4000, 3.0),
+        # More than 20 megapixels: in bands.
+        ("grey.tif", 5000, 0.5),
     ],
 )
 def test_memory_of_a_large_photo(tmp_path, name, side, share) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import struct
 import zipfile
@@ -183,3 +184,16 @@ def test_an_archive_with_any_byte_changed_raises_nothing_else(tmp_path) -> None:
             outcomes(archive)
         except UnreadablePhotoError as error:
             assert "cannot be read as a zip" in str(error)
+
+
+def test_another_process_opens_the_archive_itself(tmp_path) -> None:
+    archive = packed(tmp_path / "a.zip", {"x.jpg": jpeg()})
+    ((photo, _),) = zip_photos(archive)
+    # What is copied is what pickle would send.
+    again = copy.copy(photo)
+    assert again._opened is not photo._opened
+    assert again == photo and again.read() == jpeg()
+    packed(archive, {"x.jpg": jpeg("blue")})
+    zipped._kept_open.cache_clear()
+    with pytest.raises(UnreadablePhotoError, match="has changed"):
+        copy.copy(photo)

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from rs_runtime.errors import InputError
 from rs_runtime.photos.zipped import ZipPhoto
 from rs_runtime.results import Failure
 from rs_runtime.sources.given import photos_given, start_folder
@@ -83,8 +83,25 @@ def test_everything_mixed_is_in_the_order_given(card) -> None:
     given = ("card.zip", "card/sub", "card/a.jpg", "absent.jpg", "card/*.jpg", "card/notes.txt")
     assert found(*given) == [
         *("card.zip/in/a.jpg", "card/sub/b.jpg", "card/sub/deep/c.png", "card/a.jpg", "absent.jpg"),
-        *("card/a.jpg", "card/x[1].jpg", "card/notes.txt"),
+        *("card/x[1].jpg", "card/notes.txt"),
     ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_what_is_given_twice_is_found_once(card) -> None:
+    os.symlink("card", "link")
+    os.symlink("a.jpg", "card/own-name.jpg")
+    given = ("card", "./card/a.jpg", f"{card}/card/sub", "link/x[1].jpg", "card.zip", "./card.zip")
+    told: list[str] = []
+    sources = photos_given(
+        [Path(each) for each in (*given, "absent.jpg", "absent.jpg")], told.append
+    )
+    names = [getattr(each, "path", each) for each in sources]
+    assert [*map(str, names)] == [
+        *("card/a.jpg", "card/own-name.jpg", "card/x[1].jpg", "card/sub/b.jpg"),
+        *("card/sub/deep/c.png", "card.zip/in/a.jpg", "absent.jpg"),
+    ]
+    assert told == ["left out: 6 files given twice"]
 
 
 def listed(data: bytes, monkeypatch, tmp_path: Path, **options: bool) -> list[str]:
@@ -108,17 +125,28 @@ def test_a_list_with_nul_names_any_file(card, monkeypatch, tmp_path) -> None:
     (card / os.fsdecode(odd)).write_bytes(b"x")
     data = odd + b"\0card/a.jpg\0"
     assert listed(data, monkeypatch, tmp_path, null=True) == [os.fsdecode(odd), "card/a.jpg"]
-    with pytest.raises(InputError, match="--null"):
-        listed(data, monkeypatch, tmp_path)
+    # What comes before is not lost.
+    data = b"card/a.jpg\n" + data
+    assert listed(data, monkeypatch, tmp_path) == ["card/a.jpg", "card/two", "folder: -"]
+    assert "--null" in _last_problem(data, monkeypatch, tmp_path)
 
 
 def test_lists_that_are_none(card, monkeypatch, tmp_path) -> None:
     assert listed(b"\n\n", monkeypatch, tmp_path) == ["folder: -"]
-    with pytest.raises(InputError, match="over 65536 bytes"):
-        listed(b"x" * 200_000, monkeypatch, tmp_path)
-    monkeypatch.setattr("sys.stdin", None)
-    with pytest.raises(InputError, match="closed"):
-        found("-")
+    assert "over 65536 bytes" in _last_problem(b"x" * 200_000, monkeypatch, tmp_path)
+    for stdin, problem in ((None, "closed"), (SimpleNamespace(fileno=lambda: 999), "descriptor")):
+        monkeypatch.setattr("sys.stdin", stdin)
+        (failure,) = photos_given([Path("-")], lambda _: None)
+        assert failure.kind == "folder" and problem in failure.problem
+
+
+def _last_problem(data: bytes, monkeypatch, tmp_path: Path) -> str:
+    (tmp_path / "list").write_bytes(data)
+    with (tmp_path / "list").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        (*_, last) = photos_given([Path("-")], lambda _: None)
+    assert isinstance(last, Failure)
+    return last.problem
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows cannot wait for a pipe")

@@ -130,7 +130,7 @@ def test_a_watch_ends_with_ctrl_c_and_its_journal_keeps_the_answers(
             process.stdout.readline()
         process.send_signal(2)
         assert process.wait(60) == 130
-        assert b"photos have answers" in process.stderr.read()
+        assert b"photos with an answer" in process.stderr.read()
     assert len(journal.read_bytes().splitlines()) == 3
     began = time.monotonic()
     done = subprocess.run([*command, "--max-runtime", "1"], capture_output=True, timeout=60)

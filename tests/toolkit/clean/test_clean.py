@@ -199,7 +199,8 @@ def test_a_filter_gives_a_column_and_weighs_training_photos_under_the_caps(data,
     clean(data, CONFIG, Policy(), out, organisms=by_brightness(80))
     photos = read_index(out / "index.parquet")
     readable = [photo for photo in photos if photo.error is None]
-    assert sum(JUDGED) == len(readable)
+    # In full batches, whose size an answer may depend on.
+    assert JUDGED == [32] * 3 and 64 < len(readable) <= 96
     assert {photo.organism for photo in readable} == {0.02, 0.98}
     assert all(photo.organism is None for photo in photos if photo.error)
     flagged = {
@@ -214,6 +215,6 @@ def test_a_filter_gives_a_column_and_weighs_training_photos_under_the_caps(data,
     assert "not_organism" in (out / "decided.csv").read_text()
     # Cleaning again asks it nothing; another filter judges anew.
     clean(data, CONFIG, Policy(), out, organisms=by_brightness(80))
-    assert sum(JUDGED) == len(readable)
+    assert len(JUDGED) == 3
     clean(data, CONFIG, Policy(), out, organisms=by_brightness(60))
-    assert sum(JUDGED) == 2 * len(readable)
+    assert len(JUDGED) == 6

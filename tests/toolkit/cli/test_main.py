@@ -126,12 +126,17 @@ def test_every_training_flag_is_a_setting_or_known_and_every_setting_has_one() -
     [
         ("check", TrainConfig, {"data", "out", "shard", "address"}),
         ("split", TrainConfig, {"data", "out", "config"}),
-        ("clean", TrainConfig, {"data", "out", "config", "policy", "filter_", "again"}),
+        (
+            "clean",
+            TrainConfig,
+            {"data", "out", "config", "policy", "filter_", "again", "shard", "address"},
+        ),
         ("train", TrainConfig, {"data", "out", "config", "resume", "tensorboard", "device"}),
         (
             "tune",
             TrainConfig,
-            {"data", "out", "config", "trials", "budget", "device", *TuneConfig().to_dict()},
+            {"data", "out", "config", "trials", "budget", "device", "address"}
+            | {*TuneConfig().to_dict()},
         ),
         ("distill", DistillConfig, {"data", "out", "not_organism", "resume"}),
         ("export", ExportSettings, {"run", "out", "data", "recipe", "filter_folder"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import replace
@@ -153,6 +154,16 @@ def test_two_processes_keep_what_both_have_read(dataset, cache) -> None:
     found = KnownFiles(dataset.root, cache.directory)
     assert [found.find(name) is None for name in NAMES] == [False, False, True]
     assert found.find(NAMES[1]) == learned
+
+
+@pytest.mark.usefixtures("settled")
+def test_deleted_files_are_forgotten_and_files_of_another_list_are_not(dataset, cache) -> None:
+    build_index(dataset, cache)
+    (dataset.root / NAMES[0]).unlink()
+    Image.new("RGB", (8, 6), (0, 9, 0)).save(dataset.root / "new.bmp")
+    build_index(replace(dataset, photos=(Photo("new.bmp", Taxon()),)), cache)
+    (file,) = (cache.directory / "known-files-1").iterdir()
+    assert {*json.loads(file.read_bytes().split(b"\n", 1)[1])} == {*NAMES[1:], "new.bmp"}
 
 
 @pytest.mark.usefixtures("settled")

@@ -67,9 +67,13 @@ def command(*arguments: object, start: tuple[str, ...], path: str = "") -> tuple
         timeout=300,
         check=False,
     )
-    # Where it takes long, it says how far it is.
-    said = [line for line in done.stderr.splitlines() if " a second" not in line]
-    return done.returncode, done.stdout, "\n".join(said)
+    return without_progress((done.returncode, done.stdout, done.stderr))
+
+
+def without_progress(done: tuple[int, str, str]) -> tuple[int, str, str]:
+    """Drop the lines that say how far a command is, where it takes long."""
+    said = [line for line in done[2].splitlines() if " a second" not in line]
+    return *done[:2], "\n".join(said)
 
 
 ALONE = ("-m", "rs_runtime")
@@ -122,3 +126,24 @@ def test_without_ray_it_is_named(card, run, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     code, _, err = run("classify", card, "--journal", card.parent / "a.journal")
     assert code == 2 and "pip install 'rs-toolkit[ray]'" in err
+
+
+def test_a_runs_model_on_ray_answers_as_it_does_here(trained, card, run, tmp_path) -> None:
+    pytest.importorskip("ray", reason="needs the [ray] extra")
+    (tmp_path / "few.txt").write_text("discidae\ntrigonidae\n")
+    options = (trained, card, "--json", "--species", tmp_path / "few.txt")
+    wanted = without_progress(run("predict", *options))
+    assert wanted[0] == 1 and "7.png" in wanted[2]
+    journal = tmp_path / "a.journal"
+    on_ray = run("predict", *options, "--journal", journal, "--address", "local")
+    assert without_progress(on_ray) == wanted
+    kept = journal.read_bytes()
+    assert kept.count(b'"crc32"') == 39
+    # The journal answers all photos; of another model it is not asked.
+    assert without_progress(run("predict", *options, "--journal", journal)) == wanted
+    assert journal.read_bytes() == kept
+    shutil.copytree(trained, tmp_path / "other")
+    with (tmp_path / "other" / "model.keras").open("ab") as file:
+        file.write(b"\0")
+    assert run("predict", tmp_path / "other", *options[1:], "--journal", journal)[0] == 1
+    assert journal.read_bytes().count(b'"crc32"') == 2 * 39

@@ -235,7 +235,11 @@ def conflicts(readable: Iterable[Photo]) -> tuple[Conflict, ...]:
         if photo.sha256:
             copies[photo.content].append(photo)
     found = []
-    for same in (photos for photos in copies.values() if len(photos) > 1):
+    for same in copies.values():
+        first = same[0]
+        # Nearly all copies have the same names, and looking at each rank takes much longer.
+        if all((p.taxon, p.common_name) == (first.taxon, first.common_name) for p in same[1:]):
+            continue
         for rank in LABELS:
             names = sorted(((p.path, p.label(rank)) for p in same), key=lambda item: item[0])
             if len({name for _, name in names if name is not None}) > 1:

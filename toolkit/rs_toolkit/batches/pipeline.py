@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,21 +104,12 @@ def training_epoch(
     import tensorflow as tf
 
     order = epoch_order(labels, balance, seed, epoch, shares)
-
-    def change(images: Any, draw: Any) -> Any:
-        if operations[0]:
-            shape = images.shape
-            change_each = partial(_operated, operations)
-            images = tf.numpy_function(change_each, [images, draw], tf.float32)
-            images.set_shape(shape)
-        return augment(images, strength, draw, crop_scale)
-
     batches = changed_batches(
         pixels,
         (order,),
         labels[order],
         preprocessing,
-        change,
+        _augmentation(strength, crop_scale, operations),
         batch_size=batch_size,
         seed=(seed, epoch),
     )
@@ -135,6 +126,24 @@ def training_epoch(
 
 def _drawn(seed: tuple[int, ...]) -> int:
     return int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)  # fits int32
+
+
+@lru_cache(maxsize=8)
+def _augmentation(
+    strength: float, crop_scale: float, operations: tuple[int, int]
+) -> Callable[[Any, Any], Any]:
+    """Return what changes the photos of an epoch, the same function for each epoch."""
+    import tensorflow as tf
+
+    def change(images: Any, draw: Any) -> Any:
+        if operations[0]:
+            shape = images.shape
+            change_each = partial(_operated, operations)
+            images = tf.numpy_function(change_each, [images, draw], tf.float32)
+            images.set_shape(shape)
+        return augment(images, strength, draw, crop_scale)
+
+    return change
 
 
 def _operated(
@@ -168,12 +177,7 @@ def changed_batches(
     import tensorflow as tf
 
     draw = _drawn(seed)
-    # As a graph it takes less than half of the time.  Without AutoGraph, which parses source code:
-    # in Python 3.11, two threads that do so at once can end in a SystemError.
-    finish = tf.function(
-        lambda shown, seed: preprocessing.model_input(change(tf.cast(shown, tf.float32), seed)),
-        autograph=False,
-    )
+    finish = _graph(preprocessing, change)
 
     def make(number: int) -> tuple[NDArray[np.float32], Any]:
         rows = slice(number * batch_size, (number + 1) * batch_size)
@@ -190,6 +194,24 @@ def changed_batches(
     )
     count = -(-len(picks[0]) // batch_size)
     return _made_ahead(make, count, (_images_spec(preprocessing), kinds), pixels)
+
+
+@lru_cache(maxsize=8)
+def _graph(preprocessing: Preprocessing, change: Callable[[Any, Any], Any]) -> Any:
+    """Return what makes inputs of pixels and a seed: traced once, for batches of any size."""
+    import tensorflow as tf
+
+    side = preprocessing.size
+    # As a graph it takes less than half of the time.  Without AutoGraph, which parses source code:
+    # in Python 3.11, two threads that do so at once can end in a SystemError.
+    return tf.function(
+        lambda shown, seed: preprocessing.model_input(change(tf.cast(shown, tf.float32), seed)),
+        input_signature=[
+            tf.TensorSpec((None, side, side, 3), tf.uint8),
+            tf.TensorSpec((2,), tf.int32),
+        ],
+        autograph=False,
+    )
 
 
 def evaluation_batches(
@@ -232,7 +254,11 @@ def _made_ahead(
             part.set_shape(kind.shape)
         return tf.nest.pack_sequence_as(kinds, parts)
 
-    return tf.data.Dataset.range(count).map(take)
+    # There is nothing to tune.  At the end of an epoch TensorFlow waits until the thread that tunes
+    # wakes up, which in a short epoch takes up to as long as the epoch itself.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.range(count).map(take).with_options(options)
 
 
 class _Ahead:

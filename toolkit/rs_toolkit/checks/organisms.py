@@ -18,13 +18,13 @@ from rs_runtime.filter import NOT_ORGANISM, Filter, organism_log_odds, organism_
 from rs_runtime.photos.preprocess import Preprocessing
 from rs_toolkit.checks.findings import Finding
 from rs_toolkit.data.photos import Photo, PhotoCache
-from rs_toolkit.data.remembered import remembered
-from rs_toolkit.files import sha256_file
+from rs_toolkit.data.remembered import remembered_arrays
+from rs_toolkit.files import sha256_bytes, sha256_file
 from rs_toolkit.progress import Progress
 
 __all__ = ["OrganismFilter", "judge_organisms", "organism_findings", "read_filter"]
 
-_BATCH = 64
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -100,22 +100,20 @@ def judge_organisms(
     Paths are relative to ``root``.  Pixels and answers are cached in ``cache_dir``, so that each
     photo is judged only once.
     """
-    decoded = PhotoCache(cache_dir, loaded.preprocessing)
+    decoded, size = PhotoCache(cache_dir, loaded.preprocessing), loaded.preprocessing.size
+
+    def judge(batch: list[Photo]) -> NDArray[np.float64]:
+        # Always a full batch: rounding errors can depend on the batch size.
+        pixels = np.zeros((_BATCH, size, size, 3), np.uint8)
+        pixels[: len(batch)] = decoded.stacked(batch, lambda _: root)
+        return loaded.judge(pixels)[: len(batch)]
+
+    mark = f"{loaded.preprocessing.fingerprint()} {loaded.fingerprint}"
+    folder = cache_dir / "organisms" / sha256_bytes(mark.encode())[:32]
     readable = [photo for photo in photos if photo.error is None]
-    if not readable:
-        return tuple(photos)
-
-    def judge() -> NDArray[np.float64]:
-        found = []
-        for start in range(0, len(readable), _BATCH):
-            batch = readable[start : start + _BATCH]
-            found.append(loaded.judge(decoded.stacked(batch, lambda _: root)))
-            progress.update("look for organisms", start + len(batch), len(readable))
-        return np.concatenate(found)
-
-    contents = (photo.content for photo in readable)
-    inputs = [loaded.preprocessing.fingerprint(), loaded.fingerprint, *contents]
-    answers = iter(remembered(cache_dir, "organism-1", inputs, judge).tolist())
+    title = "look for organisms"
+    found = remembered_arrays(readable, folder, (), judge, progress, title, _BATCH, np.float64)
+    answers = iter(found.tolist())
     return tuple(
         replace(photo, organism=next(answers) if photo.error is None else None) for photo in photos
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,14 +15,32 @@ from rs_toolkit.cli import options
 from rs_toolkit.config.training import TrainConfig, read_config
 from rs_toolkit.errors import ConfigError
 from rs_toolkit.folders.claim import claimed
-from rs_toolkit.progress import ConsoleProgress
+from rs_toolkit.progress import ConsoleProgress, Progress
 
 if TYPE_CHECKING:
-    from rs_runtime.shards import Shard
+    from rs_toolkit.checks.parts import PhotoWork
+    from rs_toolkit.checks.run import Embed
+    from rs_toolkit.clean.policy import Policy
 
 __all__ = ["check", "clean", "review", "split"]
 
 Data = Annotated[Path, options.DATA]
+PartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="K/N",
+        help="Only do with part K of N of the photos what is done with each alone, and keep it in "
+        "the cache, for machines that share it (docs/scale.md).",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Do what is done with each photo alone on a Ray cluster that shares the cache, at "
+        "this address, auto or local, and then the rest here."
+    ),
+]
 
 
 @options.takes_settings(TrainConfig)
@@ -32,21 +51,8 @@ def check(
     keep_names: str | None = None,
     imgsz: int | None = None,
     strict_photos: bool | None = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K/N",
-            help="Only read and decode part K of N of the photos into the cache, for a check of "
-            "all by machines that share it (docs/scale.md).",
-        ),
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Read and decode on a Ray cluster that shares the cache, at this address, auto or "
-            "local, before the check."
-        ),
-    ] = None,
+    shard: PartOption = None,
+    address: Address = None,
 ) -> None:
     """Check photos and labels, and write a report about them.
 
@@ -57,28 +63,40 @@ def check(
     """
     settings = options.train_settings(None, locals())
     from rs_toolkit.audit.run import check as audit_data
-    from rs_toolkit.audit.run import read_on_ray, read_part
+    from rs_toolkit.checks.parts import PhotoWork
 
+    work = PhotoWork(data, settings)
     if shard is not None:
-        with ConsoleProgress() as progress:
-            count = read_part(data, settings, _part(shard), progress=progress)
-        print(f"part {shard}: {count:,} photos are in the cache")
+        _do_part(work, shard)
         return
     folder = out or options.output_folder(Path("check"), data)
     with claimed(folder), ConsoleProgress() as progress:
-        if address is not None:
-            read_on_ray(data, settings, address, progress=progress)
+        _do_on_ray(work, address, progress)
         page = audit_data(data, settings, folder, progress=progress)
     print(page)
 
 
-def _part(text: str) -> Shard:
+def _do_part(work: PhotoWork, part: str) -> None:
     from rs_runtime.shards import shard
+    from rs_toolkit.checks.parts import PartWorker
 
     try:
-        return shard(text)
+        wanted = shard(part)
     except ArgumentTypeError as error:
         raise ConfigError(f"--shard: {error}") from error
+    with ConsoleProgress() as progress:
+        worker = PartWorker(work, progress)
+        count = worker.read(wanted)
+        if work.needs_tensorflow:
+            worker.compute(wanted)
+    print(f"part {part}: {count:,} photos are in the cache")
+
+
+def _do_on_ray(work: PhotoWork, address: str | None, progress: Progress) -> None:
+    if address is not None:
+        from rs_toolkit.checks.parts import work_on_ray
+
+        work_on_ray(work, address, progress=progress)
 
 
 @options.takes_settings(TrainConfig)
@@ -140,6 +158,8 @@ def clean(
     splits_from: str | None = None,
     seed: int | None = None,
     strict_photos: bool | None = None,
+    shard: PartOption = None,
+    address: Address = None,
     again: Annotated[
         Path | None,
         typer.Option(help="Clean this clean folder again with its own settings.", metavar="FOLDER"),
@@ -166,21 +186,46 @@ def clean(
         raise ConfigError("clean: got no photos; give DATA, or --again FOLDER")
     settings = options.train_settings(config, given)
     rules = Policy.from_dict(read_config(policy)) if policy else Policy()
-    _clean(out or options.output_folder(Path("clean"), data), data, settings, rules, filter_)
+    if shard is not None:
+        _do_part(_work(data, settings, filter_), shard)
+        return
+    folder = out or options.output_folder(Path("clean"), data)
+    _clean(folder, data, settings, rules, filter_, address)
 
 
-def _clean(folder: Path, data: Path, settings: Any, rules: Any, filter_: Path | None) -> None:
+def _work(data: Path, settings: TrainConfig, filter_: Path | None) -> PhotoWork:
+    from rs_toolkit.checks.parts import PhotoWork
+
+    return PhotoWork(data, settings, _embedder(settings), filter_.resolve() if filter_ else None)
+
+
+def _embedder(
+    settings: TrainConfig, progress: Progress | None = None
+) -> Callable[[], Embed] | None:
+    # Features of random weights say nothing about photos.
+    if settings.weights == "none":
+        return None
+    from rs_train.classifier.embed import Embedding
+
+    return partial(Embedding, settings.backbone, settings.weights, progress or Progress())
+
+
+def _clean(
+    folder: Path,
+    data: Path,
+    settings: TrainConfig,
+    rules: Policy,
+    filter_: Path | None,
+    address: str | None = None,
+) -> None:
     from rs_toolkit.checks.organisms import read_filter
     from rs_toolkit.clean.run import clean as clean_data
 
-    organisms, embed = read_filter(filter_) if filter_ else None, None
+    organisms = read_filter(filter_) if filter_ else None
     with claimed(folder), ConsoleProgress() as progress:
-        # Features of random weights say nothing about photos.
-        if settings.weights != "none":
-            from rs_train.classifier.embed import embed as features
-
-            known = {"backbone": settings.backbone, "weights": settings.weights}
-            embed = partial(features, **known, progress=progress)
+        _do_on_ray(_work(data, settings, filter_), address, progress)
+        embedder = _embedder(settings, progress)
+        embed = None if embedder is None else embedder()
         found = clean_data(
             data, settings, rules, folder, embed=embed, organisms=organisms, progress=progress
         )

@@ -180,6 +180,17 @@ def predict(
     sequences: Annotated[
         Path | None, typer.Option(help="Also answer for the sequences of this CSV: path, sequence.")
     ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="Keep the answers in this file; after a crash the same command goes on."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Classify on a Ray cluster that shares photos and run, at this address, auto or "
+            "local; needs --journal."
+        ),
+    ] = None,
 ) -> None:
     """Classify photos with a run's model, before it is exported.
 
@@ -212,10 +223,15 @@ def predict(
     for problem in classifier.narrow(species):
         complain("rs-toolkit", f"warning: {problem}")
     names = ("photos", "format", "output", "json", "csv", "top", "boxes", "box_threshold")
-    unused = dict.fromkeys(("journal", "max_runtime", "watch", "shard"))
-    asked = output_defaults() | unused | {name: given[name] for name in (*names, "sequences")}
+    unused = dict.fromkeys(("max_runtime", "watch", "shard", "threads", "frames"))
+    more = (*names, "sequences", "journal")
+    asked = output_defaults() | unused | {name: given[name] for name in more}
     asked |= {"cameras": False, "sequence": seconds}
     namespace = Namespace(program="rs-toolkit", null=False, **asked)
+    if address is not None:
+        from rs_toolkit.evaluation.on_ray import fill_journal
+
+        fill_journal(classifier, namespace, address, classifier.opening(species))
     code = classify_all(classifier, namespace)
     if code:
         raise typer.Exit(code)

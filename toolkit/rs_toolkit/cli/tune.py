@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +14,7 @@ from rs_toolkit.cli import options
 from rs_toolkit.config.base import load_settings
 from rs_toolkit.config.training import TrainConfig
 from rs_toolkit.config.tuning import TuneConfig
-from rs_toolkit.progress import ConsoleProgress
+from rs_toolkit.progress import ConsoleProgress, Progress
 
 __all__ = ["tune"]
 
@@ -52,6 +55,13 @@ def tune(
     seed: int | None = None,
     strict_photos: bool | None = None,
     device: options.Device = "auto",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Run the trials on a Ray cluster that shares the photos, the cache and the study "
+            "folder, at this address, auto or local."
+        ),
+    ] = None,
 ) -> None:
     """Search for better settings of a training, with Optuna.
 
@@ -63,33 +73,31 @@ def tune(
     (the same command goes on).
     """
     given = {name: value for name, value in locals().items() if value is not None}
-    given.pop("device")
     settings = options.train_settings(config, given)
     tuning = load_settings(TuneConfig, options.settings_among(given, TuneConfig))
     # Not with the other settings, some of which a training cannot have with a time.
     seconds = TrainConfig(time=budget).seconds if budget else None
     folder = out or options.output_folder(Path("tune"), data)
     wanted = trials if trials or seconds else _TRIALS
-    _tune(data, settings, tuning, folder, wanted, seconds, device)
+    _tune((data, settings, tuning, folder), wanted, seconds, device, address)
 
 
 def _tune(
-    data: Path,
-    settings: TrainConfig,
-    tuning: TuneConfig,
-    folder: Path,
+    what: tuple[Path, TrainConfig, TuneConfig, Path],
     trials: int | None,
     seconds: float | None,
     device: str,
+    address: str | None,
 ) -> None:
     from rs_train.tuning.results import said_values
     from rs_train.tuning.tune import tune as search
 
-    with ConsoleProgress() as progress:
+    folder = what[-1]
+    with ConsoleProgress() as progress, _spread(what, trials, device, address, progress) as spread:
         options.take_device(device, progress)
         try:
             found: Any = search(
-                data, settings, tuning, folder, trials=trials, seconds=seconds, progress=progress
+                *what, trials=trials, seconds=seconds, progress=progress, spread=spread
             )
         except KeyboardInterrupt:
             progress.note("interrupted; the same command goes on")
@@ -98,3 +106,24 @@ def _tune(
     counts = f"{found.pruned} of them pruned, {found.failed} failed"
     print(f"best of {found.trials} trials, {counts}: macro-F1 {found.best:.4f}{given}")
     print(f"{said_values(found.values)}\n{folder / 'best.toml'}")
+
+
+@contextmanager
+def _spread(
+    what: tuple[Path, TrainConfig, TuneConfig, Path],
+    trials: int | None,
+    device: str,
+    address: str | None,
+    progress: Progress,
+) -> Iterator[Callable[..., None] | None]:
+    """Connect to Ray, if that is asked for; what is yielded runs trials there."""
+    if address is None:
+        yield None
+        return
+    from rs_toolkit.data.readers import require_data
+    from rs_toolkit.ray_cluster import connected
+    from rs_train.tuning.on_ray import Job, run_trials
+
+    require_data(what[0])
+    with connected(address, None) as ray:
+        yield partial(run_trials, ray, Job(*what, trials, device), progress)

@@ -26,6 +26,7 @@ _NAMES = {
     "features": "frozen features",
     "embeddings": "embeddings of CLIP teachers",
     "teachers": "answers of teachers",
+    "organisms": "answers of filters",
     "results": "results of checks",
     "known-files-1": "lists of known files",
     "finetuned": "fine-tuned weights of exports",

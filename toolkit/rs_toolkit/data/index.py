@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from rs_runtime.photos.photo import PhotoInfo, read_photo
 from rs_toolkit.data.groups import connected
 from rs_toolkit.data.known_files import KnownFile, KnownFiles
 from rs_toolkit.data.photos import SIDES, Dataset, Photo, PhotoCache
-from rs_toolkit.data.table import read_table, write_table
+from rs_toolkit.data.table import read_table, write_columns
 from rs_toolkit.data.taxonomy import RANKS, Taxon
 from rs_toolkit.files import sha256_bytes
 
@@ -33,6 +35,7 @@ _NEWER = {
     b"3": ("no_organism",),
 }
 _VERSION = b"4"
+_OWN_COLUMNS = tuple(item.name for item in fields(Photo) if item.name != "taxon")
 _LISTED = 5
 _AHEAD = 1024
 
@@ -149,7 +152,11 @@ def _group_duplicates(photos: Sequence[Photo]) -> tuple[Photo, ...]:
 
 def write_index(path: Path, photos: Iterable[Photo]) -> None:
     """Write photos as a Parquet table, one row each, atomically."""
-    write_table(path, map(_row, photos), _schema())
+    photos = list(photos)
+    columns = {name: list(map(attrgetter(name), photos)) for name in _OWN_COLUMNS}
+    names = zip(*(photo.taxon.names for photo in photos), strict=True) if photos else ((),) * 7
+    columns |= {rank: list(values) for rank, values in zip(RANKS, names, strict=True)}
+    write_columns(path, columns, _schema())
 
 
 def read_index(path: Path) -> tuple[Photo, ...]:
@@ -170,9 +177,14 @@ def fingerprint(photos: Iterable[Photo]) -> str:
     It changes with the path, content, box or any name of a photo, and not with the folder that
     holds the data set or the order of its rows.
     """
+    photos = list(photos)
+    texts = [(p.path, p.sha256, *p.taxon.names, p.common_name) for p in photos]
+    # Each row is a JSON list.  One call writes all texts, which never hold a line break themselves.
+    cells = json.dumps(list(chain.from_iterable(texts)), separators=("\n", ":"))[1:-1].split("\n")
+    width = 3 + len(RANKS)
     rows = sorted(
-        json.dumps([p.path, p.sha256, *p.taxon.names, p.common_name]) + (p.box or "")
-        for p in photos
+        f"[{', '.join(cells[row * width : (row + 1) * width])}]{photo.box or ''}"
+        for row, photo in enumerate(photos)
     )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
@@ -184,14 +196,10 @@ def _schema(left_out: Sequence[str] = (), version: bytes = _VERSION) -> Any:
     columns = [
         (item.name, kinds.get(str(item.type), pyarrow.string()))
         for item in fields(Photo)
-        if item.name not in ("taxon", *left_out)
+        if item.name in _OWN_COLUMNS and item.name not in left_out
     ]
     ranks = [(rank, pyarrow.string()) for rank in RANKS]
     return pyarrow.schema([*columns, *ranks], metadata={_FORMAT: version})
-
-
-def _row(photo: Photo) -> dict[str, Any]:
-    return {name: getattr(photo, name) for name in Photo.__slots__} | photo.taxon.to_dict()
 
 
 def _photo(row: dict[str, Any]) -> Photo:

@@ -57,6 +57,7 @@ class KnownFiles:
         self._path = cache / _FOLDER / f"{sha256_bytes(os.fsencode(self._root))[:32]}.json"
         self._rows = self._read()
         self._learned: dict[str, list[Any]] = {}
+        self._met: set[str] = set()
 
     def stamp(self, path: str) -> Stamp | None:
         """Return the stamp of the file at ``path`` below the root; None if it is none."""
@@ -70,8 +71,9 @@ class KnownFiles:
     def find(self, path: str) -> KnownFile | None:
         """Return what is known of a file; None if it was never read, or has changed since."""
         row = self._rows.get(path)
-        if row is None or self.stamp(path) != tuple(row[:3]):
+        if row is None or self.stamp(path) != (row[0], row[1], row[2]):
             return None
+        self._met.add(path)
         return KnownFile(row[3], row[0], PhotoInfo(*row[4:]))
 
     def learn(self, path: str, stamp: Stamp | None, now: int, found: KnownFile) -> None:
@@ -86,10 +88,16 @@ class KnownFiles:
             self._learned[path] = row
 
     def save(self) -> None:
-        """Write what was learned, beside what other processes wrote meanwhile."""
+        """Write what was learned, beside what other processes wrote meanwhile.
+
+        Files that are no longer there are left out.
+        """
         if not self._learned:
             return
-        body = json.dumps({**self._read(), **self._learned}, sort_keys=True).encode()
+        found = {**self._read(), **self._learned}
+        there = self._met | self._learned.keys()
+        rows = {path: row for path, row in found.items() if path in there or self.stamp(path)}
+        body = json.dumps(rows, sort_keys=True).encode()
         # Without this file the next index takes longer, and finds the same.
         with contextlib.suppress(OSError), atomic_write(self._path) as temporary:
             temporary.write_bytes(sha256_bytes(body).encode() + b"\n" + body)

@@ -95,11 +95,12 @@ def remembered_arrays(
     photos: list[Photo],
     folder: Path,
     shape: tuple[int, ...],
-    compute: Callable[[list[Photo]], NDArray[np.float32]],
+    compute: Callable[[list[Photo]], NDArray[Any]],
     progress: Progress,
     title: str,
     batch_size: int,
-) -> NDArray[np.float32]:
+    dtype: type[np.floating[Any]] = np.float32,
+) -> NDArray[Any]:
     """Return one array per indexed photo, shape (n, *shape), computing those not on disk.
 
     Each photo has a file of its own, written as soon as its batch is computed, so that an
@@ -111,11 +112,13 @@ def remembered_arrays(
         Its name must identify everything but the photo that the arrays depend on.
     compute
         Takes m photos, 1 to ``batch_size``, and returns their arrays, shape (m, *shape).
+    dtype
+        Of the arrays.
     """
-    found = np.empty((len(photos), *shape), np.float32)
+    found = np.empty((len(photos), *shape), dtype)
     missing = []
     for row, photo in enumerate(photos):
-        saved = _known(folder, photo)
+        saved = _known(folder, photo, dtype)
         if saved is not None and saved.shape == shape:
             found[row] = saved
         else:
@@ -143,7 +146,9 @@ def _file(folder: Path, photo: Photo) -> Path:
     return folder / photo.sha256[:2] / f"{photo.content}.npy"
 
 
-def _known(folder: Path, photo: Photo) -> NDArray[np.float32] | None:
+def _known(
+    folder: Path, photo: Photo, dtype: type[np.floating[Any]] = np.float32
+) -> NDArray[Any] | None:
     saved = read_array(_file(folder, photo))
-    sound = saved is not None and saved.dtype == np.float32 and np.isfinite(saved).all()
+    sound = saved is not None and saved.dtype == dtype and np.isfinite(saved).all()
     return saved if sound else None

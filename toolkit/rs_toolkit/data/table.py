@@ -10,16 +10,22 @@ from rs_runtime.errors import reason
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import atomic_write
 
-__all__ = ["read_table", "write_table"]
+__all__ = ["read_table", "write_columns", "write_table"]
 
 Row = TypeVar("Row")
 
 
 def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: Any) -> None:
     """Write rows, each a dict of values by column, as a Parquet file, atomically."""
+    rows = list(rows)
+    write_columns(path, {name: [row.get(name) for row in rows] for name in schema.names}, schema)
+
+
+def write_columns(path: Path, columns: dict[str, list[Any]], schema: Any) -> None:
+    """Write the values of all rows by column as a Parquet file, atomically."""
     import pyarrow.parquet
 
-    table = pyarrow.Table.from_pylist(list(rows), schema=schema)
+    table = pyarrow.table(columns, schema=schema)
     with atomic_write(path) as temporary:
         pyarrow.parquet.write_table(table, temporary, compression="zstd")
 

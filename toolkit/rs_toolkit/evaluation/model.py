@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,12 +15,14 @@ from rs_runtime.engines.engine import Engine
 from rs_runtime.errors import PhotoError
 from rs_runtime.filter import Filter
 from rs_runtime.kit.kit import Kit, open_kit
-from rs_runtime.kit.manifest import SCHEMA, ClassInfo, Manifest, Variant
+from rs_runtime.kit.manifest import SCHEMA, ClassInfo, Manifest, Member, Variant
 from rs_runtime.kit.signature import find_public_key
 from rs_runtime.ranks import Level, levels
+from rs_runtime.species import read_species
 from rs_toolkit.data.groups import group_photos
 from rs_toolkit.errors import ConfigError, DataError, RunError
 from rs_toolkit.evaluation.logits import KerasEngine, run_logits
+from rs_toolkit.files import sha256_file
 from rs_toolkit.folders.run import Run
 from rs_toolkit.progress import Progress
 
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
         Mapping[str, Any],
     ]
 
-__all__ = ["Opened", "class_infos", "open_model", "run_classifier"]
+__all__ = ["Opened", "RunClassifier", "class_infos", "open_model", "run_classifier"]
+
+_MODEL = "model.keras"
 
 
 class Opened(NamedTuple):
@@ -45,7 +50,7 @@ class Opened(NamedTuple):
     run: Run | None
 
 
-class _RunClassifier(Classifier):
+class RunClassifier(Classifier):
     """A run's Keras model, with the answers that a kit's model gives."""
 
     def __init__(
@@ -56,13 +61,43 @@ class _RunClassifier(Classifier):
         min_probability: float | None,
         coverage: float | None,
     ) -> None:
-        self._loaded = engine
+        self._loaded, self._path = engine, path
         kit = Kit(path, manifest, b"", {}, io.BytesIO())
         name = manifest.variants[0].name
         super().__init__(kit, variant=name, min_probability=min_probability, coverage=coverage)
 
+        self._asked = (min_probability, coverage)
+
     def _load(self, kit: Kit) -> Engine:
         return self._loaded
+
+    def opening(self, species: Path | None) -> Callable[[], Classifier]:
+        """Return what opens the same model in another process, which has the same run folder.
+
+        ``species`` is a list for :meth:`narrow`, which only this process reads.
+        """
+        names = None if species is None else tuple(read_species(species))
+        return partial(_reopened, self._path, self.manifest, names, *self._asked)
+
+
+def _reopened(
+    path: Path,
+    manifest: Manifest,
+    species: tuple[str, ...] | None,
+    min_probability: float | None,
+    coverage: float | None,
+) -> Classifier:
+    run = Run.open(path)
+    if _member(run) != manifest.members[_MODEL]:
+        raise RunError(f"{path / _MODEL}: is another model than on the machine that asks")
+    found = RunClassifier(KerasEngine(run), path, manifest, min_probability, coverage)
+    found.narrow(species)
+    return found
+
+
+def _member(run: Run) -> Member:
+    file = run.path / _MODEL
+    return Member(sha256_file(file), file.stat().st_size)
 
 
 def open_model(
@@ -146,7 +181,7 @@ def run_classifier(
     min_probability: float | None,
     progress: Progress,
     coverage: float | None = None,
-) -> Classifier:
+) -> RunClassifier:
     """Load a run's model, calibrated on the run's validation photos as an export does it.
 
     A refitted run has the calibration of the models before it.  Where the photos are gone, the
@@ -165,7 +200,7 @@ def run_classifier(
     classes = class_infos(run)
     engine = KerasEngine(run)
     fitted = _calibration(run, engine, levels(classes, run.rank), calibrate, progress)
-    variant = Variant("float", "keras", "model.keras", **fitted)
+    variant = Variant("float", "keras", _MODEL, **fitted)
     manifest = Manifest(
         name=run.name,
         created_by="",
@@ -176,10 +211,12 @@ def run_classifier(
         default_variants={},
         calibration={"temperature": variant.temperature},
         data_fingerprint=run.data_fingerprint,
+        # A journal's answers are those of this very model.
+        members={_MODEL: _member(run)},
         # Of an old kit, no thresholds mean that none could be fitted.
         schema=SCHEMA if "thresholds" in fitted else "1.4",
     )
-    return _RunClassifier(engine, run.path, manifest, min_probability, coverage)
+    return RunClassifier(engine, run.path.resolve(), manifest, min_probability, coverage)
 
 
 def class_infos(run: Run) -> tuple[ClassInfo, ...]:

@@ -66,7 +66,8 @@ def noise(
         grid = rng.standard_normal((grid_h, grid_w)).astype(np.float32)
         layer = Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC)
         total += 0.6**octave * np.asarray(layer, dtype=np.float64)
-    return np.asarray((total - total.mean()) / (total.std() + 1e-6))
+    centred = total - total.mean()
+    return np.asarray(centred / (np.sqrt((centred * centred).mean()) + 1e-6))
 
 
 def _texture(rng: Rng, habitat: str, size: Size) -> Floats:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rs_toolkit.data.photos import Photo, PhotoCache
 
-__all__ = ["embed", "embed_views", "frozen_features"]
+__all__ = ["Embedding", "embed", "embed_views", "frozen_features"]
 
 _BATCH = 32
 _VIEWS = 2  # the photo and its mirror image
@@ -39,8 +39,7 @@ def embed(
 
     Takes and raises what :func:`embed_views` does.
     """
-    views = embed_views(photos, root, cache, backbone=backbone, weights=weights, progress=progress)
-    return np.asarray(views.mean(axis=1), np.float32)
+    return Embedding(backbone, weights, progress)(photos, root, cache)
 
 
 def embed_views(
@@ -69,24 +68,51 @@ def embed_views(
     WeightsError
         The weights are missing, damaged, or of another backbone.
     """
-    source = f"{backbone}-{(weights_sha256(weights) or Path(weights).name)[:16]}"
-    note = cache.directory / "features" / f"{source}-{cache.preprocessing.fingerprint()}.txt"
-    if note.is_file():
-        known = known_arrays(photos, note.with_name(note.read_text("utf-8")))
-        if known is not None and known.ndim == 3:
-            return known
-    quiet_tensorflow()
-    import keras
+    return Embedding(backbone, weights, progress).views(photos, root, cache)
 
-    from rs_train.classifier.backbones import build_backbone, load_backbone_weights
 
-    body = build_backbone(backbone, cache.preprocessing.size)
-    load_backbone_weights(body, backbone, weights, progress=progress)
-    extractor = keras.Model(body.input, keras.layers.GlobalAveragePooling2D()(body.output))
-    found = frozen_features(extractor, photos, root, cache, progress)
-    with atomic_write(note) as temporary:
-        temporary.write_text(_features_folder(extractor, cache).name, "utf-8")
-    return found
+class Embedding:
+    """:func:`embed` with a backbone that stays in memory, for photos that come in parts.
+
+    Parameters are those of :func:`embed_views`.  All photos must come from caches of one
+    preprocessing.
+    """
+
+    def __init__(self, backbone: str, weights: str, progress: Progress) -> None:
+        self._backbone, self._weights, self._progress = backbone, weights, progress
+        self._extractor: keras.Model | None = None
+
+    def __call__(self, photos: list[Photo], root: Path, cache: PhotoCache) -> NDArray[np.float32]:
+        """Return what :func:`embed` does."""
+        return np.asarray(self.views(photos, root, cache).mean(axis=1), np.float32)
+
+    def views(self, photos: list[Photo], root: Path, cache: PhotoCache) -> NDArray[np.float32]:
+        """Return what :func:`embed_views` does."""
+        source = f"{self._backbone}-{self._weights_id()}"
+        note = cache.directory / "features" / f"{source}-{cache.preprocessing.fingerprint()}.txt"
+        if note.is_file():
+            known = known_arrays(photos, note.with_name(note.read_text("utf-8")))
+            if known is not None and known.ndim == 3:
+                return known
+        if self._extractor is None:
+            self._extractor = self._built(cache.preprocessing.size)
+        found = frozen_features(self._extractor, photos, root, cache, self._progress)
+        with atomic_write(note) as temporary:
+            temporary.write_text(_features_folder(self._extractor, cache).name, "utf-8")
+        return found
+
+    def _weights_id(self) -> str:
+        return (weights_sha256(self._weights) or Path(self._weights).name)[:16]
+
+    def _built(self, size: int) -> keras.Model:
+        quiet_tensorflow()
+        import keras
+
+        from rs_train.classifier.backbones import build_backbone, load_backbone_weights
+
+        body = build_backbone(self._backbone, size)
+        load_backbone_weights(body, self._backbone, self._weights, progress=self._progress)
+        return keras.Model(body.input, keras.layers.GlobalAveragePooling2D()(body.output))
 
 
 def frozen_features(

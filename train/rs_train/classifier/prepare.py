@@ -18,6 +18,7 @@ from rs_toolkit.data.readers.reading import some
 from rs_toolkit.data.taxonomy import RANKS
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json, write_json
+from rs_toolkit.garbage import rarely_collecting
 from rs_toolkit.progress import Progress
 from rs_toolkit.splits.rank import settle_rank
 from rs_toolkit.splits.table import EarlierSides, make_splits
@@ -47,6 +48,7 @@ class RunData(NamedTuple):
         return [photo for photo in self.photos if photo.split in names]
 
 
+@rarely_collecting()
 def prepare(
     data: Path,
     config: TrainConfig,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ __all__ = ["tune"]
 _PAUSE = 0.5  # seconds between two looks at the trials of other processes
 
 
+Spread = Callable[[Study, float], object]
+
+
 class _OutOfTimeError(Exception):
     """The time is over in the middle of a trial."""
 
@@ -47,6 +51,7 @@ def tune(
     trials: int | None = None,
     seconds: float | None = None,
     progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> Result:
     """Search for better settings of a training, and write the study into ``folder``.
 
@@ -64,6 +69,9 @@ def tune(
         Finished trials of the study, all processes together; None: no limit.
     seconds
         Time for this process; the trial that is running then is put back.  None: no limit.
+    spread
+        Called with the study once it has begun, and the seconds that are left: other processes may
+        run trials before this one does.
 
     Raises
     ------
@@ -93,6 +101,8 @@ def tune(
     warm_up = 1 if tuning.stage == 1 else max(1, config.epochs // 4)
     first = as_given(config, space)
     with Study.open(folder, space, config.seed, first, warm_up) as study:
+        if spread is not None:
+            spread(study, deadline - time.monotonic())
         return _Search(study, config, objective, trials, deadline, progress).run()
 
 

@@ -79,8 +79,9 @@ def test_a_seed_gives_one_result(noisy, probabilities) -> None:
     assert not np.allclose(other, probabilities)
 
 
-def test_little_memory_gives_the_same(noisy, probabilities, monkeypatch) -> None:
-    monkeypatch.setattr(out_of_fold_module, "_BLOCK", 1000)
+def test_small_blocks_give_the_same(noisy, probabilities, monkeypatch) -> None:
+    monkeypatch.setattr(out_of_fold_module, "_ROWS", 7)
+    monkeypatch.setattr(out_of_fold_module, "_COLUMNS", 11)
     assert np.allclose(out_of_fold(noisy.features, noisy.given, classes=CLASSES), probabilities)
 
 

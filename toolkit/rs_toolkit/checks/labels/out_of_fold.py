@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from rs_toolkit.checks.labels.noise_model import fit_share, log_likelihood, own_probability
 from rs_toolkit.splits.folds import deal_folds
 
-__all__ = ["group_numbers", "out_of_fold"]
+__all__ = ["group_numbers", "label_votes", "out_of_fold"]
 
 Features = NDArray[np.float32]
 Numbers = NDArray[np.int64]
@@ -28,8 +29,9 @@ _POWERS = (0.25, 4.0)
 # The solvers take many small steps, after each of which threads wait for each other: two threads
 # took 3 to 19 s on 2 idle cores, and over 100 s on busy ones, for what one thread does in 2 s.
 _THREADS = 1
-# Similarities that are in memory at once: 128 MiB of float32.
-_BLOCK = 2**25
+# Photos whose similarities are computed at once: 16 MiB of float32, and matrices that are large
+# enough for all cores.
+_ROWS, _COLUMNS = 512, 8192
 
 
 def out_of_fold(
@@ -119,11 +121,12 @@ def _predict_folds(
 ) -> Floats:
     """Return probabilities (n, classes): each fold's photos by classifiers of the other folds."""
     once = 1 / np.bincount(group)[group]
+    votes = label_votes(features, labels, once, fold, classes)
     found = np.zeros((len(labels), classes))
     for number in np.unique(fold):
         train, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         present, given = np.unique(labels[train], return_inverse=True)
-        pooled = _LEAST + _votes(features[train], given, once[train], features[held])
+        pooled = _LEAST + votes[np.ix_(held, present)]
         if len(present) > 1:
             fitted = _regression(features[train], given, once[train], features[held])
             pooled = np.sqrt(pooled * (_LEAST + fitted))
@@ -146,19 +149,47 @@ def _regression(features: Features, labels: Numbers, weights: Floats, held: Feat
     return np.asarray(solver.predict_proba(held), np.float64)
 
 
-def _votes(features: Features, labels: Numbers, weights: Floats, held: Features) -> Floats:
-    """Return each class's share of the other folds' votes, (held, classes)."""
-    from scipy.sparse import csr_array
+def label_votes(
+    features: Features, labels: Numbers, weights: Floats, fold: Numbers, classes: int
+) -> Floats:
+    """Return each class's share, 0 to 1, of the votes of the other folds, (n, classes).
+
+    ``features`` are (n, d); ``labels``, ``weights`` and ``fold`` (n,).  Exact; each similarity is
+    computed once, for the votes of both photos.
+    """
     from sklearn.preprocessing import normalize
 
-    members = csr_array((weights, (np.arange(len(labels)), labels)))
-    voters, found = normalize(features).T, np.empty((len(held), members.shape[1]))
-    rows = max(1, _BLOCK // len(labels))
-    for start in range(0, len(held), rows):
-        alike = normalize(held[start : start + rows]) @ voters
-        votes = np.exp((alike - alike.max(axis=1, keepdims=True)) / _TEMPERATURE)
-        found[start : start + rows] = votes @ members
-    return np.asarray(found / found.sum(axis=1, keepdims=True), np.float64)
+    # Photos of a fold, and in it of a class, stand together.
+    order = np.lexsort((labels, fold))
+    unit, label, weight = normalize(features[order]), labels[order], weights[order]
+    weight = weight.astype(np.float32)
+    found = np.zeros((len(labels), classes))
+    ends = [*np.flatnonzero(np.diff(fold[order], prepend=-1)).tolist(), len(labels)]
+    parts = list(pairwise(ends))
+    for number, part in enumerate(parts):
+        later = [block for other in parts[number + 1 :] for block in _blocks(*other, _COLUMNS)]
+        for rows in _blocks(*part, _ROWS):
+            for others in later:
+                alike = unit[rows] @ unit[others].T
+                # At most 1, so that float32 holds all of them: exp(-40) at least.
+                votes = np.exp((alike - 1) / np.float32(_TEMPERATURE), out=alike)
+                _count(found, order[rows], label[others], votes * weight[others], 1)
+                _count(found, order[others], label[rows], votes * weight[rows, None], 0)
+    return found / found.sum(axis=1, keepdims=True)
+
+
+def _blocks(first: int, last: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, last)) for start in range(first, last, size)]
+
+
+def _count(found: Floats, voted: Numbers, label: Numbers, votes: Features, axis: int) -> None:
+    """Add each class's votes, which lie along an axis, to the rows ``voted`` of ``found``.
+
+    ``label`` are the classes of the voters; all voters of a class stand together.
+    """
+    starts = np.flatnonzero(np.diff(label, prepend=-1))
+    sums = np.add.reduceat(votes, starts, axis)
+    found[np.ix_(voted, label[starts])] += sums if axis else sums.T
 
 
 def _sharpen(probabilities: Floats, labels: Numbers, first: Numbers) -> Floats:

@@ -28,6 +28,7 @@ from rs_toolkit.data.readers.wildlife_insights import (
 )
 from rs_toolkit.errors import DataError
 from rs_toolkit.files import read_json
+from rs_toolkit.garbage import rarely_collecting
 from rs_toolkit.progress import Progress
 
 __all__ = [
@@ -81,6 +82,7 @@ def read_dataset(path: Path, keep_names: str = "") -> Dataset:
     return found if found.source == "clean" else without_no_organisms(found)
 
 
+@rarely_collecting()
 def open_data(
     data: Path, cache: PhotoCache, progress: Progress, keep_names: str = ""
 ) -> tuple[Dataset, tuple[Photo, ...]]:

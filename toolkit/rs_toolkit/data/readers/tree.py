@@ -80,7 +80,7 @@ def _taxa(folders: set[str]) -> dict[str, Taxon]:
 def _photo(path: str, error: str | None, taxa: dict[str, Taxon], depth: int) -> Photo:
     """Return a photo whose class is the folder at ``depth``; above it is its side of the split."""
     *folders, _ = path.split("/")
-    writable = path.encode("utf-8", "backslashreplace").decode()
+    writable = path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
     if writable != path:
         error = "the name of the file or folder is not UTF-8; rename it"
     named = len(folders) > depth and error is None
