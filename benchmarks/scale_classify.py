@@ -35,10 +35,12 @@ RAY = ("-m", "rs_toolkit", "classify")
 PARTS = ("classify", "engines")
 
 
-def draw(folder: Path, count: int, width: int, height: int) -> Path:
-    """Draw photos, each another, a thousand in a folder."""
+def draw(
+    folder: Path, count: int, width: int, height: int, cells: tuple[int, int] = (6, 8)
+) -> Path:
+    """Draw photos of random cells (rows, columns), each another, a thousand in a folder."""
     generator = np.random.default_rng(0)
-    small = generator.integers(0, 256, (count, 6, 8, 3), np.uint8)
+    small = generator.integers(0, 256, (count, *cells, 3), np.uint8)
     for number in range(count):
         place = folder / f"{number // 1000:04d}" / f"{number:07d}.jpg"
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,8 @@ GROUND = {
     },
     "rs_toolkit/checks": {"findings"},
     "rs_toolkit/data": {
-        *("photos", "index", "known_files", "table", "remembered", "taxonomy", "groups", "labels"),
+        *("photos", "packs", "index", "known_files", "table"),
+        *("remembered", "taxonomy", "groups", "labels"),
     },
     "rs_train": {"run_folder"},
     "rs_export": {"recipes", "metadata", "tables"},

@@ -14,14 +14,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def atomic_write(path: Path, *, flush: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces ``path`` when the block ends well.
 
     The temporary file lies in the same folder and keeps the suffixes of ``path``, because some
     writers (Keras, matplotlib) choose their format by suffix.  It is flushed to disk before the
-    rename, and removed when the block raises.  Without ``flush``, which takes milliseconds, the
-    file may be empty or damaged after a loss of power: for what is checked when it is read, and can
-    be made again.
+    rename, and removed when the block raises.
 
     Raises
     ------
@@ -33,7 +31,7 @@ def atomic_write(path: Path, *, flush: bool = True) -> Iterator[Path]:
     temporary = temporary_beside(path)
     try:
         yield temporary
-        put(temporary, path, flush=flush)
+        put(temporary, path)
     except OSError as error:
         # Unlike errors of opening, those of writing do not say where.
         if error.errno in _FULL and error.filename is None:
@@ -53,11 +51,10 @@ def temporary_beside(path: Path) -> Path:
     return temporary
 
 
-def put(temporary: Path, path: Path, *, flush: bool = True) -> None:
+def put(temporary: Path, path: Path) -> None:
     """Flush a closed temporary file to the disk, and let it replace ``path``."""
-    if flush:
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

@@ -46,9 +46,9 @@ def require_space(folder: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, f"less than {size / 1e6:.0f} MB free", str(folder))
 
 
-def write_json(path: Path, value: Any, *, flush: bool = True) -> None:
-    """Write ``value`` as indented JSON, atomically; ``flush`` as for :func:`atomic_write`."""
-    with atomic_write(path, flush=flush) as temporary:
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", "utf-8")
 
 

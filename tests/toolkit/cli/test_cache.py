@@ -22,7 +22,7 @@ def cached(tmp_path: Path, monkeypatch, run) -> Path:
 
 def test_info_and_prune(cached, run) -> None:
     code, out, _ = run("cache", "info")
-    assert code == 0 and "4 files  decoded photos, used today" in out
+    assert code == 0 and "2 files  decoded photos, used today" in out
     code, out, _ = run("cache", "prune", "--max-gb", 0)
     assert code == 0 and out.endswith("; 0.00 GB left\n")
     code, out, _ = run("cache", "info")
@@ -38,7 +38,7 @@ def test_a_command_makes_again_what_was_pruned_and_keeps_the_limit(
         again = cached / f"again{number}"
         assert run("check", cached / "photos", "--out", again)[0] == 0
         assert (again / "audit.json").read_bytes() == first
-        assert not list((cached / "cache").rglob("*.npy"))
+        assert not list((cached / "cache").rglob("*.pack"))
 
 
 @pytest.mark.parametrize("size", ["-1", "nan", "ten"])

@@ -29,6 +29,8 @@ def cache(tmp_path: Path) -> Path:
     put(folder / "0123456789ab" / "00" / "00a.npy", 1000, 9)
     put(folder / "0123456789ab" / "00" / "00a.json", 10, 9)
     put(folder / "0123456789ab" / "01" / "01b.npy", 1000, 1)
+    put(folder / "0123456789ab" / "00ff.pack", 3000, 2)
+    put(folder / "0123456789ab" / "00ff.index", 64, 20)
     put(folder / "features" / "xyz" / "00" / "00a.npy", 400, 5)
     put(folder / "unpacked" / "archive" / "photos" / "a.jpg", 300, 30)
     put(folder / "unpacked" / "archive" / "photos" / "b.jpg", 300, 3)
@@ -45,7 +47,7 @@ def files(folder: Path) -> set[str]:
 def test_each_kind_is_counted_the_largest_first(cache) -> None:
     held = survey_cache(cache)
     assert [(item.kind, item.files, item.bytes) for item in held] == [
-        ("decoded photos", 3, 2010),
+        ("decoded photos", 5, 5074),
         ("unpacked archives", 2, 600),
         ("frozen features", 1, 400),
     ]
@@ -54,16 +56,24 @@ def test_each_kind_is_counted_the_largest_first(cache) -> None:
 
 def test_the_longest_unused_goes_first(cache) -> None:
     before = files(cache)
-    done = prune_cache(cache, most_bytes=2100)
-    assert (done.files, done.bytes, done.left) == (2, 1010, 2000)
+    done = prune_cache(cache, most_bytes=5100)
+    assert (done.files, done.bytes, done.left) == (2, 1010, 5064)
     gone = {"0123456789ab/00/00a.npy", "0123456789ab/00/00a.json"}
     assert before - files(cache) == gone and not (cache / "0123456789ab" / "00").exists()
-    assert prune_cache(cache, most_bytes=2000).files == 0
+    assert prune_cache(cache, most_bytes=5064).files == 0
+
+
+def test_a_pack_goes_with_its_index(cache) -> None:
+    before = files(cache)
+    gone = {f"0123456789ab/{name}" for name in ("00/00a.npy", "00/00a.json")}
+    gone |= {"features/xyz/00/00a.npy", "0123456789ab/00ff.pack", "0123456789ab/00ff.index"}
+    assert prune_cache(cache, most_bytes=4000).left == 1000
+    assert gone <= before - files(cache)
 
 
 def test_what_was_unused_for_long_goes(cache) -> None:
     done = prune_cache(cache, unused_days=4)
-    assert (done.files, done.left) == (3, 1600)
+    assert (done.files, done.left) == (3, 4664)
     assert (cache / "unpacked" / "archive" / "photos" / "a.jpg").is_file()
 
 

@@ -33,6 +33,8 @@ _NAMES = {
     "unpacked": "unpacked archives",
 }
 _PHOTOS = "decoded photos"
+# The second file goes with the first one, which is of no use without it.
+_BESIDE = {".pack": ".index", ".npy": ".json"}
 
 
 @dataclass(frozen=True)
@@ -144,18 +146,17 @@ def _units(folder: Path) -> Iterator[_Unit]:
 
 
 def _files(folder: str, kind: str) -> Iterator[_Unit]:
-    """Yield each file below a folder; ``a.json`` goes with the ``a.npy`` that it describes."""
+    """Yield each file below a folder; those of a pack, and ``a.npy`` and ``a.json``, together."""
     inside = {entry.name: entry for entry in _entries(folder)}
     for name, entry in inside.items():
         if entry.is_dir(follow_symlinks=False):
             yield from _files(entry.path, kind)
             continue
         stem, suffix = os.path.splitext(name)
-        if suffix == ".json" and f"{stem}.npy" in inside:
+        if any(suffix == beside and stem + main in inside for main, beside in _BESIDE.items()):
             continue
-        together = [entry]
-        if suffix == ".npy" and f"{stem}.json" in inside:
-            together.append(inside[f"{stem}.json"])
+        other = inside.get(stem + _BESIDE.get(suffix, suffix), entry)
+        together = [entry] if other is entry else [entry, other]
         with contextlib.suppress(FileNotFoundError):
             yield _unit(together, kind, tuple(item.path for item in together))
 

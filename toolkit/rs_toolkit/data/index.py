@@ -37,6 +37,7 @@ _NEWER = {
 _VERSION = b"4"
 _OWN_COLUMNS = tuple(item.name for item in fields(Photo) if item.name != "taxon")
 _LISTED = 5
+_AHEAD = 1024
 
 
 def build_index(
@@ -72,10 +73,14 @@ def build_index(
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         examine = partial(_examine, root=dataset.root, cache=cache, files=files)
-        examined = pool.map(examine, (dataset.photos[row] for row in unknown))
-        for done, (row, item) in enumerate(zip(unknown, examined, strict=True)):
-            found[row] = item
-            tell(total - len(unknown) + done + 1, total)
+        done = total - len(unknown)
+        # A photo that waits in the pool takes more memory than one that is read.
+        for start in range(0, len(unknown), _AHEAD):
+            rows = unknown[start : start + _AHEAD]
+            examined = pool.map(examine, [dataset.photos[row] for row in rows])
+            for row, item in zip(rows, examined, strict=True):
+                found[row], done = item, done + 1
+                tell(done, total)
     finally:
         # After Ctrl-C or a full disk, the photos still waiting must not be decoded.
         pool.shutdown(cancel_futures=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +19,10 @@ from rs_runtime.installed import cache_folder
 from rs_runtime.photos.boxes import box_text, fitted_box
 from rs_runtime.photos.photo import PhotoInfo, read_photo
 from rs_runtime.photos.preprocess import Box, Preprocessing, load_together
-from rs_toolkit.data.remembered import read_array, write_array
+from rs_toolkit.data.packs import KEY_BYTES, Packs, packs_in
 from rs_toolkit.data.taxonomy import LABELS, Taxon, normalize_name
 from rs_toolkit.errors import ConfigError, DataError
-from rs_toolkit.files import read_json, sha256_bytes, write_json
+from rs_toolkit.files import sha256_bytes
 
 __all__ = [
     "FIXED_PIXELS",
@@ -50,11 +52,9 @@ FIXED_PIXELS = Preprocessing(size=224, resize="squash")
 
 # Detectors, and the rounding of pixels, put edges of boxes a little outside the photo.
 _OVERSHOOT = 0.01
-# What is kept of a PhotoInfo beside the pixels.
-_KEPT = ("width", "height", "mode", "note")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """One row of a data set: a file, its label, and what indexing found out about it.
 
@@ -120,10 +120,11 @@ class Photo:
     def having(self, **values: Any) -> Photo:
         """Return a copy with other values of fields, any but ``box``.
 
-        No field is checked again: dataclasses.replace, which does that, takes ten times as long.
+        No field is checked again: dataclasses.replace, which does that, takes far longer.
         """
         copy = object.__new__(Photo)
-        vars(copy).update(vars(self), **values)
+        for name, keep in _SLOTS:
+            keep(copy, values[name] if name in values else getattr(self, name))
         return copy
 
     def label(self, rank: str) -> str | None:
@@ -137,6 +138,9 @@ class Photo:
         if rank not in LABELS:
             raise ConfigError(f"rank: got {rank!r}, wanted one of: {', '.join(LABELS)}")
         return normalize_name(self.common_name) if rank == "common_name" else self.taxon.at(rank)
+
+
+_SLOTS = tuple((name, getattr(Photo, name).__set__) for name in Photo.__slots__)
 
 
 @dataclass(frozen=True)
@@ -203,12 +207,12 @@ def default_cache_dir() -> Path:
 class PhotoCache:
     """A cache of decoded photos below ``directory``; each content is decoded once.
 
-    ``<preprocessing fingerprint>/<first two digits>/<sha256>.npy`` holds the pixels of a photo,
-    ``<sha256>@<box>.npy`` those inside a box.  A ``.json`` file beside it holds the size and mode
-    of the whole photo, and what is missing of it.  Files are written atomically and damaged ones
-    are made again, so that the folder can be shared, copied or deleted freely.  If ``strict``,
-    photos of which anything is missing are refused.  A photo that must be decoded is cached by the
-    settings ``beside`` too, whose pixels the same command will want.
+    The packs (:mod:`rs_toolkit.data.packs`) in ``<preprocessing fingerprint>/`` hold the pixels of
+    each photo, or those inside its box, then the size and mode of the whole photo, and what is
+    missing of it, as JSON.  Damaged records are made again, so that the folder can be shared,
+    copied or deleted freely.  If ``strict``, photos of which anything is missing are refused.  A
+    photo that must be decoded is cached by the settings ``beside`` too, whose pixels the same
+    command will want.
     """
 
     directory: Path
@@ -232,9 +236,10 @@ class PhotoCache:
         PhotoError
             The pixels are not cached and the file cannot be read.
         """
-        cached, side = read_array(self._path(photo)), self.preprocessing.size
-        if cached is not None and cached.shape == (side, side, 3) and cached.dtype == np.uint8:
-            return cached
+        cached = self._packs.read(self._key(photo))
+        if cached is not None:
+            side = self.preprocessing.size
+            return cached[: side * side * 3].reshape(side, side, 3)
         path = root / photo.path
         data = read_photo(path)
         if sha256_bytes(data) != photo.sha256:
@@ -257,20 +262,16 @@ class PhotoCache:
         return pixels
 
     def holds(self, photo: Photo) -> bool:
-        """Return whether there is a file of a photo's pixels; it may be damaged."""
-        # os.path.isfile takes twice as long, and nothing but files has such names.
-        return os.access(self._file(photo), os.F_OK)
+        """Return whether a photo's pixels are in the cache; they may be damaged."""
+        return self._packs.holds(self._key(photo))
 
     def info(self, photo: Photo) -> PhotoInfo | None:
         """Return what a photo is; None where its pixels are not cached, or it is refused."""
-        path = self._path(photo)
-        try:
-            saved = read_json(path.with_suffix(".json"))
-            size, note = (int(saved["width"]), int(saved["height"])), saved.get("note")
-            info = PhotoInfo(*size, str(saved["mode"]), None if note is None else str(note))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        cached = self._packs.read(self._key(photo))
+        if cached is None:
             return None
-        return info if path.is_file() and not (self.strict and info.note) else None
+        info = PhotoInfo(*json.loads(cached[self.preprocessing.size**2 * 3 :].tobytes()))
+        return None if self.strict and info.note else info
 
     def decode(self, photo: Photo, data: bytes) -> tuple[NDArray[np.uint8], PhotoInfo]:
         """Decode a photo's bytes and cache the pixels; return these, and the photo's size and mode.
@@ -284,27 +285,26 @@ class PhotoCache:
             The cache cannot be written.
         """
         part = None if photo.box is None else parse_box(photo.box)
-        others = [replace(self, preprocessing=item) for item in self.beside]
-        wanted = [x for x in others if x._folder != self._folder and not x.holds(photo)]
-        caches = [self, *wanted]
+        caches = [self, *(other for other in self._others if not other.holds(photo))]
         found, info = load_together(data, [cache.preprocessing for cache in caches], part)
         if self.strict and info.note:
             raise UnreadablePhotoError(f"{info.note}; copy it again, or leave out --strict-photos")
+        kept = json.dumps([info.width, info.height, info.mode, info.note]).encode()
         for cache, pixels in zip(caches, found, strict=True):
-            path = cache._path(photo)
-            write_array(path, pixels)
-            kept = {name: getattr(info, name) for name in _KEPT}
-            # One that a loss of power has damaged is no JSON, and is made again.
-            write_json(path.with_suffix(".json"), kept, flush=False)
+            cache._packs.write(self._key(photo), pixels, kept)
         return found[0], info
 
     @cached_property
-    def _folder(self) -> str:
-        return str(self.directory / self.preprocessing.fingerprint())
+    def _others(self) -> list[PhotoCache]:
+        others = [replace(self, preprocessing=item) for item in self.beside]
+        return [other for other in others if other._packs is not self._packs]
 
-    def _path(self, photo: Photo) -> Path:
-        return Path(self._file(photo))
+    @cached_property
+    def _packs(self) -> Packs:
+        packs = packs_in(os.path.abspath(self.directory / self.preprocessing.fingerprint()))
+        packs.refresh()
+        return packs
 
-    def _file(self, photo: Photo) -> str:
-        # No Path, which would take half of the time of a second index.
-        return f"{self._folder}/{photo.sha256[:2]}/{photo.content}.npy"
+    @staticmethod
+    def _key(photo: Photo) -> bytes:
+        return hashlib.sha256(photo.content.encode()).digest()[:KEY_BYTES]

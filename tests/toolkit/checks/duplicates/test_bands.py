@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse.csgraph import connected_components
 
 from rs_toolkit.checks.duplicates import bands, equal, neighbours
 from rs_toolkit.checks.duplicates.neighbours import near_hashes
@@ -54,15 +55,44 @@ def test_the_pairs_are_those_of_the_definition(way, radius, limit) -> None:
         assert wanted
 
 
-def test_too_many_pairs_for_the_memory_are_searched_otherwise(monkeypatch) -> None:
-    one = hashes(0)
-    wanted = near_hashes(one, one, 8)
-    monkeypatch.setattr(bands, "_MOST_PAIRS", 20)
-    monkeypatch.setattr(neighbours, "BANDED_HASHES", 0)
-    monkeypatch.setattr(neighbours, "banded_seconds", lambda *_: 0.0)
-    words = one.view(np.uint64)[:, 0]
-    assert bands.banded(words, words, 8) is None
-    assert (near_hashes(one, one, 8) == wanted).all()
+@pytest.mark.parametrize("shared", [0, 2**22 - 1, 2**64 - 2**43], ids=["none", "low", "high"])
+@pytest.mark.parametrize("pending", [10, 2**22])
+def test_of_a_crowd_enough_is_found_and_all_of_others(monkeypatch, shared, pending) -> None:
+    """``shared`` are bits that all hashes have set: all are in one cell of a band."""
+    monkeypatch.setattr(bands, "_QUERIES", 100)
+    monkeypatch.setattr(bands, "_PENDING", pending)
+    words = hashes(4).view(np.uint64)[:, 0]
+    words[:100] = words[0] ^ (words[:100] & np.uint64(0x0101010101010101))
+    words = np.unique(words | np.uint64(shared))
+    enough, bits = 12, np.bitwise_count(words[:, None] ^ words)
+    near = bands.banded(words, words, 8, enough)
+    found = np.full(bits.shape, -1)
+    found[near.rows, near.columns] = near.distances
+    assert (found == bits)[found >= 0].all() and len(near.rows) == (found >= 0).sum()
+    counts, wanted = (found >= 0).sum(axis=1), (bits <= 8).sum(axis=1)
+    few = wanted < enough
+    assert few.any() and (~few).any()
+    assert (counts[few] == wanted[few]).all() and (counts[~few] >= enough // 2).all()
+    # The nearest of nearly all is found, although a band that gave up may have missed it.
+    np.fill_diagonal(bits, 64)
+    least = np.where((found >= 0) & (bits < 64), bits, 64).min(axis=1)
+    assert np.mean((least == bits.min(axis=1))[~few]) > 0.995
+    np.fill_diagonal(bits, 0)
+    # Not all are listed, and yet all hang together.
+    assert counts[~few].sum() < wanted[~few].sum()
+    groups = [connected_components(pairs, directed=False)[1] for pairs in (found >= 0, bits <= 8)]
+    assert (groups[0] == groups[1]).all()
+
+
+def test_of_a_large_cell_those_next_to_the_query_are_compared(monkeypatch) -> None:
+    # Only the highest band tells them apart, and radius 1 does without it.
+    words = np.arange(0, 6000, 2, dtype=np.uint64) << np.uint64(43)
+    words = np.concatenate([words, words ^ np.uint64(2**43)])
+    for size, least in ((10**6, 1.0), (64, 0.98)):
+        monkeypatch.setattr(bands, "_MOST_OF_CELL", size)
+        near = bands.banded(words, words, 1, 100)
+        found = set(zip(near.rows.tolist(), near.columns.tolist(), strict=True))
+        assert np.mean([(n, n + 3000) in found for n in range(3000)]) >= least
 
 
 def test_work_is_told_before_it_is_done() -> None:

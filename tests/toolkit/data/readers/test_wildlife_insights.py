@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_an_export_is_recognized_by_its_columns(tmp_path, name) -> None:
     (photo,) = found.photos
     assert found.source == "wildlife_insights"
     wanted = Photo("photos/a.jpg", LION_TAXON, "Lion", site="waterhole")
-    assert photo == Photo(**{**vars(wanted), "observation": "d1 2024-05-01 10:00:00"})
+    assert photo == replace(wanted, observation="d1 2024-05-01 10:00:00")
 
 
 def test_the_address_of_a_file_is_no_site(tmp_path) -> None:

@@ -20,10 +20,14 @@ from rs_toolkit.progress import Progress
 
 __all__ = ["BANDED_HASHES", "near_features", "near_hashes"]
 
-BANDED_HASHES = 100_000
-"""Different hashes from which a search by bands is considered; its results are the same."""
+BANDED_HASHES = 2_000
+"""Different hashes from which a search by bands is considered."""
 
-_COMPARE = 7e-10  # seconds in which one core compares two hashes
+# Seconds in which one core compares two hashes, and lists a pair that is near.
+_COMPARE, _LIST = 7e-10, 2e-7
+_SAMPLE = 128
+# So many near hashes of one are always found, whatever the way of searching.
+_ENOUGH = 128
 # Results that one search may return, so that many equal frames do not fill the memory.
 _MOST_RESULTS = 50_000_000
 _TILE = 65_536
@@ -41,9 +45,9 @@ def near_hashes(
 ) -> NDArray[np.int64]:
     """Return pairs (m, 2) of photos whose hashes differ in at most ``radius`` bits, 0 to 64.
 
-    The search is exact: of many photos by bands of bits
-    (:mod:`rs_toolkit.checks.duplicates.bands`) where this is faster, else by comparing all hashes
-    (flat binary index of faiss).
+    By bands of bits (:mod:`rs_toolkit.checks.duplicates.bands`) where this is faster, else by
+    comparing all hashes (flat binary index of faiss).  Both find the same pairs, but of a photo
+    that is near 128 different hashes or more, bands find only nearly the nearest.
 
     A pair holds the positions of a query and of another photo's hash.  Pairs come in any order
     and, unless ``symmetric``, the same two photos may come twice.
@@ -60,7 +64,7 @@ def near_hashes(
     used = np.flatnonzero(queries.any(axis=1) & hashes.any(axis=1))
     queries, hashes = (np.ascontiguousarray(rows[used]) for rows in (queries, hashes))
     one, other = (equal_rows(rows.view(np.uint64)[:, 0]) for rows in (queries, hashes))
-    near = _banded(queries[one.first], hashes[other.first], radius, symmetric)
+    near = _banded(queries[one.first], hashes[other.first], radius, limit, symmetric)
     if near is None and max(one.most, other.most) <= limit:
         found = _flat(queries, hashes, radius, symmetric)
     else:
@@ -75,16 +79,18 @@ def near_hashes(
 
 
 def _banded(
-    queries: NDArray[np.uint8], hashes: NDArray[np.uint8], radius: int, symmetric: bool
+    queries: NDArray[np.uint8], hashes: NDArray[np.uint8], radius: int, limit: int, symmetric: bool
 ) -> Near | None:
     """Return the near pairs of different hashes by bands; None if comparing all is faster."""
     if len(queries) < BANDED_HASHES:
         return None
     one, other = (rows.view(np.uint64)[:, 0] for rows in (queries, hashes))
-    compared = len(one) * len(other) / (2 if symmetric else 1)
-    if banded_seconds(one, other, radius) > compared * _COMPARE:
+    some = one[:: max(1, len(one) // _SAMPLE)]
+    near = np.mean([np.sum(np.bitwise_count(other ^ query) <= radius) for query in some])
+    each = len(other) * _COMPARE + float(near) * _LIST
+    if banded_seconds(one, other, radius) > len(one) * each / (2 if symmetric else 1):
         return None
-    return banded(one, other, radius, cores())
+    return banded(one, other, radius, max(_ENOUGH, 4 * limit), cores())
 
 
 def _flat(

@@ -19,7 +19,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,16 +93,15 @@ def near_duplicates(
     settings, progress = settings or DuplicateSettings(), progress or Progress()
     if count < 2:
         return ()
-    # On a full disk, the first write to a page of a mapped file would kill the process.
+    # Known before the first of a million photos is hashed, not after.
     require_space(Path(tempfile.gettempdir()), count * THUMBNAIL**2)
     # The matrices are small: several threads wait for each other longer than they compute.
     with tempfile.TemporaryFile() as file, threadpool_limits(1, user_api="blas"):
-        thumbnails = np.memmap(file, np.uint8, "w+", shape=(count, THUMBNAIL, THUMBNAIL))
-        views = _hashes(thumbnails, pixels, progress)
+        views = _hashes(file, count, pixels, progress)
         candidates = _candidates(views, features, settings, progress)
 
         def alike(numbers: NDArray[np.int64]) -> list[Pair]:
-            first, second = (np.asarray(thumbnails[side]) for side in numbers.T)
+            first, second = (_thumbnails(file, side) for side in numbers.T.tolist())
             scores = picture_similarity(first, second, settings.similarity)
             other = np.flatnonzero(scores < settings.similarity)
             scores[other] = np.maximum(scores[other], _overlaid(numbers[other], pixels))
@@ -141,17 +142,25 @@ def _overlaid(numbers: NDArray[np.int64], pixels: Callable[[int], Pixels]) -> ND
     return np.concatenate(found)
 
 
+def _thumbnails(file: IO[bytes], rows: list[int]) -> Pixels:
+    """Return the thumbnails of m photos, (m, 64, 64); not mapped, which would count as memory."""
+    found = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.uint8)
+    for frame, row in zip(found, rows, strict=True):
+        file.seek(row * THUMBNAIL**2)
+        file.readinto(frame)  # type: ignore[attr-defined]
+    return found
+
+
 def _hashes(
-    thumbnails: Pixels, pixels: Callable[[int], Pixels], progress: Progress
+    file: IO[bytes], count: int, pixels: Callable[[int], Pixels], progress: Progress
 ) -> tuple[Pixels, ...]:
-    """Fill in the thumbnails; return the hashes (n, 8) of their six views."""
-    count = len(thumbnails)
+    """Write the thumbnails of all photos; return the hashes (n, 8) of their six views."""
     views: list[list[Pixels]] = [[] for _ in range(6)]
     for start in range(0, count, _BATCH):
         rows = range(start, min(start + _BATCH, count))
         photos = np.stack([pixels(row) for row in rows])
         small = np.rint(greys(photos, THUMBNAIL)).astype(np.uint8)
-        thumbnails[start : rows.stop] = small
+        file.write(small.tobytes())
         cuts = (small[:, _INNER:-_INNER, _INNER:-_INNER], small[:, _EDGE:], small[:, :-_EDGE])
         seen = (small, small[:, :, ::-1], small[:, _EDGES:-_EDGES], *cuts)
         for view, frames in zip(views, seen, strict=True):
@@ -172,14 +181,18 @@ def _candidates(
     is cropped, without its upper or without its lower edge is near a whole one.
     """
     whole, mirrored, middle, *cuts = views
-    near = [
-        near_hashes(whole, whole, settings.radius),
-        near_hashes(mirrored, whole, settings.radius),
-        near_hashes(middle, middle, settings.radius),
-        *(near_hashes(cut, whole, settings.radius, symmetric=False) for cut in cuts),
+    searches: list[Callable[[], NDArray[np.int64]]] = [
+        lambda: near_hashes(whole, whole, settings.radius),
+        lambda: near_hashes(mirrored, whole, settings.radius),
+        lambda: near_hashes(middle, middle, settings.radius),
+        *(partial(near_hashes, cut, whole, settings.radius, symmetric=False) for cut in cuts),
     ]
     if features is not None:
-        near.append(near_features(features, settings.cosine, progress))
-    pairs = np.sort(np.concatenate(near), axis=1)
-    codes = np.unique(pairs[:, 0] * len(whole) + pairs[:, 1])
+        searches.append(lambda: near_features(features, settings.cosine, progress))
+    codes = np.empty(0, np.int64)
+    for search in searches:
+        pairs = search()
+        fresh = pairs.min(axis=1) * len(whole) + pairs.max(axis=1)
+        # After each search, as most pairs are found by several.
+        codes = np.unique(np.concatenate([codes, fresh]))
     return np.stack(np.divmod(codes, len(whole)), axis=1)
