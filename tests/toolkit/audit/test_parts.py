@@ -70,7 +70,7 @@ def test_ray_fills_the_cache_too(check, tmp_path, monkeypatch) -> None:
         {key for path in (tmp_path / cache).rglob("*.index") for key in keys_of(path)}
         for cache in ("alone", "ray")
     ]
-    assert keys[0] == keys[1] and len(keys[0]) == 11
+    assert keys[0] == keys[1] and len(keys[0]) == 10
 
 
 def test_a_part_that_is_none_is_refused(photos, run) -> None:
