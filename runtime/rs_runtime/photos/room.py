@@ -18,7 +18,7 @@ LARGE_PIXELS = 20_000_000
 """A photo is large if more pixels than this are decoded: 80 MB in Pillow's 4 bytes a pixel."""
 
 # Bytes a pixel that decoding and converting to RGB take, measured.  Pillow holds 4 a pixel of RGB.
-_PIXEL_BYTES = {"RGB": 5, "L": 5, "P": 5, "1": 5, "F": 24}
+_PIXEL_BYTES = {"RGB": 5, "L": 5, "P": 5, "1": 5, "I;16": 8, "F": 24}
 _OTHER_BYTES = 16
 
 _large = threading.Lock()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from rs_runtime.errors import PhotoTooLargeError, UnreadablePhotoError
-from rs_runtime.photos import photo, strips
+from rs_runtime.photos import photo, room, strips
 from rs_runtime.photos.photo import decode, inspect
 
 HEIGHT, WIDTH = 101, 77
@@ -183,3 +183,18 @@ def test_small_photos_and_older_models_take_every_pixel(monkeypatch) -> None:
     assert decode(data, WIDTH)[0].size == (WIDTH, HEIGHT)
     monkeypatch.setattr("rs_runtime.photos.room.LARGE_PIXELS", WIDTH * HEIGHT)
     assert decode(data, SIDE)[0].size == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "bytes_a_pixel"),
+    [
+        ("RGB", {"progressive": True, "subsampling": 2}, 3),
+        ("RGB", {"progressive": True, "subsampling": 0}, 6),
+        ("L", {"progressive": True}, 2),
+        ("RGB", {}, 5),
+    ],
+)
+def test_the_memory_that_a_jpeg_needs(mode, options, bytes_a_pixel) -> None:
+    stream = io.BytesIO()
+    RGB.convert(mode).save(stream, "JPEG", **options)
+    assert room._needed_bytes(Image.open(stream), 1000) == 1000 * bytes_a_pixel
