@@ -215,9 +215,9 @@ def test_times_have_the_offset_of_the_photo_or_the_users_or_utc() -> None:
 
 def test_media_of_an_archive_say_so(classify, cameras, tmp_path) -> None:
     with zipfile.ZipFile(tmp_path / "card.zip", "w") as writer:
-        writer.write(next(cameras.rglob("IMG_0001.JPG")), "DCIM/a.jpg")
+        writer.write(sorted(cameras.rglob("IMG_0001.JPG"))[0], "DCIM/a.jpg")
     output = ("--format", "camtrap-dp", "-o", tmp_path / "p", "--timezone", "UTC")
-    classify(tmp_path / "card.zip", next(cameras.rglob("IMG_0002.JPG")), *output)
+    classify(tmp_path / "card.zip", sorted(cameras.rglob("IMG_0002.JPG"))[0], *output)
     (folder,) = tmp_path.glob("p*")
     media = read(folder, "media")
     assert media[0]["filePath"] == "card.zip/DCIM/a.jpg"
